@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading one mapping of a YAML file key by key, with errors that name the file and the path of the key."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import Any
+
+from jepa_ros.errors import JepaRosError
+
+_MISSING = object()
+
+
+class ContractError(JepaRosError):
+    """A robot contract that cannot be used. The message names the file, the path of the key and what was expected."""
+
+
+class Fields:
+    """The keys of one mapping; every key is asked for once, and :meth:`done` refuses the ones nobody asked for.
+
+    Args:
+        data: the mapping, as the safe YAML loader gave it.
+        where: the file and the path of the mapping, e.g. ``arena.yaml: limits``.
+    """
+
+    def __init__(self, data: Any, where: str, path: str = "") -> None:
+        self.where = where
+        self.path = path
+        if not isinstance(data, dict):
+            raise ContractError(f"{where}: {path or 'the file'}: expected a mapping of keys, found {_show(data)}")
+        self.data = data
+        self.asked: set[str] = set()
+
+    def error(self, key: str, text: str) -> ContractError:
+        """Return the error for ``key``; the caller raises it."""
+        return ContractError(f"{self.where}: {self._at(key)}: {text}")
+
+    def _at(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+    def raw(self, key: str, default: Any = _MISSING) -> Any:
+        """The value as it stands, or ``default``; a missing key without a default is an error."""
+        self.asked.add(key)
+        if key in self.data and self.data[key] is not None:
+            return self.data[key]
+        if default is _MISSING:
+            hint = self._close(key)
+            raise self.error(key, f"missing{hint}; it is required")
+        return default
+
+    def _close(self, key: str) -> str:
+        near = difflib.get_close_matches(key, [str(k) for k in self.data if k not in self.asked], n=1, cutoff=0.7)
+        return f" (found '{near[0]}': a misspelling?)" if near else ""
+
+    def number(
+        self,
+        key: str,
+        default: Any = _MISSING,
+        *,
+        above: float | None = None,
+        least: float | None = None,
+        most: float | None = None,
+        unit: str = "",
+    ) -> float:
+        """A finite number within bounds; ``above`` is exclusive, ``least`` and ``most`` are inclusive."""
+        value = self.raw(key, default)
+        expected = f"a number{' in ' + unit if unit else ''}"
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.error(key, f"expected {expected}, found {_show(value)}")
+        value = float(value)
+        if not math.isfinite(value):
+            raise self.error(key, f"expected a finite number, found {value}")
+        if above is not None and not value > above:
+            raise self.error(key, f"expected {expected} above {above:g}, found {value:g}")
+        if least is not None and value < least:
+            raise self.error(key, f"expected {expected} of at least {least:g}, found {value:g}")
+        if most is not None and value > most:
+            raise self.error(key, f"expected {expected} of at most {most:g}, found {value:g}")
+        return value
+
+    def integer(self, key: str, default: Any = _MISSING, *, least: int = 0) -> int:
+        """A whole number of at least ``least``."""
+        value = self.raw(key, default)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.error(key, f"expected a whole number, found {_show(value)}")
+        if value < least:
+            raise self.error(key, f"expected a whole number of at least {least}, found {value}")
+        return value
+
+    def boolean(self, key: str, default: Any = _MISSING) -> bool:
+        """``true`` or ``false``."""
+        value = self.raw(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, f"expected true or false, found {_show(value)}")
+        return value
+
+    def text(self, key: str, default: Any = _MISSING, *, choices: tuple[str, ...] = ()) -> str:
+        """A text, one of ``choices`` where they are given."""
+        value = self.raw(key, default)
+        if not isinstance(value, str) or not value.strip():
+            raise self.error(key, f"expected a text, found {_show(value)}")
+        if choices and value not in choices:
+            near = difflib.get_close_matches(value, choices, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise self.error(key, f"expected one of {', '.join(choices)}, found '{value}'{hint}")
+        return value
+
+    def vector(self, key: str, length: int | None, default: Any = _MISSING, *, unit: str = "") -> tuple[float, ...]:
+        """A list of finite numbers, ``length`` of them where it is given."""
+        value = self.raw(key, default)
+        if value is default and default is not _MISSING and not isinstance(value, (list, tuple)):
+            return value  # type: ignore[no-any-return]
+        count = f"{length} numbers" if length is not None else "numbers"
+        if not isinstance(value, (list, tuple)):
+            raise self.error(key, f"expected a list of {count}{' in ' + unit if unit else ''}, found {_show(value)}")
+        if length is not None and len(value) != length:
+            raise self.error(key, f"expected {count}, found {len(value)}")
+        for i, item in enumerate(value):
+            if isinstance(item, bool) or not isinstance(item, (int, float)) or not math.isfinite(item):
+                raise self.error(f"{key}[{i}]", f"expected a finite number, found {_show(item)}")
+        return tuple(float(item) for item in value)
+
+    def section(self, key: str, default: Any = _MISSING) -> Fields:
+        """A mapping below this one."""
+        return Fields(self.raw(key, default), self.where, self._at(key))
+
+    def sections(self, key: str, default: Any = _MISSING) -> list[Fields]:
+        """A list of mappings below this one."""
+        value = self.raw(key, default)
+        if not isinstance(value, (list, tuple)):
+            raise self.error(key, f"expected a list, found {_show(value)}")
+        return [Fields(item, self.where, f"{self._at(key)}[{i}]") for i, item in enumerate(value)]
+
+    def done(self) -> None:
+        """Refuse the keys that nobody asked for: a typo must never be a setting that is silently ignored."""
+        for key in self.data:
+            if key not in self.asked:
+                near = difflib.get_close_matches(str(key), sorted(self.asked), n=1, cutoff=0.6)
+                hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(sorted(self.asked))}"
+                raise self.error(str(key), f"unknown key; {hint}")
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
