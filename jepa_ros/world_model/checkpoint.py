@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: a folder with ``model.safetensors`` and ``card.json``. Never pickle: a checkpoint cannot run code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.robot import ContractError, RobotContract, share_dir
+from jepa_ros.world_model.model import ModelConfig, WorldModel
+
+FORMAT = 1
+WEIGHTS, CARD = "model.safetensors", "card.json"
+
+
+class CheckpointError(JepaRosError):
+    """A checkpoint that cannot be loaded; the message names the file and what is wrong with it."""
+
+
+class ContractMismatch(CheckpointError):
+    """A checkpoint that was trained under another contract; the message lists every difference."""
+
+
+def save_checkpoint(folder: Path | str, model: WorldModel, card: dict[str, Any]) -> dict[str, Any]:
+    """Write a checkpoint; each file appears whole or not at all.
+
+    Args:
+        folder: made when it does not exist.
+        model: any device; weights are written as fp32 on the CPU.
+        card: data, contract (``contract``: plain data), settings, metrics; format, sizes and the weights' hash are added.
+
+    Returns:
+        The card as written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    temporary = folder / (WEIGHTS + ".partial")
+    save_file(tensors, temporary)
+    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    os.replace(temporary, folder / WEIGHTS)
+    card = {
+        **card,
+        "format": FORMAT,
+        "model": model.config.to_dict(),
+        "parameters": model.parameter_count(),
+        "weights_sha256": digest,
+    }
+    temporary = folder / (CARD + ".partial")
+    temporary.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, folder / CARD)
+    return card
+
+
+def resolve_model(name_or_path: str | Path) -> Path:
+    """A checkpoint's folder: a path, or the name of a shipped model (``arena`` for ``models/arena``)."""
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    shipped = share_dir() / "models"
+    if (shipped / path).is_dir():
+        return shipped / path
+    known = ", ".join(sorted(p.name for p in shipped.glob("*") if p.is_dir())) or "none"
+    raise CheckpointError(f"no model '{name_or_path}': neither a folder nor one of the shipped models ({known})")
+
+
+def load_card(folder: Path | str) -> dict[str, Any]:
+    """Read and check ``card.json``.
+
+    Raises:
+        CheckpointError: missing, no JSON, or of a format that this version does not read.
+    """
+    path = Path(folder) / CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}; a checkpoint is a folder with {WEIGHTS} and {CARD}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        found = card.get("format") if isinstance(card, dict) else type(card).__name__
+        raise CheckpointError(f"{path}: expected a model card of format {FORMAT}, found {found}")
+    for key in ("model", "contract", "weights_sha256"):
+        if key not in card:
+            raise CheckpointError(f"{path}: key '{key}' is missing")
+    return card
+
+
+def load_checkpoint(
+    folder: Path | str, contract: RobotContract | None = None, device: str = "cpu"
+) -> tuple[WorldModel, dict[str, Any]]:
+    """Load a checkpoint for use (evaluation mode, no gradients).
+
+    Args:
+        folder: path, or name of a shipped model.
+        contract: when given, the model must have been trained for the same cameras, actions and timing.
+
+    Returns:
+        The model and its card.
+
+    Raises:
+        CheckpointError: missing, truncated, changed since it was written, or not safetensors.
+        ContractMismatch: trained under another contract; lists the differences.
+    """
+    folder = resolve_model(folder)
+    card = load_card(folder)
+    path = folder / WEIGHTS
+    if contract is not None:
+        try:
+            trained = RobotContract.from_dict(card["contract"], f"{folder / CARD}: contract")
+        except ContractError as error:
+            raise CheckpointError(str(error)) from None
+        lines = trained.model_differences(contract)
+        if lines:
+            raise ContractMismatch(
+                f"{folder} was trained for robot '{trained.name}' and does not fit '{contract.name}' "
+                "(trained != wanted):\n  " + "\n  ".join(lines)
+            )
+    try:
+        blob = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    if hashlib.sha256(blob).hexdigest() != card["weights_sha256"]:
+        raise CheckpointError(
+            f"{path}: the weights ({len(blob)} bytes) are not those that {CARD} describes: truncated or changed; "
+            "copy the checkpoint again"
+        )
+    try:
+        config = ModelConfig.from_dict(card["model"])
+    except (TypeError, KeyError) as error:
+        raise CheckpointError(f"{folder / CARD}: model: {error}") from None
+    model = WorldModel(config)
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}") from None
+    for name, value in model.state_dict().items():
+        if not math.isfinite(float(value.float().abs().sum())):
+            raise CheckpointError(f"{path}: tensor '{name}' holds values that are not finite")
+    return model.to(device).eval().requires_grad_(False), card
+
+
+def model_id(card: dict[str, Any]) -> str:
+    """A short name for exactly these weights; perception and planner must have the same one."""
+    return str(card["weights_sha256"])[:16]

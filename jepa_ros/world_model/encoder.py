@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The encoder: a small convolutional net whose head pools the picture at a few soft keypoints."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class KeypointEncoder(nn.Module):
+    """Image -> latent.
+
+    Space-to-depth by 4 puts a 64x64 picture on a 16x16 grid at once (cheap on a CPU, and nothing is thrown away);
+    convolutions keep that grid; each of ``keypoints`` attention maps then pools ``values`` channels and its own mean
+    position. Positions are what a robot's motion changes, so that the latent finds *where* things are instead of
+    *which* scene it is; a flat head learns the heading only partly when layouts change every episode.
+    """
+
+    def __init__(self, size: int, latent_dim: int, width: int = 64, keypoints: int = 8, values: int = 16) -> None:
+        super().__init__()
+        self.unshuffle = nn.PixelUnshuffle(4)
+        grid = size // 4
+
+        def block(inputs: int, kernel: int) -> nn.Sequential:
+            return nn.Sequential(
+                nn.Conv2d(inputs, width, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+            )
+
+        self.trunk = nn.Sequential(block(48, 1), block(width, 3), block(width, 3))
+        self.attention = nn.Conv2d(width, keypoints, 1)
+        self.value = nn.Conv2d(width, values, 1)
+        axis = torch.linspace(-1.0, 1.0, grid)
+        ys, xs = torch.meshgrid(axis, axis, indexing="ij")
+        self.register_buffer("positions", torch.stack([xs.flatten(), ys.flatten()], dim=1), persistent=False)
+        self.head = nn.Sequential(
+            nn.Linear(keypoints * (values + 2), 256), nn.ReLU(), nn.Linear(256, latent_dim)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Args: images (B, H, W, 3) uint8. Returns: (B, latent_dim)."""
+        x = images.permute(0, 3, 1, 2)
+        x = (x.to(torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else torch.float32)
+             - 128.0) / 64.0  # fmt: skip
+        x = self.trunk(self.unshuffle(x))
+        weights = self.attention(x).flatten(2).float().softmax(dim=2)  # (B, K, cells)
+        values = self.value(x).flatten(2).transpose(1, 2)  # (B, cells, V)
+        pooled = torch.matmul(weights.to(values.dtype), values)  # (B, K, V)
+        where = torch.matmul(weights, self.positions)  # (B, K, 2), in fp32: positions are what control needs
+        return self.head(torch.cat([pooled.float(), where], dim=2).flatten(1)).float()
