@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""jepa_ros_sim: a small robot in a walled arena under a camera, in PyBullet. No ROS, no torch."""
+
+from .errors import SimError
+from .layout import Box, Layout, Patch, empty_layout, fixed_layout, random_layout
+from .scene import Ranges, SceneConfig
+from .sensors import Scan
+from .world import DT, ArenaSim, Truth
+
+__all__ = ["DT", "ArenaSim", "Box", "Layout", "Patch", "Ranges", "Scan", "SceneConfig", "SimError", "Truth",
+           "empty_layout", "fixed_layout", "random_layout"]
