@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package as colcon (ament_python) and pip build it.
+
+ROS dependencies stand in package.xml for a full ROS 2, and in the extra ``ros`` (wheels from PyPI) for a machine
+without one; they are never a hard requirement, so that pip cannot shadow an installed ROS.
+
+The nodes' executables are data files in ``lib/jepa_ros``, where ``ros2 run`` and ``ros2 launch`` look: console scripts
+would put names like ``camera`` and ``sim`` on everybody's PATH when pip installs them, and would write the build's
+interpreter into them, so that an active virtual environment (where torch usually lives) would be ignored.
+"""
+
+import os
+
+from setuptools import find_packages, setup
+
+NAME = "jepa_ros"
+
+
+def tree(folder):
+    """Every file below `folder`, as (share/jepa_ros/<its folder>, [files]) rows for data_files."""
+    rows = []
+    for path, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "__")))
+        kept = [os.path.join(path, f) for f in sorted(files) if not f.startswith(".") and not f.endswith(".pyc")]
+        if kept:
+            rows.append((f"share/{NAME}/{path}", kept))
+    return rows
+
+
+ROS_MESSAGES = [
+    "builtin-interfaces",
+    "diagnostic-msgs",
+    "geometry-msgs",
+    "lifecycle-msgs",
+    "nav-msgs",
+    "rcl-interfaces",
+    "rosgraph-msgs",
+    "sensor-msgs",
+    "std-msgs",
+    "std-srvs",
+    "trajectory-msgs",
+    "visualization-msgs",
+]
+EXTRAS = {
+    "ros": ["ros-jazzy-rclpy[fastrtps]>=7.1,<8", *(f"ros-jazzy-{name}" for name in ROS_MESSAGES)],
+    "sim": ["pybullet>=3.2.6,<4"],
+    "train": ["tensorboard>=2.15,<3", "gymnasium>=1.0,<2"],
+    "dev": [
+        "pytest>=8",
+        "hypothesis>=6.100",
+        "ruff>=0.6",
+        "mypy>=1.10",
+        "colcon-common-extensions>=0.3",
+        "colcon-ros>=0.5",
+        "setuptools>=64,<80",  # colcon still calls commands that setuptools 80 took away
+    ],
+}
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Objective-driven robot control on ROS 2: camera, learned world model, search, safety gate",
+    license="Apache-2.0",
+    maintainer="jepa_ros maintainers",
+    maintainer_email="jepa-ros@users.noreply.github.com",
+    url="https://github.com/jepa-ros/jepa_ros",
+    python_requires=">=3.10,<3.13",
+    packages=[
+        *find_packages(include=[NAME, f"{NAME}.*"]),
+        *(f"jepa_ros_sim{'.' * bool(p)}{p}" for p in ["", *find_packages("sim")]),
+    ],
+    package_dir={"jepa_ros_sim": "sim"},
+    package_data={"jepa_ros_sim": ["assets/*"], NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"lib/{NAME}", [os.path.join("scripts", name) for name in sorted(os.listdir("scripts"))]),
+        *tree("launch"),
+        *tree("robots"),
+        *tree("models"),
+    ],
+    entry_points={"console_scripts": [f"jepa-ros = {NAME}.cli:main"]},
+    install_requires=[
+        "torch~=2.13.0",
+        "numpy>=1.26,<3",
+        "opencv-python-headless>=4.8,<6",
+        "safetensors>=0.4.3,<1",
+        "PyYAML>=6,<7",
+        "rosbags>=0.10.4,<0.12",
+        "mcap>=1.1,<2",
+        "zstandard>=0.22,<1",
+        "rich>=13,<16",
+        "matplotlib>=3.7,<4",
+        "psutil>=5.9,<8",
+    ],
+    extras_require=EXTRAS,
+    zip_safe=False,
+)
