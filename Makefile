@@ -1,0 +1,56 @@
+# Without an installed ROS: `make demo`, `make test` and `make bench` set up a virtual environment in .venv themselves.
+#
+#   make demo                      the whole stack in PyBullet, one goal picture, a verdict
+#   make test                      all tests (unit, property, several processes on localhost)
+#   make bench                     the speed tables of benchmarks/
+#   make venv PYTHON=python3.12    another interpreter (3.10, 3.11 or 3.12)
+#   make venv TORCH_INDEX=https://download.pytorch.org/whl/cu128     torch for a GPU
+#   make demo ARGS='--seed 3'      arguments for the command behind a target
+
+SHELL       := /bin/bash
+VENV        ?= .venv
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH       := torch~=2.13.0
+EXTRAS      := ros,sim,train,dev
+PYTHON      ?=
+ARGS        ?=
+
+INSTALLED := $(VENV)/.installed
+RUN       := $(VENV)/bin
+PIP       := $(RUN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test bench lint venv clean
+
+help:
+	@sed -n '1,8s/^# \{0,1\}//p' Makefile
+
+demo: $(INSTALLED)
+	@$(RUN)/jepa-ros demo $(ARGS)
+
+test: $(INSTALLED)
+	@$(RUN)/python -m pytest $(ARGS)
+
+bench: $(INSTALLED)
+	@$(RUN)/jepa-ros bench $(ARGS)
+
+lint: $(INSTALLED)
+	@$(RUN)/ruff check . && $(RUN)/mypy
+
+venv: $(INSTALLED)
+
+# torch comes first, from the CPU index, and shortly: a machine that cannot reach it takes the index that pip is set up for.
+$(INSTALLED): setup.py Makefile
+	@$(RUN)/python -m pip --version >/dev/null 2>&1 || { \
+	  python=$$(tools/choose_python.sh "$(PYTHON)") || exit 1; \
+	  echo "creating $(VENV) with $$($$python --version), $$python"; \
+	  "$$python" -m venv $(VENV) && touch $(VENV)/COLCON_IGNORE; }
+	@echo "installing torch ($(TORCH_INDEX))"
+	@$(PIP) --retries 0 --timeout 10 --index-url $(TORCH_INDEX) '$(TORCH)' 2>/dev/null || { \
+	  echo "  that index cannot be reached; taking pip's own, where torch may bring several GB of CUDA"; \
+	  $(PIP) '$(TORCH)'; }
+	@echo "installing jepa_ros, the ROS 2 wheels, the simulator and the tools"
+	@$(PIP) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build install log *.egg-info
