@@ -3,8 +3,8 @@
 
 PyBullet's software renderer draws 128x128 of this scene in about 4 ms, nearly all of it floor and boxes that never
 move. So what stands still is drawn once per scene (supersampled, with depth and shadow) and a frame draws only a small
-window around each thing that moves, through the matching part of the same frustum, and puts it in by depth. The
-result is the picture that drawing everything would give, less the shadows of what moves.
+window around each thing that moves, through the matching part of the same frustum, and puts it in by depth: the
+result is the picture that drawing everything would give.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 import pybullet as p
 
-from .layout import Layout
+from .layout import ROBOT_RADIUS, Box, Layout
 from .scene import Look, SceneConfig
+from .shadow import Floor
 
 ASSETS = Path(__file__).parent / "assets"
 NEAR, FAR = 1.0, 4.5
 WALL_HEIGHT, WALL_THICKNESS = 0.10, 0.06
+PERSON_HEIGHT = 0.25
+PERSON_COLOUR = (0.80, 0.10, 0.45)
 NOISE_BANK = np.random.default_rng(20250).standard_normal(1 << 20, dtype=np.float32)
 
 
@@ -49,10 +52,10 @@ class View:
 
 
 def make_view(scene: SceneConfig, look: Look, width: int, height: int) -> View:
-    """The camera of one episode."""
-    up = (np.sin(look.roll), np.cos(look.roll), 0.0)
-    values = p.computeViewMatrix(look.eye, (*look.aim, 0.0), up)
-    return View(width, height, float(np.radians(scene.camera_fov)), np.array(values).reshape(4, 4).T)
+    """The camera of one episode; its angle of view takes in ``camera_span`` m of floor where it was meant to hang."""
+    values = p.computeViewMatrix(look.eye, (*look.aim, 0.0), look.up)
+    fov = 2 * np.arctan(scene.camera_span / 2 / look.height)
+    return View(width, height, float(fov), np.array(values).reshape(4, 4).T)
 
 
 class Camera:
@@ -65,7 +68,7 @@ class Camera:
         self.robot = p.loadURDF(str(ASSETS / "arena_robot.urdf"), (0, 0, -50), physicsClientId=self.moving)
         self.person: int | None = None
         if scene.person != "none":
-            self.person = add_cylinder(self.moving, scene.person_radius, 0.25, (0.80, 0.10, 0.45))
+            self.person = add_cylinder(self.moving, scene.person_radius, PERSON_HEIGHT, PERSON_COLOUR)
         self._key: object = None
         self._noise_std = None
 
@@ -80,19 +83,35 @@ class Camera:
         self._key = (layout, look)
         self.view = make_view(self.scene, look, self.width, self.height)
         self._matrix = tuple(self.view.matrix.T.ravel())
+        self._rows, self._focal = self.view.matrix[:3].tolist(), float(self.view.focal)
         self._light = dict(lightDirection=look.light, lightColor=look.tint, lightDistance=3.0,
                            lightAmbientCoeff=look.ambient, lightDiffuseCoeff=look.diffuse, lightSpecularCoeff=0.05)
         p.resetSimulation(physicsClientId=self.static)
         build_static(self.static, layout, look)
         k = self.scene.supersample
-        self._fine, self._depth = self._shoot(self.static, 0, 0, self.width * k, self.height * k, self.scene.shadows)
+        self._fine, self._depth = self._shoot(self.static, 0, 0, self.width * k, self.height * k)
+        self._floor = None
+        if self.scene.shadows:
+            self._fine = self._fine.copy()
+            self._floor = Floor(self.view.matrix, self.view.focal * k, self.width * k, self.height * k, self._depth,
+                                NEAR, FAR, look.light)
+            up = look.light[2] / float(np.linalg.norm(look.light))
+            self._dark = look.ambient / (look.ambient + look.diffuse * up)
+            shadow = np.zeros(self._depth.shape, bool)
+            for box in (*layout.boxes, *walls(layout.half)):
+                reach = float(np.hypot(box.hx, box.hy)) + box.height * float(np.hypot(*self._floor.slope))
+                window = self._window(((box.cx, box.cy, 0.0),), reach, k)
+                if window:
+                    shadow[window] |= self._floor.box(box.cx, box.cy, box.hx, box.hy, box.yaw, box.height, window)
+            self._darken(self._fine, shadow)
+            self._lit = ~shadow
         self._background = _shrink(self._fine, k)
 
     def render(self, robot: tuple, person: tuple | None = None, noise: np.random.Generator | None = None) -> np.ndarray:
         """One picture.
 
         Args:
-            robot: position (3) and quaternion (4) of the robot's base link.
+            robot: position (3) and quaternion (4) of the robot's centre of mass.
             person: position (x, y) of the person, or None to leave them out.
             noise: where the sensor noise comes from; None gives a clean picture.
 
@@ -100,45 +119,76 @@ class Camera:
             uint8 ``(height, width, 3)``, RGB.
         """
         image = self._background.copy()
-        pieces = [(self.robot, robot[0], robot[1], (robot[0][0], robot[0][1], 0.05), 0.125)]
-        if self.person is not None and person is not None:
-            centre = (*person, 0.125)
-            pieces.append((self.person, centre, (0, 0, 0, 1), centre, 0.13 + self.scene.person_radius))
-        for body, position, turn, _, _ in pieces:
-            p.resetBasePositionAndOrientation(body, position, turn, physicsClientId=self.moving)
-        if self.person is not None and len(pieces) == 1:
-            p.resetBasePositionAndOrientation(self.person, (0, 0, -50), (0, 0, 0, 1), physicsClientId=self.moving)
-        for _, _, _, centre, radius in pieces:
-            self._insert(image, centre, radius)
+        things = [(robot[0][0], robot[0][1], ROBOT_RADIUS, 0.10)]
+        p.resetBasePositionAndOrientation(self.robot, *robot, physicsClientId=self.moving)
+        if self.person is not None:
+            x, y = person if person is not None else (0.0, 0.0)
+            z = PERSON_HEIGHT / 2 if person is not None else -50.0
+            p.resetBasePositionAndOrientation(self.person, (x, y, z), (0, 0, 0, 1), physicsClientId=self.moving)
+            if person is not None:
+                things.append((x, y, self.scene.person_radius, PERSON_HEIGHT))
+        windows = [(thing, self._thing_window(*thing)) for thing in things]
+        for i, (_, window) in enumerate(windows):
+            if window:  # the windows of two things may overlap: the later one then shows both
+                self._insert(image, window, [t for t, w in windows[: i + 1] if w] if i else [windows[0][0]])
         if noise is not None and self.scene.camera_noise > 0:
             image = self._noisy(image, noise)
         return image
 
-    def _insert(self, image: np.ndarray, centre: tuple, radius: float) -> None:
+    def _thing_window(self, x: float, y: float, radius: float, height: float) -> tuple[int, int, int, int] | None:
+        """The pixels that an upright cylinder and its shadow can touch: (x0, x1, y0, y1)."""
+        centres = [(x, y, 0.0), (x, y, height)]
+        if self._floor is not None:
+            sx, sy = self._floor.slope
+            centres.append((x - sx * height, y - sy * height, 0.0))
+        return self._pixels(centres, radius * 1.08)
+
+    def _pixels(self, centres, radius: float) -> tuple[int, int, int, int] | None:
+        """The pixels that balls of ``radius`` at ``centres`` can touch: (x0, x1, y0, y1), None if there are none."""
+        m, focal = self._rows, self._focal
+        x0 = y0 = 10**6
+        x1 = y1 = -(10**6)
+        for x, y, z in centres:
+            ex, ey, ez = (r[0] * x + r[1] * y + r[2] * z + r[3] for r in m)
+            scale = focal / -ez
+            col, row, reach = self.width / 2 + ex * scale, self.height / 2 - ey * scale, radius * scale
+            x0, x1 = min(x0, int(col - reach)), max(x1, int(col + reach) + 1)
+            y0, y1 = min(y0, int(row - reach)), max(y1, int(row + reach) + 1)
+        x0, x1, y0, y1 = max(x0, 0), min(x1, self.width), max(y0, 0), min(y1, self.height)
+        return (x0, x1, y0, y1) if x0 < x1 and y0 < y1 else None
+
+    def _window(self, centres, radius: float, k: int) -> tuple[slice, slice] | None:
+        found = self._pixels(centres, radius)
+        return found and (slice(found[2] * k, found[3] * k), slice(found[0] * k, found[1] * k))
+
+    def _insert(self, image: np.ndarray, pixels: tuple[int, int, int, int], things: list[tuple]) -> None:
         """Draw the moving things inside one window into ``image``, where they are nearer than what stands still."""
         k = self.scene.supersample
-        m = self.view.matrix
-        ex, ey, ez = (m[i, 0] * centre[0] + m[i, 1] * centre[1] + m[i, 2] * centre[2] + m[i, 3] for i in range(3))
-        scale = self.view.focal / -ez
-        col, row, reach = self.width / 2 + ex * scale, self.height / 2 - ey * scale, radius * scale
-        x0, x1 = max(int(col - reach), 0), min(int(col + reach) + 1, self.width)
-        y0, y1 = max(int(row - reach), 0), min(int(row + reach) + 1, self.height)
-        if x0 >= x1 or y0 >= y1:
-            return
-        rgb, depth = self._shoot(self.moving, x0 * k, y0 * k, x1 * k, y1 * k, False)
+        x0, x1, y0, y1 = pixels
+        rgb, depth = self._shoot(self.moving, x0 * k, y0 * k, x1 * k, y1 * k)
         window = (slice(y0 * k, y1 * k), slice(x0 * k, x1 * k))
+        fine = self._fine[window].copy()
+        if self._floor is not None:
+            shadow = self._floor.cylinder(*things[0], window)
+            for thing in things[1:]:
+                shadow |= self._floor.cylinder(*thing, window)
+            self._darken(fine, shadow & self._lit[window])
         near = depth < self._depth[window]
-        image[y0:y1, x0:x1] = _shrink(np.where(near[..., None], rgb, self._fine[window]), k)
+        np.copyto(fine, rgb, where=near[..., None])
+        image[y0:y1, x0:x1] = _shrink(fine, k)
 
-    def _shoot(self, client: int, x0: int, y0: int, x1: int, y1: int, shadow: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _darken(self, fine: np.ndarray, shadow: np.ndarray) -> None:
+        fine[shadow] = (fine[shadow] * np.float32(self._dark)).astype(np.uint8)
+
+    def _shoot(self, client: int, x0: int, y0: int, x1: int, y1: int) -> tuple[np.ndarray, np.ndarray]:
         """Render the fine pixels [x0, x1) x [y0, y1): uint8 RGB and the depth buffer."""
         k = self.scene.supersample
-        top = NEAR * np.tan(self.view.fov / 2)
+        top = NEAR * float(np.tan(self.view.fov / 2))
         right = top * self.width / self.height
         dx, dy = 2 * right / (self.width * k), 2 * top / (self.height * k)
         frustum = p.computeProjectionMatrix(x0 * dx - right, x1 * dx - right, top - y1 * dy, top - y0 * dy, NEAR, FAR)
         width, height, rgba, depth, _ = p.getCameraImage(
-            x1 - x0, y1 - y0, self._matrix, frustum, shadow=int(shadow), renderer=p.ER_TINY_RENDERER,
+            x1 - x0, y1 - y0, self._matrix, frustum, shadow=0, renderer=p.ER_TINY_RENDERER,
             flags=p.ER_NO_SEGMENTATION_MASK, physicsClientId=client, **self._light)
         rgb = np.asarray(rgba, dtype=np.uint8).reshape(height, width, 4)[..., :3]
         return rgb, np.asarray(depth, dtype=np.float32).reshape(height, width)
@@ -182,18 +232,26 @@ def add_cylinder(client: int, radius: float, height: float, colour: tuple, solid
 
 def build_static(client: int, layout: Layout, look: Look, solid: bool = False) -> list[int]:
     """Floor, walls, patches and boxes; returns what a robot can bump into (walls, then boxes)."""
-    half, t, h = layout.half, WALL_THICKNESS / 2, WALL_HEIGHT / 2
+    half = layout.half
     add_box(client, (half + 1.0, half + 1.0, 0.05), (0, 0, -0.05), 0, look.floor, False)
     for patch in layout.patches:
         if patch.visible:
             disc = add_cylinder(client, patch.radius, 0.002, tuple(0.75 * c + 0.1 for c in look.floor))
             p.resetBasePositionAndOrientation(disc, (patch.cx, patch.cy, 0.001), (0, 0, 0, 1), physicsClientId=client)
     bodies = []
-    for sign in (-1, 1):
-        bodies.append(add_box(client, (t, half + 2 * t, h), (sign * (half + t), 0, h), 0, look.wall, solid))
-        bodies.append(add_box(client, (half, t, h), (0, sign * (half + t), h), 0, look.wall, solid))
+    for wall in walls(half):
+        bodies.append(add_box(client, (wall.hx, wall.hy, wall.height / 2), (wall.cx, wall.cy, wall.height / 2), 0,
+                              look.wall, solid))
     for i, box in enumerate(layout.boxes):
         colour = look.boxes[i % len(look.boxes)]
         bodies.append(add_box(client, (box.hx, box.hy, box.height / 2), (box.cx, box.cy, box.height / 2), box.yaw,
                               colour, solid))
     return bodies
+
+
+def walls(half: float) -> list[Box]:
+    """The four walls round an arena, outside its free square."""
+    t = WALL_THICKNESS / 2
+    upright = [Box(sign * (half + t), 0.0, t, half + 2 * t, 0.0, WALL_HEIGHT) for sign in (-1, 1)]
+    level = [Box(0.0, sign * (half + t), half, t, 0.0, WALL_HEIGHT) for sign in (-1, 1)]
+    return upright + level

@@ -53,11 +53,10 @@ class SceneConfig:
     randomise: bool = False  # draw from `ranges` at every reset
     ranges: Ranges = field(default_factory=Ranges)
     # camera
-    camera_position: tuple[float, float, float] = (0.0, 0.0, 3.0)  # m
-    camera_fov: float = 40.0  # degrees, vertical
+    camera_span: float = 2.18  # m of floor from edge to edge of the picture; the camera hangs where the contract says
     camera_noise: float = 3.0  # standard deviation of the sensor noise, grey levels of 255
     supersample: int = 3  # samples a pixel edge
-    shadows: bool = True  # of what stands still
+    shadows: bool = True
     # dynamics
     friction: float = 0.8  # wheel on floor
     motor_torque: float = 0.09  # N m a wheel
@@ -89,7 +88,7 @@ class SceneConfig:
             value = getattr(self, name)
             if not np.isfinite(value) or value < 0:
                 raise SimError(f"scene: {name}: found {value}, expected a number of at least 0")
-        for name in ("camera_fov", "command_timeout", "person_radius", "scan_beams", "supersample"):
+        for name in ("camera_span", "command_timeout", "person_radius", "scan_beams", "supersample"):
             value = getattr(self, name)
             if not np.isfinite(value) or value <= 0:
                 raise SimError(f"scene: {name}: found {value}, expected a number above 0")
@@ -114,9 +113,10 @@ class Look:
     diffuse: float = 0.38
     light: tuple[float, float, float] = (0.45, 0.65, 1.5)
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    eye: tuple[float, float, float] = (0.0, 0.0, 3.0)
-    aim: tuple[float, float] = (0.0, 0.0)
-    roll: float = 0.0  # rad
+    eye: tuple[float, float, float] = (0.0, 0.0, 2.4)  # m
+    aim: tuple[float, float] = (0.0, 0.0)  # m, the place on the floor in the middle of the picture
+    up: tuple[float, float, float] = (0.0, 1.0, 0.0)  # towards the picture's upper edge
+    height: float = 2.4  # m above the floor where it was meant to hang
 
 
 @dataclass(frozen=True)
@@ -131,19 +131,37 @@ class Draw:
     latency: float  # s
 
 
-def draw(scene: SceneConfig, rng: np.random.Generator) -> Draw:
+def mounting(position, orientation) -> Look:
+    """A nominal look from where the contract says that the camera hangs (x forward, z up: REP-103).
+
+    Raises:
+        SimError: the camera does not look down at the arena's floor.
+    """
+    cr, cp, cy = np.cos(orientation)
+    sr, sp, sy = np.sin(orientation)
+    forward = np.array([cy * cp, sy * cp, -sp])
+    up = np.array([cy * sp * cr + sy * sr, sy * sp * cr - cy * sr, cp * cr])
+    eye = np.array(position, dtype=float)
+    aim = eye - forward * eye[2] / min(forward[2], -1e-9)
+    if forward[2] > -0.5 or not 1.5 <= eye[2] <= 4.0 or np.max(np.abs(aim[:2])) > 0.5:
+        raise SimError(f"contract: cameras[0].mounting: found position {tuple(position)}, orientation "
+                       f"{tuple(orientation)}: expected 1.5 to 4 m up, looking down at the middle of the arena")
+    return Look(eye=tuple(eye), aim=tuple(aim[:2]), up=tuple(up), height=float(eye[2]))
+
+
+def draw(scene: SceneConfig, nominal: Look, rng: np.random.Generator) -> Draw:
     """Draw one episode's look and dynamics; without ``randomise`` always the nominal one."""
     if not scene.randomise:
-        look = Look(eye=scene.camera_position, aim=scene.camera_position[:2])
-        return Draw(look, scene.friction, (1.0, 1.0), scene.motor_torque, 1.0, scene.extra_latency)
+        return Draw(nominal, scene.friction, (1.0, 1.0), scene.motor_torque, 1.0, scene.extra_latency)
     r = scene.ranges
 
     def u(pair, n=None):
         return rng.uniform(*pair, size=n)
 
-    x, y, z = scene.camera_position
+    x, y, z = nominal.eye
     azimuth, elevation = rng.uniform(-np.pi, np.pi), np.radians(u(r.light_elevation))
-    aim, offset = u(r.camera_shift, 2), u(r.camera_offset, 2)
+    aim, offset, roll = u(r.camera_shift, 2), u(r.camera_offset, 2), np.radians(u(r.camera_roll))
+    ux, uy, uz = nominal.up
     look = Look(
         floor=colorsys.hsv_to_rgb(rng.random(), u(r.floor_saturation), u(r.floor_value)),
         wall=colorsys.hsv_to_rgb(rng.random(), 0.15, u(r.wall_value)),
@@ -153,8 +171,9 @@ def draw(scene: SceneConfig, rng: np.random.Generator) -> Draw:
         light=(np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)),
         tint=tuple(u(r.light_tint, 3)),
         eye=(x + offset[0], y + offset[1], z + u(r.camera_lift)),
-        aim=(x + aim[0], y + aim[1]),
-        roll=float(np.radians(u(r.camera_roll))),
+        aim=(nominal.aim[0] + aim[0], nominal.aim[1] + aim[1]),
+        up=(np.cos(roll) * ux + np.sin(roll) * uy, np.cos(roll) * uy - np.sin(roll) * ux, uz),
+        height=nominal.height,
     )
     return Draw(look, u(r.friction), tuple(u(r.wheel_gain, 2)), scene.motor_torque * u(r.torque), u(r.mass),
                 scene.extra_latency + u(r.latency))

@@ -15,11 +15,11 @@ from functools import lru_cache
 import numpy as np
 import pybullet as p
 
-from .camera import ASSETS, Camera, View, add_cylinder, build_static
+from .camera import ASSETS, PERSON_COLOUR, PERSON_HEIGHT, Camera, View, add_cylinder, build_static
 from .errors import SimError
 from .layout import Box, Layout, empty_layout, fixed_layout, random_layout
 from .person import Walker
-from .scene import Draw, SceneConfig, draw
+from .scene import Draw, SceneConfig, draw, mounting
 from .sensors import ROBOT_GROUP, Odometry, Scan, cast_scan, wrap
 
 DT = 0.005  # s, one physics step
@@ -87,6 +87,7 @@ class ArenaSim:
         self.contract = contract
         _check_contract(contract)
         camera = contract.cameras[0]
+        self._nominal = mounting(camera.position, camera.orientation)
         self._client = p.connect(p.GUI if gui else p.DIRECT)
         if self._client < 0:
             raise SimError("PyBullet could not open its window: set DISPLAY, or run with gui=False")
@@ -118,7 +119,7 @@ class ArenaSim:
         self.layout_seed = self.seed if layout_seed is None else int(layout_seed)
         self.layout = layout if layout is not None else _layout(self.scene, self.layout_seed)
         rngs = {name: np.random.default_rng([self.seed, i]) for i, name in enumerate(POSE_STREAMS)}
-        self.draw: Draw = draw(self.scene, rngs["look"])
+        self.draw: Draw = draw(self.scene, self._nominal, rngs["look"])
         if start is None:
             start = free_pose(self.layout, rngs["start"])
         elif not (np.all(np.isfinite(start)) and self.layout.free(start[:2])):
@@ -144,7 +145,7 @@ class ArenaSim:
             p.changeDynamics(body, -1, lateralFriction=0.4, restitution=0.0, physicsClientId=c)
         self._person = None
         if self._s.walker is not None:
-            self._person = add_cylinder(c, self.scene.person_radius, 0.25, (0.8, 0.1, 0.45), solid=True)
+            self._person = add_cylinder(c, self.scene.person_radius, PERSON_HEIGHT, PERSON_COLOUR, solid=True)
             self._place_person()
         x, y, yaw = start
         turn = (0, 0, math.sin(yaw / 2), math.cos(yaw / 2))
@@ -262,7 +263,7 @@ class ArenaSim:
 
     def _place_person(self) -> None:
         walker = self._s.walker
-        p.resetBasePositionAndOrientation(self._person, (walker.x, walker.y, 0.125), (0, 0, 0, 1),
+        p.resetBasePositionAndOrientation(self._person, (walker.x, walker.y, PERSON_HEIGHT / 2), (0, 0, 0, 1),
                                           physicsClientId=self._client)
 
     def _feel(self) -> None:
