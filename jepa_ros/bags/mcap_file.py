@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One MCAP file, written chunk by chunk so that whatever was written stays readable if the process dies.
+
+A `Chunk` is closed in memory, compressed, and reaches the file in one write. The file on disk is therefore always a
+valid MCAP data section, except for a last record that a kill or a full disk cut; `repair.py` drops that record and
+adds the summary. Schemas and channels stand outside the chunks, so that a chunk can be kept in memory (the ring buffer)
+and written to any file later. Format: https://mcap.dev/spec
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import zstandard
+from mcap.data_stream import RecordBuilder
+from mcap.opcode import Opcode
+from mcap.records import (
+    Attachment,
+    AttachmentIndex,
+    Channel,
+    ChunkIndex,
+    DataEnd,
+    Footer,
+    Header,
+    Metadata,
+    MetadataIndex,
+    Schema,
+    Statistics,
+    SummaryOffset,
+)
+
+MAGIC = b"\x89MCAP0\r\n"
+_MESSAGE_HEAD = struct.Struct("<BQHIQQ")
+_CHUNK_HEAD = struct.Struct("<BQQQQI")
+_INDEX_HEAD = struct.Struct("<BQHI")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A closed, compressed run of messages. Times in ns; `index` maps a channel to its (log time, offset) pairs."""
+
+    start: int
+    end: int
+    compression: str
+    data: bytes
+    raw_size: int
+    crc: int
+    index: dict[int, list[tuple[int, int]]]
+
+    @property
+    def count(self) -> int:
+        """Number of messages."""
+        return sum(len(entries) for entries in self.index.values())
+
+
+class ChunkBuilder:
+    """Collects messages and closes them into a Chunk."""
+
+    def __init__(self, compression: str = "zstd", level: int = 1) -> None:
+        """Start an empty chunk; `compression` is "zstd" or "" (none), `level` is zstd's."""
+        if compression not in ("zstd", ""):
+            raise ValueError(f"compression {compression!r}: expected 'zstd' or '' (none)")
+        self.compression = compression
+        self._compressor = zstandard.ZstdCompressor(level=level) if compression else None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pieces: list[bytes] = []
+        self._index: dict[int, list[tuple[int, int]]] = {}
+        self._start, self._end = 2**63 - 1, 0
+        self.size = 0
+        self.count = 0
+
+    def add(self, channel: int, log_time: int, publish_time: int, data: bytes, sequence: int = 0) -> None:
+        """Append one message; `data` is kept by reference until `close`. Times in ns."""
+        head = _MESSAGE_HEAD.pack(
+            Opcode.MESSAGE, 22 + len(data), channel, sequence & 0xFFFFFFFF, log_time, publish_time
+        )
+        self._index.setdefault(channel, []).append((log_time, self.size))
+        self._pieces += (head, data)
+        self.size += len(head) + len(data)
+        self.count += 1
+        self._start, self._end = min(self._start, log_time), max(self._end, log_time)
+
+    def close(self) -> Chunk:
+        """Compress what was added and start anew."""
+        raw = b"".join(self._pieces)
+        data = self._compressor.compress(raw) if self._compressor else raw
+        chunk = Chunk(
+            self._start, self._end, self.compression, data, len(raw), zlib.crc32(raw), self._index
+        )
+        self._reset()
+        return chunk
+
+
+@dataclass
+class _Written:
+    """What the summary needs to know about a chunk in the file."""
+
+    index: ChunkIndex
+    counts: dict[int, int]
+
+
+@dataclass
+class _Tables:
+    schemas: dict[int, Schema] = field(default_factory=dict)
+    channels: dict[int, Channel] = field(default_factory=dict)
+    chunks: list[_Written] = field(default_factory=list)
+    attachments: list[AttachmentIndex] = field(default_factory=list)
+    metadata: list[MetadataIndex] = field(default_factory=list)
+
+
+class McapFile:
+    """An MCAP file with profile `ros2`. Every `add_*` is on disk (in the page cache) when it returns."""
+
+    def __init__(self, path: Path, library: str = "jepa_ros") -> None:
+        """Create the file; it must not exist."""
+        self.path = Path(path)
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        self.size = 0
+        self._tables = _Tables()
+        builder = RecordBuilder()
+        Header("ros2", library).write(builder)
+        try:
+            self._append(MAGIC + builder.end())
+        except OSError:
+            self.abort()
+            raise
+
+    def _append(self, data: bytes) -> int:
+        """Write whole records; returns their offset. `size` moves only when everything was written."""
+        offset = self.size
+        self._write_at(offset, data)
+        self.size = offset + len(data)
+        return offset
+
+    def _write_at(self, offset: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self._fd, view, offset)
+            offset += done
+            view = view[done:]
+
+    def _record(self, record) -> bytes:
+        builder = RecordBuilder()
+        record.write(builder)
+        return builder.end()
+
+    def add_schema(self, schema_id: int, name: str, encoding: str, data: bytes) -> None:
+        """Register a message definition under `schema_id`."""
+        schema = Schema(id=schema_id, name=name, encoding=encoding, data=data)
+        self._append(self._record(schema))
+        self._tables.schemas[schema_id] = schema
+
+    def add_channel(
+        self, channel_id: int, schema_id: int, topic: str, metadata: dict[str, str], encoding: str = "cdr"
+    ) -> None:
+        """Register a topic under `channel_id`."""
+        channel = Channel(
+            id=channel_id, schema_id=schema_id, topic=topic, message_encoding=encoding, metadata=metadata
+        )
+        self._append(self._record(channel))
+        self._tables.channels[channel_id] = channel
+
+    def add_metadata(self, name: str, values: dict[str, str]) -> None:
+        """Write a metadata record (text to text)."""
+        data = self._record(Metadata(name=name, metadata=values))
+        offset = self._append(data)
+        self._tables.metadata.append(MetadataIndex(offset=offset, length=len(data), name=name))
+
+    def add_attachment(self, name: str, media_type: str, data: bytes, log_time: int = 0) -> None:
+        """Write an attachment; `log_time` in ns."""
+        attachment = Attachment(
+            create_time=log_time, log_time=log_time, name=name, media_type=media_type, data=data
+        )
+        record = self._record(attachment)
+        offset = self._append(record)
+        self._tables.attachments.append(
+            AttachmentIndex(
+                offset=offset,
+                length=len(record),
+                create_time=log_time,
+                log_time=log_time,
+                data_size=len(data),
+                name=name,
+                media_type=media_type,
+            )
+        )
+
+    def add_chunk(self, chunk: Chunk) -> None:
+        """Write a chunk and its message indexes, in one go."""
+        name = chunk.compression.encode()
+        length = 28 + 4 + len(name) + 8 + len(chunk.data)
+        head = _CHUNK_HEAD.pack(
+            Opcode.CHUNK, length, chunk.start, chunk.end, chunk.raw_size, chunk.crc
+        ) + struct.pack(f"<I{len(name)}sQ", len(name), name, len(chunk.data))
+        pieces, offsets = [head, chunk.data], {}
+        chunk_length = len(head) + len(chunk.data)
+        position = self.size + chunk_length
+        for channel, entries in chunk.index.items():
+            flat = [value for entry in entries for value in entry]
+            body = struct.pack(f"<{len(flat)}Q", *flat)
+            offsets[channel] = position
+            record = _INDEX_HEAD.pack(Opcode.MESSAGE_INDEX, 6 + len(body), channel, len(body)) + body
+            pieces.append(record)
+            position += len(record)
+        offset = self._append(b"".join(pieces))
+        self._tables.chunks.append(
+            _Written(
+                ChunkIndex(
+                    message_start_time=chunk.start,
+                    message_end_time=chunk.end,
+                    chunk_start_offset=offset,
+                    chunk_length=chunk_length,
+                    message_index_offsets=offsets,
+                    message_index_length=self.size - offset - chunk_length,
+                    compression=chunk.compression,
+                    compressed_size=len(chunk.data),
+                    uncompressed_size=chunk.raw_size,
+                ),
+                {channel: len(entries) for channel, entries in chunk.index.items()},
+            )
+        )
+
+    def counts(self) -> dict[int, int]:
+        """Messages written so far by channel."""
+        total: dict[int, int] = {}
+        for chunk in self._tables.chunks:
+            for channel, count in chunk.counts.items():
+                total[channel] = total.get(channel, 0) + count
+        return total
+
+    def span(self) -> tuple[int, int]:
+        """First and last log time (ns) of the messages written so far; (0, 0) when there are none."""
+        chunks = [chunk.index for chunk in self._tables.chunks]
+        if not chunks:
+            return 0, 0
+        return min(c.message_start_time for c in chunks), max(c.message_end_time for c in chunks)
+
+    def drop_last_chunk(self) -> int:
+        """Give back the room of the last chunk and of what follows it. Returns its messages; -1 if there is none."""
+        if not self._tables.chunks:
+            return -1
+        last = self._tables.chunks.pop()
+        self.size = last.index.chunk_start_offset
+        self._tables.metadata = [entry for entry in self._tables.metadata if entry.offset < self.size]
+        self._tables.attachments = [entry for entry in self._tables.attachments if entry.offset < self.size]
+        os.ftruncate(self._fd, self.size)
+        return sum(last.counts.values())
+
+    @property
+    def is_open(self) -> bool:
+        """False after `finish` or `abort`."""
+        return self._fd >= 0
+
+    def finish(self) -> None:
+        """Write the summary and close. After an OSError the file is still open, and `finish` may be tried again."""
+        os.ftruncate(self._fd, self.size)
+        self._write_at(self.size, self._ending())
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+
+    def abort(self) -> None:
+        """Close without a summary: what was written is left as it is, for a repair."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _statistics(self) -> Statistics:
+        counts, (start, end) = self.counts(), self.span()
+        return Statistics(
+            attachment_count=len(self._tables.attachments),
+            channel_count=len(self._tables.channels),
+            channel_message_counts=counts,
+            chunk_count=len(self._tables.chunks),
+            message_count=sum(counts.values()),
+            message_start_time=start,
+            message_end_time=end,
+            metadata_count=len(self._tables.metadata),
+            schema_count=len(self._tables.schemas),
+        )
+
+    def _ending(self) -> bytes:
+        """DataEnd, summary, summary offsets, footer and magic, for a data section that ends at `size`."""
+        data_end = self._record(DataEnd(0))
+        summary_start = self.size + len(data_end)
+        tables, builder, groups = self._tables, RecordBuilder(), []
+        for opcode, records in (
+            (Opcode.SCHEMA, tables.schemas.values()),
+            (Opcode.CHANNEL, tables.channels.values()),
+            (Opcode.STATISTICS, [self._statistics()]),
+            (Opcode.CHUNK_INDEX, [chunk.index for chunk in tables.chunks]),
+            (Opcode.ATTACHMENT_INDEX, tables.attachments),
+            (Opcode.METADATA_INDEX, tables.metadata),
+        ):
+            start = builder.count
+            for record in records:
+                record.write(builder)
+            if builder.count > start:
+                groups.append((opcode, start, builder.count - start))
+        offset_start = summary_start + builder.count
+        for opcode, start, length in groups:
+            SummaryOffset(
+                group_opcode=opcode, group_start=summary_start + start, group_length=length
+            ).write(builder)
+        summary = builder.end()
+        crc = zlib.crc32(summary)
+        crc = zlib.crc32(struct.pack("<BQQQ", Opcode.FOOTER, 20, summary_start, offset_start), crc)
+        footer = self._record(
+            Footer(summary_start=summary_start, summary_offset_start=offset_start, summary_crc=crc)
+        )
+        return data_end + summary + footer + MAGIC

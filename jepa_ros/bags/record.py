@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`jepa-ros record`: record topics into a bag, or keep a ring buffer that is written when the gate intervenes.
+
+It runs in a process of its own (`python -m jepa_ros.bags.record`, which `Recorder` starts and ends), so that the
+robot's loop never waits for it. SIGINT and SIGTERM end the recording cleanly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from jepa_ros.bags import CONTRACT_KEY, MODEL_CARD_KEY, BagError
+from jepa_ros.bags.sink import QUEUE_BYTES, RingWriter, WriterThread
+from jepa_ros.bags.writer import BagWriter, WriterConfig
+from jepa_ros.errors import JepaRosError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help="topics to record (default: all)")
+    parser.add_argument("-o", "--output", metavar="DIR", help="the bag's folder (default: rosbag2_<time>)")
+    parser.add_argument("-e", "--regex", help="record topics that match, besides those named")
+    parser.add_argument("-x", "--exclude", metavar="REGEX", help="leave out topics that match")
+    parser.add_argument("--include-hidden", action="store_true", help="record hidden topics too")
+    parser.add_argument("--robot", metavar="NAME|FILE", help="robot contract to put into the bag")
+    parser.add_argument("--model", metavar="DIR", help="checkpoint whose model card goes into the bag")
+    parser.add_argument("--max-size", type=float, default=0, metavar="MB", help="new file after so many MB")
+    parser.add_argument("--max-duration", type=float, default=0, metavar="S", help="new file after so many seconds")
+    parser.add_argument("--duration", type=float, default=0, metavar="S", help="end after so many seconds")
+    parser.add_argument("--compression", choices=("zstd", "none"), default="zstd", help="of the chunks")
+    parser.add_argument("--level", type=int, default=1, metavar="N", help="zstd level (default 1)")
+    parser.add_argument("--queue", type=float, default=QUEUE_BYTES / 1e6, metavar="MB", help="bound of the queue")
+    parser.add_argument("--min-free", type=float, default=64, metavar="MB", help="end when the disk has less left")
+    parser.add_argument("--use-sim-time", action="store_true", help="log times from /clock instead of the system")
+    parser.add_argument("--namespace", default="", help="namespace in which relative topics are resolved")
+    parser.add_argument("--ring", type=float, default=0, metavar="S", help="ring buffer: keep the last S seconds")
+    parser.add_argument("--after", type=float, default=5.0, metavar="S", help="ring buffer: go on for so long")
+    parser.add_argument(
+        "--trigger", default="safety_gate/state", metavar="TOPIC", help="ring buffer: the gate's state topic"
+    )
+    parser.add_argument(
+        "--trigger-modes", default="STOPPED,ESTOP", metavar="MODES", help="gate modes that write the ring buffer"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress line")
+    parser.add_argument("--die-with-parent", action="store_true", help=argparse.SUPPRESS)
+
+
+def identity(robot: str | None, model: str | None) -> tuple[dict[str, str], dict[str, tuple[str, bytes]]]:
+    """The contract and the model card as (custom_data, attachments) of a bag.
+
+    Args:
+        robot: contract name or file, or None.
+        model: checkpoint folder with its `model_card.json` (any one JSON card is taken), or None.
+    """
+    custom: dict[str, str] = {}
+    attachments: dict[str, tuple[str, bytes]] = {}
+    if robot:
+        from jepa_ros.robot.contract import load_contract
+
+        contract = load_contract(robot)
+        custom[CONTRACT_KEY] = json.dumps(contract.to_dict(), sort_keys=True)
+        custom["jepa_ros.contract_digest"] = contract.digest()
+        attachments["contract.json"] = ("application/json", custom[CONTRACT_KEY].encode())
+    if model:
+        folder = Path(model)
+        cards = [folder / "card.json", folder / "model_card.json", *sorted(folder.glob("*.json"))]
+        card = next((path for path in cards if path.is_file()), None)
+        if card is None:
+            raise BagError(f"--model {model}: no model card (*.json) in that folder")
+        try:
+            text = card.read_text(encoding="utf-8")
+            json.loads(text)
+        except (OSError, ValueError) as error:
+            raise BagError(f"{card}: not a model card: {error}") from error
+        custom[MODEL_CARD_KEY] = text
+        attachments["model_card.json"] = ("application/json", text.encode())
+    return custom, attachments
+
+
+def gate_watch(topic: str, modes: set[str]):
+    """A RingWriter watch: names the gate's mode when it enters one of `modes` on `topic` (DiagnosticArray)."""
+    last: list[str | None] = [None]
+
+    def watch(name: str, data: bytes) -> str | None:
+        if name != topic:
+            return None
+        mode = gate_mode(data)
+        entered = mode is not None and mode in modes and last[0] not in (None, mode)
+        last[0] = mode if mode is not None else last[0]
+        return mode if entered else None
+
+    return watch
+
+
+def gate_mode(data: bytes) -> str | None:
+    """The value `mode` in a serialised DiagnosticArray, in capitals; None when there is none."""
+    from jepa_ros.bags.reader import typestore
+
+    message = typestore().deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")
+    for status in message.status:
+        for pair in status.values:
+            if pair.key == "mode":
+                return pair.value.upper()
+    return None
+
+
+def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
+    """Record until a signal, the duration or an error; returns the report (see RecorderNode.report).
+
+    Raises:
+        BagError: the folder exists, the disk refused; the report is written first.
+    """
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    from jepa_ros.bags.recorder_node import RecorderNode, Selection
+
+    stop: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda signum, frame: stop.append(signum))
+    config = WriterConfig(
+        compression="zstd" if args.compression == "zstd" else "",
+        level=args.level,
+        max_file_bytes=int(args.max_size * 1e6),
+        max_file_seconds=args.max_duration,
+        min_free_bytes=int(args.min_free * 1e6),
+    )
+    custom, attachments = identity(args.robot, args.model)
+    output = Path(args.output or time.strftime("rosbag2_%Y_%m_%d-%H_%M_%S"))
+    if output.exists():
+        raise BagError(f"{output} exists already: choose another folder with -o, or remove it first")
+    rclpy.init(args=ros_args, signal_handler_options=SignalHandlerOptions.NO)
+    started = time.monotonic()
+    try:
+        selection = Selection(tuple(args.topics), args.regex, args.exclude, args.include_hidden)
+        thread = WriterThread(_NoSink(), int(args.queue * 1e6))
+        if args.ring and (args.topics or args.regex):
+            selection.names += (args.trigger,)
+        node = RecorderNode(thread, selection, namespace=args.namespace, use_sim_time=args.use_sim_time)
+        if args.ring:
+            trigger = node.resolve_topic_name(args.trigger)
+            modes = {mode.strip().upper() for mode in args.trigger_modes.split(",") if mode.strip()}
+            thread.sink = RingWriter(
+                output,
+                args.ring,
+                args.after,
+                gate_watch(trigger, modes),
+                config,
+                custom_data=custom,
+                attachments=attachments,
+            )
+        else:
+            thread.sink = BagWriter(output, config, custom_data=custom, attachments=attachments)
+        thread.start()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        node.look(force=True)
+        progress = _Progress(node, thread, started, quiet=args.quiet or not sys.stderr.isatty())
+        while not stop and thread.error is None:
+            executor.spin_once(timeout_sec=0.1)
+            node.look()
+            progress.tick()
+            if args.duration and time.monotonic() - started >= args.duration:
+                break
+        _drain(executor, node)
+        thread.finish(node.report)
+        progress.end()
+        report = node.report()
+        report |= {"path": str(output), "seconds": round(time.monotonic() - started, 3)}
+        if isinstance(thread.sink, RingWriter):
+            report["bags"] = [str(path) for path in thread.sink.bags]
+        report["error"] = str(thread.error) if thread.error is not None else None
+        executor.shutdown()
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    if args.json:
+        _write_json(Path(args.json), report)
+    if isinstance(thread.error, JepaRosError) or thread.error is None:
+        if thread.error is not None:
+            raise thread.error
+        return report
+    raise thread.error
+
+
+class _NoSink:
+    """Stands in until the node could be made, so that no folder is left behind when it could not."""
+
+    def tick(self) -> None:
+        return
+
+
+class _Progress:
+    """One line on a terminal, renewed every second."""
+
+    def __init__(self, node, thread: WriterThread, started: float, quiet: bool) -> None:
+        self._node, self._thread, self._started, self._quiet = node, thread, started, quiet
+        self._next = 0.0
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if self._quiet or now < self._next:
+            return
+        self._next = now + 1.0
+        report = self._node.report()
+        sys.stderr.write(
+            f"\r{now - self._started:7.1f} s  {len(report['topics'])} topics  {report['messages']} messages  "
+            f"{report['dropped']} dropped  {report['lost']} lost  queue {self._thread.pending_bytes / 1e6:.1f} MB "
+        )
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        if not self._quiet:
+            sys.stderr.write("\n")
+
+
+def _drain(executor, node) -> None:
+    """Take what has already arrived, for at most 0.3 s."""
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        before = sum(state.messages for state in node.topics.values())
+        executor.spin_once(timeout_sec=0.02)
+        if sum(state.messages for state in node.topics.values()) == before:
+            return
+
+
+def _write_json(path: Path, report: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; 0 when the bag is whole."""
+    _die_with_parent(args.die_with_parent)
+    report = record(args, getattr(args, "ros_args", None))
+    if not args.quiet:
+        print(summary(report))
+    return 0
+
+
+def summary(report: dict) -> str:
+    """The report as a few lines of text."""
+    lines = [f"{report['path']}: {report['messages']} messages in {report['seconds']:.1f} s"]
+    if report.get("bags") is not None:
+        lines = [f"{report['path']}: {len(report['bags'])} interventions written"]
+    lines.append(f"dropped (queue full): {report['dropped']}   lost before the recorder: {report['lost']}")
+    lines += [f"warning: {text}" for text in report["warnings"]]
+    lines += [f"not recorded: {topic}: {why}" for topic, why in report["refused"].items()]
+    lines += [f"not recorded: {topic}: nobody published it" for topic in report["never_seen"]]
+    return "\n".join(lines)
+
+
+def _die_with_parent(wanted: bool) -> None:
+    if wanted and sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
+
+
+class Recorder:
+    """The recorder as a child process.
+
+        with Recorder("runs/x/bag", topics=["image", "cmd_vel"], robot="arena") as recorder:
+            ...
+        recorder.report["dropped"]
+
+    `start` returns when the bag's folder is there and recording has begun.
+    """
+
+    def __init__(
+        self,
+        output: str | Path,
+        topics: tuple[str, ...] | list[str] = (),
+        *,
+        robot: str | Path | None = None,
+        model: str | Path | None = None,
+        namespace: str = "",
+        extra: list[str] | None = None,
+        env: dict[str, str] | None = None,
+        log: str | Path | None = None,
+    ) -> None:
+        """Describe the recording: `topics` () means all, `extra` are further arguments of the command.
+
+        `log` is a file for the process's output (default: nowhere but in error messages).
+        """
+        self.output, self.report, self._process = Path(output), None, None
+        self._env, self._log_path = env, log
+        handle, name = tempfile.mkstemp(prefix="jepa_ros_record_", suffix=".json")
+        os.close(handle)
+        os.unlink(name)
+        self._json = Path(name)
+        self._command = [sys.executable, "-m", "jepa_ros.bags.record", "--output", str(output), "--json", name]
+        self._command += ["--quiet", "--die-with-parent"]
+        for flag, value in (("--robot", robot), ("--model", model), ("--namespace", namespace)):
+            self._command += [flag, str(value)] if value else []
+        self._command += [*(extra or []), *topics]
+
+    @property
+    def pid(self) -> int | None:
+        """The process, or None before `start`."""
+        return self._process.pid if self._process else None
+
+    def start(self, timeout: float = 20.0) -> Recorder:
+        """Start and wait until it records.
+
+        Raises:
+            BagError: it ended at once (its own message) or did not begin in `timeout` seconds.
+        """
+        if self.output.exists():
+            raise BagError(f"{self.output} exists already: choose another folder, or remove it first")
+        self._log = open(self._log_path, "w+") if self._log_path else tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=self._env,
+            start_new_session=True,
+        )  # fmt: skip
+        end = time.monotonic() + timeout
+        while not (self.output / "metadata.yaml").exists() and not ("--ring" in self._command and self.output.exists()):
+            if self._process.poll() is not None:
+                raise BagError(f"the recorder ended at its start: {self._tail()}")
+            if time.monotonic() > end:
+                self.kill()
+                raise BagError(f"the recorder did not start within {timeout} s: {self._tail()}")
+            time.sleep(0.02)
+        return self
+
+    def _tail(self) -> str:
+        self._log.seek(0)
+        return " ".join(self._log.read().split())[-600:].removeprefix("error: ")
+
+    def alive(self) -> bool:
+        """True while the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self, timeout: float = 30.0) -> dict:
+        """End the recording and wait; returns the report.
+
+        Raises:
+            BagError: the recording ended with an error (its message), or had to be killed.
+        """
+        if self._process is None:
+            raise BagError("the recorder was not started")
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise BagError(f"{self.output}: the recorder did not end within {timeout} s and was killed") from None
+        if self._json.exists():
+            self.report = json.loads(self._json.read_text())
+            self._json.unlink()
+        message = self._tail()
+        self._log.close()
+        if code != 0:
+            raise BagError(message or f"{self.output}: the recorder ended with code {code}")
+        return self.report
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Recorder:
+        """Start."""
+        return self.start()
+
+    def __exit__(self, kind, value, trace) -> None:
+        """Stop; an error of the block is not hidden by one of the recorder."""
+        if kind is None:
+            self.stop()
+        else:
+            try:
+                self.stop()
+            except BagError:
+                pass
+
+
+def run_module(argv: list[str]) -> int:
+    """Entry of `python -m jepa_ros.bags.record`; what follows --ros-args goes to ROS."""
+    at = argv.index("--ros-args") if "--ros-args" in argv else len(argv)
+    parser = argparse.ArgumentParser(prog="jepa-ros record", description=__doc__.splitlines()[0])
+    add_arguments(parser)
+    args = parser.parse_args(argv[:at])
+    args.ros_args = argv[at:]
+    try:
+        return main(args)
+    except JepaRosError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(run_module(sys.argv[1:]))

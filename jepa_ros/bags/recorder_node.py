@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ROS side of recording: finds topics, matches their publishers' QoS, and hands raw messages to the writer thread.
+
+Messages are taken with `raw=True`: the bag holds the bytes that were on the wire. The subscription asks for what all
+publishers of a topic offer (reliable only if all are, latched only if all are), and is renewed when that changes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import time
+from dataclasses import dataclass, field
+
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from jepa_ros.bags import BagError
+from jepa_ros.bags.schema import Definition, definition, qos_entry
+from jepa_ros.bags.sink import WriterThread
+
+DEPTH = 100
+"""Messages a subscription may hold while this process is kept from running (3 s of 30 Hz images)."""
+FAST_DISCOVERY_SECONDS = 10.0
+"""So long after the start new topics are looked for every 0.1 s, later every 0.5 s."""
+
+
+@dataclass
+class Selection:
+    """Which topics to record. `names` are full names; empty means all that match `regex` and are not excluded."""
+
+    names: tuple[str, ...] = ()
+    regex: str | None = None
+    exclude: str | None = None
+    include_hidden: bool = False
+
+    def takes(self, topic: str) -> bool:
+        """True for a topic that is to be recorded."""
+        if self.exclude and re.search(self.exclude, topic):
+            return False
+        if self.names or self.regex:
+            return topic in self.names or bool(self.regex and re.search(self.regex, topic))
+        return self.include_hidden or not any(part.startswith("_") for part in topic.split("/"))
+
+
+@dataclass
+class TopicState:
+    """A topic that is being recorded. `lost` counts messages that never reached this process (sequence gaps)."""
+
+    name: str
+    msgtype: str
+    definition: Definition
+    qos: QoSProfile
+    subscription: object = None
+    publishers: int = 0
+    messages: int = 0
+    lost: int = 0
+    last_sequence: int | None = None
+    first: int = 0
+    last: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+def matching_qos(profiles: list[QoSProfile], depth: int = DEPTH) -> QoSProfile:
+    """The most demanding profile that is compatible with every one of `profiles` (publishers)."""
+    reliable = all(p.reliability == ReliabilityPolicy.RELIABLE for p in profiles)
+    latched = all(p.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in profiles)
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def message_class(msgtype: str):
+    """The Python class of a type such as sensor_msgs/msg/Image.
+
+    Raises:
+        BagError: its Python package is not installed.
+    """
+    try:
+        package, folder, name = msgtype.split("/")
+        return getattr(importlib.import_module(f"{package}.{folder}"), name)
+    except (ImportError, AttributeError, ValueError):
+        raise BagError(f"type {msgtype}: no Python package for it here; install or source its message package") from None
+
+
+class RecorderNode(Node):
+    """Subscribes to what the selection takes and feeds `writer`. Everything runs in the thread that spins it."""
+
+    def __init__(
+        self,
+        writer: WriterThread,
+        selection: Selection,
+        *,
+        name: str = "recorder",
+        namespace: str = "",
+        use_sim_time: bool = False,
+    ) -> None:
+        """Create the node; topic names of the selection may be relative and are resolved here."""
+        super().__init__(
+            name,
+            namespace=namespace,
+            start_parameter_services=False,
+            enable_rosout=False,
+            parameter_overrides=[Parameter("use_sim_time", value=True)] if use_sim_time else [],
+        )
+        self._writer = writer
+        selection.names = tuple(self.resolve_topic_name(topic) for topic in selection.names)
+        self.selection = selection
+        self._sim_time = use_sim_time
+        self.topics: dict[str, TopicState] = {}
+        self.refused: dict[str, str] = {}
+        self._started = time.monotonic()
+        self._next_look = 0.0
+
+    def look(self, force: bool = False) -> None:
+        """Subscribe to topics that appeared, and follow changes of their publishers. Cheap to call often."""
+        now = time.monotonic()
+        if now < self._next_look and not force:
+            return
+        self._next_look = now + (0.1 if now - self._started < FAST_DISCOVERY_SECONDS else 0.5)
+        for topic, types in self.get_topic_names_and_types():
+            if topic in self.refused or not self.selection.takes(topic):
+                continue
+            if len(types) != 1:
+                self.refused[topic] = f"more than one type: {', '.join(types)}"
+                continue
+            self._follow(topic, types[0])
+
+    def _follow(self, topic: str, msgtype: str) -> None:
+        offers = self.get_publishers_info_by_topic(topic)
+        state = self.topics.get(topic)
+        if not offers:
+            if state is not None:
+                state.publishers = 0
+            return
+        wanted = matching_qos([offer.qos_profile for offer in offers])
+        if state is None:
+            try:
+                described, kind = definition(msgtype), message_class(msgtype)
+            except BagError as error:
+                self.refused[topic] = str(error)
+                return
+            state = TopicState(topic, msgtype, described, wanted)
+            heard = str(offers[0].topic_type_hash)
+            if described.type_hash and heard.startswith("RIHS01") and heard != described.type_hash:
+                state.warnings.append(f"{topic}: its publisher has another version of {msgtype} than is installed here")
+            entries = []
+            for offer in offers:
+                entry = qos_entry(offer.qos_profile)
+                if entry not in entries:
+                    entries.append(entry)
+            self._writer.declare(topic, described, entries)
+            self.topics[topic] = state
+            self._subscribe(state, kind)
+        elif (wanted.reliability, wanted.durability) != (state.qos.reliability, state.qos.durability):
+            state.qos = wanted
+            self.destroy_subscription(state.subscription)
+            self._subscribe(state, message_class(msgtype))
+        if state.publishers != len(offers):
+            state.publishers, state.last_sequence = len(offers), None
+
+    def _subscribe(self, state: TopicState, kind) -> None:
+        offer, clock, sim_time, name = self._writer.offer, self.get_clock(), self._sim_time, state.name
+
+        def take(data: bytes, info: dict) -> None:
+            received = clock.now().nanoseconds if sim_time else info["received_timestamp"] or time.time_ns()
+            sequence = info["publication_sequence_number"] or 0
+            if state.publishers == 1 and sequence:
+                last = state.last_sequence
+                if last is not None and sequence > last + 1:
+                    state.lost += sequence - last - 1
+                state.last_sequence = sequence
+            if not state.messages:
+                state.first = received
+            state.messages += 1
+            state.last = received
+            offer(name, received, info["source_timestamp"] or received, data, sequence)
+
+        state.last_sequence = None
+        state.subscription = self.create_subscription(kind, name, take, state.qos, raw=True)
+
+    def report(self) -> dict:
+        """What was received, dropped, lost and refused so far, by topic."""
+        dropped = self._writer.dropped
+        missing = [name for name in self.selection.names if name not in self.topics and name not in self.refused]
+        return {
+            "messages": sum(state.messages - dropped.get(state.name, 0) for state in self.topics.values()),
+            "dropped": sum(dropped.values()),
+            "lost": sum(state.lost for state in self.topics.values()),
+            "topics": {
+                state.name: {
+                    "type": state.msgtype,
+                    "received": state.messages,
+                    "dropped": dropped.get(state.name, 0),
+                    "lost": state.lost,
+                }
+                for state in self.topics.values()
+            },
+            "refused": dict(self.refused),
+            "never_seen": missing,
+            "warnings": [text for state in self.topics.values() for text in state.warnings],
+        }
