@@ -69,8 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in arguments if not word.startswith("-")), None)
     try:
-        options = build_parser(command).parse_args(arguments)
-        return int(options.run(options) or 0)
+        try:
+            options = build_parser(command).parse_args(arguments)
+            return int(options.run(options) or 0)
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is expected, and not when the interpreter ends
     except KeyboardInterrupt:
         _say("interrupted")
         return 130

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment that ROS processes need, and a domain id that nobody on this machine uses. No ROS is imported.
+
+The ROS 2 wheels find their libraries through ``AMENT_PREFIX_PATH``, which nothing sets in a virtual environment; a
+sourced ROS installation has set it, and is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from jepa_ros.errors import JepaRosError
+
+#: Domains whose ports lie below Linux's ephemeral range (32768), so that no client socket can take one by chance.
+DOMAINS = range(1, 101)
+PORT_BASE, PORT_GAIN = 7400, 250  # RTPS 2.2, section 9.6.1.1
+
+
+class EnvironmentProblem(JepaRosError):
+    """The environment does not let ROS processes start; the message says what to set."""
+
+
+def ros_environment(base: Mapping[str, str] | None = None, **given: str) -> dict[str, str]:
+    """A copy of `base` (default: this process's environment) in which ROS processes of this package find ROS.
+
+    Args:
+        base: environment variables to start from.
+        given: variables that replace what `base` says, such as ``ROS_DOMAIN_ID="7"``.
+    """
+    environment = dict(os.environ if base is None else base)
+    if not environment.get("AMENT_PREFIX_PATH"):
+        environment["AMENT_PREFIX_PATH"] = sys.prefix
+    environment.update(given)
+    return environment
+
+
+def used_domains() -> set[int]:
+    """The domains in which a process of this machine listens, seen from the UDP ports that are bound."""
+    used = set()
+    for table in ("/proc/net/udp", "/proc/net/udp6"):
+        try:
+            lines = Path(table).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            port = int(line.split()[1].rpartition(":")[2], 16)
+            if port >= PORT_BASE:
+                used.add((port - PORT_BASE) // PORT_GAIN)
+    return used
+
+
+@contextlib.contextmanager
+def reserved_domain(wanted: str | None = None) -> Iterator[int]:
+    """Hold a domain id for as long as the block runs, so that two stacks on one machine never hear each other.
+
+    Args:
+        wanted: an id to take (the text of ``ROS_DOMAIN_ID``); None takes the first that is free.
+
+    Raises:
+        EnvironmentProblem: `wanted` is no domain id, is in use, or no domain is free.
+    """
+    if wanted is not None and not (wanted.isdecimal() and int(wanted) <= 232):
+        raise EnvironmentProblem(f"ROS_DOMAIN_ID={wanted!r}: expected a whole number from 0 to 232")
+    used = used_domains()
+    for domain in [int(wanted)] if wanted is not None else DOMAINS:
+        if domain in used:
+            continue
+        lock = _lock(domain)
+        if lock is None:
+            continue
+        try:
+            yield domain
+        finally:
+            os.close(lock)
+        return
+    if wanted is not None:
+        raise EnvironmentProblem(
+            f"ROS domain {wanted} is in use on this machine (a ROS process listens on its ports): "
+            "stop that process, set another ROS_DOMAIN_ID, or unset it to have a free one chosen"
+        )
+    raise EnvironmentProblem(f"no free ROS domain from {DOMAINS[0]} to {DOMAINS[-1]}: set ROS_DOMAIN_ID")
+
+
+def _lock(domain: int) -> int | None:
+    """Take the lock of a domain; the ports tell of a process only once it runs, so starting stacks need a lock too."""
+    path = Path(tempfile.gettempdir()) / f"jepa_ros_domain_{os.getuid()}_{domain}.lock"
+    lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
