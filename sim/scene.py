@@ -55,7 +55,7 @@ class SceneConfig:
     # camera
     camera_span: float = 2.18  # m of floor from edge to edge of the picture; the camera hangs where the contract says
     camera_noise: float = 3.0  # standard deviation of the sensor noise, grey levels of 255
-    supersample: int = 3  # samples a pixel edge
+    supersample: int = 2  # samples a pixel edge
     shadows: bool = True
     # dynamics
     friction: float = 0.8  # wheel on floor
