@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where an action vector becomes a command message, and back, as the contract's command says.
+
+``command_raw`` and ``command_teleop`` are always a stamped type (``TwistStamped`` or ``JointTrajectory``); the
+gate's output is what the robot's controller takes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Twist, TwistStamped
+from numpy.typing import NDArray
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from jepa_ros.nodes.convert import to_seconds, to_stamp
+from jepa_ros.nodes.params import ParameterError
+from jepa_ros.robot import RobotContract
+
+_TWIST_AXES = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
+_BASE_KINDS = ("twist_stamped", "twist")
+_ARM_KINDS = ("joint_trajectory", "float64_multiarray")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A command as it was received.
+
+    Attributes:
+        values: (n,) in the order of the contract's action; n differs from A when the message's size does.
+        stamp: seconds, or None where the message has no stamp.
+        frame_id: of the header; empty where there is none.
+        names: joint names as received, or None for a base.
+    """
+
+    values: NDArray[np.float64]
+    stamp: float | None
+    frame_id: str
+    names: tuple[str, ...] | None
+
+
+class CommandCodec:
+    """Reads and writes the command messages of one robot.
+
+    Args:
+        contract: the robot's.
+        kind: overrides the contract's kind of output ("" keeps it).
+
+    Raises:
+        ParameterError: ``kind`` does not fit the robot (a twist for an arm).
+    """
+
+    def __init__(self, contract: RobotContract, kind: str = "") -> None:
+        self._names = tuple(dim.name for dim in contract.action)
+        self._position = np.array([dim.unit in ("rad", "m") for dim in contract.action])
+        self._joints = contract.command.joints or self._names
+        self._frame = contract.frames.base
+        self._period = contract.period
+        self.kind = kind or contract.command.kind
+        self.is_base = contract.kinematics.kind != "joints"
+        allowed = _BASE_KINDS if self.is_base else _ARM_KINDS
+        if self.kind not in allowed:
+            raise ParameterError(
+                f"command kind '{self.kind}' does not fit robot '{contract.name}' "
+                f"({contract.kinematics.kind}); expected one of {', '.join(allowed)}"
+            )
+
+    @property
+    def input_type(self) -> type:
+        """The type of ``command_raw`` and ``command_teleop``."""
+        return TwistStamped if self.is_base else JointTrajectory
+
+    @property
+    def output_type(self) -> type:
+        """The type that the robot takes."""
+        return {
+            "twist_stamped": TwistStamped,
+            "twist": Twist,
+            "joint_trajectory": JointTrajectory,
+            "float64_multiarray": Float64MultiArray,
+        }[self.kind]
+
+    def write_input(self, values: Sequence[float] | NDArray[Any], stamp: float) -> Any:
+        """A ``command_raw`` that carries the stamp [s] of the image that it came from."""
+        if self.is_base:
+            return self._twist_stamped(values, stamp)
+        return self._trajectory(values, stamp)
+
+    def write_output(self, values: Sequence[float] | NDArray[Any], stamp: float) -> Any:
+        """The robot's command, stamped [s] where its type has a stamp."""
+        if self.kind == "twist_stamped":
+            return self._twist_stamped(values, stamp)
+        if self.kind == "twist":
+            message = Twist()
+            self._fill_twist(message, values)
+            return message
+        if self.kind == "joint_trajectory":
+            return self._trajectory(values, stamp)
+        return Float64MultiArray(data=[float(v) for v in values])
+
+    def read(self, message: Any) -> Reading:
+        """Values, stamp, frame and names of any of the four types. A NaN on an axis that is not driven shows in all."""
+        if isinstance(message, TwistStamped):
+            stamp: float | None = to_seconds(message.header.stamp)
+            return Reading(self._twist_values(message.twist), stamp, message.header.frame_id, None)
+        if isinstance(message, Twist):
+            return Reading(self._twist_values(message), None, "", None)
+        if isinstance(message, JointTrajectory):
+            point = message.points[0] if message.points else JointTrajectoryPoint()
+            values = np.array(point.positions if self._position.all() else point.velocities, dtype=np.float64)
+            names = tuple(message.joint_names)
+            return Reading(values, to_seconds(message.header.stamp), message.header.frame_id, names)
+        return Reading(np.array(message.data, dtype=np.float64), None, "", None)
+
+    # ------------------------------------------------------------ details
+
+    def _twist_stamped(self, values: Any, stamp: float) -> TwistStamped:
+        message = TwistStamped()
+        message.header.stamp = to_stamp(stamp)
+        message.header.frame_id = self._frame
+        self._fill_twist(message.twist, values)
+        return message
+
+    def _fill_twist(self, twist: Twist, values: Any) -> None:
+        for name, value in zip(self._names, values, strict=True):
+            part, axis = name.split(".")
+            setattr(getattr(twist, part), axis, float(value))
+
+    def _twist_values(self, twist: Twist) -> NDArray[np.float64]:
+        axes = {
+            f"{part}.{axis}": getattr(getattr(twist, part), axis)
+            for part, axis in (name.split(".") for name in _TWIST_AXES)
+        }
+        values = np.array([axes[name] for name in self._names])
+        if not all(math.isfinite(v) for v in axes.values()):
+            values[:] = math.nan
+        return values
+
+    def _trajectory(self, values: Any, stamp: float) -> JointTrajectory:
+        message = JointTrajectory(joint_names=list(self._joints))
+        message.header.stamp = to_stamp(stamp)
+        point = JointTrajectoryPoint()
+        numbers = [float(v) for v in values]
+        if self._position.all():
+            point.positions = numbers
+        else:
+            point.velocities = numbers
+        whole, fraction = divmod(self._period, 1.0)
+        point.time_from_start = Duration(sec=int(whole), nanosec=int(fraction * 1e9))
+        message.points.append(point)
+        return message

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where a node's parameters are declared: type, range and description once, checked with a reason.
+
+A node lists its :class:`Param`\\ s, calls :func:`declare` in its constructor and :func:`read` when it is
+configured. A parameter that may change while the node runs carries an ``apply`` function; a new value is handed to
+all of them before any is stored, and the first that raises refuses the change with its text (atomic, with a reason).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from jepa_ros.errors import JepaRosError
+
+
+class ParameterError(JepaRosError):
+    """A parameter of a node is of the wrong type or out of its range."""
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a node.
+
+    Attributes:
+        name: as in ``-p name:=value``.
+        default: its value when nobody sets it; its Python type is the parameter's type.
+        description: one sentence, with the unit.
+        low, high: range of a number, both included; None where open.
+        choices: the accepted texts; empty where any is accepted.
+        live: it may change while the node runs (others are read once, when the node is configured).
+    """
+
+    name: str
+    default: Any
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False
+
+
+#: What every node takes.
+ROBOT = Param("robot", "arena", "The robot contract: a name in robots/ or the path of a YAML file.")
+
+
+def _descriptor(param: Param) -> ParameterDescriptor:
+    text = param.description
+    if param.choices:
+        text += f" One of: {', '.join(param.choices)}."
+    descriptor = ParameterDescriptor(name=param.name, description=text)
+    if param.low is not None or param.high is not None:
+        if isinstance(param.default, float):
+            low = -1.0e300 if param.low is None else float(param.low)
+            high = 1.0e300 if param.high is None else float(param.high)
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+        else:
+            low_int = -(2**62) if param.low is None else int(param.low)
+            high_int = 2**62 if param.high is None else int(param.high)
+            descriptor.integer_range = [IntegerRange(from_value=low_int, to_value=high_int, step=1)]
+    return descriptor
+
+
+def _range_text(param: Param) -> str:
+    kind = {float: "a number with a decimal point", int: "a whole number", bool: "true or false", str: "text"}
+    text = kind.get(type(param.default), type(param.default).__name__)
+    if param.low is not None or param.high is not None:
+        low = "-inf" if param.low is None else f"{param.low:g}"
+        high = "inf" if param.high is None else f"{param.high:g}"
+        text += f" in [{low}, {high}]"
+    return text
+
+
+def declare(node: Node, params: Sequence[Param]) -> None:
+    """Declare ``params`` on ``node``, with the overrides that it was started with.
+
+    Raises:
+        ParameterError: an override has the wrong type, lies out of range, or names no parameter of the node.
+    """
+    for param in params:
+        try:
+            node.declare_parameter(param.name, param.default, _descriptor(param))
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            found = node._parameter_overrides.get(param.name)
+            value = found.value if found is not None else error
+            raise ParameterError(
+                f"{node.get_name()}: parameter '{param.name}' is {value!r}; expected {_range_text(param)}. "
+                f"{param.description}"
+            ) from None
+        if param.choices and node.get_parameter(param.name).value not in param.choices:
+            raise ParameterError(
+                f"{node.get_name()}: parameter '{param.name}' is {node.get_parameter(param.name).value!r}; "
+                f"expected one of {', '.join(param.choices)}"
+            )
+    unknown = [
+        name
+        for name in node._parameter_overrides
+        if not node.has_parameter(name) and not name.startswith("qos_overrides.")
+    ]
+    if unknown:
+        raise ParameterError(
+            f"{node.get_name()}: no parameter named '{unknown[0]}'; known: "
+            f"{', '.join(sorted(p.name for p in params))}"
+        )
+
+
+def read(node: Node, params: Sequence[Param]) -> SimpleNamespace:
+    """The present values of ``params`` as attributes (dots in names become underscores)."""
+    return SimpleNamespace(**{p.name.replace(".", "_"): node.get_parameter(p.name).value for p in params})
+
+
+class LiveParameters:
+    """Lets a running node's parameters change atomically, and refuses with a reason.
+
+    ``apply`` is called with the whole set of changes, ``{name: value}``; it raises a
+    :class:`~jepa_ros.errors.JepaRosError` to refuse all of them, and its text becomes the service's answer.
+    Parameters that are not ``live`` are refused while ``locked()`` is true.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        params: Sequence[Param],
+        apply: Callable[[dict[str, Any]], None],
+        locked: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._params = {p.name: p for p in params}
+        self._apply = apply
+        self._locked = locked
+        self._node = node
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def _on_set(self, changes: list[Parameter]) -> SetParametersResult:
+        live: dict[str, Any] = {}
+        for change in changes:
+            param = self._params.get(change.name)
+            if param is None:
+                continue
+            if param.choices and change.value not in param.choices:
+                reason = f"'{param.name}' is {change.value!r}; expected one of {', '.join(param.choices)}"
+                return SetParametersResult(successful=False, reason=reason)
+            if param.live:
+                live[param.name] = change.value
+            elif self._locked():
+                reason = f"'{param.name}' is read when the node is configured; it cannot change while it runs"
+                return SetParametersResult(successful=False, reason=reason)
+        try:
+            if live:
+                self._apply(live)
+        except JepaRosError as error:
+            self._node.get_logger().warning(f"parameter change refused: {error}")
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
