@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the robot has arrived, judged from its latent alone; with hysteresis, so that it does not chatter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from jepa_ros.cost.goal import Goal
+from jepa_ros.errors import JepaRosError
+
+
+@dataclass(frozen=True)
+class ArrivalConfig:
+    """When to stop and when to start again.
+
+    Args:
+        arrive, leave: metres, through the pose readout; the robot has arrived within the one, and left beyond the
+            other.
+        arrive_steps, leave_steps: the same in control steps, for models without a pose readout.
+        arrive_latent, leave_latent: the same as RMS latent distance, for models with neither readout.
+        heading: radians within which the heading counts as right.
+        patience: steps for which a right position waits for a right heading.
+        confirm: steps in a row that a change needs.
+    """
+
+    arrive: float = 0.05
+    leave: float = 0.09
+    arrive_steps: float = 1.0
+    leave_steps: float = 2.5
+    arrive_latent: float = 0.15
+    leave_latent: float = 0.3
+    heading: float = 0.3
+    patience: int = 5
+    confirm: int = 2
+
+    def __post_init__(self) -> None:
+        for low, high in (("arrive", "leave"), ("arrive_steps", "leave_steps"), ("arrive_latent", "leave_latent")):
+            a, b = getattr(self, low), getattr(self, high)
+            if not (0.0 < a <= b < math.inf):
+                raise JepaRosError(f"arrival {low} is {a} and {high} is {b}; expected 0 < {low} <= {high}")
+        if self.confirm < 1 or self.patience < 0 or not self.heading > 0.0:
+            raise JepaRosError("arrival: expected confirm >= 1, patience >= 0 and heading > 0 rad")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far the goal is: distance in `unit` ("m", "steps" or "latent"), heading error in rad or None."""
+
+    distance: float
+    unit: str
+    heading_error: float | None = None
+
+
+def read_distance(model, z: torch.Tensor, goal: Goal) -> Reading:
+    """Measure the way to the goal from a latent (D,), with the best readout that the model has."""
+    target = None if goal.latent is None else torch.as_tensor(goal.latent, dtype=z.dtype, device=z.device)
+    if model.has_readout("pose"):
+        here = model.pose(z).tolist()
+        yaw = math.atan2(here[3], here[2])
+        if target is None:
+            gx, gy, gyaw = goal.pose
+        else:
+            gx, gy, cosine, sine = model.pose(target).tolist()
+            gyaw = math.atan2(sine, cosine)
+        error = None if gyaw is None else math.remainder(gyaw - yaw, math.tau)
+        return Reading(math.hypot(gx - here[0], gy - here[1]), "m", error)
+    if model.has_readout("distance"):
+        return Reading(float(model.distance(z[None], target[None])[0]), "steps")
+    return Reading(float((z - target).square().mean().sqrt()), "latent")
+
+
+class Arrival:
+    """The state of having arrived. A fresh one stands for "on the way"."""
+
+    def __init__(self, config: ArrivalConfig | None = None) -> None:
+        self.config = config or ArrivalConfig()
+        self.reset()
+
+    def reset(self) -> None:
+        """On the way again, with a new goal."""
+        self.arrived = False
+        self._inside = self._count = 0
+
+    def update(self, reading: Reading) -> bool:
+        """Take the reading of one control step; true while the robot has arrived."""
+        c = self.config
+        arrive, leave = {
+            "m": (c.arrive, c.leave),
+            "steps": (c.arrive_steps, c.leave_steps),
+            "latent": (c.arrive_latent, c.leave_latent),
+        }[reading.unit]
+        inside = reading.distance <= arrive
+        self._inside = self._inside + 1 if inside else 0
+        if self.arrived:
+            change = not reading.distance <= leave
+        else:
+            error = reading.heading_error
+            change = inside and (error is None or abs(error) <= c.heading or self._inside > c.patience)
+        self._count = self._count + 1 if change else 0
+        if self._count >= c.confirm:
+            self.arrived = not self.arrived
+            self._count = self._inside = 0
+        return self.arrived

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ROS-free planner: from the latent of each image to a command. The loop, the planner node and replay all run it.
+
+It owns the history (recurrent state, last latent, commands under way), knows when it has arrived, and reports what it
+sees: surprise, novelty, and what the guardrails say about the plan.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from jepa_ros.actor.arrival import Arrival, ArrivalConfig, Reading, read_distance
+from jepa_ros.actor.config import SearchConfig, SearchError
+from jepa_ros.actor.history import History
+from jepa_ros.actor.proposals import shift_plan
+from jepa_ros.actor.search import PlanResult, Search
+from jepa_ros.cost.goal import Goal
+
+#: One sentence for each reason word of the status.
+SENTENCES = {
+    "ok": "a plan was found",
+    "idle": "no goal is set",
+    "paused": "planning is paused",
+    "arrived": "the goal is reached",
+    "infeasible": "no candidate keeps every guardrail",
+    "non_finite": "the model gave no finite cost for any candidate",
+    "deadline": "the deadline is shorter than one iteration of the search",
+    "bad_latent": "the embedding is not finite or has another size than the model's",
+}
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """Settings of the planner.
+
+    Args:
+        search: see SearchConfig. arrival: see ArrivalConfig.
+        max_gap: seconds without an image after which the history is forgotten.
+    """
+
+    search: SearchConfig = field(default_factory=SearchConfig)
+    arrival: ArrivalConfig = field(default_factory=ArrivalConfig)
+    max_gap: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.max_gap) and self.max_gap > 0.0):
+            raise SearchError(f"planner max_gap is {self.max_gap!r} s; expected more than 0")
+
+
+@dataclass
+class PlannerOutput:
+    """The answer to one image.
+
+    Args:
+        command: (A,) physical units; stands still when idle, arrived, or without a feasible plan.
+        status: plain values: reason, sentence, arrived, feasible, blocked_by, iterations, cost, terms, distance,
+            distance_unit, heading_error, elapsed_s, evaluated, dropped, converged, source, shares, seed, backend.
+        signals: what the gate reads: "guardrail/NAME" (excess, > 0 violates), "surprise", "novelty".
+        plan_actions: (T, A) physical, plan_poses: (T, 3) x, y, yaw; None without a plan (or a pose readout).
+        candidates: [(poses (T, 3), cost)] of the last iteration, best first.
+        history: [(seconds, best cost)] of the search.
+        guardrail_hash: of the set in force, "" without guardrails.
+    """
+
+    command: np.ndarray
+    status: dict[str, Any]
+    signals: dict[str, float]
+    plan_actions: np.ndarray | None = None
+    plan_poses: np.ndarray | None = None
+    candidates: list[tuple[np.ndarray, float]] = field(default_factory=list)
+    history: list[tuple[float, float]] = field(default_factory=list)
+    guardrail_hash: str = ""
+
+
+class Planner:
+    """Plans towards a goal, image by image.
+
+    Args:
+        model: the world model. contract: the robot contract. config: settings.
+        card: the checkpoint's model card; `card["calibration"]["prediction_error"]` scales the surprise to 1 at its
+            calibrated quantile.
+        guardrails: the set of guardrails in force. proposal: a learned source of candidates.
+
+    Attributes:
+        paused: while true every command stands still.
+    """
+
+    def __init__(
+        self, model, contract, config: PlannerConfig | None = None, card: dict | None = None, guardrails=(),
+        proposal=None,
+    ) -> None:  # fmt: skip
+        self.model, self.contract, self.config = model, contract, config or PlannerConfig()
+        self.search = Search(model, self.config.search, contract, guardrails, proposal)
+        self.guardrails = guardrails
+        steps = max(1, int(self.config.max_gap / contract.period + 1e-6))
+        self.history = History(model, self.search.delay, self.search.neutral, steps)
+        self.arrival = Arrival(self.config.arrival)
+        calibration = (card or {}).get("calibration", {}).get("prediction_error")
+        self._error_scale = float(calibration) if calibration else None
+        self.goal: Goal | None = None
+        self.paused = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget history and plan (the robot was moved, the clock jumped); the goal stays."""
+        self.history.reset()
+        self.arrival.reset()
+        self._warm: torch.Tensor | None = None
+        self._stamp: float | None = None
+        self._plans = 0
+
+    def warm_up(self) -> float:
+        """Spend compile and warm-up time now; seconds of one iteration of the search."""
+        return self.search.warm_up()
+
+    def set_goal(self, goal: Goal | None) -> None:
+        """Take a goal, or None for none.
+
+        Raises:
+            GoalError: a goal that the model cannot read; the old one stays.
+        """
+        if goal is not None:
+            goal.check_model(self.model)
+        self.goal = goal
+        self.arrival.reset()
+        self._warm = None
+
+    def goal_from_current(self) -> Goal | None:
+        """A goal to come back to here; None before the first image."""
+        return None if self.history.z is None else Goal.from_latent(self.history.z.cpu().numpy(), name="current")
+
+    def set_guardrails(self, guardrails) -> None:
+        """Replace the guardrails from the next plan on; see Search.set_guardrails for errors."""
+        self.search.set_guardrails(guardrails)
+        self.guardrails = guardrails
+
+    def step(
+        self, latent: np.ndarray, stamp: float, executed: np.ndarray | None = None, gated: np.ndarray | None = None,
+        iterations: int | None = None, seed: int | None = None,
+    ) -> PlannerOutput:  # fmt: skip
+        """Answer one image.
+
+        Args:
+            latent: (D,) float32 embedding, any shape of D values. stamp: seconds, of the image.
+            executed: (A,) physical, mean of the gate's output since the last image; None: as commanded.
+            gated: (A,) physical, the gate's output in effect at the stamp; None: what was commanded.
+            iterations, seed: from a recorded status, to repeat that plan whatever the clock says.
+        """
+        flat = np.ascontiguousarray(latent, dtype=np.float32).reshape(-1)
+        if flat.size != self.model.config.latent_dim or not np.isfinite(flat).all():
+            self._warm = None
+            return self._stop("bad_latent", None, None)
+        z = torch.from_numpy(flat).to(self.search.device)
+        steps = self._steps(stamp)
+        self.history.observe(z, steps, self._unit(executed), self._unit(gated))
+        if self.goal is None or self.paused:
+            self._warm = None
+            return self._stop("paused" if self.paused else "idle", None, None)
+        with torch.no_grad():
+            reading = read_distance(self.model, z, self.goal)
+        if self.arrival.update(reading):
+            self._warm = None
+            return self._stop("arrived", reading, None)
+        warm = None if self._warm is None else shift_plan(self._warm, steps)
+        self._plans += 1
+        plan_seed = self.config.search.seed + self._plans if seed is None else seed
+        result = self.search.plan(
+            z, self.history.h, self.goal, self.history.under_way, warm, iterations=iterations, seed=plan_seed
+        )
+        if result.actions is None:
+            self._warm = None
+            return self._stop(result.reason, reading, result)
+        self._warm = torch.from_numpy(result.actions)
+        self.history.command(self._warm[0])
+        return self._output("ok", self.contract.denormalise(result.actions), reading, result)
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _steps(self, stamp: float) -> int:
+        """Control steps since the last image; -1 where the history is to be forgotten."""
+        last, self._stamp = self._stamp, stamp
+        if last is None:
+            return 0
+        if stamp < last or stamp - last > self.config.max_gap + 0.5 * self.contract.period:
+            self._warm = None
+            return -1
+        return round((stamp - last) / self.contract.period)
+
+    def _unit(self, values: np.ndarray | None) -> torch.Tensor | None:
+        if values is None or not np.isfinite(values).all():
+            return None
+        return torch.from_numpy(np.clip(self.contract.normalise(values), -1.0, 1.0)).float()
+
+    def _stop(self, reason: str, reading: Reading | None, result: PlanResult | None) -> PlannerOutput:
+        self.history.command(self.search.neutral)
+        return self._output(reason, None, reading, result)
+
+    def _output(self, reason: str, plan: np.ndarray | None, reading, result: PlanResult | None) -> PlannerOutput:
+        sentence = SENTENCES[reason]
+        if reason == "infeasible":
+            sentence = f"{sentence}; in the way: {result.blocked_by}"
+        status: dict[str, Any] = {"reason": reason, "sentence": sentence, "arrived": reason == "arrived"}
+        status["backend"] = self.search.backend
+        if reading is not None:
+            status |= {
+                "distance": reading.distance, "distance_unit": reading.unit, "heading_error": reading.heading_error,
+            }  # fmt: skip
+        if result is not None:
+            status |= {
+                "feasible": result.feasible, "blocked_by": result.blocked_by, "iterations": result.iterations,
+                "cost": result.cost, "terms": result.terms, "elapsed_s": result.elapsed, "evaluated": result.evaluated,
+                "dropped": result.dropped, "converged": result.converged, "source": result.source,
+                "shares": result.shares, "seed": result.seed, "warm_cost": result.warm_cost,
+            }  # fmt: skip
+        output = PlannerOutput(
+            command=np.zeros(self.contract.action_dim) if plan is None else plan[0].copy(),
+            status=status, signals=self._signals(result), plan_actions=plan,
+            guardrail_hash=str(getattr(self.guardrails, "digest", "") or ""),
+        )  # fmt: skip
+        if result is not None:
+            output.history = result.history
+            self._draw(output, result)
+        return output
+
+    def _signals(self, result: PlanResult | None) -> dict[str, float]:
+        signals = {} if result is None else {f"guardrail/{name}": value for name, value in result.excess.items()}
+        if self.history.surprise is not None:
+            signals["surprise"] = self.history.surprise / (self._error_scale or 1.0)
+        if self.history.z is not None and self.model.has_readout("novelty"):
+            with torch.no_grad():
+                signals["novelty"] = float(self.model.novelty(self.history.z))
+        return signals
+
+    @torch.no_grad()
+    def _draw(self, output: PlannerOutput, result: PlanResult) -> None:
+        """Poses of the plan and of the candidates, through the pose readout."""
+        if not self.model.has_readout("pose") or result.latents is None:
+            return
+        latents = torch.stack([result.latents, *(z for z, _, _ in result.candidates)])
+        raw = self.model.pose(latents).float().cpu().numpy()  # (1 + n, T, 4)
+        poses = np.concatenate([raw[..., :2], np.arctan2(raw[..., 3:], raw[..., 2:3])], axis=-1)
+        if result.actions is not None:
+            output.plan_poses = poses[0]
+        output.candidates = [(poses[i + 1], cost) for i, (_, cost, _) in enumerate(result.candidates)]

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Anytime search for the plan that is feasible and cheapest in the world model, under a deadline.
+
+The search knows no ROS and no history: it is given a state and a goal and answers with a plan. Which method proposes
+the candidates is methods.py's, what they cost is jepa_ros.cost's.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from jepa_ros.actor.config import SearchConfig, SearchError
+from jepa_ros.actor.delay import Delay
+from jepa_ros.actor.methods import SAMPLERS, Gradient
+from jepa_ros.actor.proposals import PROPOSAL, SOURCES, STOP, WARM, Proposal
+from jepa_ros.actor.rollout import make_rollout
+from jepa_ros.cost.goal import Goal
+from jepa_ros.cost.guardrails import GuardrailCost, Verdict
+from jepa_ros.cost.select import lexicographic_order
+from jepa_ros.cost.task import TaskCost
+
+
+@dataclass
+class PlanResult:
+    """What a search found.
+
+    Args:
+        actions: (T, A) planned commands, normalised, float32; None where there is no plan to send.
+        reason: "ok", "infeasible", "non_finite" (every candidate's cost) or "deadline" (too short for one iteration).
+        cost: the plan's; terms: {name: value}, they sum to the cost's mean over the noise samples.
+        feasible: every guardrail kept; blocked_by: the guardrail in the way; excess: {guardrail: value} of the plan.
+        iterations, evaluated, dropped: how many iterations ran, candidates were scored, and had no finite cost.
+        converged: stopped early by the convergence test. elapsed: seconds.
+        source: where the plan came from; shares: {source: share of the last elites}.
+        history: [(seconds, best cost)] after each iteration. seed: with `iterations` it repeats the plan.
+        latents: (T, D) of the plan's first future; candidates: [(latents (T, D), cost, feasible)], best first.
+        warm_cost: what the warm start cost, None without one.
+    """
+
+    actions: np.ndarray | None
+    reason: str
+    seed: int
+    cost: float = math.inf
+    terms: dict[str, float] = field(default_factory=dict)
+    feasible: bool = False
+    blocked_by: str | None = None
+    excess: dict[str, float] = field(default_factory=dict)
+    iterations: int = 0
+    evaluated: int = 0
+    dropped: int = 0
+    converged: bool = False
+    elapsed: float = 0.0
+    source: str = ""
+    shares: dict[str, float] = field(default_factory=dict)
+    history: list[tuple[float, float]] = field(default_factory=list)
+    latents: torch.Tensor | None = None
+    candidates: list[tuple[torch.Tensor, float, bool]] = field(default_factory=list)
+    warm_cost: float | None = None
+
+
+@dataclass
+class _Scores:
+    cost: np.ndarray  # (C,)
+    verdict: Verdict
+    terms: dict[str, torch.Tensor]  # (C, S)
+    latents: torch.Tensor  # (C, S, T, D), overwritten by the next rollout
+
+
+class Search:
+    """Searches a world model.
+
+    Args:
+        model: has `config`, `initial_state`, `rollout` and readouts, as jepa_ros.world_model.WorldModel.
+        config: settings; contract: the robot contract (period, actuation latency, action units).
+        guardrails: a set of guardrails (jepa_ros.cost.guardrails.Guardrail); proposal: a learned source of
+            candidates.
+        clock: seconds, steady; a test may give its own.
+
+    Raises:
+        SearchError: the model's action size is not the contract's.
+    """
+
+    def __init__(
+        self, model, config: SearchConfig, contract, guardrails=(), proposal: Proposal | None = None,
+        clock=time.perf_counter,
+    ) -> None:  # fmt: skip
+        if model.config.action_dim != contract.action_dim:
+            raise SearchError(
+                f"model takes {model.config.action_dim} action values, contract {contract.name!r} has "
+                f"{contract.action_dim}: the checkpoint belongs to another robot"
+            )
+        self.model, self.config, self.contract = model, config, contract
+        self.proposal, self.clock = proposal, clock
+        self.delay = Delay(contract.actuation_latency, contract.period)
+        self.task = TaskCost(model, config.weights)
+        parameter = next(iter(model.parameters()), None)
+        self.device = torch.device("cpu") if parameter is None else parameter.device
+        shape = (config.samples, config.horizon, contract.action_dim)
+        stop = np.clip(contract.normalise(np.zeros(contract.action_dim)), -1.0, 1.0)
+        self.neutral = torch.from_numpy(stop).float()  # (A,) the command that stands still
+        self.sampler = SAMPLERS[config.method](config, contract.action_dim)
+        self.generator = torch.Generator()
+        self._candidates, self._executed = torch.zeros(shape), torch.zeros(shape)
+        self._source = np.zeros(config.samples, dtype=np.int64)
+        self._rollout = make_rollout(
+            model, config.samples, config.noise_samples, config.horizon, config.backend, config.dtype
+        )
+        self._recent: deque[float] = deque(maxlen=8)  # seconds of the last iterations
+        self._fastest = 0.0
+        self.set_guardrails(guardrails)
+
+    @property
+    def backend(self) -> str:
+        """The rollout in use."""
+        return self._rollout.name
+
+    def set_guardrails(self, guardrails) -> None:
+        """Replace the guardrails, from the next plan on.
+
+        Raises:
+            RiskError: a risk level that the number of noise samples cannot resolve; the old set stays.
+        """
+        guardrails = tuple(guardrails)
+        for guardrail in guardrails:
+            guardrail.risk.check(self.config.noise_samples)
+        self.guard = GuardrailCost(guardrails, self.model, self.contract)
+
+    def warm_up(self, plans: int = 3) -> float:
+        """Compile, fill caches and measure: seconds of one iteration. For configure, not for the first goal."""
+        dim = self.model.config.latent_dim
+        goal = Goal.from_latent(np.zeros(dim, dtype=np.float32))
+        state = self.model.initial_state(1)[0]
+        for _ in range(plans):
+            self.plan(torch.zeros(dim), state, goal, iterations=2)
+            self._recent.clear()
+        self.plan(torch.zeros(dim), state, goal, iterations=3)
+        self._fastest = min(self._recent)
+        return self._fastest
+
+    @torch.no_grad()
+    def plan(
+        self, z, h, goal: Goal, sent=None, warm=None, deadline: float | None = None, iterations: int | None = None,
+        seed: int | None = None,
+    ) -> PlanResult:  # fmt: skip
+        """Search for a plan.
+
+        Args:
+            z: (D,) latent of the newest image, h: (S',) recurrent state.
+            goal: where to.
+            sent: (n, A) normalised commands already sent, oldest first, n = `delay.known`; None stood still.
+            warm: (T, A) normalised plan to start from; the answer is never worse than it.
+            deadline: seconds for this plan, instead of the configured ones.
+            iterations: run exactly so many, whatever the clock says: repeats a recorded plan.
+            seed: of this plan's candidates and noise, instead of the configured one.
+
+        Raises:
+            SearchError: a size that does not fit. GoalError: a goal that the model cannot read.
+        """
+        start = self.clock()
+        config = self.config
+        deadline = config.deadline if deadline is None else deadline
+        seed = config.seed if seed is None else seed
+        z, h, sent, warm = self._inputs(z, h, sent, warm)
+        if iterations is None and not (math.isfinite(deadline) and deadline > self._fastest):
+            return PlanResult(None, "deadline", seed, elapsed=self.clock() - start)
+        self.generator.manual_seed(seed)
+        target = self.task.goal_tensor(goal, z)
+        z, h = self._roll_forward(z, h, sent)
+        self.sampler.start(self._still() if warm is None else warm)
+        if isinstance(self.sampler, Gradient):
+            self.sampler.gradient = lambda plans: self._slope(z, h, goal, target, sent, plans)
+        seeds, noise = self._seeds(z, h, goal, warm), self._noise(config.noise_samples)
+
+        result, best = PlanResult(None, "non_finite", seed), None
+        limit, calm, last = iterations or config.iterations, 0, (math.inf, math.inf)
+        for iteration in range(limit):
+            began = self.clock()
+            if iterations is None and iteration and began - start + max(self._recent) > deadline:
+                break
+            self.sampler.propose(iteration, seeds, self._candidates, self._source, self.generator)
+            scores = self._score(self._rollout, z, h, goal, target, sent, self._candidates, self._executed, noise)
+            order = lexicographic_order(scores.cost, scores.verdict.violation)
+            if iteration == 0 and warm is not None:
+                result.warm_cost = float(scores.cost[0])
+            best = self._better(best, scores, order)
+            self._learn(scores, order)
+            result.iterations += 1
+            result.evaluated += len(scores.cost)
+            result.dropped += len(scores.cost) - len(order)
+            now = self.clock()
+            self._recent.append(now - began)
+            result.history.append((now - start, best["cost"] if best else math.inf))
+            calm, last = self._calm(calm, last, best, scores, order)
+            if iterations is None and config.converge_tol > 0.0 and calm >= config.patience:
+                result.converged = True
+                break
+        if best is not None:
+            best = self._verify(best, z, h, goal, target, sent)
+            self._fill(result, best, scores, order)
+        result.elapsed = self.clock() - start
+        return result
+
+    # -- parts of a plan, in their order -----------------------------------------------------------------------------
+
+    def _inputs(self, z, h, sent, warm):
+        config, actions = self.model.config, self.contract.action_dim
+        given = {"latent z": (z, (config.latent_dim,)), "recurrent state h": (h, (config.state_dim,))}
+        given["sent commands"] = (sent, (self.delay.known, actions))
+        given["warm start"] = (warm, (self.config.horizon, actions))
+        out = []
+        for name, (value, shape) in given.items():
+            if value is not None:
+                device = self.device if name[-1] in "zh" else None
+                value = torch.as_tensor(value, dtype=torch.float32, device=device)
+                if tuple(value.shape) != shape:
+                    raise SearchError(f"{name} has shape {tuple(value.shape)}; expected {shape}")
+                if not torch.isfinite(value).all():
+                    raise SearchError(f"{name} is not finite")
+            out.append(value)
+        z, h, sent, warm = out
+        return z, h, self.neutral.expand(self.delay.known, -1) if sent is None else sent, warm
+
+    def _still(self) -> torch.Tensor:
+        return self.neutral.expand(self.config.horizon, -1)
+
+    def _roll_forward(self, z, h, sent):
+        decided = self.delay.under_way(sent)
+        if not len(decided):
+            return z, h
+        zs, h = self.model.rollout(z[None], h[None], decided[None].to(self.device), None)
+        return zs[0, -1], h[0]
+
+    def _seeds(self, z, h, goal, warm):
+        seeds = [] if warm is None else [(WARM, warm[None])]
+        seeds.append((STOP, self._still()[None]))
+        count = int(self.config.proposal_share * self.config.samples)
+        if self.proposal is not None and count:
+            plans = self.proposal(z, h, goal, count, self.config.horizon, self.generator)
+            seeds.append((PROPOSAL, torch.as_tensor(plans, dtype=torch.float32, device="cpu")))
+        return seeds
+
+    def _noise(self, samples: int) -> torch.Tensor | None:
+        if samples == 1:
+            return None
+        shape = (samples, self.config.horizon, self.model.config.noise_dim)
+        return torch.randn(shape, generator=self.generator).to(self.device)
+
+    def _score(self, rollout, z, h, goal, target, sent, candidates, executed, noise) -> _Scores:
+        actions = self.delay.effective(candidates, sent, out=executed).to(self.device)
+        zs = rollout(z, h, actions, noise)
+        cost, terms = self.task(zs, goal, target)  # (C, S)
+        return _Scores(self.config.risk(cost).cpu().numpy(), self.guard(zs, actions), terms, zs)
+
+    def _better(self, best, scores: _Scores, order: np.ndarray):
+        """The best so far; of equals the older stays."""
+        if not len(order):
+            return best
+        i = order[0]
+        key = (float(scores.verdict.violation[i]), float(scores.cost[i]))
+        if best is not None and key >= best["key"]:
+            return best
+        return {
+            "key": key, "cost": key[1], "actions": self._candidates[i].clone(), "source": int(self._source[i]),
+            "terms": {name: float(value[i].mean()) for name, value in scores.terms.items()},
+            "excess": {name: float(value[i]) for name, value in scores.verdict.excess.items()},
+            "blocked_by": scores.verdict.in_the_way(i), "latents": scores.latents[i, 0].clone(),
+        }  # fmt: skip
+
+    def _learn(self, scores: _Scores, order: np.ndarray) -> None:
+        if not len(order):
+            return
+        feasible = order[scores.verdict.violation[order] <= 0.0]
+        if len(feasible):
+            self.sampler.update(self._candidates, self._source, feasible, scores.cost)
+        else:  # nothing feasible yet: towards the smallest violation
+            self.sampler.update(self._candidates, self._source, order, scores.verdict.violation)
+
+    def _calm(self, calm: int, last, best, scores: _Scores, order: np.ndarray):
+        """Count iterations in which neither the best cost nor the elites' mean improved; sees costs only."""
+        if best is None or best["key"][0] > 0.0:
+            return 0, last
+        now = (best["cost"], float(scores.cost[order[: self.config.elites]].mean()))
+        tol = self.config.converge_tol
+        still = all(old - new <= tol * abs(old) for old, new in zip(last, now, strict=True) if math.isfinite(old))
+        return (calm + 1 if still and math.isfinite(last[0]) else 0), now
+
+    def _slope(self, z, h, goal, target, sent, plans: torch.Tensor) -> torch.Tensor:
+        """Gradient of the task cost with respect to plans (n, T, A), most likely future."""
+        with torch.enable_grad():
+            plans = plans.detach().clone().requires_grad_(True)
+            actions = self.delay.effective(plans, sent).to(self.device)
+            rows = len(plans)
+            zs, _ = self.model.rollout(z.expand(rows, -1), h.expand(rows, -1), actions, None)
+            cost, _ = self.task(zs, goal, target)
+            return torch.autograd.grad(cost.sum(), plans)[0]
+
+    def _verify(self, best, z, h, goal, target, sent):
+        """Judge the best candidates' guardrails on futures that the search did not optimise over."""
+        if not self.guard or self.config.noise_samples == 1 or best["key"][0] > 0.0:
+            return best
+        kept = self.sampler.kept[: self.sampler.kept_count]
+        plans = torch.cat([best["actions"][None], kept, self._still()[None]])
+        noise = self._noise(max(self.config.verify_samples, self.config.noise_samples))
+        model_rollout = make_rollout(self.model, len(plans), len(noise), self.config.horizon, "model")
+        scores = self._score(model_rollout, z, h, goal, target, sent, plans, torch.empty_like(plans), noise)
+        if scores.verdict.violation[0] <= 0.0:
+            return best
+        order = lexicographic_order(scores.cost, scores.verdict.violation)
+        i = order[0] if len(order) else 0
+        return best | {
+            "key": (float(scores.verdict.violation[i]), float(scores.cost[i])), "cost": float(scores.cost[i]),
+            "actions": plans[i], "blocked_by": scores.verdict.in_the_way(i), "latents": scores.latents[i, 0],
+            "excess": {name: float(value[i]) for name, value in scores.verdict.excess.items()},
+        }  # fmt: skip
+
+    def _fill(self, result: PlanResult, best, scores: _Scores, order: np.ndarray) -> None:
+        result.cost, result.terms, result.excess = best["cost"], best["terms"], best["excess"]
+        result.source, result.latents = SOURCES[best["source"]], best["latents"]
+        result.feasible = best["key"][0] <= 0.0
+        result.blocked_by = best["blocked_by"]
+        result.reason = "ok" if result.feasible else "infeasible"
+        result.actions = best["actions"].numpy() if result.feasible else None
+        elites = self._source[order[: self.config.elites]]
+        if len(elites):
+            result.shares = {SOURCES[i]: float((elites == i).mean()) for i in np.unique(elites)}
+        result.candidates = [
+            (scores.latents[i, 0].clone(), float(scores.cost[i]), bool(scores.verdict.violation[i] <= 0.0))
+            for i in order[: self.config.publish]
+        ]

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the robot shall be: as a latent (from a goal image or from memory) or as a pose. The ONE place for goals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from jepa_ros.errors import JepaRosError
+
+KINDS = ("image", "pose", "memory")
+
+
+class GoalError(JepaRosError):
+    """A goal that cannot be used; the message says what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A goal that the planner can be given.
+
+    Args:
+        kind: "image" and "memory" carry a latent, "pose" carries a pose.
+        latent: (D,) float32, the goal image's embedding.
+        pose: (x m, y m, yaw rad or None) in the frame of the model's pose readout; yaw None leaves it free.
+        name: what people call it (a memory tag, a topic).
+
+    Raises:
+        GoalError: unknown kind, the field that the kind needs is missing, or a value is not finite.
+    """
+
+    kind: str
+    latent: np.ndarray | None = None
+    pose: tuple[float, float, float | None] | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise GoalError(f"goal kind {self.kind!r}; expected one of {', '.join(KINDS)}")
+        if self.kind == "pose":
+            self._check_pose()
+        else:
+            self._check_latent()
+
+    def _check_latent(self) -> None:
+        if self.latent is None:
+            raise GoalError(f"goal of kind {self.kind!r} has no latent; encode the goal image first")
+        latent = np.ascontiguousarray(self.latent, dtype=np.float32).reshape(-1)
+        if latent.size == 0 or not np.isfinite(latent).all():
+            raise GoalError(f"goal latent of {latent.size} values is empty or not finite")
+        object.__setattr__(self, "latent", latent)
+
+    def _check_pose(self) -> None:
+        if self.pose is None or len(self.pose) != 3:
+            raise GoalError(f"goal of kind 'pose' has pose {self.pose!r}; expected (x, y, yaw or None)")
+        x, y, yaw = self.pose
+        if not all(math.isfinite(v) for v in (x, y) + (() if yaw is None else (yaw,))):
+            raise GoalError(f"goal pose {self.pose!r} is not finite; expected metres and radians")
+        object.__setattr__(self, "pose", (float(x), float(y), None if yaw is None else float(yaw)))
+
+    @classmethod
+    def from_latent(cls, latent: np.ndarray, kind: str = "image", name: str = "") -> Goal:
+        """A goal from an embedding of any shape (rows are tokens); see the class for errors."""
+        return cls(kind, latent=np.asarray(latent), name=name)
+
+    @classmethod
+    def from_pose(cls, x: float, y: float, yaw: float | None = None, name: str = "") -> Goal:
+        """A goal from a pose in metres and radians; see the class for errors."""
+        return cls("pose", pose=(x, y, yaw), name=name)
+
+    def check_model(self, model) -> None:
+        """Refuse a goal that the model cannot read.
+
+        Raises:
+            GoalError: the latent has another size than the model's, or a pose goal meets a model without a pose
+                readout.
+        """
+        if self.latent is not None and self.latent.size != model.config.latent_dim:
+            raise GoalError(
+                f"goal latent has {self.latent.size} values; this model's have {model.config.latent_dim}: "
+                "encode the goal with the model that plans"
+            )
+        if self.kind == "pose" and not model.has_readout("pose"):
+            raise GoalError("a goal pose needs a model with a pose readout; this one has none: give a goal image")

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The task cost of predicted latents: how far each step of a future is from the goal.
+
+Near the goal the latent's RMS distance is precise, far from it only the temporal-distance readout orders states well,
+so the two are added. A pose goal is measured through the pose readout. The cost of a future is a weighted mean over
+its steps in which the last one counts more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from jepa_ros.cost.goal import Goal
+from jepa_ros.errors import JepaRosError
+
+
+@dataclass(frozen=True)
+class TaskWeights:
+    """What each term counts for.
+
+    Args:
+        latent: weight of the RMS latent distance (1 is about one standard deviation of the latents).
+        steps: weight of one control step of temporal distance.
+        final: how many further steps the last one counts for.
+        position: weight of one metre, pose goals.
+        heading: weight of (1 - cos(yaw error)), pose goals.
+    """
+
+    latent: float = 1.0
+    steps: float = 0.1
+    final: float = 1.0
+    position: float = 1.0
+    heading: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not (math.isfinite(value) and value >= 0.0):
+                raise JepaRosError(f"task weight {name} is {value}; expected a finite number >= 0")
+
+
+class TaskCost:
+    """The task cost with a model's readouts.
+
+    Args:
+        model: has `has_readout(name)`, `distance(z, goal)`, `pose(z)`.
+        weights: see TaskWeights.
+    """
+
+    def __init__(self, model, weights: TaskWeights | None = None) -> None:
+        self.model = model
+        self.weights = weights or TaskWeights()
+        self._use_steps = bool(self.weights.steps) and model.has_readout("distance")
+
+    def goal_tensor(self, goal: Goal, like: torch.Tensor) -> torch.Tensor:
+        """The goal as a tensor: a latent (D,), or (x, y, cos, sin) with cos = sin = 0 where the yaw is free."""
+        goal.check_model(self.model)
+        if goal.kind != "pose":
+            return torch.as_tensor(goal.latent, dtype=like.dtype, device=like.device)
+        x, y, yaw = goal.pose
+        heading = (0.0, 0.0) if yaw is None else (math.cos(yaw), math.sin(yaw))
+        return torch.tensor([x, y, *heading], dtype=like.dtype, device=like.device)
+
+    def per_step(self, zs: torch.Tensor, goal: Goal, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Weighted terms at every step: {name: (..., T)} for latents (..., T, D) and `goal_tensor`'s target."""
+        w = self.weights
+        if goal.kind == "pose":
+            pose = self.model.pose(zs)  # (..., T, 4)
+            terms = {"position": torch.linalg.vector_norm(pose[..., :2] - target[:2], dim=-1) * w.position}
+            if w.heading and goal.pose[2] is not None:
+                cosine = (pose[..., 2:] * target[2:]).sum(-1) / pose[..., 2:].norm(dim=-1).clamp_min(1e-3)
+                terms["heading"] = (1.0 - cosine) * w.heading
+            return terms
+        terms = {}
+        if w.latent:
+            scale = w.latent / math.sqrt(zs.shape[-1])
+            terms["latent"] = torch.linalg.vector_norm(zs - target, dim=-1) * scale
+        if self._use_steps:
+            terms["steps"] = self.model.distance(zs, target.expand_as(zs)) * w.steps
+        if not terms:
+            raise JepaRosError("task cost has no term: every weight is 0, or the model has no distance readout")
+        return terms
+
+    def over_horizon(self, values: torch.Tensor) -> torch.Tensor:
+        """Weighted mean over the steps, the last one counted 1 + final times: (..., T) -> (...)."""
+        horizon, final = values.shape[-1], self.weights.final
+        return (values.sum(-1) + final * values[..., -1]) / (horizon + final)
+
+    def __call__(self, zs: torch.Tensor, goal: Goal, target: torch.Tensor | None = None):
+        """Cost of futures.
+
+        Args:
+            zs: (..., T, D) predicted latents.
+            goal: the goal; target: `goal_tensor(goal)`, where it was made already.
+
+        Returns:
+            cost (...), terms {name: (...)} that sum to it.
+        """
+        if target is None:
+            target = self.goal_tensor(goal, zs)
+        terms = {name: self.over_horizon(v) for name, v in self.per_step(zs, goal, target).items()}
+        return sum(terms.values()), terms
