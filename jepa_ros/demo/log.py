@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run leaves in memory: one Frame a camera image, with what was believed, planned and decided at that moment.
+
+The observer fills it; the live table, the video, the plot and the verdict read it. No ROS, no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera image and the newest of everything else when it came. NaN stands for "not known".
+
+    Attributes:
+        time: seconds since the goal was sent.
+        image: (H, W, 3) uint8 RGB as published.
+        truth: true x [m], y [m], yaw [rad] (for scoring and drawing only).
+        distance: true metres to the goal's place.
+        steps_to_go: the planner's own estimate from the image, in control steps (or its unit).
+        cost: of the plan in force. plan_ms: time of its search. iterations: of it.
+        mode, reason: the gate's, as words. scale: the gate's, 0 to 1.
+        planner: the planner's reason word ("ok", "arrived", ...).
+        plan: (T, 2) predicted positions [m], or None. candidates: [((T, 2), cost)], best first.
+        terms: cost by term. image_age_ms: age of the image behind the gate's output.
+        contact: the robot touches something now.
+    """
+
+    time: float
+    image: np.ndarray
+    truth: tuple[float, float, float]
+    distance: float
+    steps_to_go: float
+    cost: float
+    plan_ms: float
+    iterations: float
+    mode: str
+    reason: str
+    scale: float
+    planner: str
+    plan: np.ndarray | None = None
+    candidates: list[tuple[np.ndarray, float]] = field(default_factory=list)
+    terms: dict[str, float] = field(default_factory=dict)
+    image_age_ms: float = float("nan")
+    contact: bool = False
+
+
+@dataclass
+class Episode:
+    """One drive from a start to a goal."""
+
+    index: int
+    start: tuple[float, float, float]
+    goal: tuple[float, float, float]
+    goal_image: np.ndarray
+    frames: list[Frame] = field(default_factory=list)
+    #: True positions at the truth's own rate: (time since the goal, x, y, yaw).
+    track: list[tuple[float, float, float, float]] = field(default_factory=list)
+    #: (time since the goal, planner says arrived).
+    arrivals: list[tuple[float, bool]] = field(default_factory=list)
+    contact_steps: int = 0
