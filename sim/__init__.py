@@ -5,7 +5,27 @@ from .errors import SimError
 from .layout import Box, Layout, Patch, empty_layout, fixed_layout, random_layout
 from .scene import Ranges, SceneConfig
 from .sensors import Scan
-from .world import DT, ArenaSim, Truth
+from .tasks import DistanceField, Pair, blocked, sample_pair, shortest_path
+from .world import DT, ArenaSim, Truth, free_pose
 
-__all__ = ["DT", "ArenaSim", "Box", "Layout", "Patch", "Ranges", "Scan", "SceneConfig", "SimError", "Truth",
-           "empty_layout", "fixed_layout", "random_layout"]
+__all__ = [
+    "DT",
+    "ArenaSim",
+    "Box",
+    "DistanceField",
+    "Layout",
+    "Pair",
+    "Patch",
+    "Ranges",
+    "Scan",
+    "SceneConfig",
+    "SimError",
+    "Truth",
+    "blocked",
+    "empty_layout",
+    "fixed_layout",
+    "free_pose",
+    "random_layout",
+    "sample_pair",
+    "shortest_path",
+]

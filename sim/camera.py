@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pybullet as p
 
+from .engine import pybullet as p
+from .errors import SimError
 from .layout import ROBOT_RADIUS, Box, Layout
 from .scene import Look, SceneConfig
 from .shadow import Floor
@@ -24,6 +25,10 @@ NEAR, FAR = 1.0, 4.5
 WALL_HEIGHT, WALL_THICKNESS = 0.10, 0.06
 PERSON_HEIGHT = 0.25
 PERSON_COLOUR = (0.80, 0.10, 0.45)
+FAULTS = ("covered", "dark", "frozen", "shifted")
+PATCH_SHADE = 0.80  # brightness of a slippery patch against the floor about it
+COVER = (28, 24, 22)  # what a covered lens sees, RGB
+SHIFT = 0.08  # share of the picture's edge by which a knocked camera has moved
 NOISE_BANK = np.random.default_rng(20250).standard_normal(1 << 20, dtype=np.float32)
 
 
@@ -70,11 +75,42 @@ class Camera:
         if scene.person != "none":
             self.person = add_cylinder(self.moving, scene.person_radius, PERSON_HEIGHT, PERSON_COLOUR)
         self._key: object = None
+        self.fault: str | None = None
+        self._frozen: np.ndarray | None = None
         self._noise_std = None
 
     def close(self) -> None:
         for client in (self.static, self.moving):
             p.disconnect(physicsClientId=client)
+
+    def set_fault(self, kind: str | None) -> None:
+        """Fail from now on in one of FAULTS; None mends the camera.
+
+        Raises:
+            SimError: an unknown fault.
+        """
+        if kind is not None and kind not in FAULTS:
+            raise SimError(f"camera fault: found {kind!r}, expected one of {', '.join(FAULTS)} or None")
+        self.fault, self._frozen = kind, None
+
+    def take(self, robot: tuple, person: tuple | None, noise: np.random.Generator) -> np.ndarray:
+        """What the camera delivers: :meth:`render`, or what its fault makes of that."""
+        if self.fault == "frozen":
+            if self._frozen is None:
+                self._frozen = self.render(robot, person, noise)
+            return self._frozen.copy()
+        image = self.render(robot, person, None if self.fault else noise)
+        if self.fault is None:
+            return image
+        if self.fault == "covered":
+            image[:] = COVER
+        elif self.fault == "dark":
+            image //= 12
+        elif self.fault == "shifted":
+            shift = round(SHIFT * self.width)
+            image = np.roll(image, (shift, -shift), axis=(0, 1))
+            image[:shift], image[:, -shift:] = image[shift], image[:, -shift - 1 : -shift]
+        return self._noisy(image, noise)
 
     def set_scene(self, layout: Layout, look: Look) -> None:
         """Draw what stands still, unless it is what was drawn last."""
@@ -84,17 +120,26 @@ class Camera:
         self.view = make_view(self.scene, look, self.width, self.height)
         self._matrix = tuple(self.view.matrix.T.ravel())
         self._rows, self._focal = self.view.matrix[:3].tolist(), float(self.view.focal)
-        self._light = dict(lightDirection=look.light, lightColor=look.tint, lightDistance=3.0,
-                           lightAmbientCoeff=look.ambient, lightDiffuseCoeff=look.diffuse, lightSpecularCoeff=0.05)
+        self._light = dict(
+            lightDirection=look.light,
+            lightColor=look.tint,
+            lightDistance=3.0,
+            lightAmbientCoeff=look.ambient,
+            lightDiffuseCoeff=look.diffuse,
+            lightSpecularCoeff=0.05,
+        )
         p.resetSimulation(physicsClientId=self.static)
         build_static(self.static, layout, look)
         k = self.scene.supersample
         self._fine, self._depth = self._shoot(self.static, 0, 0, self.width * k, self.height * k)
-        self._floor = None
+        self._fine = self._fine.copy()
+        self._floor = Floor(
+            self.view.matrix, self._focal * k, self.width * k, self.height * k, self._depth, NEAR, FAR, look.light
+        )
+        for patch in layout.patches:
+            if patch.visible:
+                self._tint(self._fine, self._floor.disc(patch.cx, patch.cy, patch.radius), PATCH_SHADE)
         if self.scene.shadows:
-            self._fine = self._fine.copy()
-            self._floor = Floor(self.view.matrix, self.view.focal * k, self.width * k, self.height * k, self._depth,
-                                NEAR, FAR, look.light)
             up = look.light[2] / float(np.linalg.norm(look.light))
             self._dark = look.ambient / (look.ambient + look.diffuse * up)
             shadow = np.zeros(self._depth.shape, bool)
@@ -103,7 +148,7 @@ class Camera:
                 window = self._window(((box.cx, box.cy, 0.0),), reach, k)
                 if window:
                     shadow[window] |= self._floor.box(box.cx, box.cy, box.hx, box.hy, box.yaw, box.height, window)
-            self._darken(self._fine, shadow)
+            self._tint(self._fine, shadow, self._dark)
             self._lit = ~shadow
         self._background = _shrink(self._fine, k)
 
@@ -138,7 +183,7 @@ class Camera:
     def _thing_window(self, x: float, y: float, radius: float, height: float) -> tuple[int, int, int, int] | None:
         """The pixels that an upright cylinder and its shadow can touch: (x0, x1, y0, y1)."""
         centres = [(x, y, 0.0), (x, y, height)]
-        if self._floor is not None:
+        if self.scene.shadows:
             sx, sy = self._floor.slope
             centres.append((x - sx * height, y - sy * height, 0.0))
         return self._pixels(centres, radius * 1.08)
@@ -168,17 +213,17 @@ class Camera:
         rgb, depth = self._shoot(self.moving, x0 * k, y0 * k, x1 * k, y1 * k)
         window = (slice(y0 * k, y1 * k), slice(x0 * k, x1 * k))
         fine = self._fine[window].copy()
-        if self._floor is not None:
+        if self.scene.shadows:
             shadow = self._floor.cylinder(*things[0], window)
             for thing in things[1:]:
                 shadow |= self._floor.cylinder(*thing, window)
-            self._darken(fine, shadow & self._lit[window])
+            self._tint(fine, shadow & self._lit[window], self._dark)
         near = depth < self._depth[window]
         np.copyto(fine, rgb, where=near[..., None])
         image[y0:y1, x0:x1] = _shrink(fine, k)
 
-    def _darken(self, fine: np.ndarray, shadow: np.ndarray) -> None:
-        fine[shadow] = (fine[shadow] * np.float32(self._dark)).astype(np.uint8)
+    def _tint(self, fine: np.ndarray, where: np.ndarray, factor: float) -> None:
+        fine[where] = (fine[where] * np.float32(factor)).astype(np.uint8)
 
     def _shoot(self, client: int, x0: int, y0: int, x1: int, y1: int) -> tuple[np.ndarray, np.ndarray]:
         """Render the fine pixels [x0, x1) x [y0, y1): uint8 RGB and the depth buffer."""
@@ -188,8 +233,16 @@ class Camera:
         dx, dy = 2 * right / (self.width * k), 2 * top / (self.height * k)
         frustum = p.computeProjectionMatrix(x0 * dx - right, x1 * dx - right, top - y1 * dy, top - y0 * dy, NEAR, FAR)
         width, height, rgba, depth, _ = p.getCameraImage(
-            x1 - x0, y1 - y0, self._matrix, frustum, shadow=0, renderer=p.ER_TINY_RENDERER,
-            flags=p.ER_NO_SEGMENTATION_MASK, physicsClientId=client, **self._light)
+            x1 - x0,
+            y1 - y0,
+            self._matrix,
+            frustum,
+            shadow=0,
+            renderer=p.ER_TINY_RENDERER,
+            flags=p.ER_NO_SEGMENTATION_MASK,
+            physicsClientId=client,
+            **self._light,
+        )
         rgb = np.asarray(rgba, dtype=np.uint8).reshape(height, width, 4)[..., :3]
         return rgb, np.asarray(depth, dtype=np.float32).reshape(height, width)
 
@@ -199,7 +252,7 @@ class Camera:
             self._noise_std = self.scene.camera_noise
             self._bank = np.rint(NOISE_BANK * self._noise_std).astype(np.int16)
         at = int(rng.integers(0, len(self._bank) - image.size))
-        noisy = image + self._bank[at:at + image.size].reshape(image.shape)
+        noisy = image + self._bank[at : at + image.size].reshape(image.shape)
         return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
 
 
@@ -222,8 +275,9 @@ def add_box(client: int, half: tuple, position: tuple, yaw: float, colour: tuple
 
 def add_cylinder(client: int, radius: float, height: float, colour: tuple, solid: bool = False) -> int:
     """An upright cylinder about its middle, out of sight until it is placed."""
-    visual = p.createVisualShape(p.GEOM_CYLINDER, radius=radius, length=height, rgbaColor=(*colour, 1),
-                                 physicsClientId=client)
+    visual = p.createVisualShape(
+        p.GEOM_CYLINDER, radius=radius, length=height, rgbaColor=(*colour, 1), physicsClientId=client
+    )
     shape = -1
     if solid:
         shape = p.createCollisionShape(p.GEOM_CYLINDER, radius=radius, height=height, physicsClientId=client)
@@ -235,17 +289,21 @@ def build_static(client: int, layout: Layout, look: Look, solid: bool = False) -
     half = layout.half
     add_box(client, (half + 1.0, half + 1.0, 0.05), (0, 0, -0.05), 0, look.floor, False)
     for patch in layout.patches:
-        if patch.visible:
+        if patch.visible and solid:  # for PyBullet's window; the camera tints the floor instead
             disc = add_cylinder(client, patch.radius, 0.002, tuple(0.75 * c + 0.1 for c in look.floor))
             p.resetBasePositionAndOrientation(disc, (patch.cx, patch.cy, 0.001), (0, 0, 0, 1), physicsClientId=client)
     bodies = []
     for wall in walls(half):
-        bodies.append(add_box(client, (wall.hx, wall.hy, wall.height / 2), (wall.cx, wall.cy, wall.height / 2), 0,
-                              look.wall, solid))
+        bodies.append(
+            add_box(
+                client, (wall.hx, wall.hy, wall.height / 2), (wall.cx, wall.cy, wall.height / 2), 0, look.wall, solid
+            )
+        )
     for i, box in enumerate(layout.boxes):
         colour = look.boxes[i % len(look.boxes)]
-        bodies.append(add_box(client, (box.hx, box.hy, box.height / 2), (box.cx, box.cy, box.height / 2), box.yaw,
-                              colour, solid))
+        bodies.append(
+            add_box(client, (box.hx, box.hy, box.height / 2), (box.cx, box.cy, box.height / 2), box.yaw, colour, solid)
+        )
     return bodies
 
 

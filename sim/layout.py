@@ -79,6 +79,12 @@ class Layout:
         """Whether a disc of radius ``margin`` at each point ``(..., 2)`` touches nothing."""
         return self.clearance(points) > margin
 
+    def friction(self, point: tuple[float, float], elsewhere: float) -> float:
+        """Friction of the floor at a point (x, y): the slipperiest patch's there, or ``elsewhere``."""
+        x, y = point
+        here = [p.friction for p in self.patches if (x - p.cx) ** 2 + (y - p.cy) ** 2 < p.radius**2]
+        return min([elsewhere, *here])
+
     def corners(self) -> list[np.ndarray]:
         """The four corners of each box, counter-clockwise: a list of ``(4, 2)``."""
         signs = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], dtype=float)
@@ -160,13 +166,16 @@ def _draw(rng: np.random.Generator, n: int, patches: int, name: str) -> Layout |
             long = rng.random() < 0.35
             hx = rng.uniform(0.18, 0.30) if long else rng.uniform(0.07, 0.15)
             hy = rng.uniform(0.04, 0.07) if long else rng.uniform(0.07, 0.15)
-            box = Box(*rng.uniform(-0.72, 0.72, 2), hx, hy, rng.uniform(-np.pi, np.pi), rng.uniform(0.08, 0.16))
+            x, y = rng.uniform(-0.72, 0.72, 2).tolist()
+            box = Box(x, y, hx, hy, rng.uniform(-np.pi, np.pi), rng.uniform(0.08, 0.16))
             gap = 2 * ROBOT_RADIUS + 0.06
-            if all(np.hypot(box.cx - b.cx, box.cy - b.cy) > gap / 2 + max(hx, hy) * 0.8 + max(b.hx, b.hy) * 0.8
-                   for b in boxes):
+            if all(
+                np.hypot(box.cx - b.cx, box.cy - b.cy) > gap / 2 + max(hx, hy) * 0.8 + max(b.hx, b.hy) * 0.8
+                for b in boxes
+            ):
                 boxes.append(box)
                 break
         else:
             return None
-    discs = tuple(Patch(*rng.uniform(-0.7, 0.7, 2), rng.uniform(0.12, 0.22)) for _ in range(patches))
+    discs = tuple(Patch(*rng.uniform(-0.7, 0.7, 2).tolist(), rng.uniform(0.12, 0.22)) for _ in range(patches))
     return Layout(tuple(boxes), discs, name=name)

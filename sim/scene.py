@@ -83,8 +83,17 @@ class SceneConfig:
             raise SimError(f"scene: person: found {self.person!r}, expected none, random or path")
         if self.person == "path" and len(self.person_path) < 2:
             raise SimError(f"scene: person_path: found {len(self.person_path)} points, expected at least 2")
-        for name in ("camera_noise", "friction", "motor_torque", "extra_latency", "odom_scale_error", "odom_noise",
-                     "scan_noise", "bumper_hold", "person_speed"):
+        for name in (
+            "camera_noise",
+            "friction",
+            "motor_torque",
+            "extra_latency",
+            "odom_scale_error",
+            "odom_noise",
+            "scan_noise",
+            "bumper_hold",
+            "person_speed",
+        ):
             value = getattr(self, name)
             if not np.isfinite(value) or value < 0:
                 raise SimError(f"scene: {name}: found {value}, expected a number of at least 0")
@@ -130,6 +139,10 @@ class Draw:
     mass: float  # factor
     latency: float  # s
 
+    def with_look(self, **changes) -> Draw:
+        """The same with another look."""
+        return replace(self, look=replace(self.look, **changes))
+
 
 def mounting(position, orientation) -> Look:
     """A nominal look from where the contract says that the camera hangs (x forward, z up: REP-103).
@@ -144,8 +157,10 @@ def mounting(position, orientation) -> Look:
     eye = np.array(position, dtype=float)
     aim = eye - forward * eye[2] / min(forward[2], -1e-9)
     if forward[2] > -0.5 or not 1.5 <= eye[2] <= 4.0 or np.max(np.abs(aim[:2])) > 0.5:
-        raise SimError(f"contract: cameras[0].mounting: found position {tuple(position)}, orientation "
-                       f"{tuple(orientation)}: expected 1.5 to 4 m up, looking down at the middle of the arena")
+        raise SimError(
+            f"contract: cameras[0].mounting: found position {tuple(position)}, orientation "
+            f"{tuple(orientation)}: expected 1.5 to 4 m up, looking down at the middle of the arena"
+        )
     return Look(eye=tuple(eye), aim=tuple(aim[:2]), up=tuple(up), height=float(eye[2]))
 
 
@@ -175,5 +190,11 @@ def draw(scene: SceneConfig, nominal: Look, rng: np.random.Generator) -> Draw:
         up=(np.cos(roll) * ux + np.sin(roll) * uy, np.cos(roll) * uy - np.sin(roll) * ux, uz),
         height=nominal.height,
     )
-    return Draw(look, u(r.friction), tuple(u(r.wheel_gain, 2)), scene.motor_torque * u(r.torque), u(r.mass),
-                scene.extra_latency + u(r.latency))
+    return Draw(
+        look,
+        u(r.friction),
+        tuple(u(r.wheel_gain, 2)),
+        scene.motor_torque * u(r.torque),
+        u(r.mass),
+        scene.extra_latency + u(r.latency),
+    )

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pybullet as p
 
+from .engine import pybullet as p
 from .scene import SceneConfig
 
 SCAN_HEIGHT = 0.06  # m above the floor
@@ -59,8 +59,7 @@ class Scan:
     ranges: np.ndarray  # (beams,) float32, m
 
 
-def cast_scan(client: int, scene: SceneConfig, x: float, y: float, yaw: float,
-              rng: np.random.Generator | None) -> Scan:
+def cast_scan(client: int, scene: SceneConfig, x: float, y: float, yaw: float, rng: np.random.Generator | None) -> Scan:
     """Cast the beams from (x, y): counter-clockwise over the whole circle, the first one straight back.
 
     Nearer than the shortest range reads -inf, nothing within the longest reads +inf (REP-117).
@@ -71,8 +70,9 @@ def cast_scan(client: int, scene: SceneConfig, x: float, y: float, yaw: float,
     angles = yaw - np.pi + step * np.arange(n)
     start = np.broadcast_to((x, y, SCAN_HEIGHT), (n, 3))
     end = start + longest * np.stack([np.cos(angles), np.sin(angles), np.zeros(n)], axis=-1)
-    hits = p.rayTestBatch(start.tolist(), end.tolist(), collisionFilterMask=~ROBOT_GROUP & 0xFFFF,
-                          physicsClientId=client)
+    hits = p.rayTestBatch(
+        start.tolist(), end.tolist(), collisionFilterMask=~ROBOT_GROUP & 0xFFFF, physicsClientId=client
+    )
     fraction = np.array([hit[2] if hit[0] >= 0 else np.inf for hit in hits])
     ranges = fraction * longest
     if rng is not None and scene.scan_noise > 0:

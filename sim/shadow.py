@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shadows on the floor, worked out exactly for boxes and upright cylinders (PyBullet's software renderer has none
-that can be used from above). A floor point lies in shadow if the way from it to the light meets the thing."""
+"""Patches and shadows on the floor, worked out for each pixel that sees the floor.
+
+PyBullet's software renderer has no shadows that can be used from above, so boxes and upright cylinders cast theirs
+here, exactly: a floor point lies in shadow if the way from it to the light meets the thing.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,17 @@ class Floor:
         light: direction towards the light (x, y, z), z > 0.
     """
 
-    def __init__(self, matrix: np.ndarray, focal: float, width: int, height: int, depth: np.ndarray,
-                 near: float, far: float, light: tuple) -> None:
+    def __init__(
+        self,
+        matrix: np.ndarray,
+        focal: float,
+        width: int,
+        height: int,
+        depth: np.ndarray,
+        near: float,
+        far: float,
+        light: tuple,
+    ) -> None:
         col, row = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
         ray = np.stack([(col - width / 2) / focal, (height / 2 - row) / focal, -np.ones_like(col)], axis=-1)
         ray = ray @ matrix[:3, :3]  # camera to world
@@ -31,8 +43,14 @@ class Floor:
         self.mask = seen > along - 0.02
         self.slope = (light[0] / light[2], light[1] / light[2])  # m sideways for each m up towards the light
 
-    def box(self, cx: float, cy: float, hx: float, hy: float, yaw: float, height: float,
-            window: tuple[slice, slice]) -> np.ndarray:
+    def disc(self, cx: float, cy: float, radius: float) -> np.ndarray:
+        """Which pixels see the floor within ``radius`` of a point."""
+        gap = self.points - np.float32((cx, cy))
+        return (np.einsum("ijk,ijk->ij", gap, gap) < radius * radius) & self.mask
+
+    def box(
+        self, cx: float, cy: float, hx: float, hy: float, yaw: float, height: float, window: tuple[slice, slice]
+    ) -> np.ndarray:
         """Which pixels of ``window`` lie in the shadow of a box standing on the floor."""
         cos, sin = np.cos(yaw), np.sin(yaw)
         q = self.points[window] - np.float32((cx, cy))
@@ -45,8 +63,7 @@ class Floor:
             low, high = np.maximum(low, np.minimum(a, b)), np.minimum(high, np.maximum(a, b))
         return (low < high) & self.mask[window]
 
-    def cylinder(self, cx: float, cy: float, radius: float, height: float,
-                 window: tuple[slice, slice]) -> np.ndarray:
+    def cylinder(self, cx: float, cy: float, radius: float, height: float, window: tuple[slice, slice]) -> np.ndarray:
         """Which pixels of ``window`` lie in the shadow of an upright cylinder standing on the floor."""
         sx, sy = self.slope[0] * height, self.slope[1] * height
         length = max(sx * sx + sy * sy, 1e-9)
