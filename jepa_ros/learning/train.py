@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``jepa-ros train``: from a dataset to a checkpoint. Resumes after a kill; logs to the terminal, JSON and TensorBoard."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.learning import readouts
+from jepa_ros.learning.calibration import calibrate
+from jepa_ros.learning.dataset import Dataset
+from jepa_ros.learning.diagnostics import Latents, encode_episodes, judge
+from jepa_ros.learning.representation import RepresentationTrainer, run, seed_everything
+from jepa_ros.learning.sampler import BatchShape, WindowSampler
+from jepa_ros.learning.settings import TrainError, TrainSettings, choose_device, has_fast_bf16
+from jepa_ros.learning.state import load_state, read_info, save_state
+from jepa_ros.robot import RobotContract
+from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
+
+SAVE_EVERY = 200  # steps between saved states: a kill costs at most as many
+JUDGE_EVERY = 500
+PIECE = 40  # control steps of the pieces that episodes are cut into for diagnostics and readouts
+
+
+class Log:
+    """One line of JSON a record, and TensorBoard where it is installed. Resuming drops what comes after the state."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.path = folder / "log.jsonl"
+        kept = []
+        if self.path.exists() and step:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < step]
+        self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        self.board: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+
+    def write(self, phase: str, step: int, values: dict[str, Any]) -> None:
+        """Append one record."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"phase": phase, "step": step, **values}) + "\n")
+        if self.board is not None:
+            for name, value in _flat(values):
+                self.board.add_scalar(f"{phase}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        if self.board is not None:
+            self.board.close()
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    flat: list[tuple[str, float]] = []
+    for key, value in values.items():
+        flat += _flat(value, f"{prefix}{key}/") if isinstance(value, dict) else [(prefix + key, float(value))]
+    return flat
+
+
+def train(
+    data: Dataset,
+    folder: Path,
+    settings: TrainSettings,
+    config: ModelConfig,
+    device: str,
+    command: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train a model on a dataset and write the checkpoint into ``folder``.
+
+    Returns:
+        The model card.
+
+    Raises:
+        TrainError: the folder holds another run, or the loss diverged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    contract = data.contract
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16(device))
+    description = {"settings": settings.to_dict(), "model": config.to_dict(), "data": str(data.folder), "bf16": bf16}
+    info = read_info(folder)
+    if info is not None and info["description"] != json.loads(json.dumps(description)):
+        raise TrainError(f"{folder} holds a run with other settings or data: resume it with the same command, or choose another --out")
+    seed_everything(settings.seed)
+    model = WorldModel(config).to(device)
+    trainer = RepresentationTrainer(model, settings, bf16)
+    first = 0
+    if info is not None:
+        load_state(folder, trainer.modules, trainer.optimizer)
+        first = int(info["step"])
+    spent = float(info["seconds"]) if info is not None else 0.0
+    log = Log(folder, first)
+    training, validation = data.split(settings.held_out, settings.seed)
+    sampler = WindowSampler(data, training, settings.batch, settings.seed)
+    if len(sampler.episodes) == 0:
+        raise TrainError(f"{data.folder}: no episode is as long as the {settings.batch.frames} frames of a window")
+    piece = min(PIECE, int(data.index[:, 2].min()))
+    if piece < settings.horizon + 2:
+        raise TrainError(f"{data.folder}: episodes of {piece} steps are shorter than the rollout of {settings.horizon} + 2 steps: collect longer ones or lower --horizon")
+    started = time.monotonic() - spent
+    bar = progress.add_task("representation", total=settings.steps, completed=first, rate="")
+    rng = np.random.default_rng(settings.seed)
+    probe_episodes = rng.choice(training, min(60, len(training)), replace=False)
+
+    def judged() -> dict[str, dict[str, float]]:
+        return judge(
+            model,
+            encode_episodes(model, data, probe_episodes, piece, bf16),
+            encode_episodes(model, data, validation[:60], piece, bf16),
+        )
+
+    begun = time.monotonic()
+
+    def each(number: int, terms: dict[str, float]) -> None:
+        done = number + 1
+        frames = (done - first) * settings.batch.images / (time.monotonic() - begun)
+        progress.update(bar, completed=done, rate=f"{frames:.0f} frames/s  loss {terms['total']:.3f}")
+        if number % 20 == 0:
+            log.write("representation", number, {**terms, "frames_per_second": frames})
+        if done % JUDGE_EVERY == 0 or done == settings.steps:
+            log.write("judged", number, judged())
+        if done % SAVE_EVERY == 0 or done == settings.steps:
+            save_state(folder, trainer.modules, trainer.optimizer,
+                       {"step": done, "seconds": time.monotonic() - started, "description": description})  # fmt: skip
+
+    run(trainer, sampler.batches(first, settings.steps), each)
+    card = finish(model, data, settings, training, validation, piece, bf16, log, progress)
+    card |= {
+        "name": folder.name,
+        "command": command,
+        "commit": _commit(),
+        "device": device,
+        "precision": "bf16" if bf16 else "fp32",
+        "threads": torch.get_num_threads(),
+        "training_seconds": round(time.monotonic() - started, 1),
+    }
+    log.close()
+    return save_checkpoint(folder, model, card)
+
+
+def finish(
+    model: WorldModel, data: Dataset, settings: TrainSettings, training: np.ndarray, validation: np.ndarray, piece: int,
+    bf16: bool, log: Log, progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
+    """Phase two on frozen latents, and the metrics and calibration that the card carries."""
+    model.eval().requires_grad_(False)
+    longest = min(120, int(data.index[training, 2].min()))
+    latents = encode_episodes(model, data, training, longest, bf16)
+    held_out = encode_episodes(model, data, validation, piece, bf16)
+    bars: dict[str, Any] = {}
+
+    def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
+        if phase not in bars:
+            bars[phase] = progress.add_task(phase, total=total, rate="")
+        progress.update(bars[phase], completed=step, rate="  ".join(f"{k} {v:.4f}" for k, v in values.items()))
+        log.write(phase, step, values)
+
+    steps, seed = settings.readout_steps, settings.seed
+    readouts.refit_predictor(model, latents, settings.horizon, steps, seed, report)
+    if model.has_readout("distance"):
+        readouts.fit_distance(model, latents, 2 * steps, seed + 1, report)
+    readouts.fit_heads(model, latents, steps, seed + 2, report)
+    metrics = judge(model, encode_episodes(model, data, training[:60], piece, bf16), held_out)
+    log.write("final", settings.steps, metrics)
+    return {
+        "contract": data.contract.to_dict(),
+        "data": {
+            "folder": data.folder.name,
+            "settings": data.settings,
+            "episodes": len(data),
+            "steps": data.steps,
+            "robot_minutes": round(data.steps * data.contract.period / 60.0, 1),
+            "held_out_episodes": len(validation),
+        },
+        "settings": settings.to_dict(),
+        "metrics": metrics,
+        "calibration": calibrate(model, held_out),
+    }
+
+
+def readouts_for(contract: RobotContract, latents_have_pose: bool) -> tuple[str, ...]:
+    """The readouts that the data can teach."""
+    return ("distance", *(("pose",) if latents_have_pose else ()), *(("contact",) if "contact" in contract.state else ()))
+
+
+def _commit() -> str:
+    """The commit of a checkout, ``unknown`` in an installed package."""
+    try:
+        here = Path(__file__).resolve().parents[2]
+        out = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return out.stdout.strip() or "unknown"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    d = TrainSettings()
+    parser.add_argument("--data", type=Path, required=True, help="folder of a dataset")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; the same command resumes")
+    parser.add_argument("--seed", type=int, default=d.seed, help="all randomness follows from it (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=d.steps, help="batches of the representation phase (default: %(default)s)")
+    parser.add_argument("--readout-steps", type=int, default=d.readout_steps, help="batches on frozen latents (default: %(default)s)")
+    parser.add_argument("--horizon", type=int, default=d.horizon, help="open-loop steps of the predictor's refit (default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=d.learning_rate, help="AdamW's (default: %(default)s)")
+    parser.add_argument("--latent-dim", type=int, default=ModelConfig().latent_dim, help="size of the latent (default: %(default)s)")
+    parser.add_argument("--encoder-width", type=int, default=ModelConfig().encoder_width, help="channels of the encoder (default: %(default)s)")
+    parser.add_argument("--keypoints", type=int, default=ModelConfig().keypoints, help="attention maps of the encoder (default: %(default)s)")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default=d.precision, help="of the arithmetic (default: %(default)s: bf16 where it is fast)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch on a CPU (default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command."""
+    if args.threads < 1 or not args.learning_rate > 0:
+        raise JepaRosError("--threads must be at least 1 and --learning-rate above 0")
+    torch.set_num_threads(args.threads)
+    settings = replace(
+        TrainSettings(), seed=args.seed, steps=args.steps, readout_steps=args.readout_steps, horizon=args.horizon,
+        learning_rate=args.learning_rate, precision=args.precision,
+    )  # fmt: skip
+    data = Dataset(args.data, min_length=max(BatchShape().frames, settings.horizon + 2))
+    contract = data.contract
+    has_pose = "pose" in contract.state and bool(np.isfinite(data.arrays["poses"][0]).all())
+    config = ModelConfig(
+        image_size=contract.cameras[0].size, action_dim=contract.action_dim, latent_dim=args.latent_dim,
+        encoder_width=args.encoder_width, keypoints=args.keypoints, readouts=readouts_for(contract, has_pose),
+    )  # fmt: skip
+    command = f"jepa-ros train --data {args.data} --seed {args.seed} --steps {args.steps} --readout-steps {args.readout_steps} --out {args.out}"
+    columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+               TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns) as progress:
+        card = train(data, args.out, settings, config, choose_device(args.device), command, progress)
+    metrics = card["metrics"]
+    probe = ", ".join(f"{k} {v:.3f}" for k, v in metrics["probe_r2"].items())
+    ratio = ", ".join(f"{k[6:]} steps {v:.3f}" for k, v in metrics["open_loop"].items() if k.startswith("ratio"))
+    print(f"{args.out}: {card['parameters']} parameters, {card['training_seconds']:.0f} s; held out: probes {probe}; error against copy: {ratio}")
+    return 0

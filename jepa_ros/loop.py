@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ROS-free loop: perception, planner and gate, one control step at a time.
+
+Collection, evaluation and in-process replay run this object; the nodes run the same parts behind topics. The timing is
+written here once (see "Timing" in the README): the image of step k is taken at t_k = k / rate; the command that the
+policy makes of it reaches the gate ``actuation_latency`` later; the *executed action* of step k is the mean of what the
+gate let through over [t_k, t_k+1).
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from jepa_ros.robot import RobotContract
+from jepa_ros.safety.gate import Gate, GateConfig
+from jepa_ros.safety.inputs import CommandIn, ContactIn, GateInputs, ImageIn, OdomIn, PoseIn, ScanIn
+
+COMPONENTS = ("perception", "planner")
+
+
+class Robot(Protocol):
+    """What the loop drives: a simulated robot, or anything that looks like one."""
+
+    @property
+    def time(self) -> float: ...
+    def set_command(self, values: np.ndarray) -> None: ...
+    def advance(self, duration: float) -> None: ...
+    def image(self) -> np.ndarray: ...
+    def odom(self) -> tuple[float, float, float, float, float]: ...
+    def pose(self) -> tuple[float, float, float, np.ndarray]: ...
+    def contact(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a policy sees at t_k. Nothing in it comes from a simulator's ground truth.
+
+    Attributes:
+        step: k. stamp: t_k [s].
+        image: (H, W, 3) uint8 RGB as the camera delivers it.
+        executed: (A,) executed action of step k-1 in physical units, None at the first step.
+        gated: (A,) the gate's output in effect at t_k.
+        pose: localisation (x, y, yaw), or None. contact: the bumper during step k-1.
+    """
+
+    step: int
+    stamp: float
+    image: np.ndarray
+    executed: np.ndarray | None
+    gated: np.ndarray
+    pose: tuple[float, float, float] | None
+    contact: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy answers: a command (A,) in physical units, its signals for the gate, and whatever else it knows."""
+
+    command: np.ndarray
+    signals: dict[str, float] = field(default_factory=dict)
+    info: Any = None
+
+
+class Policy(Protocol):
+    """Anything that turns observations into commands: the planner, exploration, an oracle, a random policy."""
+
+    def act(self, observation: Observation) -> Decision: ...
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One control step as it happened; ``executed`` is the action of this step, ``modes`` one gate mode a tick."""
+
+    observation: Observation
+    decision: Decision
+    executed: np.ndarray
+    contact: bool
+    modes: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+class Loop:
+    """Runs a robot, a policy and the gate in lock-step with the robot's clock.
+
+    Args:
+        contract: the robot's contract; gives rates, latency and the gate's limits.
+        robot: started and reset.
+        policy: asked once a step.
+        gate: the safety gate; by default the contract's, armed by itself.
+    """
+
+    def __init__(self, contract: RobotContract, robot: Robot, policy: Policy, gate: Gate | None = None) -> None:
+        self.contract = contract
+        self.robot = robot
+        self.policy = policy
+        self.gate = gate or Gate(GateConfig.from_contract(contract, auto_enable=True))
+        self.gate_state = self.gate.initial_state()
+        self.ticks = round(contract.gate_rate / contract.rate)
+        self.tick = 1.0 / contract.gate_rate
+        self.step_index = 0
+        self.executed: np.ndarray | None = None
+        self.gated = np.zeros(contract.action_dim)
+        self.touched = False
+        self._pending: list[tuple[float, CommandIn, dict[str, float]]] = []
+        self._inputs: dict[str, Any] = {}
+        self._sequence = 0
+        self._arm()
+
+    def _arm(self) -> None:
+        """Let the gate see fresh inputs and zeros for its arming time, as a robot does before it first moves."""
+        needed = self.contract.watchdog.rearm_time + 0.2
+        zeros = Decision(np.zeros(self.contract.action_dim))
+        for i in range(round(needed * self.contract.gate_rate)):
+            if i % self.ticks == 0:
+                self._see(self.robot.image())
+                self._send(zeros, delay=0.0)
+            self._gate_tick()
+
+    def _see(self, image: np.ndarray) -> None:
+        now = self.robot.time
+        self._inputs["image"] = ImageIn(stamp=now, received=now, checksum=zlib.adler32(image))
+
+    def _send(self, decision: Decision, delay: float) -> None:
+        self._sequence += 1
+        now = self.robot.time
+        command = CommandIn(
+            values=np.asarray(decision.command, dtype=np.float64), stamp=now, received=now + delay, seq=self._sequence
+        )
+        self._pending.append((now + delay, command, decision.signals))
+
+    def _gate_tick(self) -> Any:
+        """One tick of the gate: newest inputs in, command out to the robot, robot moves on by a tick."""
+        now = self.robot.time
+        while self._pending and self._pending[0][0] <= now + 1e-9:
+            self._inputs["command"] = self._pending.pop(0)[1]
+        x, y, yaw, v, w = self.robot.odom()
+        frames = self.contract.frames
+        self._inputs["odom"] = OdomIn(
+            stamp=now, received=now, x=x, y=y, yaw=yaw, v=(v, w), frame_id=frames.odom
+        )
+        px, py, pyaw, cov = self.robot.pose()
+        self._inputs["pose"] = PoseIn(stamp=now, received=now, x=px, y=py, yaw=pyaw, cov=cov, frame_id=frames.map)
+        self._inputs["contact"] = ContactIn(stamp=now, received=now, value=self.robot.contact())
+        inputs = GateInputs(heartbeats=dict.fromkeys(COMPONENTS, now), output_publishers=1, **self._inputs)
+        self.gate_state, output = self.gate.step(self.gate_state, inputs, now, now)
+        self.robot.set_command(output.values)
+        self.robot.advance(self.tick)
+        self.touched |= self.robot.contact()
+        return output
+
+    def step(self) -> StepRecord:
+        """Run one control step and return what happened in it."""
+        image = self.robot.image()
+        self._see(image)
+        x, y, yaw, _ = self.robot.pose()
+        observation = Observation(
+            self.step_index, self.robot.time, image, self.executed, self.gated, (x, y, yaw), self.touched
+        )
+        decision = self.policy.act(observation)
+        self._send(decision, self.contract.actuation_latency)
+        self.touched = False
+        outputs = [self._gate_tick() for _ in range(self.ticks)]
+        self.executed = np.mean([o.values for o in outputs], axis=0)
+        self.gated = np.asarray(outputs[-1].values)
+        self.step_index += 1
+        return StepRecord(
+            observation,
+            decision,
+            self.executed,
+            self.touched,
+            tuple(o.mode.name for o in outputs),
+            tuple(o.reason for o in outputs),
+        )
