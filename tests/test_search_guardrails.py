@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guardrails decide before costs do, and where none can be kept the answer is a stop that names what is in the way."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from test_search_plans import GOAL, START, STATE, best_plan, make
+from toy_world import ToyWorld, toy_contract
+
+from jepa_ros.actor import Planner, PlannerConfig, SearchConfig
+from jepa_ros.cost import Goal, Risk, RiskError
+
+
+@dataclass
+class Wall:
+    """Forbids x beyond a line."""
+
+    name: str = "wall"
+    limit: float = 0.15
+    risk: Risk = field(default_factory=Risk)
+
+    def excess(self, states):
+        return states.poses[..., 0] - self.limit
+
+
+@dataclass
+class Slow:
+    """Forbids driving forward faster than a limit [m/s]."""
+
+    name: str = "slow"
+    limit: float = 0.1
+    risk: Risk = field(default_factory=Risk)
+
+    def excess(self, states):
+        return states.actions[..., 0] - self.limit
+
+
+def test_a_cheaper_plan_through_the_wall_is_never_taken():
+    result = make(guardrails=[Wall()], iterations=8).plan(START, STATE, GOAL)
+    assert result.reason == "ok"
+    assert result.feasible
+    assert result.blocked_by is None
+    assert (np.cumsum(result.actions[:, 0]) * 0.1).max() <= 0.15 + 1e-6
+    assert result.excess["wall"] <= 0.0
+
+
+def test_a_warm_start_through_a_wall_that_was_just_put_up_is_dropped():
+    search = make(iterations=4)
+    search.set_guardrails([Wall(limit=0.05)])
+    result = search.plan(START, STATE, GOAL, warm=best_plan())
+    assert result.feasible
+    assert (np.cumsum(result.actions[:, 0]) * 0.1).max() <= 0.05 + 1e-6
+
+
+def test_nothing_feasible_gives_no_plan_and_the_name_of_the_guardrail_most_exceeded():
+    impossible = [Wall("wall", limit=-9.0), Wall("fence", limit=-5.0)]
+    result = make(guardrails=impossible).plan(START, STATE, GOAL)
+    assert (result.actions, result.reason, result.feasible) == (None, "infeasible", False)
+    assert result.blocked_by == "wall"
+    assert result.excess["wall"] > result.excess["fence"] > 0.0
+
+
+def test_search_moves_towards_feasibility_when_it_starts_without():
+    # x must be below -0.5 at every step from the first on, reachable only at the very bound of the actions.
+    model = ToyWorld(speed=0.6)
+    result = make(model, guardrails=[Wall(limit=-0.5)], iterations=30, samples=64).plan(START, STATE, GOAL)
+    assert result.feasible
+
+
+def test_guardrails_see_executed_actions_in_physical_units():
+    result = make(guardrails=[Slow()], iterations=6, latency=0.06).plan(START, STATE, GOAL)
+    assert result.feasible
+    executed = 0.7 * result.actions[:, 0] + 0.3 * np.concatenate([[0.0], result.actions[:-1, 0]])
+    assert (executed * 0.4).max() <= 0.1 + 1e-6
+
+
+def test_risk_level_decides_how_far_from_the_wall_an_uncertain_robot_stays():
+    reach = {}
+    for risk in (Risk("mean"), Risk("worst")):
+        model = ToyWorld(spread=0.02)
+        search = make(model, guardrails=[Wall(risk=risk)], noise_samples=16, samples=256, iterations=6)
+        result = search.plan(START, STATE, GOAL)
+        assert result.feasible
+        reach[risk.kind] = (np.cumsum(result.actions[:, 0]) * 0.1).max()
+    assert reach["worst"] < reach["mean"] - 0.02
+
+
+def test_guardrail_with_a_level_that_the_samples_cannot_resolve_is_refused_and_the_old_set_stays():
+    search = make(guardrails=[Wall()], noise_samples=2)
+    with pytest.raises(RiskError, match="at least 10"):
+        search.set_guardrails([Wall(risk=Risk("cvar", 0.1))])
+    assert search.guard.guardrails[0].risk.kind == "mean"
+
+
+def test_plans_that_only_kept_the_guardrail_on_the_optimised_futures_are_found_out():
+    # With two futures optimised over and worst-case risk, most plans that touch the line fail on fresh futures.
+    model, searched = ToyWorld(spread=0.03), []
+    for seed in range(20):
+        search = make(model, guardrails=[Wall(risk=Risk("worst"))], noise_samples=2, verify_samples=32, iterations=6)
+        result = search.plan(START, STATE, GOAL, seed=seed)
+        searched.append(result.feasible)
+        if result.feasible:
+            assert result.excess["wall"] <= 0.0
+    assert not all(searched)
+
+
+def test_planner_stops_and_names_the_guardrail_in_the_way():
+    contract = toy_contract()
+    config = PlannerConfig(SearchConfig(deadline=10.0))
+    planner = Planner(ToyWorld(), contract, config, guardrails=[Wall(limit=-9.0)])
+    planner.set_goal(Goal.from_latent(np.array([0.5, 0.0])))
+    output = planner.step(np.zeros(2), 0.0)
+    assert np.array_equal(output.command, np.zeros(2))
+    assert output.plan_actions is None
+    assert output.status["reason"] == "infeasible"
+    assert output.status["blocked_by"] == "wall"
+    assert "wall" in output.status["sentence"]
+    assert output.signals["guardrail/wall"] > 0.0
+    planner.set_guardrails(())
+    assert planner.step(np.zeros(2), 0.2).status["reason"] == "ok"
