@@ -52,7 +52,6 @@ EXTRAS = {
         "mypy>=1.10",
         "colcon-common-extensions>=0.3",
         "colcon-ros>=0.5",
-        "setuptools>=64,<80",  # colcon still calls commands that setuptools 80 took away
     ],
 }
 
