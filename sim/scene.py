@@ -31,10 +31,10 @@ class Ranges:
     diffuse: tuple[float, float] = (0.25, 0.45)
     light_elevation: tuple[float, float] = (45.0, 80.0)  # degrees above the floor
     light_tint: tuple[float, float] = (0.92, 1.0)  # each colour channel of the light
-    camera_shift: tuple[float, float] = (-0.03, 0.03)  # m, where the camera aims, in x and y
+    camera_shift: tuple[float, float] = (-0.02, 0.02)  # m, where the camera aims, in x and y
     camera_offset: tuple[float, float] = (-0.08, 0.08)  # m, where it hangs: with the aim up to 2 degrees of tilt
     camera_lift: tuple[float, float] = (-0.03, 0.03)  # m
-    camera_roll: tuple[float, float] = (-2.5, 2.5)  # degrees about the optical axis
+    camera_roll: tuple[float, float] = (-2.0, 2.0)  # degrees about the optical axis
     friction: tuple[float, float] = (0.35, 1.0)  # wheel on floor
     wheel_gain: tuple[float, float] = (0.97, 1.03)  # speed that a wheel makes of the speed that it is told
     torque: tuple[float, float] = (0.85, 1.15)  # factor on the motors' limit

@@ -11,7 +11,7 @@ from .engine import pybullet as p
 from .scene import SceneConfig
 
 SCAN_HEIGHT = 0.06  # m above the floor
-ROBOT_GROUP = 2  # collision group of the robot: lidar beams pass through it
+ROBOT_GROUP = 64  # collision group of the robot: lidar beams pass through it (1 and 2 are Bullet's own)
 
 
 @dataclass
