@@ -9,6 +9,7 @@ and written to any file later. Format: https://mcap.dev/spec
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
 import zlib
@@ -121,6 +122,7 @@ class McapFile:
         """Create the file; it must not exist."""
         self.path = Path(path)
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        self._lock()
         self.size = 0
         self._tables = _Tables()
         builder = RecordBuilder()
@@ -130,6 +132,39 @@ class McapFile:
         except OSError:
             self.abort()
             raise
+
+    @classmethod
+    def reopen(cls, found) -> McapFile:
+        """Take up a broken file behind its last whole record (`found`: a McapScan), so that `finish` can end it.
+
+        Raises:
+            OSError: it cannot be written, or (BlockingIOError) another process is writing it.
+        """
+        self = cls.__new__(cls)
+        self.path, self.size = found.path, found.end
+        self._fd = os.open(found.path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            self._lock()
+        except OSError:
+            self.abort()
+            raise
+        self._tables = _Tables(
+            dict(found.schemas),
+            dict(found.channels),
+            [_Written(chunk.index, dict(chunk.counts)) for chunk in found.chunks],
+            list(found.attachments),
+            list(found.metadata),
+        )
+        return self
+
+    def _lock(self) -> None:
+        """Mark the file as being written, for as long as it is open here; file systems without locks do without."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
 
     def _append(self, data: bytes) -> int:
         """Write whole records; returns their offset. `size` moves only when everything was written."""

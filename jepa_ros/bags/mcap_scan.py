@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One MCAP file, read: by its summary where it has one, by walking its records where it has not (killed, cut, growing).
+
+This is the place that knows how far a broken file can be trusted: `McapScan.end` is the byte behind the last whole
+record, `problem` says in words what stands there, `damaged` names the chunks before it that had to be left out.
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import zstandard
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.reader import SeekingReader
+from mcap.records import Attachment, AttachmentIndex, Channel, ChunkIndex, Metadata, MetadataIndex, Schema
+
+from jepa_ros.bags import BagError
+from jepa_ros.bags.mcap_file import MAGIC
+
+_MESSAGE = struct.Struct("<HIQQ")
+_HEAD = struct.Struct("<BQ")
+_CHUNK = struct.Struct("<QQQI")
+_BROKEN = (struct.error, IndexError, ValueError, UnicodeDecodeError, KeyError, McapError)
+
+
+@dataclass
+class ChunkEntry:
+    """A chunk in the file: where it is, what it holds. `counts` by channel id."""
+
+    index: ChunkIndex
+    counts: dict[int, int]
+
+
+@dataclass
+class McapScan:
+    """What stands in an MCAP file. `loose` are messages outside chunks: (log time, offset, length, channel)."""
+
+    path: Path
+    schemas: dict[int, Schema] = field(default_factory=dict)
+    channels: dict[int, Channel] = field(default_factory=dict)
+    chunks: list[ChunkEntry] = field(default_factory=list)
+    loose: list[tuple[int, int, int, int]] = field(default_factory=list)
+    attachments: list[AttachmentIndex] = field(default_factory=list)
+    metadata: list[MetadataIndex] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    complete: bool = True
+    end: int = 0
+    problem: str | None = None
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """Messages by channel id."""
+        total: dict[int, int] = {}
+        for chunk in self.chunks:
+            for channel, count in chunk.counts.items():
+                total[channel] = total.get(channel, 0) + count
+        for entry in self.loose:
+            total[entry[3]] = total.get(entry[3], 0) + 1
+        return total
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last log time in ns; (0, 0) without messages."""
+        filled = [chunk.index for chunk in self.chunks if chunk.counts]
+        starts = [c.message_start_time for c in filled] + [entry[0] for entry in self.loose]
+        ends = [c.message_end_time for c in filled] + [entry[0] for entry in self.loose]
+        return (min(starts), max(ends)) if starts else (0, 0)
+
+    def read_metadata(self) -> dict[str, dict[str, str]]:
+        """The metadata records, by name; of several with one name the last."""
+        found = {}
+        with self.path.open("rb") as file:
+            for entry in self.metadata:
+                file.seek(entry.offset + 9)
+                record = Metadata.read(ReadDataStream(BytesIO(file.read(entry.length - 9))))
+                found[record.name] = dict(record.metadata)
+        return found
+
+    def read_attachments(self) -> dict[str, tuple[str, bytes]]:
+        """The attachments: name -> (media type, bytes)."""
+        found = {}
+        with self.path.open("rb") as file:
+            for entry in self.attachments:
+                file.seek(entry.offset + 9)
+                record = Attachment.read(ReadDataStream(BytesIO(file.read(entry.length - 9))))
+                found[record.name] = (record.media_type, record.data)
+        return found
+
+
+def scan(path: str | Path, *, walk: bool = False) -> McapScan:
+    """Read what the file holds.
+
+    Args:
+        path: an .mcap file.
+        walk: ignore the summary and walk the records.
+
+    Raises:
+        BagError: it is empty, not MCAP, or has no whole record.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(8)
+            if not magic:
+                raise BagError(f"{path}: the file is empty")
+            if magic != MAGIC:
+                raise BagError(f"{path}: byte 0: not an MCAP file (it begins with {magic!r})")
+            if not walk:
+                found = _from_summary(path, file)
+                if found is not None:
+                    return found
+            return _walk(path, file)
+    except OSError as error:
+        raise BagError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _from_summary(path: Path, file) -> McapScan | None:
+    """The scan from the summary section; None when it is missing, damaged or does not cover the messages."""
+    size = file.seek(0, 2)
+    if size < 8 + 37:
+        return None
+    file.seek(size - 8)
+    if file.read(8) != MAGIC:
+        return None
+    try:
+        file.seek(0)
+        summary = SeekingReader(file, validate_crcs=True).get_summary()
+    except (*_BROKEN, OSError, EOFError):
+        return None
+    if summary is None or summary.statistics is None:
+        return None
+    found = McapScan(path, dict(summary.schemas), dict(summary.channels), end=size)
+    found.attachments, found.metadata = list(summary.attachment_indexes), list(summary.metadata_indexes)
+    for index in sorted(summary.chunk_indexes, key=lambda c: c.chunk_start_offset):
+        if _end(index) > size:
+            return None
+        counts = _counts_from_offsets(index)
+        if counts is None:
+            return None
+        found.chunks.append(ChunkEntry(index, counts))
+    return found if sum(found.counts.values()) == summary.statistics.message_count else None
+
+
+def _counts_from_offsets(index: ChunkIndex) -> dict[int, int] | None:
+    """Messages by channel from the lengths of the message indexes behind a chunk (15 bytes + 16 a message each)."""
+    offsets = sorted((offset, channel) for channel, offset in index.message_index_offsets.items())
+    if not offsets:
+        return None
+    ends = [offset for offset, _ in offsets[1:]]
+    ends.append(_end(index))
+    return {channel: (end - offset - 15) // 16 for (offset, channel), end in zip(offsets, ends, strict=True)}
+
+
+def _walk(path: Path, file) -> McapScan:
+    found = McapScan(path, complete=False, end=8)
+    size = file.seek(0, 2)
+    while True:
+        offset = found.end
+        file.seek(offset)
+        head = file.read(9)
+        if len(head) < 9:
+            if size == offset:
+                found.problem = f"byte {offset}: the file ends without a summary"
+            else:
+                found.problem = f"byte {offset}: the file ends inside a record"
+            break
+        opcode, length = _HEAD.unpack(head)
+        if offset + 9 + length > size:
+            found.problem = f"byte {offset}: the file ends inside a record ({size - offset} of {length + 9} bytes)"
+            break
+        try:
+            if opcode == Opcode.DATA_END:
+                found.problem = f"byte {offset}: the summary is missing or damaged"
+                break
+            if opcode > Opcode.DATA_END or opcode == 0:
+                found.problem = f"byte {offset}: not a record (opcode {opcode:#04x})"
+                break
+            _take(found, file, opcode, offset, length)
+        except BagError as error:
+            found.problem = str(error).removeprefix(f"{path}: ")
+            break
+        except _BROKEN as error:
+            found.problem = f"byte {offset}: damaged record (opcode {opcode:#04x}): {error}"
+            break
+        found.end = offset + 9 + length
+    if found.end == 8:
+        raise BagError(f"{path}: {found.problem}; no whole record in it")
+    for chunk in list(found.chunks):
+        if any(channel not in found.channels for channel in chunk.counts):
+            found.chunks.remove(chunk)
+            found.damaged.append(f"byte {chunk.index.chunk_start_offset}: a chunk whose topics are declared nowhere")
+    return found
+
+
+def _end(index: ChunkIndex) -> int:
+    """The byte behind a chunk and its message indexes."""
+    return index.chunk_start_offset + index.chunk_length + index.message_index_length
+
+
+def _take(found: McapScan, file, opcode: int, offset: int, length: int) -> None:
+    """Take one record (the file stands behind its head) into `found`."""
+    if opcode == Opcode.CHUNK:
+        start, end, raw_size, _ = _CHUNK.unpack(file.read(28))
+        (name_length,) = struct.unpack("<I", file.read(4))
+        compression = file.read(name_length).decode()
+        (stored,) = struct.unpack("<Q", file.read(8))
+        index = ChunkIndex(
+            message_start_time=start,
+            message_end_time=end,
+            chunk_start_offset=offset,
+            chunk_length=9 + length,
+            message_index_offsets={},
+            message_index_length=0,
+            compression=compression,
+            compressed_size=stored,
+            uncompressed_size=raw_size,
+        )
+        entry = ChunkEntry(index, {})
+        try:
+            _count_inside(found, entry, load(found.path, index, file))
+            found.chunks.append(entry)
+        except (BagError, *_BROKEN) as error:
+            found.damaged.append(str(error).removeprefix(f"{found.path}: "))
+        return
+    if opcode == Opcode.MESSAGE_INDEX:
+        (channel,) = struct.unpack("<H", file.read(2))
+        index = found.chunks[-1].index if found.chunks else None
+        if index is not None and _end(index) == offset:
+            index.message_index_offsets[channel] = offset
+            index.message_index_length = offset + 9 + length - index.chunk_start_offset - index.chunk_length
+        return
+    if opcode == Opcode.MESSAGE:
+        channel, _, log_time, _ = _MESSAGE.unpack(file.read(22))
+        found.loose.append((log_time, offset + 9, length, channel))
+        return
+    if opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+        _declare(found, opcode, file.read(length))
+    elif opcode == Opcode.METADATA:
+        record = Metadata.read(ReadDataStream(BytesIO(file.read(length))))
+        found.metadata.append(MetadataIndex(offset=offset, length=9 + length, name=record.name))
+    elif opcode == Opcode.ATTACHMENT:
+        record = Attachment.read(ReadDataStream(BytesIO(file.read(length))))
+        found.attachments.append(
+            AttachmentIndex(
+                offset=offset, length=9 + length, create_time=record.create_time, log_time=record.log_time,
+                data_size=len(record.data), name=record.name, media_type=record.media_type,
+            )
+        )  # fmt: skip
+
+
+def _declare(found: McapScan, opcode: int, body: bytes | memoryview) -> None:
+    stream = ReadDataStream(BytesIO(body))
+    if opcode == Opcode.SCHEMA:
+        schema = Schema.read(stream)
+        found.schemas[schema.id] = schema
+    else:
+        channel = Channel.read(stream)
+        found.channels[channel.id] = channel
+
+
+def _count_inside(found: McapScan, entry: ChunkEntry, raw: bytes) -> None:
+    """Count a chunk's messages and take the schemas and channels that stand inside it."""
+    for opcode, body in records(raw):
+        if opcode == Opcode.MESSAGE:
+            (channel,) = struct.unpack_from("<H", body)
+            entry.counts[channel] = entry.counts.get(channel, 0) + 1
+        elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+            _declare(found, opcode, body)
+
+
+def load(path: Path, index: ChunkIndex, file) -> bytes:
+    """The records inside a chunk, decompressed and checked.
+
+    Raises:
+        BagError: it is cut, damaged or of an unknown compression; says at which byte it begins.
+    """
+    at = f"{path}: byte {index.chunk_start_offset}: "
+    file.seek(index.chunk_start_offset + 9)
+    try:
+        _, _, raw_size, crc = _CHUNK.unpack(file.read(28))
+        (name_length,) = struct.unpack("<I", file.read(4))
+        compression = file.read(name_length).decode()
+        (stored,) = struct.unpack("<Q", file.read(8))
+    except _BROKEN as error:
+        raise BagError(f"{at}the chunk is cut") from error
+    data = file.read(stored)
+    if len(data) != stored:
+        raise BagError(f"{at}the chunk is cut ({len(data)} of {stored} bytes)")
+    try:
+        if compression == "zstd":
+            data = zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_size)
+        elif compression == "lz4":
+            import lz4.frame
+
+            data = lz4.frame.decompress(data)
+        elif compression:
+            raise BagError(f"{at}the chunk's compression {compression!r} is unknown; expected zstd, lz4 or none")
+    except (zstandard.ZstdError, RuntimeError, MemoryError) as error:
+        raise BagError(f"{at}the chunk is damaged: {error}") from error
+    if len(data) != raw_size:
+        raise BagError(f"{at}the chunk is damaged: {len(data)} bytes inside, its head says {raw_size}")
+    if crc and zlib.crc32(data) != crc:
+        raise BagError(f"{at}the chunk is damaged: its checksum does not fit")
+    return data
+
+
+def records(raw: bytes) -> Iterator[tuple[int, memoryview]]:
+    """The (opcode, body) of the records inside a chunk."""
+    view, position = memoryview(raw), 0
+    while position < len(raw):
+        opcode, length = _HEAD.unpack_from(raw, position)
+        position += 9
+        if position + length > len(raw):
+            raise ValueError("a record reaches beyond its chunk")
+        yield opcode, view[position : position + length]
+        position += length
+
+
+def messages(
+    found: McapScan, channels: set[int], start: int | None = None, stop: int | None = None
+) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """Messages in the order of their log time: (log time, channel id, publish time, sequence, CDR bytes).
+
+    Memory holds the chunks that overlap in time, not the file. `start` <= log time < `stop`, in ns.
+
+    Raises:
+        BagError: a chunk is damaged; says at which byte it begins.
+    """
+    low, high = (0 if start is None else start), (2**63 if stop is None else stop)
+    sources: list[tuple[int, int, ChunkIndex | None]] = sorted(
+        (
+            (chunk.index.message_start_time, number, chunk.index)
+            for number, chunk in enumerate(found.chunks)
+            if chunk.index.message_end_time >= low
+            and chunk.index.message_start_time < high
+            and not channels.isdisjoint(chunk.counts)
+        ),
+        key=lambda source: source[:2],
+    )
+    loose = sorted(entry for entry in found.loose if low <= entry[0] < high and entry[3] in channels)
+    heap: list[tuple[int, int, int, int, int, bytes]] = []
+    serial, at_loose = 0, 0
+    with found.path.open("rb") as file:
+        for position in range(len(sources) + 1):
+            if position < len(sources):
+                index = sources[position][2]
+                for opcode, body in records(load(found.path, index, file)):
+                    if opcode != Opcode.MESSAGE:
+                        continue
+                    channel, sequence, log_time, publish_time = _MESSAGE.unpack_from(body)
+                    if channel in channels and low <= log_time < high:
+                        heapq.heappush(heap, (log_time, serial, channel, publish_time, sequence, bytes(body[22:])))
+                        serial += 1
+            limit = sources[position + 1][0] if position + 1 < len(sources) else 2**63
+            while True:
+                if at_loose < len(loose) and (not heap or loose[at_loose][0] < heap[0][0]):
+                    log_time, offset, length, channel = loose[at_loose]
+                    if log_time >= limit:
+                        break
+                    at_loose += 1
+                    file.seek(offset)
+                    body = file.read(length)
+                    _, sequence, _, publish_time = _MESSAGE.unpack_from(body)
+                    yield log_time, channel, publish_time, sequence, body[22:]
+                elif heap and heap[0][0] < limit:
+                    log_time, _, channel, publish_time, sequence, data = heapq.heappop(heap)
+                    yield log_time, channel, publish_time, sequence, data
+                else:
+                    break
