@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -85,9 +87,11 @@ class ArenaSim:
         check_contract(contract)
         camera = contract.cameras[0]
         self._nominal = mounting(camera.position, camera.orientation)
+        if gui and sys.platform == "linux" and not os.environ.get("DISPLAY"):  # PyBullet would end the process
+            raise SimError("the simulator's window needs a display: set DISPLAY, or run with gui=False")
         self._client = p.connect(p.GUI if gui else p.DIRECT)
         if self._client < 0:
-            raise SimError("PyBullet could not open its window: set DISPLAY, or run with gui=False")
+            raise SimError("PyBullet could not open its window: another one may be open in this process")
         if gui:
             p.configureDebugVisualizer(p.COV_ENABLE_GUI, 0, physicsClientId=self._client)
             p.resetDebugVisualizerCamera(1.6, 0, -75, (0, 0, 0), physicsClientId=self._client)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -255,3 +256,10 @@ def test_the_contract_of_another_robot_is_refused_by_key():
     kinematics = dataclasses.replace(CONTRACT.kinematics, wheel_radius=0.05)
     with pytest.raises(SimError, match=r"kinematics\.wheel_radius: found 0\.05"):
         ArenaSim(dataclasses.replace(CONTRACT, kinematics=kinematics))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems open windows without DISPLAY")
+def test_a_window_without_a_display_is_refused_and_does_not_end_the_process(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    with pytest.raises(SimError, match="display"):
+        ArenaSim(CONTRACT, EMPTY, gui=True)
