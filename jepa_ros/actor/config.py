@@ -40,7 +40,7 @@ class SearchConfig:
         converge_tol: stop when the best cost and the elites' mean cost both improve by less than this share; 0 never
             stops early. patience: for so many iterations.
         seed: of the candidates and the noise.
-        backend, dtype: see jepa_ros.actor.rollout.make_rollout.
+        backend, dtype: see jepa_ros.actor.rollout.make_engine.
         weights: of the task cost.
 
     Raises:

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batched rollouts of candidates x noise samples from one state: the inner loop of the search.
 
-`make_rollout` gives the fastest one that this machine and model allow; all have the same call and agree to rounding.
+`make_engine` gives the fastest that this machine and model allow; all have the same calls and agree to rounding.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
+
+from jepa_ros.actor import native
+from jepa_ros.actor.config import SearchError
+
+BACKENDS = ("auto", "native", "model")
+DTYPES = ("auto", "float32", "bfloat16")
 
 
 class Rollout(Protocol):
@@ -48,12 +55,67 @@ class ModelRollout:
         return zs.view(count, samples, horizon, -1)
 
 
-def make_rollout(model, candidates: int, samples: int, horizon: int, backend: str = "auto", dtype: str = "auto"):
-    """The fastest rollout for the model on this machine.
+@dataclass(frozen=True)
+class Engine:
+    """What a search computes with: rollouts, and a model whose readouts are as fast; `note` says why not faster."""
+
+    rollout: Rollout
+    readouts: Any
+    note: str = ""
+
+
+def make_engine(
+    model, candidates: int, samples: int, horizon: int, backend: str = "auto", dtype: str = "auto"
+) -> Engine:
+    """The fastest engine for the model on this machine; where it has to compile, that happens now.
+
+    A native engine is taken only after it has agreed with the model's own rollout.
 
     Args:
-        model: has `rollout` (see ModelRollout).
+        model: has `config`, `rollout` and readouts.
         candidates, samples, horizon: the largest sizes that will be asked for.
-        backend: "auto" or "model". dtype: "auto", "float32" or "bfloat16".
+        backend: "native" (native.c, on the CPU), "model" (the model's own code, also on a GPU), or "auto": native where
+            it can be had.
+        dtype: "float32", "bfloat16", or "auto": bfloat16 where the processor has it. The model's own code computes in
+            the model's type.
+
+    Raises:
+        SearchError: unknown backend or dtype. NativeError: "native" or "bfloat16" was asked for and cannot be had.
     """
-    return ModelRollout(model)
+    if backend not in BACKENDS or dtype not in DTYPES:
+        raise SearchError(
+            f"search backend {backend!r}, dtype {dtype!r}; expected one of {', '.join(BACKENDS)}, and of "
+            f"{', '.join(DTYPES)}"
+        )
+    if backend == "model":
+        return Engine(ModelRollout(model), model)
+    kind = ("bfloat16" if native.has_bfloat16() else "float32") if dtype == "auto" else dtype
+    try:
+        parameter = next(iter(model.parameters()), None)
+        if parameter is not None and parameter.device.type != "cpu":
+            raise native.NativeError(f"the model is on {parameter.device}; native code runs on the CPU")
+        rollout = native.NativeRollout(model, candidates, samples, horizon, kind)
+        _compare(model, rollout, horizon, kind)
+        return Engine(rollout, native.NativeReadouts(model, kind))
+    except native.NativeError as error:
+        if backend == "native":
+            raise
+        return Engine(ModelRollout(model), model, str(error))
+
+
+@torch.no_grad()
+def _compare(model, rollout: Rollout, horizon: int, dtype: str) -> None:
+    """Refuse a rollout that does not do what the model does.
+
+    Raises:
+        NativeError: the latents differ by more than rounding explains.
+    """
+    c, generator = model.config, torch.Generator().manual_seed(0)
+    z, h = torch.randn(c.latent_dim, generator=generator), 0.3 * torch.randn(c.state_dim, generator=generator)
+    actions = 2.0 * torch.rand(3, horizon, c.action_dim, generator=generator) - 1.0
+    truth = ModelRollout(model)(z, h, actions, None)
+    error = float((rollout(z, h, actions, None) - truth).square().mean().sqrt())
+    moved = float((truth - z).square().mean().sqrt())
+    allowed = (0.05 if dtype == "bfloat16" else 1e-3) * moved + 1e-5
+    if not error <= allowed:
+        raise native.NativeError(f"native rollouts differ from the model's by {error:.2g} (allowed {allowed:.2g})")

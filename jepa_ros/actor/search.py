@@ -19,7 +19,7 @@ from jepa_ros.actor.config import SearchConfig, SearchError
 from jepa_ros.actor.delay import Delay
 from jepa_ros.actor.methods import SAMPLERS, Gradient
 from jepa_ros.actor.proposals import PROPOSAL, SOURCES, STOP, WARM, Proposal
-from jepa_ros.actor.rollout import make_rollout
+from jepa_ros.actor.rollout import ModelRollout, make_engine
 from jepa_ros.cost.goal import Goal
 from jepa_ros.cost.guardrails import GuardrailCost, Verdict
 from jepa_ros.cost.select import lexicographic_order
@@ -98,7 +98,6 @@ class Search:
         self.model, self.config, self.contract = model, config, contract
         self.proposal, self.clock = proposal, clock
         self.delay = Delay(contract.actuation_latency, contract.period)
-        self.task = TaskCost(model, config.weights)
         parameter = next(iter(model.parameters()), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
         shape = (config.samples, config.horizon, contract.action_dim)
@@ -108,17 +107,20 @@ class Search:
         self.generator = torch.Generator()
         self._candidates, self._executed = torch.zeros(shape), torch.zeros(shape)
         self._source = np.zeros(config.samples, dtype=np.int64)
-        self._rollout = make_rollout(
+        self.engine = make_engine(
             model, config.samples, config.noise_samples, config.horizon, config.backend, config.dtype
         )
+        self._rollout = self.engine.rollout
+        self.task = TaskCost(self.engine.readouts, config.weights)
+        self._slope_task = TaskCost(model, config.weights)  # the readouts that have gradients
         self._recent: deque[float] = deque(maxlen=8)  # seconds of the last iterations
         self._fastest = 0.0
         self.set_guardrails(guardrails)
 
     @property
     def backend(self) -> str:
-        """The rollout in use."""
-        return self._rollout.name
+        """The engine in use."""
+        return self.engine.rollout.name
 
     def set_guardrails(self, guardrails) -> None:
         """Replace the guardrails, from the next plan on.
@@ -129,7 +131,7 @@ class Search:
         guardrails = tuple(guardrails)
         for guardrail in guardrails:
             guardrail.risk.check(self.config.noise_samples)
-        self.guard = GuardrailCost(guardrails, self.model, self.contract)
+        self.guard = GuardrailCost(guardrails, self.engine.readouts, self.contract)
 
     def warm_up(self, plans: int = 3) -> float:
         """Compile, fill caches and measure: seconds of one iteration. For configure, not for the first goal."""
@@ -297,7 +299,7 @@ class Search:
             actions = self.delay.effective(plans, sent).to(self.device)
             rows = len(plans)
             zs, _ = self.model.rollout(z.expand(rows, -1), h.expand(rows, -1), actions, None)
-            cost, _ = self.task(zs, goal, target)
+            cost, _ = self._slope_task(zs, goal, target)
             return torch.autograd.grad(cost.sum(), plans)[0]
 
     def _verify(self, best, z, h, goal, target, sent):
@@ -307,8 +309,8 @@ class Search:
         kept = self.sampler.kept[: self.sampler.kept_count]
         plans = torch.cat([best["actions"][None], kept, self._still()[None]])
         noise = self._noise(max(self.config.verify_samples, self.config.noise_samples))
-        model_rollout = make_rollout(self.model, len(plans), len(noise), self.config.horizon, "model")
-        scores = self._score(model_rollout, z, h, goal, target, sent, plans, torch.empty_like(plans), noise)
+        executed = torch.empty_like(plans)
+        scores = self._score(ModelRollout(self.model), z, h, goal, target, sent, plans, executed, noise)
         if scores.verdict.violation[0] <= 0.0:
             return best
         order = lexicographic_order(scores.cost, scores.verdict.violation)

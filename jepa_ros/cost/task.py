@@ -41,17 +41,23 @@ class TaskWeights:
                 raise JepaRosError(f"task weight {name} is {value}; expected a finite number >= 0")
 
 
+def latent_rms(z: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+    """RMS difference between latents (..., D) and a goal (D,): about 1 for two states that have nothing in common."""
+    return torch.linalg.vector_norm(z - goal, dim=-1) * z.shape[-1] ** -0.5
+
+
 class TaskCost:
     """The task cost with a model's readouts.
 
     Args:
-        model: has `has_readout(name)`, `distance(z, goal)`, `pose(z)`.
+        model: has `has_readout(name)`, `distance(z, goal)`, `pose(z)`, and where it is fast `latent_rms(z, goal)`.
         weights: see TaskWeights.
     """
 
     def __init__(self, model, weights: TaskWeights | None = None) -> None:
         self.model = model
         self.weights = weights or TaskWeights()
+        self._rms = getattr(model, "latent_rms", latent_rms)
         self._use_steps = bool(self.weights.steps) and model.has_readout("distance")
 
     def goal_tensor(self, goal: Goal, like: torch.Tensor) -> torch.Tensor:
@@ -75,10 +81,9 @@ class TaskCost:
             return terms
         terms = {}
         if w.latent:
-            scale = w.latent / math.sqrt(zs.shape[-1])
-            terms["latent"] = torch.linalg.vector_norm(zs - target, dim=-1) * scale
+            terms["latent"] = self._rms(zs, target) * w.latent
         if self._use_steps:
-            terms["steps"] = self.model.distance(zs, target.expand_as(zs)) * w.steps
+            terms["steps"] = self.model.distance(zs, target) * w.steps
         if not terms:
             raise JepaRosError("task cost has no term: every weight is 0, or the model has no distance readout")
         return terms

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small multilayer perceptrons, fused: all layers (and all steps of a rollout) of a block of rows while it is in cache.
+//
+// Compiled for the machine it runs on by native.py, once with -DBF16 where the processor multiplies bfloat16
+// (AVX512-BF16; weights and activations are rounded, sums are float32) and once in plain float32, which the compiler
+// turns into whatever vectors there are. Weights come packed in panels of 16 columns, see native.py.
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef float vec __attribute__((vector_size(64), aligned(64)));  // 16 floats
+typedef float vec_u __attribute__((vector_size(64), aligned(4)));
+typedef int32_t mask __attribute__((vector_size(64), aligned(64)));
+
+#define LANES 16
+#define TILE 8    // rows computed together: 8 rows x 2 panels of accumulators fill half the registers of AVX-512
+#define BLOCK 32  // rows that stay in cache together
+#define INLINE static inline __attribute__((always_inline))
+
+#ifdef BF16
+#include <immintrin.h>
+typedef uint16_t elem;
+#define STEP 2  // inputs per multiplication
+typedef __m512i weight;
+INLINE vec multiply(vec sum, const elem *x, const weight *w) {
+    int32_t pair;
+    memcpy(&pair, x, 4);
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)*w);
+}
+INLINE void store_elems(elem *to, vec value) {
+    _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh((__m512)value));
+}
+#else
+typedef float elem;
+#define STEP 1
+typedef vec weight;
+INLINE vec multiply(vec sum, const elem *x, const weight *w) { return sum + *x * *w; }
+INLINE void store_elems(elem *to, vec value) { *(vec_u *)to = value; }
+#endif
+
+typedef struct {
+    int inputs, outputs;  // multiples of 16
+    const void *weights;
+    const float *bias;
+} layer;
+
+INLINE vec load(const float *from) { return *(const vec_u *)from; }
+INLINE void store(float *to, vec value) { *(vec_u *)to = value; }
+INLINE vec choose(mask which, vec yes, vec no) { return (vec)((which & (mask)yes) | (~which & (mask)no)); }
+INLINE vec relu(vec x) { return (vec)(~(x <= 0.0f) & (mask)x); }  // NaN stays NaN: a broken model must be seen
+
+// tanh by a rational function on [-7.9, 7.9], error below 1e-6 (the coefficients are those of Eigen's ptanh).
+INLINE vec tanh16(vec x) {
+    const vec bound = (vec){0} + 7.90531110763549805f;
+    x = choose(x > bound, bound, x);
+    x = choose(x < -bound, -bound, x);
+    vec s = x * x;
+    vec p = (vec){0} + -2.76076847742355e-16f;
+    p = p * s + 2.00018790482477e-13f;
+    p = p * s + -8.60467152213735e-11f;
+    p = p * s + 5.12229709037114e-08f;
+    p = p * s + 1.48572235717979e-05f;
+    p = p * s + 6.37261928875436e-04f;
+    p = p * s + 4.89352455891786e-03f;
+    vec q = (vec){0} + 1.19825839466702e-06f;
+    q = q * s + 1.18534705686654e-04f;
+    q = q * s + 2.26843463243900e-03f;
+    q = q * s + 4.89352518554385e-03f;
+    return x * p / q;
+}
+
+// TILE rows x `panels` panels of one layer, in registers.
+INLINE void tile(int panels, const elem *x, int stride, const layer *l, int panel, vec sums[TILE][2]) {
+    const int steps = l->inputs / STEP;
+    const weight *w = (const weight *)l->weights + (size_t)panel * steps;
+    for (int j = 0; j < panels; j++)
+        for (int i = 0; i < TILE; i++) sums[i][j] = load(l->bias + (panel + j) * LANES);
+    for (int k = 0; k < steps; k++)
+        for (int i = 0; i < TILE; i++)
+            for (int j = 0; j < panels; j++)
+                sums[i][j] = multiply(sums[i][j], x + i * stride + k * STEP, w + (size_t)j * steps + k);
+}
+
+INLINE void dense_panels(int panels, const elem *x, int in, int rows, const layer *l, int panel, elem *hidden, float *out) {
+    for (int i0 = 0; i0 < rows; i0 += TILE) {
+        vec sums[TILE][2];
+        tile(panels, x + (size_t)i0 * in, in, l, panel, sums);
+        for (int i = 0; i < TILE; i++)
+            for (int j = 0; j < panels; j++) {
+                size_t at = (size_t)(i0 + i) * l->outputs + (panel + j) * LANES;
+                if (hidden) store_elems(hidden + at, relu(sums[i][j]));
+                else store(out + at, sums[i][j]);
+            }
+    }
+}
+
+// One layer for `rows` rows (a multiple of TILE); hidden layers write elements after ReLU, the last one writes floats.
+static void dense(const elem *x, int rows, const layer *l, elem *hidden, float *out) {
+    int panel = 0, panels = l->outputs / LANES;
+    for (; panel + 2 <= panels; panel += 2) dense_panels(2, x, l->inputs, rows, l, panel, hidden, out);
+    if (panel < panels) dense_panels(1, x, l->inputs, rows, l, panel, hidden, out);
+}
+
+// All layers for one block; a and b are room for rows x width elements each, x may be a.
+static void forward(const layer *layers, int depth, elem *x, int rows, elem *a, elem *b, float *out) {
+    for (int d = 0; d + 1 < depth; d++) {
+        elem *to = x == a ? b : a;
+        dense(x, rows, layers + d, to, 0);
+        x = to;
+    }
+    dense(x, rows, layers + depth - 1, 0, out);
+}
+
+static int padded(int n) { return (n + LANES - 1) / LANES * LANES; }
+static int least(int a, int b) { return a < b ? a : b; }
+
+// Write `n` floats as elements, zeros up to the next multiple of 16.
+static void put(elem *to, const float *from, int n) {
+    float last[LANES] __attribute__((aligned(64))) = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES) store_elems(to + i, load(from + i));
+    if (i < n) {
+        memcpy(last, from + i, (n - i) * sizeof(float));
+        store_elems(to + i, load(last));
+    }
+}
+
+// y (rows, n) = mlp(x (rows, dim)); the last layer has padded(n) outputs.
+void mlp(const layer *layers, int depth, int width, const float *x, int rows, int dim, float *y, int n) {
+    const int in = layers[0].inputs, outputs = layers[depth - 1].outputs;
+    const int blocks = (rows + BLOCK - 1) / BLOCK;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int block = 0; block < blocks; block++) {
+        elem a[BLOCK * width] __attribute__((aligned(64))), b[BLOCK * width] __attribute__((aligned(64)));
+        float out[BLOCK * outputs] __attribute__((aligned(64)));
+        const int first = block * BLOCK, count = least(BLOCK, rows - first), full = (count + TILE - 1) / TILE * TILE;
+        memset(a + (size_t)count * in, 0, (size_t)(full - count) * in * sizeof(elem));
+        for (int i = 0; i < count; i++) put(a + (size_t)i * in, x + (size_t)(first + i) * dim, dim);
+        forward(layers, depth, a, full, a, b, out);
+        for (int i = 0; i < count; i++) memcpy(y + (size_t)(first + i) * n, out + i * outputs, n * sizeof(float));
+    }
+}
+
+// Rolls candidates x samples rows forward from one state. The network reads [latent | state | action, noise], each part
+// padded to 16, and gives [latent difference | state before tanh], padded alike.
+void rollout(const layer *layers, int depth, int width, const int *dims, const float *z0, const float *h0,
+             const float *actions, const float *noise, int candidates, int samples, int horizon, float *zs) {
+    const int D = dims[0], S = dims[1], A = dims[2], N = dims[3];
+    const int dp = padded(D), sp = padded(S), in = layers[0].inputs, outputs = layers[depth - 1].outputs;
+    const int rows = candidates * samples, block_rows = rows > 4 * BLOCK ? BLOCK : BLOCK / 2;
+    const int blocks = (rows + block_rows - 1) / block_rows;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int block = 0; block < blocks; block++) {
+        elem a[BLOCK * width] __attribute__((aligned(64))), b[BLOCK * width] __attribute__((aligned(64)));
+        elem x[BLOCK * in] __attribute__((aligned(64)));
+        float out[BLOCK * outputs] __attribute__((aligned(64))), z[BLOCK * dp] __attribute__((aligned(64)));
+        float extra[A + N];
+        const int first = block * block_rows, count = least(block_rows, rows - first);
+        const int full = (count + TILE - 1) / TILE * TILE;
+        memset(x, 0, sizeof x);
+        memset(z, 0, sizeof z);
+        for (int i = 0; i < count; i++) {
+            memcpy(z + i * dp, z0, D * sizeof(float));
+            put(x + (size_t)i * in, z0, D);
+            put(x + (size_t)i * in + dp, h0, S);
+        }
+        for (int t = 0; t < horizon; t++) {
+            for (int i = 0; i < count; i++) {
+                const int c = (first + i) / samples, s = (first + i) % samples;
+                memcpy(extra, actions + ((size_t)c * horizon + t) * A, A * sizeof(float));
+                if (noise) memcpy(extra + A, noise + ((size_t)s * horizon + t) * N, N * sizeof(float));
+                else memset(extra + A, 0, N * sizeof(float));
+                put(x + (size_t)i * in + dp + sp, extra, A + N);
+            }
+            dense(x, full, layers, depth > 1 ? a : 0, out);
+            if (depth > 1) forward(layers + 1, depth - 1, a, full, a, b, out);
+            for (int i = 0; i < count; i++) {
+                elem *row = x + (size_t)i * in;
+                for (int j = 0; j < dp; j += LANES) {
+                    vec next = load(z + i * dp + j) + load(out + (size_t)i * outputs + j);
+                    store(z + i * dp + j, next);
+                    store_elems(row + j, next);
+                }
+                for (int j = 0; j < sp; j += LANES)
+                    store_elems(row + dp + j, tanh16(load(out + (size_t)i * outputs + dp + j)));
+                memcpy(zs + ((size_t)(first + i) * horizon + t) * D, z + i * dp, D * sizeof(float));
+            }
+        }
+    }
+}
+
+// Root of the mean square difference between each of `rows` latents (rows, dim) and one goal (dim).
+void rms(const float *z, const float *goal, int rows, int dim, float *out) {
+    for (int i = 0; i < rows; i++) {
+        const float *row = z + (size_t)i * dim;
+        vec sums = {0};
+        int j = 0;
+        for (; j + LANES <= dim; j += LANES) {
+            vec d = load(row + j) - load(goal + j);
+            sums += d * d;
+        }
+        float sum = 0.0f;
+        for (int k = 0; k < LANES; k++) sum += sums[k];
+        for (; j < dim; j++) sum += (row[j] - goal[j]) * (row[j] - goal[j]);
+        out[i] = sqrtf(sum / dim);
+    }
+}

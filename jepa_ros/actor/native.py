@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fused rollouts and readouts on the CPU: packs a model's weights for native.c and calls it.
+
+native.c is compiled once for this machine, with the C compiler at hand, into a cache folder; where that is not possible
+(no compiler, another system) `load_library` says why and the callers do without.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from jepa_ros.errors import JepaRosError
+
+LANES = 16
+MAX_WIDTH = 1024  # rows of a block live on the stack
+SOURCE = Path(__file__).with_name("native.c")
+FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-std=gnu11")
+
+
+class NativeError(JepaRosError):
+    """No fused code for this machine or model; the message says why."""
+
+
+def cpu_flags() -> set[str]:
+    """Feature words of the processor, empty where the system does not tell."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.lower().startswith(("flags", "features")):
+                return set(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return set()
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 in a way that native.c knows."""
+    return {"avx512_bf16", "avx512f", "avx512bw", "avx512vl"} <= cpu_flags()
+
+
+def cache_folder() -> Path:
+    """Where compiled code is kept: $JEPA_ROS_CACHE, else $XDG_CACHE_HOME/jepa_ros, else ~/.cache/jepa_ros."""
+    if folder := os.environ.get("JEPA_ROS_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jepa_ros"
+
+
+@functools.lru_cache(maxsize=4)
+def load_library(dtype: str) -> ctypes.CDLL:
+    """The compiled native.c for "float32" or "bfloat16"; compiles it (a second or two) the first time on a machine.
+
+    Raises:
+        NativeError: no compiler, it failed, or the processor has no bfloat16.
+    """
+    if dtype == "bfloat16" and not has_bfloat16():
+        raise NativeError("this processor has no AVX512-BF16")
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise NativeError("no C compiler (cc, gcc or clang) was found")
+    define = ("-DBF16",) if dtype == "bfloat16" else ()
+    key = repr((SOURCE.read_bytes(), FLAGS, define, compiler, platform.machine(), sorted(cpu_flags())))
+    name = f"native-{dtype}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    try:
+        library = ctypes.CDLL(str(_compiled(cache_folder(), name, [compiler, *FLAGS, *define])))
+    except OSError as error:
+        raise NativeError(f"compiled code cannot be used: {error}") from None
+    pointer, integer = ctypes.c_void_p, ctypes.c_int
+    library.mlp.argtypes = [pointer, integer, integer, pointer, integer, integer, pointer, integer]
+    library.rollout.argtypes = [pointer, integer, integer, *[pointer] * 5, integer, integer, integer, pointer]
+    library.rms.argtypes = [pointer, pointer, integer, integer, pointer]
+    for function in (library.mlp, library.rollout, library.rms):
+        function.restype = None
+    return library
+
+
+def _compiled(folder: Path, name: str, command: list[str]) -> Path:
+    """Compile into the folder (or, where it cannot be written, a temporary one) unless that was done before."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="jepa_ros-"))
+    target = folder / name
+    if target.is_file():
+        return target
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".so", delete=False) as file:
+        temporary = Path(file.name)
+    try:
+        run = subprocess.run([*command, str(SOURCE), "-o", str(temporary), "-lm"], capture_output=True, text=True)
+        if run.returncode:
+            raise NativeError(f"{command[0]} could not compile {SOURCE.name}: {run.stderr.strip()[-300:]}")
+        temporary.replace(target)  # whole or not at all, also when several processes start at once
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = [
+        ("inputs", ctypes.c_int),
+        ("outputs", ctypes.c_int),
+        ("weights", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+    ]  # fmt: skip
+
+
+def _ceil(count: int) -> int:
+    return -(-count // LANES) * LANES
+
+
+def relu_mlp(net: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """(weight (out, in), bias (out,)) of each layer of a Sequential of Linear and ReLU in turn.
+
+    Raises:
+        NativeError: it is something else.
+    """
+    layers = list(net) if isinstance(net, nn.Sequential) else []
+    linear, between = layers[0::2], layers[1::2]
+    if (
+        len(linear) != len(between) + 1
+        or not all(isinstance(m, nn.Linear) and m.bias is not None for m in linear)
+        or not all(isinstance(m, nn.ReLU) for m in between)
+    ):
+        raise NativeError("the network is not Linear and ReLU in turn")
+    if max(m.out_features for m in linear) > MAX_WIDTH or linear[0].in_features > MAX_WIDTH:
+        raise NativeError(f"the network is wider than {MAX_WIDTH}")
+    return [(m.weight.detach().float().cpu(), m.bias.detach().float().cpu()) for m in linear]
+
+
+class PackedMlp:
+    """A multilayer perceptron in the layout of native.c: panels of 16 columns, (panel, input pair, column, 2).
+
+    Args:
+        layers: (weight, bias) of each layer. dtype: "float32" or "bfloat16".
+        rows: for each input of the first layer its place among the padded inputs; columns: likewise, last outputs.
+    """
+
+    def __init__(self, layers, dtype: str, rows: list[int] | None = None, columns: list[int] | None = None) -> None:
+        self.library = load_library(dtype)
+        self.depth = len(layers)
+        self.outputs = layers[-1][0].shape[0]
+        self.inputs = layers[0][0].shape[1]
+        self.structs = (_Layer * self.depth)()
+        self._keep: list[torch.Tensor] = []
+        for d, (weight, bias) in enumerate(layers):
+            out, inn = weight.shape
+            places_in = rows if d == 0 and rows else list(range(inn))
+            places_out = columns if d == self.depth - 1 and columns else list(range(out))
+            width_in, width_out = _ceil(max(places_in) + 1), _ceil(max(places_out) + 1)
+            wide = torch.zeros(width_in, width_out)
+            wide[torch.tensor(places_in)[:, None], torch.tensor(places_out)[None, :]] = weight.T
+            padded_bias = torch.zeros(width_out)
+            padded_bias[torch.tensor(places_out)] = bias
+            self._add(d, _pack(wide, dtype), padded_bias)
+        self.width = max(max(s.inputs, s.outputs) for s in self.structs)
+
+    def _add(self, index: int, packed: torch.Tensor, bias: torch.Tensor) -> None:
+        struct = self.structs[index]
+        struct.inputs, struct.outputs = packed.shape[1] * packed.shape[3], packed.shape[0] * LANES
+        struct.weights, struct.bias = packed.data_ptr(), bias.data_ptr()
+        self._keep += [packed, bias]
+        if index == 0:
+            self.first_bias = bias
+
+    def __call__(self, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """x (rows, inputs) float32 contiguous -> out (rows, outputs)."""
+        self.library.mlp(
+            self.structs, self.depth, self.width, x.data_ptr(), x.shape[0], x.shape[1], out.data_ptr(), self.outputs
+        )
+        return out
+
+
+def _pack(wide: torch.Tensor, dtype: str) -> torch.Tensor:
+    """(in, out) -> (out / 16, in / step, 16, step), aligned to a cache line."""
+    step = 2 if dtype == "bfloat16" else 1
+    inn, out = wide.shape
+    packed = wide.view(inn // step, step, out // LANES, LANES).permute(2, 0, 3, 1).contiguous()
+    packed = packed.to(torch.bfloat16 if dtype == "bfloat16" else torch.float32)
+    room = torch.empty(packed.numel() + 64, dtype=packed.dtype)
+    offset = (-room.data_ptr() % 64) // packed.element_size()
+    return room[offset : offset + packed.numel()].view(packed.shape).copy_(packed)
+
+
+class NativeRollout:
+    """`Rollout` (see rollout.py) of a model whose predictor is a residual ReLU MLP.
+
+    Args:
+        model: has `predictor.layers`, inputs (z, action, noise, h), outputs (dz, h before tanh).
+        candidates, samples, horizon: the largest sizes that will be asked for. dtype: "float32" or "bfloat16".
+
+    Raises:
+        NativeError: see `load_library` and `relu_mlp`.
+    """
+
+    def __init__(self, model, candidates: int, samples: int, horizon: int, dtype: str) -> None:
+        c = model.config
+        layers = relu_mlp(getattr(getattr(model, "predictor", None), "layers", None))
+        d, s, a, n = c.latent_dim, c.state_dim, c.action_dim, c.noise_dim
+        if layers[0][0].shape[1] != d + a + n + s or layers[-1][0].shape[0] != d + s:
+            raise NativeError("the predictor's inputs are not (latent, action, noise, state)")
+        dp, sp = _ceil(d), _ceil(s)
+        rows = [*range(d), *range(dp + sp, dp + sp + a + n), *range(dp, dp + s)]
+        self._net = PackedMlp(layers, dtype, rows, [*range(d), *range(dp, dp + s)])
+        self._dims = (ctypes.c_int * 4)(d, s, a, n)
+        self._zs = torch.empty(candidates * samples * horizon * d)
+        self.name = f"native {dtype}"
+
+    def __call__(self, z, h, actions, noise):
+        count, horizon, _ = actions.shape
+        samples = 1 if noise is None else noise.shape[0]
+        shape = (count, samples, horizon, self._dims[0])
+        zs = self._zs[: count * samples * horizon * self._dims[0]].view(shape)
+        z, h, actions = z.contiguous(), h.contiguous(), actions.contiguous()
+        noise = None if noise is None else noise.contiguous()
+        net = self._net
+        net.library.rollout(
+            net.structs, net.depth, net.width, self._dims, z.data_ptr(), h.data_ptr(), actions.data_ptr(),
+            None if noise is None else noise.data_ptr(), count, samples, horizon, zs.data_ptr(),
+        )  # fmt: skip
+        return zs
+
+
+class NativeReadouts:
+    """A model's readouts through native.c, for many latents at once; everything else is the model's own.
+
+    The goal's half of the distance head's first layer is computed once a goal, not once a latent.
+
+    Args:
+        model: has `heads`, of which "distance", "pose" and "contact" are ReLU MLPs.
+        dtype: "float32" or "bfloat16".
+
+    Raises:
+        NativeError: see `load_library` and `relu_mlp`.
+    """
+
+    def __init__(self, model, dtype: str) -> None:
+        self._model = model
+        self.config = model.config
+        self._library = load_library(dtype)
+        names = [name for name in ("distance", "pose", "contact") if model.has_readout(name)]
+        layers = {name: relu_mlp(model.heads[name]) for name in names}
+        if "distance" in layers:
+            weight, bias = layers["distance"][0]
+            dim = self.config.latent_dim
+            self._goal_weight, self._goal_bias = weight[:, dim:].contiguous(), bias
+            layers["distance"][0] = (weight[:, :dim].contiguous(), bias)
+        self._heads = {name: PackedMlp(value, dtype) for name, value in layers.items()}
+        self._rooms: dict[tuple[str, int], torch.Tensor] = {}
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def _run(self, head: str, z: torch.Tensor) -> torch.Tensor:
+        """(..., D) -> (..., outputs), in a buffer that the next call with this head and size overwrites."""
+        flat = z.contiguous().view(-1, z.shape[-1])
+        net = self._heads[head]
+        room = self._room(head, flat.shape[0] * net.outputs)
+        return net(flat, room).view(*z.shape[:-1], net.outputs)
+
+    def _room(self, name: str, size: int) -> torch.Tensor:
+        if (name, size) not in self._rooms:
+            self._rooms[name, size] = torch.empty(size)
+        return self._rooms[name, size]
+
+    def distance(self, z: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+        """Temporal distance from z (..., D) to one goal (D,), in control steps."""
+        net = self._heads["distance"]
+        net.first_bias[: self._goal_bias.shape[0]] = self._goal_bias + self._goal_weight @ goal
+        return nn.functional.softplus(self._run("distance", z).squeeze(-1))
+
+    def pose(self, z: torch.Tensor) -> torch.Tensor:
+        """(..., D) -> (..., 4): x, y, cos, sin."""
+        return self._run("pose", z)
+
+    def contact(self, z: torch.Tensor) -> torch.Tensor:
+        """(..., D) -> (...) probability of contact."""
+        return torch.sigmoid(self._run("contact", z).squeeze(-1))
+
+    def latent_rms(self, z: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+        """RMS difference between latents (..., D) and one goal (D,)."""
+        z, goal = z.contiguous(), goal.contiguous()
+        room = self._room("rms", z.numel() // z.shape[-1])
+        self._library.rms(z.data_ptr(), goal.data_ptr(), room.numel(), z.shape[-1], room.data_ptr())
+        return room.view(z.shape[:-1])
