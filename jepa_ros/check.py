@@ -52,7 +52,9 @@ def check_robot(name_or_path: str) -> int:
     rails = parse_guardrails(list(contract.guardrails))
     camera = contract.cameras[0]
     print(f"{contract.source}: robot '{contract.name}' ({contract.description or 'no description'})")
-    print(f"  control {contract.rate:g} Hz, gate {contract.gate_rate:g} Hz, latency {1e3 * contract.actuation_latency:g} ms")
+    print(
+        f"  control {contract.rate:g} Hz, gate {contract.gate_rate:g} Hz, latency {1e3 * contract.actuation_latency:g} ms"
+    )
     for dim in contract.action:
         print(f"  action {dim.name}: {dim.low:g} to {dim.high:g} {dim.unit}")
     print(f"  command {contract.command.topic} ({contract.command.kind}), {contract.kinematics.kind}")
@@ -71,21 +73,31 @@ def contract_warnings(contract: RobotContract) -> list[str]:
     found = []
     camera, limits, dog = contract.cameras[0], contract.limits, contract.watchdog
     if camera.rate < contract.rate:
-        found.append(f"cameras[0].rate {camera.rate:g} Hz is below the control rate {contract.rate:g} Hz: "
-                     "some steps will see no new image")
+        found.append(
+            f"cameras[0].rate {camera.rate:g} Hz is below the control rate {contract.rate:g} Hz: "
+            "some steps will see no new image"
+        )
     if dog.image_timeout < 2 / camera.rate:
-        found.append(f"watchdog.image_timeout {dog.image_timeout:g} s is less than two images at {camera.rate:g} Hz: "
-                     "one lost image stops the robot")
+        found.append(
+            f"watchdog.image_timeout {dog.image_timeout:g} s is less than two images at {camera.rate:g} Hz: "
+            "one lost image stops the robot"
+        )
     if dog.command_timeout < contract.period:
-        found.append(f"watchdog.command_timeout {dog.command_timeout:g} s is below the control period "
-                     f"{contract.period:g} s: the robot stops between commands")
+        found.append(
+            f"watchdog.command_timeout {dog.command_timeout:g} s is below the control period "
+            f"{contract.period:g} s: the robot stops between commands"
+        )
     for i, dim in enumerate(contract.action):
         if limits.braking[i] > limits.acceleration[i]:
-            found.append(f"limits.braking of {dim.name} ({limits.braking[i]:g}) exceeds limits.acceleration "
-                         f"({limits.acceleration[i]:g}): it must be guaranteed, and the gate ramps no faster")
+            found.append(
+                f"limits.braking of {dim.name} ({limits.braking[i]:g}) exceeds limits.acceleration "
+                f"({limits.acceleration[i]:g}): it must be guaranteed, and the gate ramps no faster"
+            )
         if max(abs(dim.low), abs(dim.high)) > limits.velocity[i] and contract.kinematics.kind != "joints":
-            found.append(f"action {dim.name} reaches beyond limits.velocity ({limits.velocity[i]:g} {dim.unit}): "
-                         "the gate will scale such commands")
+            found.append(
+                f"action {dim.name} reaches beyond limits.velocity ({limits.velocity[i]:g} {dim.unit}): "
+                "the gate will scale such commands"
+            )
     if not contract.watchdog.estop_required:
         found.append("watchdog.estop_required is false: nobody has to publish an e-stop for the robot to move")
     return found
@@ -113,11 +125,15 @@ def check_model(folder: str, robot: str | None, threads: int) -> int:
     print(f"  readouts: {', '.join(names) or 'none'}")
     encode, plan = _time(model, contract, card)
     budget = BUDGET_SHARE * 1e3 * contract.period
-    print(f"  encode {encode[0]:.1f} / {encode[1]:.1f} ms, plan {plan[0]:.1f} / {plan[1]:.1f} ms (p50 / p99, "
-          f"{threads} thread{'s' if threads > 1 else ''}), budget {budget:.0f} ms")
+    print(
+        f"  encode {encode[0]:.1f} / {encode[1]:.1f} ms, plan {plan[0]:.1f} / {plan[1]:.1f} ms (p50 / p99, "
+        f"{threads} thread{'s' if threads > 1 else ''}), budget {budget:.0f} ms"
+    )
     if encode[1] + plan[1] > budget:
-        print(f"does not fit: {encode[1] + plan[1]:.0f} ms at p99 is over the budget of {budget:.0f} ms; "
-              "search fewer samples or iterations, or use a faster machine")
+        print(
+            f"does not fit: {encode[1] + plan[1]:.0f} ms at p99 is over the budget of {budget:.0f} ms; "
+            "search fewer samples or iterations, or use a faster machine"
+        )
         return 1
     print("ok")
     return 0
@@ -143,8 +159,10 @@ def _try_methods(model: Any, contract: RobotContract) -> None:
     }
     for name, (tensor, shape) in wanted.items():
         if tuple(tensor.shape) != shape or not torch.isfinite(tensor).all():
-            raise CheckError(f"{name}: expected finite values of shape {shape}, found shape {tuple(tensor.shape)}, "
-                             f"finite: {bool(torch.isfinite(tensor).all())}")
+            raise CheckError(
+                f"{name}: expected finite values of shape {shape}, found shape {tuple(tensor.shape)}, "
+                f"finite: {bool(torch.isfinite(tensor).all())}"
+            )
     if not torch.allclose(one, rolled[:, 0], atol=1e-4):
         raise CheckError("predict and the first step of rollout differ for the same inputs")
 

@@ -56,19 +56,14 @@ def used_domains() -> set[int]:
 
 
 @contextlib.contextmanager
-def reserved_domain(wanted: str | None = None) -> Iterator[int]:
-    """Hold a domain id for as long as the block runs, so that two stacks on one machine never hear each other.
-
-    Args:
-        wanted: an id to take (the text of ``ROS_DOMAIN_ID``); None takes the first that is free.
+def reserved_domain() -> Iterator[int]:
+    """Hold a free domain id for as long as the block runs, so that two stacks on one machine never hear each other.
 
     Raises:
-        EnvironmentProblem: `wanted` is no domain id, is in use, or no domain is free.
+        EnvironmentProblem: no domain is free.
     """
-    if wanted is not None and not (wanted.isdecimal() and int(wanted) <= 232):
-        raise EnvironmentProblem(f"ROS_DOMAIN_ID={wanted!r}: expected a whole number from 0 to 232")
     used = used_domains()
-    for domain in [int(wanted)] if wanted is not None else DOMAINS:
+    for domain in DOMAINS:
         if domain in used:
             continue
         lock = _lock(domain)
@@ -79,11 +74,6 @@ def reserved_domain(wanted: str | None = None) -> Iterator[int]:
         finally:
             os.close(lock)
         return
-    if wanted is not None:
-        raise EnvironmentProblem(
-            f"ROS domain {wanted} is in use on this machine (a ROS process listens on its ports): "
-            "stop that process, set another ROS_DOMAIN_ID, or unset it to have a free one chosen"
-        )
     raise EnvironmentProblem(f"no free ROS domain from {DOMAINS[0]} to {DOMAINS[-1]}: set ROS_DOMAIN_ID")
 
 

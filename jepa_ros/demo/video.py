@@ -20,8 +20,12 @@ MARGIN = 24
 BACKGROUND, TEXT, DIM = (22, 25, 31), (236, 239, 244), (150, 158, 170)
 PLAN, CANDIDATE, TRAIL, TARGET = (255, 120, 20), (70, 130, 255), (255, 255, 255), (230, 30, 110)
 MODE_COLOURS = {
-    "ACTIVE": (90, 200, 120), "LIMITED": (240, 190, 60), "ARMING": (110, 170, 250), "DISABLED": (150, 158, 170),
-    "STOPPED": (240, 110, 80), "ESTOP": (235, 60, 60),
+    "ACTIVE": (90, 200, 120),
+    "LIMITED": (240, 190, 60),
+    "ARMING": (110, 170, 250),
+    "DISABLED": (150, 158, 170),
+    "STOPPED": (240, 110, 80),
+    "ESTOP": (235, 60, 60),
 }
 SHIFT = 4  # cv2 takes coordinates in 1/16 px, which keeps a slow robot's path smooth
 

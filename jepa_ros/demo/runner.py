@@ -1,0 +1,402 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running a demonstration: start the graph and the recorder, drive the episodes, stop everything, write what is left.
+
+Whatever happens (a node that dies, a full disk, Ctrl-C at any moment), every process has ended when :func:`run` is
+left, the gate last, and the bag is closed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from rich.console import Console
+
+from jepa_ros.bags import BagError
+from jepa_ros.bags.record import Recorder
+from jepa_ros.demo import report
+from jepa_ros.demo.log import Episode, Frame
+from jepa_ros.demo.observer import Observer, ObserverError
+from jepa_ros.demo.table import LiveTable
+from jepa_ros.demo.video import Film
+from jepa_ros.errors import JepaRosError
+from jepa_ros.learning.episodes import HOLD, PROTOCOL, TIME_LIMIT, EpisodeSpec, make_spec
+from jepa_ros.robot import RobotContract, load_contract, share_dir
+from jepa_ros.ros_env import reserved_domain, ros_environment
+from jepa_ros.stack import Stack, StackError
+
+LEAST_DISK = 200e6  # bytes that must be free before a run
+ARM_TIMEOUT, GOAL_TIMEOUT = 20.0, 8.0  # s
+EMPTY = np.empty((0, 0, 3), np.uint8)
+GOAL_REPEAT = 1.0  # s between two sendings of a goal that the planner has not taken yet
+
+
+class DemoError(JepaRosError):
+    """The demonstration cannot be run; the message says why."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; see the module. Returns the exit code."""
+    contract = load_contract(args.robot)
+    if args.episodes is not None and args.episodes < 1:
+        raise DemoError(f"--episodes {args.episodes}: expected at least 1")
+    if args.seed < 0:
+        raise DemoError(f"--seed {args.seed}: expected 0 or more")
+    specs = [make_spec(i, args.seed, args.layout, args.randomise) for i in range(args.episodes or 1)]
+    out = make_folder(args.out)
+    try:
+        with _domain() as domain:
+            return _Demo(args, contract, specs, out, domain).run()
+    finally:
+        with contextlib.suppress(OSError):
+            out.rmdir()  # only succeeds where nothing was left in it
+
+
+def make_folder(wanted: Path | None) -> Path:
+    """Make the folder of a run; runs/<time> where none is named.
+
+    Raises:
+        DemoError: it exists, cannot be made, or the disk is nearly full.
+    """
+    out = wanted or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
+    try:
+        out.mkdir(parents=True)
+    except FileExistsError:
+        raise DemoError(f"{out} exists already: choose another folder with --out, or remove it first") from None
+    except OSError as error:
+        raise DemoError(f"{out}: the folder cannot be made: {error.strerror}") from None
+    free = shutil.disk_usage(out).free
+    if free < LEAST_DISK:
+        out.rmdir()
+        raise DemoError(f"{out}: only {free / 1e6:.0f} MB are free on that disk, a run needs {LEAST_DISK / 1e6:.0f} MB")
+    return out
+
+
+@contextlib.contextmanager
+def _domain() -> Iterator[str]:
+    """The ROS domain of the run, in the environment: the one that is set, else one that nobody here uses."""
+    before = dict(os.environ)
+    with contextlib.ExitStack() as held:
+        given = os.environ.get("ROS_DOMAIN_ID")
+        domain = given or str(held.enter_context(reserved_domain()))
+        if not (domain.isdecimal() and int(domain) <= 232):
+            raise DemoError(f"ROS_DOMAIN_ID={domain!r}: expected a whole number from 0 to 232")
+        os.environ.update(ros_environment(ROS_DOMAIN_ID=domain))
+        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        try:
+            yield domain
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+class _Demo:
+    """One run of the command."""
+
+    def __init__(
+        self, args: argparse.Namespace, contract: RobotContract, specs: list[EpisodeSpec], out: Path, domain: str
+    ) -> None:
+        self.args, self.contract, self.specs, self.out, self.domain = args, contract, specs, out, domain
+        self.console = Console()
+        self.problems: list[str] = []
+        self.episodes: list[Episode] = []
+        self.factors: list[float] = []
+        self.memory_mb = 0.0
+        self.recorder: Recorder | None = None
+        self._memory_due = self._memory_now = 0.0
+        self._log = None
+
+    def run(self) -> int:
+        model = self.args.model or str(share_dir() / "models" / self.contract.name)
+        head = {
+            "protocol": PROTOCOL,
+            "robot": self.contract.name,
+            "model": str(model),
+            "seed": self.args.seed,
+            "layout": self.args.layout,
+            "randomise": self.args.randomise,
+            "goal": "image",
+            "through": "ROS 2",
+        }
+        self.console.print(
+            f"robot {self.contract.name}, seed {self.args.seed}, ROS_DOMAIN_ID {self.domain}; "
+            f"everything goes to {self.out}/",
+            highlight=False,
+            soft_wrap=True,
+        )
+        with open(self.out / "nodes.log", "w", encoding="utf-8", buffering=1) as self._log:
+            stack = Stack("sim", self._arguments(), on_line=self._on_line)
+            with _signals(stack), contextlib.ExitStack() as cleanup:
+                # Let go of in the opposite order: the graph first, so that the bag holds its stopping too.
+                cleanup.callback(self._stop_recorder)
+                observer = cleanup.enter_context(Observer(self.contract))
+                cleanup.callback(stack.stop)
+                stack.start()
+                if self.args.bag:
+                    self._start_recorder(model)
+                self._drive(stack, observer)
+        scores = [report.score_episode(spec, e) for spec, e in zip(self.specs, self.episodes, strict=True)]
+        result = report.result(scores, head, observer, self.factors, self.memory_mb, self.problems)
+        self._write(result, scores)
+        return self._verdict(result, scores)
+
+    def _arguments(self) -> dict[str, str]:
+        first, args = self.specs[0], self.args
+        arguments = {
+            "robot": args.robot,
+            "seed": str(first.seed % 2**31),
+            "layout": first.layout,
+            "layout_seed": str(first.layout_seed),
+            "randomise": str(args.randomise).lower(),
+            "start": ",".join(repr(v) for v in first.start),
+            "gui": str(args.gui).lower(),
+            "composed": str(args.composed).lower(),
+        }
+        if args.model:
+            arguments["model"] = args.model
+        return arguments
+
+    def _on_line(self, process: str, line: str) -> None:
+        with contextlib.suppress(ValueError, OSError):  # closed already, or a full disk: neither stops the robot
+            if self._log is not None:
+                self._log.write(f"[{process}] {line}\n")
+
+    # ---------------------------------------------------------------- recording
+
+    def _start_recorder(self, model: str) -> None:
+        card = model if Path(model).is_dir() else None
+        log = self.out / "recorder.log"
+        self.recorder = Recorder(self.out / "bag", robot=self.args.robot, model=card, log=log)
+        self.recorder.start()
+
+    def _stop_recorder(self) -> None:
+        if self.recorder is None:
+            return
+        try:
+            found = self.recorder.stop()
+            for key in ("dropped", "lost"):
+                if found and found.get(key):
+                    self.problems.append(f"the bag lacks {found[key]} messages ({key})")
+        except BagError as error:
+            self.problems.append(f"the recording ended early: {error}")
+        self.recorder = None
+
+    # ---------------------------------------------------------------- driving
+
+    def _drive(self, stack: Stack, observer: Observer) -> None:
+        from jepa_ros_sim import ArenaSim, SceneConfig
+
+        with self.console.status("starting the nodes"):
+            stack.wait_ready()
+        table = LiveTable(observer, self.console, lambda: self._measure_memory(stack))
+        with contextlib.ExitStack() as held:
+            first = self.specs[0]
+            # A second arena, never stepped: it draws the goal pictures and knows where the camera hangs.
+            painter = held.enter_context(
+                ArenaSim(self.contract, SceneConfig(layout=first.layout, randomise=self.args.randomise))
+            )
+            film = None
+            if self.args.video:
+                rate = self.contract.cameras[0].rate
+                film = Film(self.out / "video.mp4", rate, lambda points: painter.view.project(points))
+                held.callback(self._close_film, film)
+            held.enter_context(table)
+            for spec in self.specs:
+                table.title = f"episode {spec.number + 1} of {len(self.specs)}"
+                painter.reset(spec.seed % 2**31, layout_seed=spec.layout_seed, start=spec.start)
+                episode = Episode(spec.number, spec.start, spec.goal, painter.image_at(spec.goal))
+                self._begin(spec, stack, observer)
+                self._episode(episode, stack, observer, table, film)
+                self.episodes.append(episode)
+
+    def _close_film(self, film: Film) -> None:
+        try:
+            film.close()
+        except JepaRosError as error:
+            self.problems.append(str(error))
+
+    def _begin(self, spec: EpisodeSpec, stack: Stack, observer: Observer) -> None:
+        """Put the robot at the start (the first episode begins there) and wait until the gate lets commands through."""
+        observer.episode = None
+        if spec.number:
+            observer.trigger("planner/clear_goal")
+            observer.set_parameters(
+                "sim", {"seed": spec.seed % 2**31, "layout_seed": spec.layout_seed, "start": list(spec.start)}
+            )
+            observer.trigger("sim/reset")
+            end = observer.now + HOLD
+            observer.wait_for(
+                "the simulator's clock did not move", lambda: observer.now > end, ARM_TIMEOUT, stack.check
+            )
+        try:
+            observer.wait_for(
+                "the gate was not ready to let commands through",
+                lambda: observer.gate.get("mode") in ("ACTIVE", "LIMITED"),
+                ARM_TIMEOUT,
+                stack.check,
+            )
+        except ObserverError as error:
+            gate = observer.gate
+            raise ObserverError(f"{error}; it says: {gate.get('mode', 'nothing')}, {gate.get('message', '')}") from None
+        observer.wait_for(
+            "nobody listened for a goal", lambda: observer.goal_listeners() > 0, GOAL_TIMEOUT, stack.check
+        )
+
+    def _episode(self, episode: Episode, stack: Stack, observer: Observer, table: LiveTable, film: Film | None) -> None:
+        past: list[Frame] = []
+
+        def on_frame(frame: Frame) -> None:
+            if film is not None:
+                film.add(episode, frame, past, f"{table.title}   seed {self.args.seed}   t {frame.time:.1f} s")
+                past.append(frame)
+
+        touched = int(observer.score.get("contact_steps", 0))
+        observer.status = {}
+        observer.plan, observer.candidates = None, []
+        observer.on_frame = on_frame
+        observer.goal_time = observer.now
+        observer.episode = episode
+        self._send_goal(episode, stack, observer, table)
+        arrived_at = None
+        while True:
+            observer.spin(0.02)
+            stack.check()
+            self._check_recorder()
+            table.update()
+            at = observer.now - observer.goal_time
+            if at >= TIME_LIMIT:
+                break
+            if self.args.episodes is None:
+                arrived_at = (arrived_at or at) if observer.status.get("arrived") == "true" else None
+                if arrived_at is not None and at > arrived_at + report.AFTER_ARRIVAL:
+                    break
+        self.factors.append(observer.real_time_factor)
+        self._measure_memory(stack)
+        observer.spin(0.1)
+        episode.contact_steps = int(observer.score.get("contact_steps", 0)) - touched
+        observer.episode = None
+        # The film has them; many episodes' pictures would fill the memory.
+        episode.frames = [replace(f, image=EMPTY, candidates=[]) for f in episode.frames]
+
+    def _send_goal(self, episode: Episode, stack: Stack, observer: Observer, table: LiveTable) -> None:
+        """Send the goal until the planner's status shows that it has one."""
+        sent, end = 0.0, time.monotonic() + GOAL_TIMEOUT
+        while observer.status.get("reason", "idle") == "idle":
+            if time.monotonic() > end:
+                raise ObserverError(f"the planner did not take the goal picture within {GOAL_TIMEOUT:.0f} s")
+            if time.monotonic() > sent + GOAL_REPEAT:
+                observer.send_goal(episode.goal_image)
+                sent = time.monotonic()
+            observer.spin(0.02)
+            stack.check()
+            table.update()
+
+    def _check_recorder(self) -> None:
+        """A recorder that ended by itself (a full disk) does not end the drive, but it is told."""
+        if self.recorder is not None and not self.recorder.alive():
+            self._stop_recorder()
+
+    def _measure_memory(self, stack: Stack) -> float:
+        """Resident memory of all processes now [MB], taken at most every 2 s; the most is kept."""
+        if time.monotonic() >= self._memory_due:
+            self._memory_due = time.monotonic() + 2.0
+            pids = [os.getpid(), *stack.pids().values()]
+            if self.recorder is not None and self.recorder.pid:
+                pids.append(self.recorder.pid)
+            total = 0
+            for pid in pids:
+                with contextlib.suppress(psutil.Error):
+                    total += psutil.Process(pid).memory_info().rss
+            self._memory_now = total / 1e6
+            self.memory_mb = max(self.memory_mb, self._memory_now)
+        return self._memory_now
+
+    # ---------------------------------------------------------------- at the end
+
+    def _write(self, result: dict[str, Any], scores: list[Any]) -> None:
+        from jepa_ros.demo.plot import save_plot
+
+        done = sum(s.success for s in scores)
+        title = f"{self.contract.name}, seed {self.args.seed}: {done} of {len(scores)} arrived and held"
+        save_plot(self.out / "plot.png", self.episodes, title)
+        (self.out / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+    def _verdict(self, result: dict[str, Any], scores: list[Any]) -> int:
+        say = self.console.print
+        e2e, plan = result["end_to_end_ms"], result["plan_ms"]
+        for problem in self.problems:
+            say(f"[yellow]warning:[/] {problem}", soft_wrap=True)
+        say(
+            f"plan {_ms(plan)}, camera to command {_ms(e2e)} (p50 / p99), "
+            f"real-time factor {_number(result['real_time_factor'], '.3f')}, "
+            f"memory {self.memory_mb / 1e3:.2f} GB",
+            highlight=False,
+            soft_wrap=True,
+        )
+        kept = ", ".join(sorted(p.name + ("/" if p.is_dir() else "") for p in self.out.iterdir()))
+        say(f"{self.out}/: {kept}", highlight=False, soft_wrap=True)
+        if self.args.episodes is not None:
+            low, high = result["success_rate_ci95"]
+            say(
+                f"[bold]{result['success_rate']:.1%}[/] of {len(scores)} episodes arrived and held "
+                f"(95 %: {low:.1%} to {high:.1%}); ever within 0.10 m {result['ever_rate']:.1%}, "
+                f"contact {result['collision_rate']:.1%}, false arrival {result['false_arrival_rate']:.1%}",
+                highlight=False,
+                soft_wrap=True,
+            )
+            return 1 if self.problems else 0
+        score, episode = scores[0], self.episodes[0]
+        touch = "touching nothing" if not score.contact else "touching something on the way"
+        if not score.success:
+            say(f"[bold red]FAILED[/]: {report.reason(score, episode)}", highlight=False, soft_wrap=True)
+            return 1
+        say(
+            f"[bold green]ARRIVED[/]: {score.final_distance:.3f} m from the goal, there after "
+            f"{score.seconds_to_goal:.1f} s, {touch}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return 1 if self.problems else 0
+
+
+def _ms(values: dict[str, float | None]) -> str:
+    return f"{_number(values['p50'], '.0f')} / {_number(values['p99'], '.0f')} ms"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+@contextlib.contextmanager
+def _signals(stack: Stack) -> Iterator[None]:
+    """The first SIGINT or SIGTERM leaves the block, which stops everything in order; a second one hurries that."""
+    seen: list[int] = []
+
+    def on_signal(number: int, _frame: Any) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            raise KeyboardInterrupt
+        stack.hurry()
+        print("stopping at once", file=sys.stderr)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["DemoError", "StackError", "make_folder", "run"]
