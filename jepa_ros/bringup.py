@@ -9,8 +9,9 @@ The gate stands first: it starts before anything that could command the robot, a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import yaml
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.robot import RobotContract, load_contract, share_dir
+from jepa_ros.ros_env import ros_environment
 
 KINDS = ("sim", "robot", "replay")
 #: Topics that a robot's own drivers may publish or take under another name; each is an argument of `robot`.
@@ -120,7 +122,6 @@ class Graph:
     kind: str
     contract: RobotContract
     nodes: tuple[NodeSpec, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, executable: str) -> NodeSpec:
         """The process named ``executable`` (KeyError where there is none)."""
@@ -128,6 +129,15 @@ class Graph:
             if node.executable == executable:
                 return node
         raise KeyError(executable)
+
+
+def environment() -> dict[str, str]:
+    """What the processes' environment lacks: where ROS is, and that only this machine is talked to.
+
+    A robot on a network sets ``ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET`` before it starts; what is set is left alone.
+    """
+    wanted = ros_environment({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **os.environ})
+    return {name: value for name, value in wanted.items() if os.environ.get(name) != value}
 
 
 # ---------------------------------------------------------------- arguments
@@ -140,6 +150,7 @@ _COMMON = (
     Argument("threads", 1, "Compute threads of perception and of the planner, each."),
     Argument("seed", 0, "Seed of the simulation and of the search."),
     Argument("planner_params", "", "YAML file with further parameters of the planner ({name: value})."),
+    Argument("gate_params", "", "YAML file with further settings of the gate ({name: value}); see docs/safety.md."),
     Argument("guardrails", "", "YAML file with the guardrail set; empty for the contract's."),
     Argument("costs", "", "YAML file with the weights of the task's cost terms; empty for the defaults."),
     Argument("autostart", True, "Configure and activate perception and planner as they start."),
@@ -220,6 +231,7 @@ def _gate(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
         "use_sim_time": _sim_time(kind, args),
         "auto_enable": args["auto_enable"],
         "guardrails": _text(args, "guardrails"),
+        "settings": _text(args, "gate_params"),
         "command_kind": args.get("command_kind", ""),
         "command_topic": args.get("command_topic", ""),
         "compressed": args.get("compressed", False),

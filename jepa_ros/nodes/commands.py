@@ -108,9 +108,9 @@ class CommandCodec:
         """Values, stamp, frame and names of any of the four types. A NaN on an axis that is not driven shows in all."""
         if isinstance(message, TwistStamped):
             stamp: float | None = to_seconds(message.header.stamp)
-            return Reading(self._twist_values(message.twist), stamp, message.header.frame_id, None)
+            return Reading(self.twist_values(message.twist), stamp, message.header.frame_id, None)
         if isinstance(message, Twist):
-            return Reading(self._twist_values(message), None, "", None)
+            return Reading(self.twist_values(message), None, "", None)
         if isinstance(message, JointTrajectory):
             point = message.points[0] if message.points else JointTrajectoryPoint()
             values = np.array(point.positions if self._position.all() else point.velocities, dtype=np.float64)
@@ -132,7 +132,8 @@ class CommandCodec:
             part, axis = name.split(".")
             setattr(getattr(twist, part), axis, float(value))
 
-    def _twist_values(self, twist: Twist) -> NDArray[np.float64]:
+    def twist_values(self, twist: Twist) -> NDArray[np.float64]:
+        """(A,) of a Twist, in the order of the action; all NaN when any of its six numbers is not finite."""
         axes = {
             f"{part}.{axis}": getattr(getattr(twist, part), axis)
             for part, axis in (name.split(".") for name in _TWIST_AXES)

@@ -8,11 +8,12 @@ all of them before any is stored, and the first that raises refuses the change w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import yaml
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -83,8 +84,11 @@ def _range_text(param: Param) -> str:
     return text
 
 
-def declare(node: Node, params: Sequence[Param]) -> None:
-    """Declare ``params`` on ``node``, with the overrides that it was started with.
+def declare(node: Node, params: Sequence[Param], also_known: Iterable[str] = ()) -> SimpleNamespace:
+    """Declare ``params`` on ``node``, with the overrides that it was started with, and return their values.
+
+    Args:
+        also_known: names that may stand on the command line besides (of another node in the same process).
 
     Raises:
         ParameterError: an override has the wrong type, lies out of range, or names no parameter of the node.
@@ -107,18 +111,34 @@ def declare(node: Node, params: Sequence[Param]) -> None:
     unknown = [
         name
         for name in node._parameter_overrides
-        if not node.has_parameter(name) and not name.startswith("qos_overrides.")
+        if not node.has_parameter(name) and name not in also_known and not name.startswith("qos_overrides.")
     ]
     if unknown:
         raise ParameterError(
             f"{node.get_name()}: no parameter named '{unknown[0]}'; known: "
             f"{', '.join(sorted(p.name for p in params))}"
         )
+    return read(node, params)
 
 
 def read(node: Node, params: Sequence[Param]) -> SimpleNamespace:
     """The present values of ``params`` as attributes (dots in names become underscores)."""
     return SimpleNamespace(**{p.name.replace(".", "_"): node.get_parameter(p.name).value for p in params})
+
+
+def yaml_mapping(name: str, text: str) -> dict[str, Any]:
+    """The mapping in a parameter that holds YAML text; empty text is an empty mapping.
+
+    Raises:
+        ParameterError: no YAML, or no mapping with texts as keys.
+    """
+    try:
+        value = yaml.safe_load(text) if text.strip() else {}
+    except yaml.YAMLError as error:
+        raise ParameterError(f"'{name}': not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ParameterError(f"'{name}': expected a YAML mapping {{name: value}}, found {type(value).__name__}")
+    return value
 
 
 class LiveParameters:

@@ -7,7 +7,8 @@ reliable, depth 1. Gate state and ``model_id`` are transient local. Every node t
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node

@@ -147,7 +147,8 @@ class SimNode(Node):
             # What cannot be made up for is given up: time runs slower, never in leaps.
             if wall - self._late_said > 5.0:
                 self.get_logger().warning(
-                    f"the machine is too slow for real_time_factor {self._factor:g}: {behind - MAX_CATCH_UP:.2f} s dropped"
+                    f"the machine is too slow for real_time_factor {self._factor:g}: "
+                    f"{behind - MAX_CATCH_UP:.2f} s dropped"
                 )
                 self._late_said = wall
             self._sim_start -= behind - MAX_CATCH_UP

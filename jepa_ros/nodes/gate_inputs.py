@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where ROS messages become the gate's inputs, with the time of receipt on the steady clock.
+
+Nothing is judged here: a message is taken as it is, and the gate decides. What cannot even be read (bytes that are no
+image, a publisher whose QoS cannot be received) is noted in ``errors``, which the gate answers with a stop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from sensor_msgs.msg import CompressedImage, Image, JointState, LaserScan
+from std_msgs.msg import Bool, Header, String
+
+from jepa_ros.nodes import qos
+from jepa_ros.nodes.commands import CommandCodec
+from jepa_ros.nodes.convert import read_raw_image, to_seconds, yaw_of
+from jepa_ros.robot import RobotContract
+from jepa_ros.safety.inputs import (
+    CommandIn,
+    ContactIn,
+    EstopIn,
+    GateInputs,
+    ImageIn,
+    JointsIn,
+    OdomIn,
+    PoseIn,
+    Requests,
+    ScanIn,
+    SignalsIn,
+)
+
+#: Seconds between two looks at the graph for publishers that cannot be received.
+LOOK_PERIOD = 1.0
+#: Values of a signals message that are identities and not numbers.
+IDENTITY_KEYS = ("guardrail_hash", "model_id")
+_XYYAW = (0, 1, 5)
+
+
+class InputCollector:
+    """Subscribes to everything the gate listens to and keeps the newest of each.
+
+    Args:
+        node: the gate's node.
+        contract: names the topics.
+        codec: reads command messages.
+        compressed: the camera publishes ``image/compressed``.
+        model_id: of the model that planner and perception are to run; None accepts any that both run.
+    """
+
+    def __init__(
+        self, node: Node, contract: RobotContract, codec: CommandCodec, compressed: bool, model_id: str | None = None
+    ) -> None:
+        self._node = node
+        self._codec = codec
+        self._contract = contract
+        self._newest = GateInputs(heartbeats={}, identities={"model/gate": model_id} if model_id else {})
+        self._commands: list[CommandIn] = []
+        self._seq = {"command_raw": 0, "command_teleop": 0}
+        self._unreadable: dict[str, str] = {}
+        self._mismatched: dict[str, tuple[QoSProfile, str]] = {}
+        self._next_look = 0.0
+        self._subscribe_all(compressed)
+
+    def collect(self, requests: Requests, output_publishers: int | None) -> GateInputs:
+        """The inputs of one tick. Commands and read errors that came in since the last one are handed over once."""
+        inputs = self._newest
+        if self._commands:
+            inputs.command = self._commands[-1]
+        inputs.earlier_commands = tuple(self._commands[:-1])
+        self._commands.clear()
+        inputs.requests = requests
+        inputs.output_publishers = output_publishers
+        self._look_at_publishers()
+        inputs.errors = (*(text for _, text in self._mismatched.values()), *self._unreadable.values())
+        self._unreadable.clear()
+        return inputs
+
+    # ------------------------------------------------------------ subscriptions
+
+    def _subscribe_all(self, compressed: bool) -> None:
+        image = self._contract.cameras[0].name
+        if compressed:
+            self._subscribe(CompressedImage, f"{image}/compressed", qos.IMAGE, self._on_image, raw=True)
+        else:
+            self._subscribe(Image, image, qos.IMAGE, self._on_image, raw=True)
+        kind = self._codec.input_type
+        self._subscribe(kind, "command_raw", qos.COMMAND, self._on_command)
+        self._subscribe(kind, "command_teleop", qos.COMMAND, self._on_teleop)
+        self._subscribe(DiagnosticArray, "signals", qos.SIGNALS, self._on_signals)
+        self._subscribe(Bool, "estop", qos.ESTOP, self._on_estop)
+        self._subscribe(String, "model_id", qos.LATCHED, self._on_model_id)
+        for name in ("perception", "planner"):
+            self._subscribe(Header, f"{name}/heartbeat", qos.HEARTBEAT, self._heartbeat(name))
+        readers: dict[str, tuple[type, Callable[[Any], None]]] = {
+            "odom": (Odometry, self._on_odom),
+            "pose": (PoseWithCovarianceStamped, self._on_pose),
+            "joint_states": (JointState, self._on_joints),
+            "scan": (LaserScan, self._on_scan),
+            "contact": (Bool, self._on_contact),
+        }
+        for key, state in self._contract.state.items():
+            if key in readers:
+                message_type, callback = readers[key]
+                self._subscribe(message_type, state.topic, qos.STATE, callback)
+
+    def _subscribe(
+        self, kind: type, topic: str, profile: QoSProfile, callback: Callable[[Any], None], raw: bool = False
+    ) -> None:
+        def guarded(message: Any) -> None:
+            try:
+                callback(message)
+            except Exception as error:
+                # Whatever a sender put into a message, this process lives on, and the gate is told.
+                self._unreadable[topic] = f"{topic}: {type(error).__name__}: {error}"
+                self._node.get_logger().error(
+                    f"a message on '{topic}' cannot be read: {error}", throttle_duration_sec=1.0
+                )
+
+        def mismatch(where: str, policy: str) -> None:
+            text = f"{where}: a publisher's {policy} QoS cannot be received"
+            self._mismatched[where] = (profile, text)
+            self._node.get_logger().error(f"{text}; change that publisher")
+
+        events = qos.incompatible(mismatch, topic)
+        self._node.create_subscription(kind, topic, guarded, profile, raw=raw, event_callbacks=events)
+
+    def _look_at_publishers(self) -> None:
+        """Forget a QoS mismatch once the publisher is gone; the middleware tells only of its coming."""
+        now = time.monotonic()
+        if not self._mismatched or now < self._next_look:
+            return
+        self._next_look = now + LOOK_PERIOD
+        for topic, (profile, _) in list(self._mismatched.items()):
+            offers = self._node.get_publishers_info_by_topic(topic)
+            bad = [o for o in offers if qos_check_compatible(o.qos_profile, profile)[0] == QoSCompatibility.ERROR]
+            if not bad:
+                del self._mismatched[topic]
+
+    # ------------------------------------------------------------ one callback an input
+
+    def _on_image(self, data: bytes) -> None:
+        image = read_raw_image(data)
+        self._newest.image = ImageIn(image.stamp, time.monotonic(), image.checksum)
+
+    def _command(self, message: Any, topic: str) -> CommandIn:
+        reading = self._codec.read(message)
+        self._seq[topic] += 1
+        stamp = math.nan if reading.stamp is None else reading.stamp
+        return CommandIn(
+            reading.values, stamp, time.monotonic(), self._seq[topic], reading.frame_id, reading.names
+        )
+
+    def _on_command(self, message: Any) -> None:
+        self._commands.append(self._command(message, "command_raw"))
+
+    def _on_teleop(self, message: Any) -> None:
+        self._newest.teleop = self._command(message, "command_teleop")
+
+    def _on_signals(self, message: DiagnosticArray) -> None:
+        texts = {pair.key: pair.value for status in message.status for pair in status.values}
+        identity = {key: texts.pop(key, None) for key in IDENTITY_KEYS}
+        values = {key: _number(text) for key, text in texts.items()}
+        stamp = to_seconds(message.header.stamp)
+        self._newest.signals = SignalsIn(stamp, time.monotonic(), values, **identity)
+        if identity["model_id"] is not None:
+            self._newest.identities["model/planner"] = identity["model_id"]  # type: ignore[index]
+        if identity["guardrail_hash"] is not None:
+            self._newest.identities["guardrails/planner"] = identity["guardrail_hash"]  # type: ignore[index]
+
+    def _on_model_id(self, message: String) -> None:
+        self._newest.identities["model/perception"] = message.data  # type: ignore[index]
+
+    def _on_estop(self, message: Bool) -> None:
+        self._newest.estop = EstopIn(time.monotonic(), bool(message.data))
+
+    def _heartbeat(self, component: str) -> Callable[[Header], None]:
+        def on_heartbeat(_message: Header) -> None:
+            self._newest.heartbeats[component] = time.monotonic()  # type: ignore[index]
+
+        return on_heartbeat
+
+    def _on_odom(self, message: Odometry) -> None:
+        pose = message.pose.pose
+        self._newest.odom = OdomIn(
+            to_seconds(message.header.stamp),
+            time.monotonic(),
+            pose.position.x,
+            pose.position.y,
+            yaw_of(pose.orientation),
+            self._codec.twist_values(message.twist.twist),
+            message.header.frame_id,
+        )
+
+    def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
+        pose = message.pose.pose
+        covariance = np.asarray(message.pose.covariance, dtype=np.float64).reshape(6, 6)[np.ix_(_XYYAW, _XYYAW)]
+        self._newest.pose = PoseIn(
+            to_seconds(message.header.stamp),
+            time.monotonic(),
+            pose.position.x,
+            pose.position.y,
+            yaw_of(pose.orientation),
+            covariance,
+            message.header.frame_id,
+        )
+
+    def _on_joints(self, message: JointState) -> None:
+        self._newest.joint_states = JointsIn(
+            to_seconds(message.header.stamp),
+            time.monotonic(),
+            tuple(message.name),
+            tuple(message.position),
+            tuple(message.velocity),
+        )
+
+    def _on_scan(self, message: LaserScan) -> None:
+        self._newest.scan = ScanIn(
+            to_seconds(message.header.stamp),
+            time.monotonic(),
+            message.angle_min,
+            message.angle_increment,
+            np.frombuffer(message.ranges, dtype=np.float32).astype(np.float64),
+            message.range_min,
+            message.range_max,
+            message.header.frame_id,
+        )
+
+    def _on_contact(self, message: Bool) -> None:
+        # A Bool carries no stamp: the time of its receipt stands in.
+        now = self._node.get_clock().now().nanoseconds * 1e-9
+        self._newest.contact = ContactIn(now, time.monotonic(), bool(message.data))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``perception`` node: every image becomes a latent, published with the image's stamp.
+
+Publishes ``embedding`` (32FC1, one token a row), ``model_id`` (latched) and ``~/heartbeat`` after each image that was
+encoded. A picture that the model cannot take is refused by name and gives no heartbeat, so that the gate stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.nodes import params, qos
+from jepa_ros.nodes.convert import any_image_to_numpy, latent_to_image, to_seconds
+from jepa_ros.nodes.lifecycle import ManagedNode
+from jepa_ros.nodes.models import LOADING, load
+from jepa_ros.nodes.process import run
+from jepa_ros.robot import load_contract
+
+PARAMS = (
+    params.ROBOT,
+    *LOADING,
+    params.Param("compressed", False, "Take image/compressed in the place of image."),
+)
+
+
+class PerceptionNode(ManagedNode):
+    """See the module.
+
+    Attributes:
+        listener: called with (latent (tokens, width) float32, stamp [s]) before the latent is published; the composed
+            process hands it to the planner this way, with no hop between them.
+    """
+
+    def __init__(self, also_known: Iterable[str] = (), **options: Any) -> None:
+        super().__init__("perception", PARAMS, also_known, **options)
+        self.listener: Callable[[NDArray[np.float32], float], None] | None = None
+        self._out = self.create_publisher(Image, "embedding", qos.EMBEDDING)
+        self._id_out = self.create_publisher(String, "model_id", qos.LATCHED)
+        self._subscription: Any = None
+
+    def configure(self) -> None:
+        """Load the model and encode once, so that the first image is as fast as the others."""
+        from jepa_ros.perception import Perception
+
+        contract = load_contract(self.values.robot)
+        model, _card, self._identity = load(self.values, contract)
+        self._perception = Perception(model, contract)
+        camera = contract.cameras[0]
+        for _ in range(3):
+            self._perception.encode(np.zeros((camera.height, camera.width, 3), np.uint8))
+        topic = camera.name
+        if self.values.compressed:
+            kind: type = CompressedImage
+            topic += "/compressed"
+        else:
+            kind = Image
+        self._subscription = self.create_subscription(kind, topic, self._on_image, qos.IMAGE)
+        self._id_out.publish(String(data=self._identity))
+
+    def release(self) -> None:
+        """Stop listening and let go of the model."""
+        if self._subscription is not None:
+            self.destroy_subscription(self._subscription)
+            self._subscription = None
+        self._perception = None
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        if not self.active:
+            return
+        try:
+            pixels, encoding = any_image_to_numpy(message)
+            latent = self._perception.encode(pixels, encoding)
+        except JepaRosError as error:
+            self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
+            return
+        if self.listener is not None:
+            self.listener(latent, to_seconds(message.header.stamp))
+        out = Image()
+        out.header = message.header
+        self._out.publish(latent_to_image(out, latent))
+        self.beat(self._identity)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until a signal; return the exit code."""
+    return run(lambda: [PerceptionNode()], "perception", args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

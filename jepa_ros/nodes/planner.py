@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``planner`` node: from the latent of each control step's image to ``command_raw``, by search in the world model.
+
+All thinking is :class:`jepa_ros.actor.Planner`'s. This shell keeps the step clock (steps begin at images, see
+:mod:`jepa_ros.nodes.step_clock`), measures what the gate let through, takes goals, and publishes what was thought.
+The command leaves first, with the stamp of its image; without a goal it is an explicit zero.
+
+Goals: ``goal_image`` (raw, or ``goal_image/compressed``), ``goal_pose``. Services: ``~/pause``, ``~/clear_goal`` (which
+also forgets the past: call it when the robot was carried elsewhere), ``~/goal_from_current``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path
+from numpy.typing import NDArray
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool, Trigger
+from visualization_msgs.msg import MarkerArray
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.nodes import planner_messages, planner_settings, qos
+from jepa_ros.nodes.commands import CommandCodec
+from jepa_ros.nodes.convert import any_image_to_numpy, image_to_latent, to_seconds, to_stamp, yaw_of
+from jepa_ros.nodes.lifecycle import ManagedNode
+from jepa_ros.nodes.models import load
+from jepa_ros.nodes.process import run
+from jepa_ros.nodes.step_clock import CommandLog, StepClock
+from jepa_ros.robot import load_contract
+
+PARAMS = planner_settings.PARAMS
+
+
+class PlannerNode(ManagedNode):
+    """See the module.
+
+    Args:
+        also_known: parameters of another node in the same process.
+        embedded: latents come by :meth:`take_latent` from the same process and not by topic.
+    """
+
+    def __init__(self, also_known: Iterable[str] = (), embedded: bool = False, **options: Any) -> None:
+        super().__init__("planner", PARAMS, also_known, **options)
+        self._embedded = embedded
+        self._planner: Any = None
+        self._entities: list[Any] = []
+        self._contract = load_contract(self.values.robot)
+        self._codec = CommandCodec(self._contract, self.values.command_kind)
+        self._command_out = self.create_publisher(self._codec.input_type, "command_raw", qos.COMMAND)
+        self._signals_out = self.create_publisher(DiagnosticArray, "signals", qos.SIGNALS)
+        self._status_out = self.create_publisher(DiagnosticArray, "~/status", qos.STATUS)
+        self._plan_out = self.create_publisher(Path, "plan", qos.STATUS)
+        self._candidates_out = self.create_publisher(MarkerArray, "~/candidates", qos.STATUS)
+        self.create_service(SetBool, "~/pause", self._on_pause)
+        self.create_service(Trigger, "~/clear_goal", self._on_clear_goal)
+        self.create_service(Trigger, "~/goal_from_current", self._on_goal_from_current)
+
+    # ------------------------------------------------------------ lifecycle
+
+    def configure(self) -> None:
+        """Load the model, make the planner and spend its warm-up time now."""
+        from jepa_ros.actor import Planner
+        from jepa_ros.perception import Perception
+
+        contract = self._contract
+        model, card, self._identity = load(self.values, contract)
+        config = planner_settings.planner_config(self, self.values)
+        guardrails = planner_settings.guardrails(self.values.guardrails, contract)
+        self._planner = Planner(model, contract, config, card, guardrails)
+        self._perception = Perception(model, contract)
+        seconds = self._planner.warm_up()
+        self.get_logger().info(f"model {self._identity}; one iteration of the search takes {seconds * 1e3:.1f} ms")
+        self._clock = StepClock(contract.rate, contract.cameras[0].rate)
+        self._log = CommandLog(contract.action_dim)
+        self._step_stamp: float | None = None
+        self._steps = 0
+        self._refused = ""
+        self._gate_bytes: bytes | None = None
+        topic = self.values.command_topic or contract.command.topic
+        self._entities = [
+            self.create_subscription(self._codec.output_type, topic, self._on_gated, qos.COMMAND),
+            self.create_subscription(DiagnosticArray, "safety_gate/state", self._on_gate, qos.LATCHED, raw=True),
+            *qos.subscribe_goal(self, Image, "goal_image", self._on_goal_image),
+            *qos.subscribe_goal(self, CompressedImage, "goal_image/compressed", self._on_goal_image),
+            *qos.subscribe_goal(self, PoseStamped, "goal_pose", self._on_goal_pose),
+        ]
+        if not self._embedded:
+            self._entities.append(self.create_subscription(Image, "embedding", self._on_embedding, qos.EMBEDDING))
+
+    def release(self) -> None:
+        """Stop listening and let go of the model; the goal is forgotten."""
+        for entity in self._entities:
+            self.destroy_subscription(entity)
+        self._entities = []
+        self._planner = None
+
+    def on_active(self, active: bool) -> None:
+        """Start from nothing when activated, and leave an explicit zero when deactivated."""
+        self._planner.reset()
+        self._clock.reset()
+        self._step_stamp = None
+        if not active:
+            now = self.get_clock().now().nanoseconds * 1e-9
+            self._command_out.publish(self._codec.write_input(np.zeros(self._contract.action_dim), now))
+
+    def apply(self, changes: dict[str, Any]) -> None:
+        """New guardrails or costs, all of them or none, from the next plan on."""
+        if self._planner is None:
+            planner_settings.check(changes, self._contract)
+            return
+        chosen = planner_settings.check(changes, self._contract)
+        if "guardrails" in chosen:
+            self._planner.set_guardrails(chosen["guardrails"])
+        if "costs" in chosen:
+            self._planner.set_weights(chosen["costs"])
+        self.get_logger().info(f"changed: {', '.join(chosen)}")
+
+    # ------------------------------------------------------------ one control step
+
+    def _on_embedding(self, message: Image) -> None:
+        try:
+            self.take_latent(image_to_latent(message), to_seconds(message.header.stamp))
+        except JepaRosError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=2.0)
+
+    def take_latent(self, latent: NDArray[np.float32], stamp: float) -> None:
+        """Answer the image of ``stamp`` [s] if it begins a control step."""
+        if not self.active or not self._clock.begins_step(stamp):
+            return
+        started = time.monotonic()
+        last, self._step_stamp = self._step_stamp, stamp
+        executed = None if last is None else self._log.mean(last, stamp)
+        output = self._planner.step(latent, stamp, executed, self._log.at(stamp))
+        self._command_out.publish(self._codec.write_input(output.command, stamp))
+        self._steps += 1
+        self._tell(output, stamp, time.monotonic() - started, executed)
+        self.beat(self._identity)
+
+    def _tell(self, output: Any, stamp: float, busy: float, executed: NDArray[np.float64] | None) -> None:
+        """Publish what was thought: for the gate first, then for people."""
+        when = to_stamp(stamp)
+        frame = self._contract.frames.map
+        self._signals_out.publish(planner_messages.signals(when, output, self._planner.guardrails.hash, self._identity))
+        goal = self._planner.goal
+        facts = {
+            "step": self._steps,
+            "busy_s": busy,
+            "goal": "none" if goal is None else goal.kind,
+            "goal_name": "" if goal is None else goal.name,
+            "goal_refused": self._refused,
+            "gate": self._gate_mode(),
+            "executed": executed,
+            "command": output.command,
+        }
+        self._status_out.publish(planner_messages.status(when, output, facts))
+        if output.plan_poses is not None:
+            self._plan_out.publish(planner_messages.path(when, frame, output.plan_poses))
+        self._candidates_out.publish(planner_messages.candidates(when, frame, output.candidates))
+
+    def _on_gated(self, message: Any) -> None:
+        reading = self._codec.read(message)
+        now = self.get_clock().now().nanoseconds * 1e-9
+        self._log.add(now if reading.stamp is None else reading.stamp, reading.values)
+
+    def _on_gate(self, data: bytes) -> None:
+        # The gate speaks at 50 Hz; it is read once a step, when it is needed.
+        self._gate_bytes = data
+
+    def _gate_mode(self) -> str:
+        if self._gate_bytes is None:
+            return "unknown"
+        state = deserialize_message(self._gate_bytes, DiagnosticArray)
+        values = {pair.key: pair.value for status in state.status for pair in status.values}
+        return values.get("mode", "unknown")
+
+    # ------------------------------------------------------------ goals
+
+    def _on_goal_image(self, message: Image | CompressedImage) -> None:
+        from jepa_ros.cost.goal import Goal
+
+        try:
+            pixels, encoding = any_image_to_numpy(message)
+            latent = self._perception.encode(pixels, encoding)
+            self._take_goal(Goal.from_latent(latent, name=message.header.frame_id), "goal image")
+        except JepaRosError as error:
+            self._refuse(f"goal image refused: {error}")
+
+    def _on_goal_pose(self, message: PoseStamped) -> None:
+        from jepa_ros.cost.goal import Goal
+
+        wanted, frame = self._contract.frames.map, message.header.frame_id
+        if frame not in ("", wanted):
+            self._refuse(f"goal pose refused: it is in frame '{frame}'; expected '{wanted}'")
+            return
+        pose = message.pose
+        try:
+            goal = Goal.from_pose(pose.position.x, pose.position.y, yaw_of(pose.orientation))
+            self._take_goal(goal, "goal pose")
+        except JepaRosError as error:
+            self._refuse(f"goal pose refused: {error}")
+
+    def _take_goal(self, goal: Any, what: str) -> None:
+        self._planner.set_goal(goal)
+        self._refused = ""
+        self.get_logger().info(f"{what} taken")
+
+    def _refuse(self, text: str) -> None:
+        self._refused = text
+        self.get_logger().error(text)
+
+    # ------------------------------------------------------------ services
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._unconfigured(response):
+            return response
+        self._planner.paused = bool(request.data)
+        response.success, response.message = True, "paused" if request.data else "planning"
+        return response
+
+    def _on_clear_goal(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._unconfigured(response):
+            return response
+        self._planner.set_goal(None)
+        self._planner.reset()
+        self._step_stamp = None
+        response.success, response.message = True, "no goal"
+        return response
+
+    def _on_goal_from_current(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._unconfigured(response):
+            return response
+        goal = self._planner.goal_from_current()
+        if goal is None:
+            response.success, response.message = False, "no image has been seen yet"
+            return response
+        self._take_goal(goal, "the present image as goal")
+        response.success, response.message = True, "the goal is what the camera saw last"
+        return response
+
+    def _unconfigured(self, response: Any) -> bool:
+        if self._planner is None:
+            response.success, response.message = False, "the planner is not configured"
+            return True
+        return False
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until a signal; return the exit code."""
+    return run(lambda: [PlannerNode()], "planner", args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

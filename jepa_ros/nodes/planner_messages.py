@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the planner node publishes about its thinking, as messages: signals, status, path, candidates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import Point, PoseStamped
+from nav_msgs.msg import Path
+from numpy.typing import NDArray
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from jepa_ros.nodes.convert import set_yaw
+
+#: Reasons of the planner that are no trouble.
+CALM = ("ok", "idle", "paused", "arrived")
+
+
+def text(value: Any) -> str:
+    """A value as it stands in a diagnostic: true/false, numbers with 6 digits, lists with blanks between."""
+    if value is None:
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value)).lower()
+    if isinstance(value, (float, np.floating)):
+        return f"{float(value):.6g}"
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return " ".join(text(v) for v in value)
+    return str(value)
+
+
+def _array(stamp: Time, name: str, level: bytes, message: str, values: dict[str, str]) -> DiagnosticArray:
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    array = DiagnosticArray(status=[DiagnosticStatus(level=level, name=name, message=message, values=pairs)])
+    array.header.stamp = stamp
+    return array
+
+
+def signals(stamp: Time, output: Any, guardrail_hash: str, model_id: str) -> DiagnosticArray:
+    """What the gate reads: every signal, the hash of the guardrail set and the model's id."""
+    values = {name: repr(float(value)) for name, value in output.signals.items()}
+    values["guardrail_hash"] = guardrail_hash
+    values["model_id"] = model_id
+    return _array(stamp, "planner/signals", DiagnosticStatus.OK, "", values)
+
+
+def status(stamp: Time, output: Any, facts: dict[str, Any]) -> DiagnosticArray:
+    """What people read: the planner's status (a nested mapping becomes ``key/name``) and further facts."""
+    values: dict[str, str] = {}
+    for key, value in {**output.status, **facts}.items():
+        if isinstance(value, dict):
+            values.update({f"{key}/{name}": text(v) for name, v in value.items()})
+        else:
+            values[key] = text(value)
+    reason = output.status["reason"]
+    level = DiagnosticStatus.OK if reason in CALM else DiagnosticStatus.WARN
+    return _array(stamp, "planner", level, output.status["sentence"], values)
+
+
+def path(stamp: Time, frame: str, poses: NDArray[np.float64]) -> Path:
+    """A plan's poses (T, 3) x, y, yaw as a path."""
+    message = Path()
+    message.header.stamp, message.header.frame_id = stamp, frame
+    for x, y, yaw in poses:
+        pose = PoseStamped(header=message.header)
+        pose.pose.position.x, pose.pose.position.y = float(x), float(y)
+        set_yaw(pose.pose.orientation, float(yaw))
+        message.poses.append(pose)
+    return message
+
+
+def candidates(
+    stamp: Time, frame: str, plans: Sequence[tuple[NDArray[np.float64], float]]
+) -> MarkerArray:
+    """The last iteration's candidates, best first, as lines from green (cheapest) to red."""
+    array = MarkerArray()
+    costs = [cost for _, cost in plans if math.isfinite(cost)]
+    low, span = (min(costs), max(max(costs) - min(costs), 1e-9)) if costs else (0.0, 1.0)
+    for index, (poses, cost) in enumerate(plans):
+        marker = Marker(ns="candidates", id=index, type=Marker.LINE_STRIP, action=Marker.ADD)
+        marker.header.stamp, marker.header.frame_id = stamp, frame
+        marker.pose.orientation.w = 1.0
+        marker.scale.x = 0.008 if index else 0.016
+        share = (cost - low) / span if math.isfinite(cost) else 1.0
+        marker.color = ColorRGBA(r=float(share), g=float(1.0 - share), b=0.1, a=0.8)
+        marker.lifetime = Duration(sec=1)
+        marker.text = f"{cost:.4g}"
+        marker.points = [Point(x=float(x), y=float(y), z=0.02) for x, y, _ in poses]
+        array.markers.append(marker)
+    return array

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The planner node's parameters, and what they mean to the planner: its settings, guardrails and cost weights.
+
+``search.*`` and ``arrival.*`` take their defaults from the core's own dataclasses; a value that the core refuses is
+told with the core's words. ``guardrails`` and ``costs`` are YAML texts and may change while the node runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from typing import Any
+
+from rclpy.node import Node
+
+from jepa_ros.nodes import params
+from jepa_ros.nodes.models import LOADING
+from jepa_ros.robot import RobotContract
+
+#: Settings of the search that are parameters: name -> description. Type and default: jepa_ros.actor.SearchConfig.
+SEARCH = {
+    "method": "icem, mppi, gradient or random.",
+    "horizon": "Control steps of a plan.",
+    "samples": "Candidates of one iteration.",
+    "iterations": "At most so many iterations.",
+    "elites": "Candidates that the distribution is fitted to.",
+    "sigma": "Standard deviation of the noise at the start (actions in [-1, 1]).",
+    "sigma_floor": "Standard deviation of the noise at the end.",
+    "ar": "Correlation of the noise from one step to the next.",
+    "noise_samples": "Futures drawn for each candidate; 1 is the most likely one.",
+    "verify_samples": "Fresh futures on which the best candidates must keep the guardrails.",
+    "publish": "Candidates shown with their costs.",
+    "deadline": "Seconds for one plan.",
+    "converge_tol": "Stop when an iteration improves by less than this share; 0 never stops early.",
+    "patience": "Iterations in a row without improvement.",
+    "backend": "How the model is rolled out; see jepa_ros.actor.rollout.",
+    "dtype": "Number format of the rollout; see jepa_ros.actor.rollout.",
+}
+#: The same for jepa_ros.actor.arrival.ArrivalConfig.
+ARRIVAL = {
+    "arrive": "Metres within which the robot has arrived (models with a pose readout).",
+    "leave": "Metres beyond which it has left again.",
+    "arrive_steps": "Control steps within which it has arrived (models without a pose readout).",
+    "leave_steps": "Control steps beyond which it has left again.",
+    "heading": "Radians within which the heading counts as right.",
+    "patience": "Control steps for which a right position waits for a right heading.",
+    "confirm": "Control steps in a row that a change needs.",
+}
+
+
+def _of(prefix: str, config: type, described: dict[str, str]) -> tuple[params.Param, ...]:
+    defaults = {f.name: f.default for f in fields(config) if f.default is not MISSING}
+    return tuple(params.Param(f"{prefix}.{name}", defaults[name], text) for name, text in described.items())
+
+
+def _declare() -> tuple[params.Param, ...]:
+    from jepa_ros.actor.arrival import ArrivalConfig
+    from jepa_ros.actor.config import SearchConfig
+
+    return (
+        params.ROBOT,
+        *LOADING,
+        params.Param("seed", 0, "Seed of the search.", low=0),
+        params.Param("guardrails", "", "Guardrail set as YAML text; empty for the contract's.", live=True),
+        params.Param("costs", "", "Weights of the task cost as YAML text ({latent: 1.0, ...}).", live=True),
+        params.Param("command_kind", "", "Type of the gated command; empty for the contract's."),
+        params.Param("command_topic", "", "Topic of the gated command; empty for the contract's."),
+        params.Param("max_gap", 1.0, "Seconds without an image after which the past is forgotten.", low=0.0),
+        *_of("search", SearchConfig, SEARCH),
+        *_of("arrival", ArrivalConfig, ARRIVAL),
+    )
+
+
+PARAMS = _declare()
+
+
+def weights(text: str) -> Any:
+    """Cost weights from YAML text.
+
+    Raises:
+        JepaRosError: an unknown term, or a weight that is no number >= 0.
+    """
+    from jepa_ros.cost.task import TaskWeights
+
+    given = params.yaml_mapping("costs", text)
+    known = [f.name for f in fields(TaskWeights)]
+    for name, value in given.items():
+        if name not in known:
+            raise params.ParameterError(f"'costs': no cost term is called '{name}'; known: {', '.join(known)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise params.ParameterError(f"'costs': {name} is {value!r}; expected a number")
+    return TaskWeights(**given)
+
+
+def guardrails(text: str, contract: RobotContract) -> Any:
+    """The guardrail set of a YAML text, or the contract's where the text is empty.
+
+    Raises:
+        GuardrailError: it says which entry is wrong, and why.
+    """
+    from jepa_ros.safety.guardrails import parse_guardrails
+
+    return parse_guardrails(text) if text.strip() else parse_guardrails(list(contract.guardrails))
+
+
+def check(changes: dict[str, Any], contract: RobotContract) -> dict[str, Any]:
+    """The meaning of changed live parameters, all checked before any is used."""
+    chosen: dict[str, Any] = {}
+    if "guardrails" in changes:
+        chosen["guardrails"] = guardrails(changes["guardrails"], contract)
+    if "costs" in changes:
+        chosen["costs"] = weights(changes["costs"])
+    return chosen
+
+
+def planner_config(node: Node, values: Any) -> Any:
+    """The planner's configuration from the node's parameters.
+
+    Raises:
+        SearchError, RiskError: a setting is out of its range.
+    """
+    from jepa_ros.actor.arrival import ArrivalConfig
+    from jepa_ros.actor.config import SearchConfig
+    from jepa_ros.actor.planner import PlannerConfig
+
+    def of(prefix: str, described: dict[str, str]) -> dict[str, Any]:
+        return {name: node.get_parameter(f"{prefix}.{name}").value for name in described}
+
+    search = SearchConfig(**of("search", SEARCH), seed=values.seed, weights=weights(values.costs))
+    return PlannerConfig(search=search, arrival=ArrivalConfig(**of("arrival", ARRIVAL)), max_gap=values.max_gap)

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``safety_gate`` node: the robot's last line, a process of its own that publishes at every tick, come what may.
+
+All decisions are :class:`jepa_ros.safety.gate.Gate`'s, a pure step function; this shell gives it the newest inputs and
+two clocks, and publishes what it answers. It runs on a steady clock (a paused ``/clock`` cannot silence it), in a
+single-threaded executor, and handles SIGINT and SIGTERM itself: stops for ``exit_duration``, then the end.
+An exception, wherever it comes from, stops the robot and latches until ``~/reset``.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool, Trigger
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.nodes import params, qos
+from jepa_ros.nodes.commands import CommandCodec
+from jepa_ros.nodes.convert import to_stamp
+from jepa_ros.nodes.gate_inputs import InputCollector
+from jepa_ros.nodes.models import card_id
+from jepa_ros.robot import load_contract
+from jepa_ros.safety.gate import Gate, GateConfig
+from jepa_ros.safety.guardrails import parse_guardrails
+from jepa_ros.safety.inputs import Requests
+from jepa_ros.safety.output import GateOutput, Mode
+
+#: Seconds between two looks at who else publishes on the gate's output topic, and between two /diagnostics.
+LOOK_PERIOD, DIAGNOSTICS_PERIOD = 0.1, 1.0
+
+PARAMS = (
+    params.ROBOT,
+    params.Param("model", "", "Folder of the checkpoint that planner and perception must run; empty accepts any."),
+    params.Param("auto_enable", False, "Arm without waiting for ~/enable."),
+    params.Param("guardrails", "", "Guardrail set as YAML text; empty for the contract's.", live=True),
+    params.Param("settings", "", "Further settings of the gate as YAML text ({name: value}); see docs/safety.md."),
+    params.Param("command_kind", "", "Type of the output; empty for the contract's.",
+                 choices=("", "twist_stamped", "twist", "joint_trajectory", "float64_multiarray")),
+    params.Param("command_topic", "", "Topic of the output; empty for the contract's."),
+    params.Param("compressed", False, "The camera publishes image/compressed."),
+)  # fmt: skip
+
+
+class SafetyGateNode(Node):
+    """See the module."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("safety_gate", **options)
+        values = params.declare(self, PARAMS)
+        self._contract = load_contract(values.robot)
+        self._codec = CommandCodec(self._contract, values.command_kind)
+        self._config = self._make_config(values)
+        self._gate = Gate(self._config)
+        self._state = self._gate.initial_state()
+        self._output_topic = values.command_topic or self._contract.command.topic
+        self._command_out = self.create_publisher(self._codec.output_type, self._output_topic, qos.COMMAND)
+        self._state_out = self.create_publisher(DiagnosticArray, "~/state", qos.LATCHED)
+        self._estop_out = self.create_publisher(Bool, "hardware_estop", qos.LATCHED)
+        self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATUS)
+        self._inputs = InputCollector(self, self._contract, self._codec, values.compressed, self._own_model(values.model))
+        self._live = params.LiveParameters(self, PARAMS, self._apply)
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_service(Trigger, "~/estop", self._on_estop)
+        self._fault: str | None = None
+        self._last = np.zeros(self._contract.action_dim)
+        self._publishers: int | None = None
+        self._next_look = self._next_diagnostics = 0.0
+        self._said: tuple[Mode, str] | None = None
+        self._end_by: float | None = None  # the process ends at this steady time at the latest
+        self.ended = False
+        self.period = 1.0 / self._contract.gate_rate
+        self.last_tick = time.monotonic()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = self.create_timer(self.period, self.tick, clock=steady)
+
+    # ------------------------------------------------------------ the tick
+
+    def tick(self, requests: Requests | None = None) -> GateOutput | None:
+        """One step of the gate and its publication; None when it could not even be computed (a fault, latched)."""
+        self.last_tick = now = time.monotonic()
+        if self._end_by is not None and now > self._end_by:
+            self.ended = True
+        try:
+            if self._fault is not None and not (requests is not None and requests.reset):
+                raise _Latched(self._fault)
+            self._fault = None
+            output = self._step(requests or Requests(), now)
+            self._publish(output, now)
+            if output.exit_complete:
+                self.ended = True
+            return output
+        except Exception as error:
+            self._stop_on(error, now)
+            return None
+
+    def _step(self, requests: Requests, now: float) -> GateOutput:
+        if self._end_by is not None:
+            requests.shutdown = True
+        if now >= self._next_look:
+            self._next_look = now + LOOK_PERIOD
+            self._publishers = self.count_publishers(self._output_topic)
+        inputs = self._inputs.collect(requests, self._publishers)
+        self._state, output = self._gate.step(self._state, inputs, now, self._ros_now())
+        return output
+
+    def _ros_now(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _publish(self, output: GateOutput, now: float) -> None:
+        """The command first, then the account of it."""
+        stamp = self._ros_now()
+        if output.publish:
+            self._command_out.publish(self._codec.write_output(output.values, stamp))
+            self._last = output.values
+        sent = time.monotonic()
+        self._estop_out.publish(Bool(data=output.hardware_estop))
+        status = self._account(output, stamp, sent)
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = to_stamp(stamp)
+        self._state_out.publish(message)
+        if now >= self._next_diagnostics:
+            self._next_diagnostics = now + DIAGNOSTICS_PERIOD
+            self._diagnostics_out.publish(message)
+        if (output.mode, output.reason) != self._said:
+            self._said = (output.mode, output.reason)
+            log = self.get_logger().warning if output.level else self.get_logger().info
+            log(f"{output.mode.name}: {output.sentence}")
+
+    def _account(self, output: GateOutput, stamp: float, sent: float) -> DiagnosticStatus:
+        age = output.image_age
+        pairs = {
+            "mode": output.mode.name,
+            "reason": output.reason,
+            "reasons": " ".join(output.reasons),
+            "scale": f"{output.scale:.4f}",
+            "source": output.source,
+            "published": str(output.publish).lower(),
+            "values": " ".join(f"{v:.6g}" for v in output.values),
+            "decided": " ".join(f"{v:.6g}" for v in output.decided),
+            "image_age": "nan" if age is None else f"{age:.6f}",
+            "image_stamp": "nan" if age is None else f"{stamp - age:.6f}",
+            "monotonic": f"{sent:.6f}",
+            "guardrail_hash": self._guardrail_hash,
+        }
+        pairs.update({f"age/{name}": f"{value:.3f}" for name, value in output.ages.items()})
+        pairs.update({f"count/{name}": str(value) for name, value in output.counts.items()})
+        return self._status(output.level, output.sentence, pairs)
+
+    def _status(self, level: int, message: str, pairs: dict[str, str]) -> DiagnosticStatus:
+        values = [KeyValue(key=key, value=value) for key, value in pairs.items()]
+        return DiagnosticStatus(
+            level=bytes([level]), name=self.get_name(), message=message, hardware_id=self._contract.name, values=values
+        )
+
+    # ------------------------------------------------------------ when all else fails
+
+    def fail(self, error: BaseException) -> None:
+        """Latch a fault that was found outside a tick, and publish the stop now."""
+        self._stop_on(error, time.monotonic())
+
+    def _stop_on(self, error: BaseException, now: float) -> None:
+        if self._fault is None:
+            self._fault = f"{type(error).__name__}: {error}"
+            self.get_logger().fatal(
+                f"fault in the gate, the robot is stopped until ~/reset: {self._fault}\n"
+                + "".join(traceback.format_exception(error))
+            )
+        # Velocities stop with zeros; a joint that is commanded by position stays where it was sent last.
+        positions = np.array([dim.unit in ("rad", "m") for dim in self._contract.action])
+        values = np.where(positions, self._last, 0.0)
+        try:
+            stamp = self._ros_now()
+            if not positions.any() or self._last.any():
+                self._command_out.publish(self._codec.write_output(values, stamp))
+            pairs = {"mode": Mode.ESTOP.name, "reason": "internal_fault", "monotonic": f"{now:.6f}"}
+            message = DiagnosticArray(status=[self._status(2, f"fault in the gate: {self._fault}", pairs)])
+            message.header.stamp = to_stamp(stamp)
+            self._state_out.publish(message)
+        except Exception as second:  # the last resort has no resort
+            print(f"[safety_gate] cannot publish the stop: {second}", file=sys.stderr, flush=True)
+
+    # ------------------------------------------------------------ services and parameters
+
+    def _ask(self, requests: Requests, name: str, response: Any) -> Any:
+        """Put a request to the gate at once, in a tick of its own, and answer with what the gate says."""
+        output = self.tick(requests)
+        granted, why = (False, self._fault or "") if output is None else output.answers.get(name, (False, "no answer"))
+        response.success, response.message = granted, why
+        return response
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        return self._ask(Requests(enable=bool(request.data)), "enable", response)
+
+    def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._ask(Requests(reset=True), "reset", response)
+
+    def _on_estop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._ask(Requests(estop=True), "estop", response)
+
+    def end(self) -> None:
+        """Begin to end: stops for ``exit_duration``, then ``ended`` is true. Called from a signal handler."""
+        if self._end_by is None:
+            self._end_by = time.monotonic() + self._contract.watchdog.exit_duration + 1.0
+
+    def _make_config(self, values: Any) -> GateConfig:
+        overrides = params.yaml_mapping("settings", values.settings)
+        if values.guardrails:
+            overrides["guardrails"] = parse_guardrails(values.guardrails)
+        overrides["auto_enable"] = values.auto_enable
+        config = GateConfig.from_contract(self._contract, **overrides)
+        self._guardrail_hash = str(config.guardrails.hash)
+        return config
+
+    def _own_model(self, folder: str) -> str | None:
+        """The id of the model that planner and perception are to run; None where none was named or can be read."""
+        if not folder:
+            return None
+        try:
+            return card_id(folder)
+        except JepaRosError as error:
+            self.get_logger().error(f"the model's identity is not checked: {error}")
+            return None
+
+    def _apply(self, changes: dict[str, Any]) -> None:
+        """Take another guardrail set, whole or not at all; the state (latches, what is followed) is kept."""
+        text = changes.get("guardrails", "")
+        chosen = parse_guardrails(text) if text else parse_guardrails(list(self._contract.guardrails))
+        config = self._config.replace(guardrails=chosen)  # raises where the set does not fit the robot
+        self._gate, self._config = self._gate.with_guardrails(chosen), config
+        self._guardrail_hash = str(chosen.hash)
+        self.get_logger().info(f"guardrails changed: {len(chosen)} in force, set {self._guardrail_hash}")
+
+
+class _Latched(Exception):
+    """The fault of an earlier tick, which no reset has cleared."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the gate until SIGINT or SIGTERM; then send stops for ``exit_duration`` and return the exit code."""
+    asked: list[int] = []
+    node: SafetyGateNode | None = None
+
+    def on_signal(number: int, _frame: object) -> None:
+        asked.append(number)
+        if node is not None:
+            node.end()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = SafetyGateNode()
+    except JepaRosError as error:
+        get_logger("safety_gate").fatal(str(error))
+        rclpy.try_shutdown()
+        return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    # What was made so far lives as long as the process: the collector need not walk through it in every pause.
+    gc.collect()
+    gc.freeze()
+    if asked:
+        node.end()
+    while not node.ended:
+        try:
+            executor.spin_once(timeout_sec=node.period)
+        except Exception as error:
+            node.fail(error)
+        if time.monotonic() - node.last_tick > 2.0 * node.period:
+            node.tick()  # the timer did not fire (a broken executor, a long callback): tick all the same
+    node.get_logger().info("stopped the robot and ended")
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
