@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The robot contract: what is wrong in it is said by the path of the key."""
+
+import copy
+import re
+
+import numpy as np
+import pytest
+import yaml
+
+from jepa_ros.robot import ContractError, RobotContract, load_contract, share_dir
+
+
+@pytest.fixture
+def data():
+    return yaml.safe_load((share_dir() / "robots" / "arena.yaml").read_text())
+
+
+def change(data, path, value):
+    data = copy.deepcopy(data)
+    *parents, last = path
+    node = data
+    for key in parents:
+        node = node[key]
+    if value is KeyError:
+        del node[last]
+    else:
+        node[last] = value
+    return data
+
+
+def test_arena_is_read_and_survives_a_round_trip():
+    contract = load_contract("arena")
+    again = RobotContract.from_dict(contract.to_dict())
+    assert again.digest() == contract.digest()
+    assert contract.differences(again) == []
+
+
+def test_actions_are_normalised_linearly_and_back():
+    contract = load_contract("arena")
+    values = np.random.default_rng(0).uniform(contract.action_low, contract.action_high, (50, 2))
+    unit = contract.normalise(values)
+    assert np.abs(unit).max() <= 1.0
+    np.testing.assert_allclose(contract.denormalise(unit), values, atol=1e-12)
+    np.testing.assert_allclose(contract.normalise(contract.action_high), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (("rate",), KeyError, r"rate: missing"),
+        (("ratee",), 5.0, r"ratee: unknown key; did you mean 'rate'"),
+        (("rate",), "fast", r"rate: expected a number in Hz, found str 'fast'"),
+        (("rate",), float("nan"), r"rate: expected a finite number"),
+        (("action", 0, "unit"), "km/h", r"action\[0\].unit: 'linear.x' is in m/s"),
+        (("action", 0, "low"), 0.5, r"action\[0\].low: expected low < high, found low 0.5 and high 0.4"),
+        (("action", 1, "name"), "angular.w", r"action\[1\].name: expected a component of a Twist"),
+        (("cameras",), [], r"cameras: expected at least one camera"),
+        (("cameras", 0, "name"), "cam", r"cameras\[0\].name: the first camera is called 'image'"),
+        (("cameras", 0, "crop"), [0, 0, 500, 500], r"cameras\[0\].crop: expected \[x, y, width, height\] inside 128x128"),
+        (("limits", "velocity", "linear.x"), 0.1, r"limits.velocity.linear.x: is 0.1 m/s, but action"),
+        (("limits", "velocity", "linear.x"), KeyError, r"limits.velocity.linear.x: missing"),
+        (("watchdog", "comand_timeout"), 1.0, r"watchdog.comand_timeout: unknown key; did you mean 'command_timeout'"),
+        (("state", "lidar"), {"topic": "scan"}, r"state.lidar: unknown state"),
+        (("command", "kind"), "twist_stmped", r"command.kind: .*did you mean 'twist_stamped'"),
+        (("footprint", "radius"), -0.1, r"footprint.radius: expected a number in m above 0"),
+        (("contract",), 7, r"contract: expected schema 1, found 7"),
+        (("guardrails",), "none", r"guardrails: expected a list"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_path(data, path, value, expected):
+    with pytest.raises(ContractError, match=expected):
+        RobotContract.from_dict(change(data, path, value), "file.yaml")
+
+
+def test_errors_name_the_file(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("contract: 1\nname: [unclosed\n")
+    with pytest.raises(ContractError, match=re.escape(str(file))):
+        load_contract(file)
+    with pytest.raises(ContractError, match="cannot be read"):
+        load_contract(tmp_path / "missing.yaml")
+    with pytest.raises(ContractError, match="known: arena"):
+        load_contract("nosuch")
+
+
+def test_yaml_cannot_build_python_objects(tmp_path):
+    file = tmp_path / "evil.yaml"
+    file.write_text("name: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(ContractError, match="not valid YAML"):
+        load_contract(file)
+
+
+def test_differences_list_every_changed_key(data):
+    a = RobotContract.from_dict(data)
+    b = RobotContract.from_dict(change(change(data, ("action", 0, "high"), 0.3), ("watchdog", "image_timeout"), 9.0))
+    lines = a.differences(b)
+    assert "action[0].high: 0.4 != 0.3" in lines
+    assert "watchdog.image_timeout: 0.5 != 9.0" in lines
+    assert len(lines) == 2
+    assert a.model_differences(b) == ["action[0].high: 0.4 != 0.3"]
