@@ -85,7 +85,8 @@ class BagReader:
             if not present:
                 holds = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
                 raise BagError(f"{self.path}: no bag in here: no metadata.yaml, no .mcap, no .db3 (it holds {holds})")
-            self.problems.append("metadata.yaml is missing; the topics were read from the files")
+            if not self.problems:
+                self.problems.append("metadata.yaml is missing; the topics were read from the files")
             return present
         names = {p.name for p in listed}
         missing = [p for p in listed if not p.exists()]
@@ -252,6 +253,19 @@ class BagReader:
             raise BagError(
                 f"{self.path}: {message.topic}: the message of time {message.time} is not a {message.msgtype}: {error}"
             ) from error
+
+    def fields(self, msgtype: str) -> list[str]:
+        """The types of a message type's fields, where a field is itself a message (else ''), in their order.
+
+        Raises:
+            BagError: the type is unknown.
+        """
+        from rosbags.interfaces import Nodetype
+
+        store = self._types()
+        if msgtype not in store.fielddefs:
+            raise BagError(f"{self.path}: type {msgtype} is defined neither in the bag nor among the common types")
+        return [node[1] if node[0] == Nodetype.NAME else "" for _, node in store.fielddefs[msgtype][1]]
 
     def _types(self):
         if self._store is None:

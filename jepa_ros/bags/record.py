@@ -21,6 +21,7 @@ from jepa_ros.bags import CONTRACT_KEY, MODEL_CARD_KEY, BagError
 from jepa_ros.bags.sink import QUEUE_BYTES, RingWriter, WriterThread
 from jepa_ros.bags.writer import BagWriter, WriterConfig
 from jepa_ros.errors import JepaRosError
+from jepa_ros.ros_env import ros_environment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +120,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
     Raises:
         BagError: the folder exists, the disk refused; the report is written first.
     """
+    os.environ.update(ros_environment())
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
@@ -322,7 +324,8 @@ class Recorder:
             raise BagError(f"{self.output} exists already: choose another folder, or remove it first")
         self._log = open(self._log_path, "w+") if self._log_path else tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=self._env,
+            self._command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+            env=ros_environment(self._env),
             start_new_session=True,
         )  # fmt: skip
         end = time.monotonic() + timeout

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`jepa-ros info BAG`: what a bag holds, how regular it is, and what is broken; `--repair` mends it.
+
+The analysis (`analyse`) is the one place that says what a gap and a time jump are; the dataset builder cuts by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from jepa_ros.bags import CONTRACT_KEY, MODEL_CARD_KEY, REPORT_KEY, BagError
+from jepa_ros.bags.reader import BagReader
+from jepa_ros.bags.repair import repair
+
+GAP_FACTOR = 4.0
+"""A pause is a gap when it is longer than this many median periods ..."""
+GAP_SECONDS = 0.25
+"""... and than this: shorter pauses are scheduling, not loss."""
+JUMP_SECONDS = 1.0
+"""Stamps that move by this much more or less than the time of receipt have jumped: skew and delay change by far less."""
+RARE_SECONDS = 5.0
+"""Topics with a longer median period (latched, on demand) have no rate to be regular at."""
+
+
+@dataclass
+class Event:
+    """A gap or a jump: `at` seconds after the bag's start, `seconds` long (negative: backwards)."""
+
+    at: float
+    seconds: float
+
+
+@dataclass
+class TopicReport:
+    """How one topic behaved. Rates in Hz, `delay` is receipt minus header stamp in s (median), None without stamps."""
+
+    name: str
+    msgtype: str
+    count: int
+    rate: float | None = None
+    period_p99: float | None = None
+    delay: float | None = None
+    gaps: list[Event] = field(default_factory=list)
+    jumps: list[Event] = field(default_factory=list)
+    unordered: int = 0
+
+
+def find_gaps(times: np.ndarray, origin: int) -> list[Event]:
+    """Pauses in sorted times (ns) that are gaps; empty for topics that are rare or too short to tell."""
+    if len(times) < 4:
+        return []
+    steps = np.diff(times) * 1e-9
+    median = float(np.median(steps))
+    if median > RARE_SECONDS:
+        return []
+    where = np.flatnonzero(steps > max(GAP_FACTOR * median, GAP_SECONDS))
+    return [Event((int(times[i]) - origin) * 1e-9, float(steps[i])) for i in where]
+
+
+def find_jumps(times: np.ndarray, stamps: np.ndarray, origin: int) -> list[Event]:
+    """Places where header stamps (ns) moved by `JUMP_SECONDS` more or less than the receipt times, or backwards."""
+    if len(stamps) < 2:
+        return []
+    moved, passed = np.diff(stamps) * 1e-9, np.diff(times) * 1e-9
+    known = (stamps[1:] > 0) & (stamps[:-1] > 0)
+    where = np.flatnonzero(known & ((np.abs(moved - passed) > JUMP_SECONDS) | (moved < -1e-3)))
+    return [Event((int(times[i + 1]) - origin) * 1e-9, float(moved[i])) for i in where]
+
+
+def has_stamp(reader: BagReader, topic: str) -> bool:
+    """True for types whose first field is a std_msgs/Header (or a time), so that their stamp can be read unparsed."""
+    info = reader.topics[topic]
+    if info.msgtype == "rosgraph_msgs/msg/Clock":
+        return True
+    try:
+        first = reader.fields(info.msgtype)[0]
+    except (BagError, IndexError):
+        return False
+    return first == "std_msgs/msg/Header"
+
+
+def stamp_of(data: bytes) -> int:
+    """The header stamp in ns of a CDR message that begins with a Header or a time.
+
+    Raises:
+        struct.error: it is shorter than a stamp.
+    """
+    little = data[1:2] == b"\x01"
+    seconds, nanoseconds = struct.unpack_from("<iI" if little else ">iI", data, 4)
+    return seconds * 1_000_000_000 + nanoseconds
+
+
+def analyse(reader: BagReader, *, stamps: bool = True) -> list[TopicReport]:
+    """One report a topic. With `stamps` every message is read (and checked); without, only the indexes are.
+
+    Raises:
+        BagError: a file is damaged where it is read.
+    """
+    times: dict[str, list] = {name: [] for name in reader.topics}
+    unordered = dict.fromkeys(reader.topics, 0)
+    marks: dict[str, list[int]] = {}
+    for storage in reader.files:
+        for topic, values in storage.times().items():
+            unordered[topic] += int((np.diff(values) < 0).sum())
+            if not stamps:
+                times[topic].extend(values.tolist())
+    if stamps:
+        stamped = {name for name in reader.topics if has_stamp(reader, name)}
+        for message in reader.messages():
+            times[message.topic].append(message.time)
+            if message.topic in stamped:
+                try:
+                    marks.setdefault(message.topic, []).append(stamp_of(message.data))
+                except struct.error:
+                    marks.setdefault(message.topic, []).append(0)
+    reports = []
+    for name, info in reader.topics.items():
+        received = np.array(times[name], np.int64)
+        report = TopicReport(name, info.msgtype, len(received), unordered=unordered[name])
+        order = np.argsort(received, kind="stable")
+        received = received[order]
+        if len(received) > 1 and received[-1] > received[0]:
+            steps = np.diff(received) * 1e-9
+            report.period_p99 = float(np.percentile(steps, 99))
+            if np.median(steps) <= RARE_SECONDS:
+                report.rate = (len(received) - 1) / float((received[-1] - received[0]) * 1e-9)
+        report.gaps = find_gaps(received, reader.start)
+        if name in marks:
+            stamped_at = np.array(marks[name], np.int64)[order]
+            report.jumps = find_jumps(received, stamped_at, reader.start)
+            if (stamped_at > 0).any() and info.msgtype != "rosgraph_msgs/msg/Clock":
+                report.delay = float(np.median((received - stamped_at)[stamped_at > 0]) * 1e-9)
+        reports.append(report)
+    return reports
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("bag", metavar="BAG", help="a bag's folder, or one of its files")
+    parser.add_argument("--repair", action="store_true", help="mend a bag whose recorder did not end, in place")
+    parser.add_argument("--fast", action="store_true", help="read the indexes alone (no header stamps, no checks)")
+    parser.add_argument("--json", metavar="FILE", help="write everything as JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; 0 for a whole bag, 1 for one with problems that were left."""
+    if args.repair:
+        done = repair(args.bag)
+        print("\n".join(done) if done else "nothing to mend")
+    with BagReader(args.bag) as reader:
+        damage = None
+        try:
+            reports = analyse(reader, stamps=not args.fast)
+        except BagError as error:
+            damage = str(error)
+            reports = analyse(reader, stamps=False)
+        print(render(reader, reports))
+        if damage:
+            print(f"DAMAGED  {damage}")
+        if args.json:
+            Path(args.json).write_text(json.dumps(to_dict(reader, reports, damage), indent=2) + "\n")
+        mendable = any(not storage.complete for storage in reader.files) and not args.repair
+        if mendable:
+            print(f"run `jepa-ros info --repair {args.bag}` to make it readable for every tool")
+        return 1 if damage or reader.problems else 0
+
+
+def to_dict(reader: BagReader, reports: list[TopicReport], damage: str | None = None) -> dict:
+    """Everything `info` knows, for machines. Times in ns, lengths in s."""
+    return {
+        "path": str(reader.path),
+        "version": reader.version,
+        "files": [str(storage.path.name) for storage in reader.files],
+        "start_ns": reader.start,
+        "end_ns": reader.end,
+        "messages": reader.message_count,
+        "problems": reader.problems + ([damage] if damage else []),
+        "custom_data": sorted(reader.custom_data),
+        "topics": [asdict(report) for report in reports],
+    }
+
+
+def render(reader: BagReader, reports: list[TopicReport]) -> str:
+    """The report as text."""
+    seconds = (reader.end - reader.start) * 1e-9
+    size = sum(storage.path.stat().st_size for storage in reader.files)
+    kinds = sorted({storage.path.suffix.lstrip(".") for storage in reader.files})
+    lines = [f"{reader.path}: {len(reader.files)} file(s) ({', '.join(kinds)}), {size / 1e6:.1f} MB"]
+    lines[0] += f", metadata version {reader.version}" if reader.version else ", no metadata.yaml"
+    if reader.start:
+        begin = datetime.fromtimestamp(reader.start * 1e-9).isoformat(sep=" ", timespec="milliseconds")
+        lines.append(f"{begin}  {seconds:.3f} s  {reader.message_count} messages")
+    else:
+        lines.append("no messages")
+    lines += _identity_lines(reader)
+    width = max((len(report.name) for report in reports), default=5)
+    kind = max((len(report.msgtype) for report in reports), default=4)
+    lines.append(f"{'topic':{width}}  {'type':{kind}}  {'count':>7}  {'Hz':>7}  {'p99 ms':>7}  {'delay ms':>8}  gaps  jumps")
+    for r in reports:
+        lines.append(
+            f"{r.name:{width}}  {r.msgtype:{kind}}  {r.count:7d}  {_number(r.rate, 1, 2):>7}  "
+            f"{_number(r.period_p99 if r.rate else None, 1e3, 1):>7}  {_number(r.delay, 1e3, 1):>8}  "
+            f"{len(r.gaps):4d}  {len(r.jumps):5d}"
+        )
+    for r in reports:
+        for name, events in (("gap", r.gaps), ("time jump", r.jumps)):
+            for event in sorted(events, key=lambda e: -abs(e.seconds))[:5]:
+                lines.append(f"{name}  {r.name}: {event.seconds:+.3f} s at {event.at:.3f} s")
+            if len(events) > 5:
+                lines.append(f"{name}  {r.name}: {len(events) - 5} more, shorter ones")
+        if r.unordered:
+            lines.append(f"unordered  {r.name}: {r.unordered} messages stand before earlier ones")
+    lines += [f"PROBLEM  {problem}" for problem in reader.problems]
+    return "\n".join(lines)
+
+
+def _number(value: float | None, factor: float, digits: int) -> str:
+    return "-" if value is None else f"{value * factor:.{digits}f}"
+
+
+def _identity_lines(reader: BagReader) -> list[str]:
+    lines = []
+    try:
+        if CONTRACT_KEY in reader.custom_data:
+            contract = json.loads(reader.custom_data[CONTRACT_KEY])
+            lines.append(f"robot contract: {contract.get('name', '?')}")
+        if MODEL_CARD_KEY in reader.custom_data:
+            card = json.loads(reader.custom_data[MODEL_CARD_KEY])
+            lines.append(f"model card: {card.get('name') or card.get('model_id') or 'yes'}")
+        if REPORT_KEY in reader.custom_data:
+            report = json.loads(reader.custom_data[REPORT_KEY])
+            lines.append(f"recorder: {report.get('dropped', 0)} dropped, {report.get('lost', 0)} lost before it")
+    except (ValueError, AttributeError):
+        lines.append("custom_data: not readable as JSON")
+    return lines
