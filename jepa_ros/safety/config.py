@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of the gate: the contract's limits and times, and the few that are the gate's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
+
+if TYPE_CHECKING:
+    from jepa_ros.robot import RobotContract
+
+COMPONENTS = ("perception", "planner")
+#: What counts as measured motion, by the unit of the axis: well over the noise of wheel odometry at rest.
+MOTION = {"m/s": 0.03, "rad/s": 0.15}
+
+
+class GateConfigError(JepaRosError):
+    """A setting of the gate that cannot be used; the message names it and says what was expected."""
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Everything that a step needs to know beforehand. Times in s, per-axis numbers in the action's units.
+
+    Attributes:
+        output: "velocity" or "position" (what the values of a command are).
+        low, high: allowed range of a command (A,); velocity, acceleration, braking: limits (A,).
+        position_low, position_high: joint limits, None for a base.
+        forward, sideways, turn: index of linear.x, linear.y, angular.z in the action, None where it has none.
+        stop: "ramp" (guaranteed braking) or "zero", for the stops that are not urgent.
+        states: {state topic: (timeout, required)}.
+        heartbeats: components that must beat. image_required, signals_required, identities_required: as they say.
+        reaction_time: from a command's leaving until the robot obeys it.
+        pose_sigma: how many standard deviations of the pose count as margin.
+        obstacle_margin: room kept to what the scan sees [m]; time_to_contact: kept at the speed asked for.
+        scan_offset: (x, y, yaw) of the lidar in the base frame. scan_frame: its name.
+        escape_speed: share of the velocity limit that is allowed out of a forbidden region.
+        surprise, novelty: (slow, stop) levels, None: not watched. slow_scale: share of the command left when slow.
+        teleop_release: the planner drives again so long after teleoperation's last message.
+        clock_timeout: ROS time that does not move for so long is a paused clock.
+        late_tick: two ticks further apart than this: everything is armed anew.
+        contact_response: "ignore", "back_off" (only away from the push, slowly) or "stop".
+        identity_grace: so long may the guardrail sets differ while moving, for a change that reaches all in turn.
+        auto_enable: arm without being asked. shadow: decide and report, somebody else drives. dry_run: nothing leaves.
+    """
+
+    name: str
+    output: str
+    kinematics: str
+    units: tuple[str, ...]
+    period: float
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    velocity: tuple[float, ...]
+    acceleration: tuple[float, ...]
+    braking: tuple[float, ...]
+    command_timeout: float
+    image_timeout: float
+    heartbeat_timeout: float
+    rearm_time: float
+    stamp_tolerance: float
+    max_stamp_age: float
+    exit_duration: float
+    estop_required: bool
+    estop_timeout: float
+    bad_command_latch: int
+    resume_latch_count: int
+    resume_latch_window: float
+    stop_motion_timeout: float
+    stop: str = "ramp"
+    position_low: tuple[float, ...] | None = None
+    position_high: tuple[float, ...] | None = None
+    joints: tuple[str, ...] = ()
+    forward: int | None = None
+    sideways: int | None = None
+    turn: int | None = None
+    map_frame: str = "map"
+    odom_frame: str = "odom"
+    base_frame: str = "base_link"
+    scan_frame: str = "base_link"
+    scan_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    footprint_radius: float = 0.0
+    states: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    guardrails: GuardrailSet = field(default_factory=GuardrailSet)
+    image_required: bool = True
+    heartbeats: tuple[str, ...] = COMPONENTS
+    signals_required: bool = False
+    signals_timeout: float = 1.0
+    identities_required: tuple[str, ...] = ()
+    identity_grace: float = 1.0
+    reaction_time: float = 0.1
+    pose_sigma: float = 2.0
+    obstacle_margin: float = 0.02
+    time_to_contact: float = 0.2
+    escape_speed: float = 0.25
+    surprise: tuple[float, float] | None = None
+    novelty: tuple[float, float] | None = None
+    slow_scale: float = 0.3
+    teleop_release: float = 1.0
+    clock_timeout: float = 0.3
+    late_tick: float = 0.25
+    frozen_images: int = 3
+    people_timeout: float = 0.5
+    contact_response: str = "ignore"
+    motion: tuple[float, ...] = ()
+    auto_enable: bool = False
+    shadow: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_axes()
+        self._check_times()
+        if self.stop not in ("ramp", "zero"):
+            raise GateConfigError(f"gate: stop: expected ramp or zero, found '{self.stop}'")
+        if self.contact_response not in ("ignore", "back_off", "stop"):
+            raise GateConfigError(
+                f"gate: contact_response: expected ignore, back_off or stop, found '{self.contact_response}'"
+            )
+        for name in ("surprise", "novelty"):
+            levels = getattr(self, name)
+            if levels is not None and not (len(levels) == 2 and 0.0 < levels[0] <= levels[1] < math.inf):
+                raise GateConfigError(f"gate: {name}: expected levels (slow, stop) with 0 < slow <= stop, found {levels}")
+        if self.kinematics == "joints" and not self.states.get("joint_states", (0.0, False))[1]:
+            raise GateConfigError(
+                f"gate: '{self.name}' is moved by joints; a stop holds their measured positions, so the contract has to "
+                "declare the state topic 'joint_states'"
+            )
+        if self.guardrails.needs_pose and "pose" not in self.states:
+            raise GateConfigError(
+                f"gate: guardrail '{self.guardrails.needs_pose}' needs the robot's pose, but the contract of "
+                f"'{self.name}' declares no state topic 'pose': add it, or leave the guardrail out"
+            )
+        for guardrail in self.guardrails:
+            if guardrail.frame not in ("", self.map_frame):
+                raise GateConfigError(
+                    f"gate: guardrail '{guardrail.name}' is in frame '{guardrail.frame}'; the robot's pose is in "
+                    f"'{self.map_frame}'"
+                )
+
+    def _check_axes(self) -> None:
+        size = len(self.low)
+        for name in ("high", "velocity", "acceleration", "braking", "units", "motion"):
+            if len(getattr(self, name)) != size:
+                raise GateConfigError(f"gate: {name}: expected {size} entries, found {len(getattr(self, name))}")
+        for name in ("velocity", "acceleration", "braking"):
+            if not all(0.0 < v < math.inf for v in getattr(self, name)):
+                raise GateConfigError(f"gate: {name}: expected finite numbers above 0, found {getattr(self, name)}")
+        for i, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
+            if not -math.inf < low < high < math.inf:
+                raise GateConfigError(f"gate: axis {i}: expected finite low < high, found {low}, {high}")
+            if self.output == "velocity" and not low <= 0.0 <= high:
+                raise GateConfigError(f"gate: axis {i}: a velocity range must hold 0, or it could not stop: {low}..{high}")
+
+    def _check_times(self) -> None:
+        for name in ("period", "command_timeout", "image_timeout", "heartbeat_timeout", "max_stamp_age",
+                     "stop_motion_timeout", "late_tick", "clock_timeout", "estop_timeout"):  # fmt: skip
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise GateConfigError(f"gate: {name}: expected a time above 0 s, found {getattr(self, name)}")
+        if not self.late_tick > 2.0 * self.period:
+            raise GateConfigError(f"gate: late_tick: expected over two ticks ({2 * self.period:g} s), found {self.late_tick:g}")
+
+    @property
+    def size(self) -> int:
+        """Number of action dimensions, A."""
+        return len(self.low)
+
+    @property
+    def needs_signals(self) -> bool:
+        """Whether the planner's signals have to come: asked for, or watched for something only the planner knows."""
+        return bool(self.signals_required or self.surprise or self.novelty or self.guardrails.from_planner)
+
+    @property
+    def stop_time(self) -> float:
+        """A ramp from full speed to standstill takes at most this long [s]."""
+        return max(v / b for v, b in zip(self.velocity, self.braking, strict=True)) + self.period
+
+    def replace(self, **changes: Any) -> GateConfig:
+        """A copy with some settings changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    @staticmethod
+    def from_contract(contract: RobotContract, **overrides: Any) -> GateConfig:
+        """The settings that a contract gives; ``overrides`` are fields of this class.
+
+        Raises:
+            GateConfigError: a field that does not exist, or a setting that cannot be used.
+            GuardrailError: the contract's guardrails are wrong.
+        """
+        known = {f.name for f in dataclasses.fields(GateConfig)}
+        for name in overrides:
+            if name not in known:
+                raise GateConfigError(f"gate: '{name}' is no setting; known: {', '.join(sorted(known))}")
+        settings = _from_contract(contract)
+        settings.update(overrides)
+        return GateConfig(**settings)
+
+
+def _from_contract(contract: RobotContract) -> dict[str, Any]:
+    limits, dog, names = contract.limits, contract.watchdog, [a.name for a in contract.action]
+    units = tuple(a.unit for a in contract.action)
+    positions = units[0] in ("rad", "m")
+    if any((u in ("rad", "m")) != positions for u in units):
+        raise GateConfigError(f"gate: robot '{contract.name}' mixes positions and velocities in one action: {units}")
+    velocity = tuple(float(v) for v in limits.velocity)
+    low, high = contract.action_low.tolist(), contract.action_high.tolist()
+    position_low = position_high = None
+    if limits.position_low is not None and limits.position_high is not None:
+        position_low, position_high = tuple(limits.position_low.tolist()), tuple(limits.position_high.tolist())
+    if positions and position_low is not None and position_high is not None:
+        low = [max(a, b) for a, b in zip(low, position_low, strict=True)]
+        high = [min(a, b) for a, b in zip(high, position_high, strict=True)]
+    elif not positions:
+        low = [max(a, -v) for a, v in zip(low, velocity, strict=True)]
+        high = [min(a, v) for a, v in zip(high, velocity, strict=True)]
+    guardrails = parse_guardrails(list(contract.guardrails))
+    joints = contract.kinematics.kind == "joints"
+    states = {k: (s.timeout, s.required or (joints and k == "joint_states")) for k, s in contract.state.items()}
+    rates = tuple(u if u.endswith("/s") else f"{u}/s" for u in units)
+    contact = contract.state.get("contact")
+    return {
+        "name": contract.name,
+        "output": "position" if positions else "velocity",
+        "kinematics": contract.kinematics.kind,
+        "units": units,
+        "period": 1.0 / contract.gate_rate,
+        "low": tuple(low),
+        "high": tuple(high),
+        "velocity": velocity,
+        "acceleration": tuple(float(v) for v in limits.acceleration),
+        "braking": tuple(float(v) for v in limits.braking),
+        "position_low": position_low,
+        "position_high": position_high,
+        "joints": tuple(contract.command.joints) or (tuple(names) if contract.kinematics.kind == "joints" else ()),
+        "forward": names.index("linear.x") if "linear.x" in names else None,
+        "sideways": names.index("linear.y") if "linear.y" in names else None,
+        "turn": names.index("angular.z") if "angular.z" in names else None,
+        "map_frame": contract.frames.map,
+        "odom_frame": contract.frames.odom,
+        "base_frame": contract.frames.base,
+        "scan_frame": contract.frames.base,
+        "footprint_radius": contract.footprint.radius,
+        "states": states,
+        "guardrails": guardrails,
+        "motion": tuple(MOTION[rate] for rate in rates),
+        "stop": contract.stop,
+        "signals_timeout": dog.command_timeout,
+        "reaction_time": max(contract.actuation_latency, 1.0 / contract.gate_rate),
+        "contact_response": "back_off" if contact is not None and contact.required else "ignore",
+        **{name: getattr(dog, name) for name in vars(dog)},
+    }

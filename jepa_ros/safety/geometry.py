@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Distances to shapes in the plane, and how a body moves on an arc: the ONE geometry of planner and gate.
+
+Every function takes plain floats or arrays of any shape and runs the same code on both; the gate calls it with floats
+(a few shapes at 50 Hz, where numpy's overhead would dominate), the planner with (candidates, steps).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Point = tuple[float, float]
+
+
+class _Floats:
+    """The operations on floats."""
+
+    minimum = staticmethod(min)
+    maximum = staticmethod(max)
+    sqrt = staticmethod(math.sqrt)
+    hypot = staticmethod(math.hypot)
+
+    @staticmethod
+    def where(condition: bool, a: float, b: float) -> float:
+        return a if condition else b
+
+
+class _Arrays:
+    """The same operations on arrays."""
+
+    minimum = staticmethod(np.minimum)
+    maximum = staticmethod(np.maximum)
+    sqrt = staticmethod(np.sqrt)
+    hypot = staticmethod(np.hypot)
+    where = staticmethod(np.where)
+
+
+def operations(x: Any) -> Any:
+    """The operations for what ``x`` is."""
+    return _Arrays if isinstance(x, np.ndarray) else _Floats
+
+
+@dataclass(frozen=True)
+class Circle:
+    """A disc: centre and radius [m]."""
+
+    x: float
+    y: float
+    radius: float
+
+    def signed_distance(self, x: Any, y: Any) -> Any:
+        """Distance to the edge [m]: negative inside."""
+        return operations(x).hypot(x - self.x, y - self.y) - self.radius
+
+
+class Polygon:
+    """A simple polygon, points (x, y) [m] in order, either way round.
+
+    Raises:
+        ValueError: fewer than 3 points, points that coincide, no area, or edges that cross.
+    """
+
+    __slots__ = ("edges", "points")
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        pts = [(float(x), float(y)) for x, y in points]
+        if len(pts) > 1 and pts[0] == pts[-1]:
+            pts.pop()  # closed explicitly, as GeoJSON does
+        if len(pts) < 3:
+            raise ValueError(f"a polygon needs at least 3 points, found {len(pts)}")
+        self.points = tuple(pts)
+        ends = pts[1:] + pts[:1]
+        for k, (p, q) in enumerate(zip(pts, ends, strict=True)):
+            if math.hypot(q[0] - p[0], q[1] - p[1]) < 1e-9:
+                raise ValueError(f"points {k} and {(k + 1) % len(pts)} of the polygon coincide at {p}")
+        self._refuse_crossing()
+        if abs(self.area) < 1e-9:
+            raise ValueError("the polygon has no area")
+        # (x, y, ex, ey, 1/len^2, x of the edge per y, y of the end)
+        self.edges = tuple(
+            (
+                p[0],
+                p[1],
+                q[0] - p[0],
+                q[1] - p[1],
+                1.0 / ((q[0] - p[0]) ** 2 + (q[1] - p[1]) ** 2),
+                (q[0] - p[0]) / (q[1] - p[1]) if q[1] != p[1] else 0.0,
+                q[1],
+            )
+            for p, q in zip(pts, ends, strict=True)
+        )
+
+    @property
+    def area(self) -> float:
+        """Signed area [m^2], positive counter-clockwise."""
+        p = self.points
+        return 0.5 * sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(p, p[1:] + p[:1], strict=True))
+
+    def _refuse_crossing(self) -> None:
+        p, n = self.points, len(self.points)
+        for i in range(n):
+            for j in range(i + 1, n):
+                adjacent = j == i + 1 or (i == 0 and j == n - 1)
+                if adjacent:
+                    shared, a, b = (j, i, (j + 1) % n) if j == i + 1 else (0, 1, j)
+                    if _folds_back(p[shared], p[a], p[b]):
+                        raise ValueError(f"edges {i} and {j} of the polygon lie on each other")
+                elif _cross(p[i], p[(i + 1) % n], p[j], p[(j + 1) % n]):
+                    raise ValueError(f"edges {i} and {j} of the polygon cross each other")
+
+    def signed_distance(self, x: Any, y: Any) -> Any:
+        """Distance to the outline [m]: negative inside, positive outside."""
+        op = operations(x)
+        inside: Any = False
+        nearest: Any = math.inf
+        for px, py, ex, ey, inverse, slope, qy in self.edges:
+            dx, dy = x - px, y - py
+            share = op.minimum(op.maximum((dx * ex + dy * ey) * inverse, 0.0), 1.0)
+            rx, ry = dx - share * ex, dy - share * ey
+            nearest = op.minimum(nearest, rx * rx + ry * ry)
+            inside = inside ^ (((py > y) != (qy > y)) & (dx < dy * slope))
+        distance = op.sqrt(nearest)
+        return op.where(inside, -distance, distance)
+
+
+Shape = Circle | Polygon
+
+
+def box(x: float, y: float, half_x: float, half_y: float, yaw: float = 0.0) -> Polygon:
+    """A rectangle by its centre, half sizes [m] and heading [rad]."""
+    c, s = math.cos(yaw), math.sin(yaw)
+    corners = [(half_x, half_y), (-half_x, half_y), (-half_x, -half_y), (half_x, -half_y)]
+    return Polygon([(x + c * a - s * b, y + s * a + c * b) for a, b in corners])
+
+
+def _turn(a: Point, b: Point, c: Point) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _on(a: Point, b: Point, c: Point) -> bool:
+    return min(a[0], b[0]) <= c[0] <= max(a[0], b[0]) and min(a[1], b[1]) <= c[1] <= max(a[1], b[1])
+
+
+def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
+    """Whether the segments ab and cd meet."""
+    t1, t2, t3, t4 = _turn(a, b, c), _turn(a, b, d), _turn(c, d, a), _turn(c, d, b)
+    if ((t1 > 0) != (t2 > 0)) and ((t3 > 0) != (t4 > 0)) and t1 and t2 and t3 and t4:
+        return True
+    touching = ((t1, a, b, c), (t2, a, b, d), (t3, c, d, a), (t4, c, d, b))
+    return any(t == 0 and _on(p, q, r) for t, p, q, r in touching)
+
+
+def _folds_back(shared: Point, a: Point, b: Point) -> bool:
+    """Whether two edges that meet in ``shared`` point the same way."""
+    ax, ay, bx, by = a[0] - shared[0], a[1] - shared[1], b[0] - shared[0], b[1] - shared[1]
+    return abs(ax * by - ay * bx) < 1e-12 and ax * bx + ay * by > 0.0
+
+
+def advance(x: Any, y: Any, yaw: Any, vx: Any, vy: Any, w: Any, time: Any) -> tuple[Any, Any, Any]:
+    """The pose after moving with a constant twist in the body frame for ``time`` s, along the exact arc.
+
+    Half angles keep it exact where the turn is small: the chord of an arc of angle a has the length of the arc times
+    sin(a/2)/(a/2), and points along the heading at its middle.
+    """
+    half = 0.5 * w * time
+    if isinstance(half, np.ndarray) or isinstance(yaw, np.ndarray):
+        chord, c, s = np.sinc(half / np.pi), np.cos(yaw + half), np.sin(yaw + half)
+    else:
+        chord = math.sin(half) / half if abs(half) > 1e-6 else 1.0 - half * half / 6.0
+        c, s = math.cos(yaw + half), math.sin(yaw + half)
+    dx, dy = vx * time * chord, vy * time * chord
+    return x + c * dx - s * dy, y + s * dx + c * dy, yaw + w * time
+
+
+def free_length(shape_clearance: Any, pose: tuple[float, float, float], twist: tuple[float, float, float],
+                length: float, step: float = 0.002) -> float:  # fmt: skip
+    """How far [m] a body may go along the arc of ``twist`` before ``shape_clearance(x, y)`` [m] is used up.
+
+    Sphere tracing: with a clearance of c left, no path of length c can use it up, so the arc is walked by such
+    strides and nothing thin is stepped over. ``step`` [m] is the least stride: the answer is short of the truth by at
+    most that, never beyond it.
+
+    Returns:
+        ``length`` where the whole arc is free; 0 where there is no clearance at the start.
+    """
+    vx, vy, w = twist
+    speed = math.hypot(vx, vy)
+    if speed <= 0.0 or length <= 0.0:
+        return length
+    gone = 0.0
+    while True:
+        x, y, _ = advance(*pose, vx, vy, w, gone / speed)
+        clearance = shape_clearance(x, y)
+        if not clearance > 0.0:
+            return max(0.0, gone)
+        if clearance < step:  # at most that near: what is left is not worth the strides
+            return max(0.0, gone)
+        gone += clearance
+        if gone >= length:
+            return length

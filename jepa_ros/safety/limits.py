@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Velocity, acceleration and position limits, and how a stop is shaped. Plain floats: two axes are too few for numpy.
+
+All axes are scaled by one ratio, so that the curvature of the motion stays what was asked for. A stop of velocities
+ends in zeros, never in silence; a stop of positions holds the measured position, captured once.
+"""
+
+from __future__ import annotations
+
+import math
+
+from jepa_ros.safety.rows import check
+from jepa_ros.safety.tick import Tick
+
+#: Slack of comparisons [share of a limit]: rounding is no violation.
+EPSILON = 1e-9
+
+
+@check("position_limit")
+def position_limit(t: Tick) -> None:
+    """Joints: outward motion is blocked at the limit and slowed down before it; inward motion is allowed."""
+    low, high = t.cfg.position_low, t.cfg.position_high
+    if low is None or high is None:
+        return
+    blocked = []
+    for k in range(t.cfg.size):
+        u = t.u[k]
+        if t.cfg.output == "position":
+            limited = min(max(u, t.cfg.low[k]), t.cfg.high[k])
+        else:
+            limited = _towards_limit(t, k, u, low[k], high[k])
+        if abs(limited - u) > EPSILON * (1.0 + abs(u)):
+            t.u[k] = limited
+            blocked.append(t.cfg.joints[k] if t.cfg.joints else str(k))
+    if blocked:
+        t.trip("position_limit", f"at the position limit: {', '.join(blocked)}")
+
+
+def _towards_limit(t: Tick, k: int, u: float, low: float, high: float) -> float:
+    """The velocity ``u`` of joint ``k``, slow enough to stop before its limit with the guaranteed braking."""
+    if t.joints is None or u == 0.0:
+        return 0.0 if t.joints is None else u
+    room = high - t.joints[k] if u > 0.0 else t.joints[k] - low
+    if room <= 0.0:
+        return 0.0
+    b, wait = t.cfg.braking[k], t.cfg.reaction_time
+    fastest = math.sqrt((b * wait) ** 2 + 2.0 * b * room) - b * wait
+    return math.copysign(min(abs(u), fastest), u)
+
+
+@check("velocity_limit")
+def velocity_limit(t: Tick) -> None:
+    """One ratio for all axes. A range that does not allow a direction at all stops everything."""
+    ratio, worst = 1.0, -1
+    cfg = t.cfg
+    for k in range(cfg.size):
+        u = t.u[k]
+        if cfg.output == "position":
+            u = (u - t.s.out[k]) / cfg.period
+            bound = cfg.velocity[k]
+        else:
+            bound = cfg.high[k] if u > 0.0 else -cfg.low[k]
+        if abs(u) > bound * (1.0 + EPSILON) + 1e-12:
+            share = bound / abs(u)
+            if share < ratio:
+                ratio, worst = share, k
+    if worst < 0:
+        return
+    if cfg.output == "position":
+        t.u = [o + ratio * (u - o) for u, o in zip(t.u, t.s.out, strict=True)]
+    else:
+        t.u = [u * ratio for u in t.u]
+    t.trip("velocity_limit", f"axis {worst} over its velocity limit: all scaled to {ratio:.2f}")
+
+
+@check("acceleration_limit")
+def acceleration_limit(t: Tick) -> None:
+    """The change since the last tick is scaled by one ratio; slowing down may use the guaranteed braking too."""
+    cfg, s = t.cfg, t.s
+    dt = min(t.dt, 2.0 * cfg.period)
+    before = s.rate if cfg.output == "position" else s.out
+    wanted = _profile(t, dt) if cfg.output == "position" else t.u
+    ratio, worst = 1.0, -1
+    for k in range(cfg.size):
+        change = wanted[k] - before[k]
+        slower = abs(wanted[k]) < abs(before[k]) and wanted[k] * before[k] >= 0.0
+        rate = max(cfg.acceleration[k], cfg.braking[k]) if slower else cfg.acceleration[k]
+        if abs(change) > rate * dt * (1.0 + EPSILON):
+            share = rate * dt / abs(change)
+            if share < ratio:
+                ratio, worst = share, k
+    allowed = [b + ratio * (w - b) for w, b in zip(wanted, before, strict=True)] if worst >= 0 else wanted
+    if cfg.output == "position":
+        allowed = [o + v * dt for o, v in zip(s.out, allowed, strict=True)]
+        t.u = [min(max(v, lo), hi) for v, lo, hi in zip(allowed, cfg.low, cfg.high, strict=True)]
+    else:
+        t.u = list(allowed)
+    if worst >= 0:
+        t.trip("acceleration_limit", f"axis {worst} over its acceleration limit: the change is scaled to {ratio:.2f}")
+
+
+def _profile(t: Tick, dt: float) -> list[float]:
+    """Velocities towards target positions ``t.u`` from which the joints can still stop there with their braking."""
+    rates = []
+    for k in range(t.cfg.size):
+        d = t.u[k] - t.s.out[k]
+        if t.asked is not None and t.cfg.position_low is not None and t.cfg.position_high is not None:
+            goal = min(max(t.asked[k], t.cfg.low[k]), t.cfg.high[k]) - t.s.out[k]
+        else:
+            goal = d
+        fastest = math.sqrt(2.0 * t.cfg.braking[k] * abs(goal))
+        rates.append(math.copysign(min(abs(d) / dt, fastest), d) if dt > 0.0 else 0.0)
+    return rates
+
+
+def stop_output(t: Tick, *, at_once: bool) -> list[float]:
+    """The command of a stop, (A,)."""
+    s, cfg = t.s, t.cfg
+    if cfg.output == "position":
+        return _hold(t)
+    if at_once or cfg.stop == "zero" or not any(s.out):
+        return [0.0] * cfg.size
+    left = max(abs(v) / b for v, b in zip(s.out, cfg.braking, strict=True))  # s until all axes stand
+    share = max(0.0, 1.0 - t.dt / left) if left > 0.0 else 0.0
+    if share * left < 1e-6:
+        return [0.0] * cfg.size
+    return [v * share for v in s.out]
+
+
+def _hold(t: Tick) -> list[float]:
+    """The measured position, captured at the first tick of the stop that has one, inside the limits."""
+    s = t.s
+    if s.hold is None and t.joints is not None:
+        s.hold = [min(max(q, lo), hi) for q, lo, hi in zip(t.joints, t.cfg.low, t.cfg.high, strict=True)]
+    return list(s.out) if s.hold is None else list(s.hold)

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Regions: where the robot may not go, and how fast it may be, with the distance that it needs to stop.
+
+The pose is carried on by the measured motion over its age and the reaction time, then by the command for one tick, then
+by the guaranteed braking, all along the arc of the command. The command is scaled to the fastest that ends inside; the
+margin is the footprint, plus ``pose_sigma`` standard deviations of the pose, plus what the heading's uncertainty makes
+of the length of the arc.
+"""
+
+from __future__ import annotations
+
+import math
+
+from jepa_ros.safety.geometry import advance, free_length
+from jepa_ros.safety.guardrails import Guardrail
+from jepa_ros.safety.rows import check
+from jepa_ros.safety.sensing import examine, read_pose
+from jepa_ros.safety.tick import Tick
+
+#: A scale that a geometric row has cut grows back by this much a second: the noise of a pose must not make the robot
+#: nod at a boundary, nor creep over it in the moments in which the noise is kind.
+RECOVERY = 1.0
+#: A scale below this is a stop.
+LEAST = 0.05
+
+
+class Path:
+    """Where the robot is when the next command takes effect, and how it would stop from it. None-like without a pose.
+
+    Attributes:
+        start: (x, y, yaw) then. twist: (vx, vy, w) asked for, body frame. speed: of the twist [m/s].
+        margin: room for the uncertainty of the pose [m]. length: metres until standstill at the full command.
+        now_length: metres that the present motion needs to stop.
+    """
+
+    __slots__ = ("length", "margin", "now_length", "speed", "start", "stop_time", "twist")
+
+    def __init__(self, t: Tick, start: tuple[float, float, float], margin: float, yaw_margin: float) -> None:
+        cfg = t.cfg
+        self.start = start
+        self.twist = twist(t, t.u)
+        self.speed = math.hypot(self.twist[0], self.twist[1])
+        self.stop_time = max(abs(u) / b for u, b in zip(t.u, cfg.braking, strict=True))
+        self.length = self.speed * (cfg.period + 0.5 * self.stop_time)
+        self.margin = margin + yaw_margin * self.length
+        self.now_length = _stopping(t, motion(t))
+
+    def scale(self, free: float) -> float:
+        """The largest share of the command that stops within ``free`` metres: s v t + s^2 v T / 2 = free."""
+        if free >= self.length:
+            return 1.0
+        if free <= 0.0 or free < self.now_length:
+            return 0.0
+        a, b = 0.5 * self.speed * self.stop_time, self.speed * _tick(self)
+        return min(1.0, (math.sqrt(b * b + 4.0 * a * free) - b) / (2.0 * a)) if a > 0.0 else min(1.0, free / b)
+
+
+def _tick(path: Path) -> float:
+    return path.length / path.speed - 0.5 * path.stop_time
+
+
+def twist(t: Tick, u: list[float]) -> tuple[float, float, float]:
+    """A command or a measured velocity (A,) as (vx, vy, w) in the body frame."""
+    cfg = t.cfg
+    return (
+        0.0 if cfg.forward is None else u[cfg.forward],
+        0.0 if cfg.sideways is None else u[cfg.sideways],
+        0.0 if cfg.turn is None else u[cfg.turn],
+    )
+
+
+def motion(t: Tick) -> list[float]:
+    """How the robot moves now, (A,): measured or commanded last, whichever is faster in the measured direction."""
+    if t.measured is None:
+        return t.s.out
+    return [o if o * m > 0.0 and abs(o) > abs(m) else m for o, m in zip(t.s.out, t.measured, strict=True)]
+
+
+def _stopping(t: Tick, u: list[float]) -> float:
+    vx, vy, _ = twist(t, u)
+    speed = math.hypot(vx, vy)
+    slowest = min(t.cfg.braking[k] for k in (t.cfg.forward, t.cfg.sideways) if k is not None) if speed else 1.0
+    return speed * speed / (2.0 * slowest)
+
+
+def path_of(t: Tick) -> Path | None:
+    """The path of the command on its way out; None where there is no pose to start from."""
+    pose = t.i.pose
+    if pose is None or t.cfg.forward is None:
+        return None
+    wrong, value = examine(t, "pose", pose, read_pose)
+    if wrong is not None:
+        return None
+    x, y, yaw, margin, yaw_margin = value
+    wait = min(max(t.ros - pose.stamp, 0.0), 1.0) + t.cfg.reaction_time
+    vx, vy, w = twist(t, motion(t))
+    return Path(t, advance(x, y, yaw, vx, vy, w, wait), margin, yaw_margin)
+
+
+def settle(t: Tick, kept: float, scale: float) -> tuple[float, float]:
+    """(what to remember, what to apply): a scale falls at once and grows back slowly."""
+    if scale >= 1.0:
+        return 1.0, 1.0
+    kept = min(scale, kept + RECOVERY * min(t.dt, 0.1))
+    return kept, kept if kept >= LEAST else 0.0
+
+
+def apply(t: Tick, name: str, scale: float, sentence: str) -> None:
+    """Scale the command; to nothing is a stop."""
+    if scale <= 0.0:
+        t.stop(name, sentence + ": stop")
+    else:
+        t.u = [u * scale for u in t.u]
+        t.trip(name, f"{sentence}: scaled to {scale:.2f}")
+
+
+@check("inside_region")
+def inside_region(t: Tick) -> None:
+    """Started inside, or the region was dropped on it: only motion that leaves, slowly.
+
+    Within the margin of the pose's uncertainty, where it is not certain that it is inside, motion along the edge is
+    allowed too.
+    """
+    regions = t.cfg.guardrails.of("keep_out", "keep_in", "workspace")
+    if not regions or (path := path_of(t)) is None:
+        return
+    radius = t.cfg.footprint_radius
+    for g in regions:
+        x, y, _ = path.start
+        here = g.clearance(x, y, radius)
+        if here > path.margin or not any(t.u):
+            continue
+        slow = slowed(t)
+        if path.speed > 0.0 and not _leaves(g, path, radius, here):
+            t.stop("inside_region", f"stands inside '{g.name}' by {path.margin - here:.3f} m and would not leave it")
+            return
+        t.u = slow
+        t.trip("inside_region", f"stands inside '{g.name}' by {path.margin - here:.3f} m: leaves it slowly")
+        path = path_of(t) or path
+
+
+def slowed(t: Tick) -> list[float]:
+    """The command at no more than ``escape_speed`` of each velocity limit."""
+    share = min(
+        [1.0]
+        + [t.cfg.escape_speed * v / abs(u) for u, v in zip(t.u, t.cfg.velocity, strict=True) if u != 0.0]
+    )
+    return [u * share for u in t.u]
+
+
+def _leaves(g: Guardrail, path: Path, radius: float, here: float) -> bool:
+    """Whether the clearance grows along the way (or, outside for all that is known, does not shrink)."""
+    vx, vy, w = path.twist
+    reach = max(path.length, 0.03)
+    last = here
+    for k in (1, 2, 3):
+        x, y, _ = advance(*path.start, vx, vy, w, k / 3.0 * reach / path.speed)
+        there = g.clearance(x, y, radius)
+        least = -1e-4 if here > 0.0 else 0.2 * reach / 3.0
+        if not there - last >= least:
+            return False
+        last = there
+    return True
+
+
+@check("region")
+def region(t: Tick) -> None:
+    """The fastest command that does not enter a forbidden region and does not leave an allowed one."""
+    regions = t.cfg.guardrails.of("keep_out", "keep_in", "workspace")
+    if not regions or (path := path_of(t)) is None or path.speed == 0.0:
+        return
+    radius = t.cfg.footprint_radius
+    margin, worst, name = path.margin, 1.0, ""
+    inside = any(row.name == "inside_region" for row, _ in t.trips)
+    for g in regions:
+        here = g.clearance(path.start[0], path.start[1], radius) - margin
+        if here >= path.length:
+            continue  # nothing near: no way of that length can reach it
+        if inside and here <= 0.0:
+            continue  # judged by inside_region
+        free = free_length(lambda x, y, g=g: g.clearance(x, y, radius) - margin, path.start, path.twist, path.length)
+        scale = path.scale(free)
+        if scale < worst:
+            worst, name = scale, g.name
+    t.s.region_scale, worst = settle(t, t.s.region_scale, worst)
+    if worst < 1.0:
+        verb = "leave" if t.cfg.guardrails[name].kind != "keep_out" else "enter"
+        apply(t, "region", worst, f"would {verb} '{name}' before it could stop")
+
+
+def _cap(t: Tick, path: Path, free: float, limit: float) -> float:
+    """The speed allowed ``free`` metres ahead of where ``limit`` begins to hold: v^2 = limit^2 + 2 b free."""
+    if free <= 0.0:
+        return limit
+    brake = path.speed / path.stop_time
+    wait = brake * _tick(path)
+    return max(limit, math.sqrt(limit * limit + 2.0 * brake * free + wait * wait) - wait)
+
+
+def _slow_to(t: Tick, name: str, path: Path, cap: float, sentence: str) -> None:
+    if path.speed > cap + 1e-9:
+        share = cap / path.speed
+        t.u = [u * share for u in t.u]
+        t.trip(name, f"{sentence}: {cap:.2f} m/s, scaled to {share:.2f}")
+
+
+@check("speed_zone")
+def speed_zone(t: Tick) -> None:
+    """A zone's limit holds where the footprint meets it, and is reached by braking before it."""
+    for g in t.cfg.guardrails.of("speed_zone"):
+        path = path_of(t)
+        if path is None or path.speed <= g.limit or g.shape is None:
+            continue
+        room = t.cfg.footprint_radius + g.margin + path.margin
+        shape = g.shape
+        free = free_length(lambda x, y: shape.signed_distance(x, y) - room, path.start, path.twist, path.length)
+        if free < path.length:
+            _slow_to(t, "speed_zone", path, _cap(t, path, free, g.limit), f"zone '{g.name}'")
+
+
+@check("person")
+def person(t: Tick) -> None:
+    """Near a person; where nobody says whether there is one, there is one."""
+    for g in t.cfg.guardrails.of("near_person"):
+        path = path_of(t)
+        if path is None or path.speed <= g.limit:
+            continue
+        people = t.i.people
+        if people is None or t.late(people, t.cfg.people_timeout) or people.frame_id.lstrip("/") != t.cfg.map_frame:
+            _slow_to(t, "person", path, g.limit, f"'{g.name}': nobody says where people are")
+            continue
+        free = path.length
+        room = t.cfg.footprint_radius + g.distance + path.margin
+        for px, py in people.positions:
+            if not (math.isfinite(px) and math.isfinite(py)):
+                free = 0.0
+                break
+            free = min(free, free_length(
+                lambda x, y, px=px, py=py: math.hypot(x - px, y - py) - room, path.start, path.twist, path.length
+            ))  # fmt: skip
+        if free < path.length:
+            _slow_to(t, "person", path, _cap(t, path, free, g.limit), f"'{g.name}': a person is near")

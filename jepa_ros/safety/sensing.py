@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measured state coming in: odometry, joints, pose, scan, contact. Checked once a message, its age at every tick."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jepa_ros.safety.inputs import JointsIn, OdomIn, PoseIn, ScanIn
+from jepa_ros.safety.rows import check
+from jepa_ros.safety.tick import Tick
+
+#: A position further away than this is no position on this planet's floors.
+FAR = 1e6
+
+
+def examine(t: Tick, name: str, message: Any, function: Callable[..., tuple[str | None, Any]]) -> tuple[str | None, Any]:
+    """(what is wrong or None, what was worked out), computed once a message."""
+    cached = t.s.cache.get(name)
+    if cached is None or cached[0] is not message:
+        try:
+            found = function(t, message)
+        except (TypeError, ValueError, OverflowError, IndexError) as error:
+            found = (f"is malformed ({type(error).__name__})", None)
+        cached = (message, found)
+        t.s.cache = {**t.s.cache, name: cached}
+    result: tuple[str | None, Any] = cached[1]
+    return result
+
+
+def _watched(t: Tick, name: str, message: Any) -> bool:
+    """Whether a state topic counts: required, or heard once and declared."""
+    declared = t.cfg.states.get(name)
+    return declared is not None and (declared[1] or message is not None)
+
+
+def _frame(found: Any, expected: str) -> str | None:
+    if not isinstance(found, str) or found.lstrip("/") != expected:
+        return f"is in frame '{found}', expected '{expected}'"
+    return None
+
+
+def _finite(*values: Any) -> bool:
+    return all(-FAR < float(v) < FAR for v in values)
+
+
+def read_odom(t: Tick, m: OdomIn) -> tuple[str | None, Any]:
+    """Measured velocity (A,)."""
+    wrong = _frame(m.frame_id, t.cfg.odom_frame)
+    if wrong:
+        return wrong, None
+    if not _finite(m.x, m.y, m.yaw):
+        return "position is not finite", None
+    v = [float(value) for value in m.v]
+    if len(v) != t.cfg.size:
+        return f"has {len(v)} velocities, expected {t.cfg.size}", None
+    if not _finite(*v):
+        return "velocity is not finite", None
+    return None, v
+
+
+def read_joints(t: Tick, m: JointsIn) -> tuple[str | None, Any]:
+    """(positions (A,), velocities (A,) or None) in the order of the contract's joints."""
+    names, position, velocity = list(m.names), list(m.position), list(m.velocity)
+    if len(position) != len(names) or (velocity and len(velocity) != len(names)):
+        return f"has {len(names)} names, {len(position)} positions, {len(velocity)} velocities", None
+    if not t.cfg.joints:
+        return (None, (None, None)) if _finite(*position, *velocity) else ("is not finite", None)
+    index = {n: k for k, n in enumerate(names)}
+    if len(index) != len(names):
+        return "names a joint twice", None
+    missing = [n for n in t.cfg.joints if n not in index]
+    if missing:
+        return f"lacks joint '{missing[0]}'", None
+    q = [float(position[index[n]]) for n in t.cfg.joints]
+    if not _finite(*q):
+        return "position is not finite", None
+    if not velocity:
+        return None, (q, None)
+    v = [float(velocity[index[n]]) for n in t.cfg.joints]
+    return (None, (q, v)) if _finite(*v) else ("velocity is not finite", None)
+
+
+def read_pose(t: Tick, m: PoseIn) -> tuple[str | None, Any]:
+    """(x, y, yaw, margin [m], heading margin [rad]): the margins are ``pose_sigma`` standard deviations."""
+    wrong = _frame(m.frame_id, t.cfg.map_frame)
+    if wrong:
+        return wrong, None
+    x, y, yaw = float(m.x), float(m.y), float(m.yaw)
+    if not _finite(x, y, yaw):
+        return "is not finite", None
+    rows = [[float(v) for v in row] for row in m.cov]
+    if len(rows) != 3 or any(len(row) != 3 for row in rows):
+        return "has a covariance that is not 3 x 3", None
+    if not _finite(*rows[0], *rows[1], *rows[2]):
+        return "covariance is not finite", None
+    a, b, c = rows[0][0], 0.5 * (rows[0][1] + rows[1][0]), rows[1][1]
+    if a < 0.0 or c < 0.0 or rows[2][2] < 0.0:
+        return "covariance has a negative variance", None
+    largest = 0.5 * (a + c) + math.hypot(0.5 * (a - c), b)
+    sigma = t.cfg.pose_sigma
+    return None, (x, y, yaw, sigma * math.sqrt(largest), sigma * math.sqrt(rows[2][2]))
+
+
+def read_scan(t: Tick, m: ScanIn) -> tuple[str | None, Any]:
+    """Points seen, (n, 2) in the base frame [m], and the distance of the nearest. REP-117: +inf sees nothing."""
+    wrong = _frame(m.frame_id, t.cfg.scan_frame)
+    if wrong:
+        return wrong, None
+    r = np.asarray(m.ranges, dtype=np.float64)
+    if r.ndim != 1 or r.size == 0:
+        return f"has ranges of shape {r.shape}, expected (n,)", None
+    numbers = (float(m.angle_min), float(m.angle_increment), float(m.range_min), float(m.range_max))
+    low, high = numbers[2], numbers[3]
+    if not _finite(*numbers[:3]) or not 0.0 <= low < high:
+        return f"has angles {numbers[0]} + n x {numbers[1]}, range {low} to {high}", None
+    if r.size > 1 and not 1e-6 < abs(numbers[1]) * (r.size - 1) <= 2.0 * math.pi + abs(numbers[1]):
+        return f"has {r.size} ranges {numbers[1]:.6f} rad apart, more than a turn or none at all", None
+    if np.isnan(r).any():
+        return f"holds {int(np.isnan(r).sum())} NaN of {r.size}", None
+    seen = r <= high
+    angles = numbers[0] + numbers[1] * np.flatnonzero(seen)
+    near = np.maximum(np.where(r[seen] < low, 0.0, r[seen]), 0.0)  # nearer than it can measure: it touches
+    dx, dy, turn = t.cfg.scan_offset
+    x, y = dx + near * np.cos(angles + turn), dy + near * np.sin(angles + turn)
+    nearest = float(np.hypot(x, y).min()) if x.size else math.inf
+    return None, (x, y, nearest)
+
+
+@check("state_not_finite")
+def state_not_finite(t: Tick) -> None:
+    """Odometry and joints: content."""
+    for name, message, function in (("odom", t.i.odom, read_odom), ("joint_states", t.i.joint_states, read_joints)):
+        if message is not None and name in t.cfg.states:
+            wrong, _ = examine(t, name, message, function)
+            if wrong is not None:
+                t.trip("state_not_finite", f"{name} {wrong}")
+
+
+@check("state_stale")
+def state_stale(t: Tick) -> None:
+    """Odometry, joints, bumper: age."""
+    for name in ("odom", "joint_states", "contact"):
+        message = getattr(t.i, name)
+        if not _watched(t, name, message):
+            continue
+        why = "was not received yet" if message is None else t.late(message, t.cfg.states[name][0])
+        if why is not None:
+            t.trip("state_stale", f"{name} {why}")
+
+
+def _located(t: Tick, name: str, row: str, message: Any, function: Callable[..., Any], needed: bool) -> None:
+    if not (needed or _watched(t, name, message)):
+        return
+    if message is None:
+        t.trip(row, f"{name} was not received yet")
+        return
+    wrong, _ = examine(t, name, message, function)
+    if wrong is None:
+        wrong = t.late(message, t.cfg.states[name][0])
+    if wrong is not None:
+        t.trip(row, f"{name} {wrong}")
+
+
+@check("pose_lost")
+def pose_lost(t: Tick) -> None:
+    """The pose, which the regions depend on."""
+    _located(t, "pose", "pose_lost", t.i.pose, read_pose, t.cfg.guardrails.needs_pose is not None)
+
+
+@check("scan_lost")
+def scan_lost(t: Tick) -> None:
+    """The scan, where it is declared."""
+    _located(t, "scan", "scan_lost", t.i.scan, read_scan, t.cfg.guardrails.needs_scan and "scan" in t.cfg.states)
+
+
+def take_measurements(t: Tick) -> None:
+    """Fill ``t.measured`` and ``t.joints`` from what is fresh and good."""
+    odom, joints = t.i.odom, t.i.joint_states
+    if odom is not None and "odom" in t.cfg.states and t.late(odom, t.cfg.states["odom"][0]) is None:
+        wrong, v = examine(t, "odom", odom, read_odom)
+        if wrong is None:
+            t.measured = v
+    if joints is not None and t.cfg.joints:
+        wrong, value = examine(t, "joint_states", joints, read_joints)
+        if wrong is None:
+            t.joints = value[0]
+            if t.measured is None and value[1] is not None and t.late(joints, t.cfg.states["joint_states"][0]) is None:
+                t.measured = value[1]

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the gate remembers from one tick to the next. A step copies it and never writes to the one it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jepa_ros.safety.output import Intervention, Mode
+
+#: How many interventions are kept.
+KEPT = 100
+
+
+class Held:
+    """A command that was accepted and is being followed. Never changed after it is made."""
+
+    __slots__ = ("received", "stamp", "values")
+
+    def __init__(self, values: list[float], stamp: float, received: float) -> None:
+        self.values = values
+        self.stamp = stamp
+        self.received = received
+
+
+class Track:
+    """What is remembered of one source of commands ("planner" or "teleop"). Never changed after it is made."""
+
+    __slots__ = ("bad", "held", "last", "newest", "refused", "seen_at")
+
+    def __init__(
+        self,
+        last: tuple[int, float] | None = None,
+        held: Held | None = None,
+        newest: float | None = None,
+        bad: tuple[str, str] | None = None,
+        refused: str | None = None,
+        seen_at: float | None = None,
+    ) -> None:
+        self.last = last  # (seq, received) of the message looked at last
+        self.held = held  # the command that is followed
+        self.newest = newest  # largest stamp accepted
+        self.bad = bad  # (row, sentence) while the newest message was a bad one
+        self.refused = refused  # why the newest message's stamp was refused
+        self.seen_at = seen_at  # receipt of the newest message, good or bad
+
+
+class GateState:
+    """The explicit state of the gate; :meth:`clone` gives the copy that a step works on."""
+
+    __slots__ = (
+        "active_once", "bad_times", "cache", "contact_axis", "counts", "differ_since", "enabled", "fresh_all",
+        "fresh_planner", "hardware_estop", "hold", "image_checks", "image_fresh", "image_repeats", "image_seen",
+        "image_stamp", "interventions", "latch", "mode", "moving_since", "obstacle_scale", "out", "planner", "rate", "reason",
+        "region_scale", "resumes", "ros", "ros_moved", "shutdown_at", "steady", "stopped_by", "teleop", "zero_since",
+    )  # fmt: skip
+
+    enabled: bool
+    mode: Mode
+    reason: str
+    latch: tuple[str, str] | None  # (row, sentence) of what latched
+    hardware_estop: bool
+    steady: float | None  # of the last tick
+    ros: float | None
+    ros_moved: float | None  # steady time at which ROS time last moved
+    out: list[float]  # what was decided last; never changed in place
+    rate: list[float]  # its speed, for positions
+    hold: list[float] | None  # captured position of a stop
+    planner: Track
+    teleop: Track
+    image_seen: tuple[float, float] | None  # (stamp, received) of the image looked at last
+    image_stamp: float | None  # of the newest image
+    image_fresh: float | None  # receipt of the last image with a new stamp
+    image_checks: tuple[int, ...]  # checksums of the last images
+    image_repeats: int  # images in a row with a checksum seen before, while moving
+    fresh_all: float | None  # since when every input that all need is good
+    fresh_planner: float | None  # the same, with what the planner needs
+    active_once: bool  # it moved since it was enabled
+    stopped_by: str | None  # the counted row that stopped it last
+    resumes: tuple[float, ...]
+    bad_times: tuple[float, ...]
+    zero_since: float | None  # since when the output has been zero
+    moving_since: float | None  # since when it has moved all the same
+    region_scale: float  # scale of the regions at the last tick
+    obstacle_scale: float  # the same of the scan
+    contact_axis: tuple[float, ...] | None  # the velocity given when the bumper was pressed
+    differ_since: float | None  # since when the guardrail sets differ
+    shutdown_at: float | None
+    counts: dict[str, int]  # replaced, never changed in place
+    interventions: tuple[Intervention, ...]  # newest last
+    cache: dict[str, tuple[Any, Any]]  # {input: (message, what was worked out from it)}; replaced, not changed
+
+    def __init__(self, size: int, enabled: bool) -> None:
+        self.enabled = enabled
+        self.mode = Mode.ARMING if enabled else Mode.DISABLED
+        self.reason = "arming" if enabled else "disabled"
+        self.latch = None
+        self.hardware_estop = False
+        self.steady = self.ros = self.ros_moved = None
+        self.out = [0.0] * size
+        self.rate = [0.0] * size
+        self.hold = None
+        self.planner = Track()
+        self.teleop = Track()
+        self.image_seen = self.image_stamp = self.image_fresh = None
+        self.image_checks = ()
+        self.image_repeats = 0
+        self.fresh_all = self.fresh_planner = None
+        self.active_once = False
+        self.stopped_by = None
+        self.resumes = ()
+        self.bad_times = ()
+        self.zero_since = self.moving_since = None
+        self.region_scale = self.obstacle_scale = 1.0
+        self.contact_axis = None
+        self.differ_since = None
+        self.shutdown_at = None
+        self.counts = {}
+        self.interventions = ()
+        self.cache = {}
+
+    def clone(self) -> GateState:
+        """A copy; what it holds is never changed in place, so that a flat copy is enough."""
+        other = GateState.__new__(GateState)
+        for name in _SLOTS:
+            setattr(other, name, getattr(self, name))
+        return other
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a counter."""
+        self.counts = {**self.counts, name: self.counts.get(name, 0) + by}
+
+    def remember(self, entry: Intervention) -> None:
+        """Put an intervention into the ring buffer."""
+        self.interventions = (*self.interventions[1 - KEPT :], entry)
+
+    def forget_commands(self) -> None:
+        """Drop the commands that are being followed; only a message that comes in after this one moves the robot."""
+        for name in ("planner", "teleop"):
+            t: Track = getattr(self, name)
+            setattr(self, name, Track(t.last, None, t.newest, t.bad, t.refused, t.seen_at))
+
+    def restart_clock(self) -> None:
+        """Drop everything that compares ROS stamps: after a jump they mean nothing."""
+        for name in ("planner", "teleop"):
+            t: Track = getattr(self, name)
+            setattr(self, name, Track(t.last, None, None, t.bad, None, t.seen_at))
+        self.image_stamp = self.image_fresh = None
+        self.image_checks = ()
+        self.image_repeats = 0
+
+
+_SLOTS: Sequence[str] = GateState.__slots__

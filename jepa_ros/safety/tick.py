@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The working space of one step: what the checks read and what they report to."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from jepa_ros.safety.config import GateConfig
+from jepa_ros.safety.inputs import GateInputs
+from jepa_ros.safety.rows import ROWS, Row
+from jepa_ros.safety.state import GateState, Track
+
+#: A message whose receipt lies further ahead of the steady clock than this was not received by this machine's clock.
+RECEIPT_SLACK = 0.05
+
+
+class Tick:
+    """One tick of the gate.
+
+    Attributes:
+        cfg, s, i: settings, the state being made, the inputs. now, ros: steady and ROS time. dt: since the last tick.
+        source: "planner" or "teleop". track: what is remembered of it.
+        trips: (row, sentence) reported so far.
+        u: the command on its way out (A,); asked: the one that was asked for.
+        shape_stop: the gravest shape row that stops, or None. urgent: it stops at once.
+        measured: measured velocity (A,) or None where none is good. joints: measured positions (A,) or None.
+    """
+
+    __slots__ = (
+        "asked", "cfg", "dt", "i", "joints", "measured", "now", "ros", "s", "shape_stop", "source", "track", "trips",
+        "u", "urgent",
+    )  # fmt: skip
+
+    def __init__(self, cfg: GateConfig, s: GateState, i: GateInputs, now: float, ros: float, dt: float) -> None:
+        self.cfg = cfg
+        self.s = s
+        self.i = i
+        self.now = now
+        self.ros = ros
+        self.dt = dt
+        self.source = "planner"
+        self.track: Track = s.planner
+        self.trips: list[tuple[Row, str]] = []
+        self.u: list[float] = []
+        self.asked: list[float] | None = None
+        self.shape_stop: str | None = None
+        self.urgent = False
+        self.measured: list[float] | None = None
+        self.joints: list[float] | None = None
+
+    def trip(self, name: str, sentence: str) -> None:
+        """A row of the table is met."""
+        self.trips.append((ROWS[name], sentence))
+
+    def stop(self, name: str, sentence: str, *, urgent: bool = True) -> None:
+        """A shape row stops the robot: at once, or as the contract's ``stop`` says."""
+        self.trips.append((ROWS[name], sentence))
+        if self.shape_stop is None:
+            self.shape_stop = name
+        self.urgent = self.urgent or urgent
+
+    def age(self, received: float) -> float:
+        """Seconds since receipt; infinite for a receipt time that cannot be true."""
+        age = self.now - received
+        if not -RECEIPT_SLACK <= age < math.inf:
+            return math.inf
+        return age if age > 0.0 else 0.0
+
+    def late(self, message: Any, timeout: float) -> str | None:
+        """Why a stamped message is not fresh, or None if it is: by receipt, and by its stamp.
+
+        The stamp may be older than the time-out by ``stamp_tolerance``, the skew allowed between two machines' clocks,
+        and later than now by as much.
+        """
+        age = self.age(message.received)
+        if age > timeout:
+            return "has a receipt time that cannot be true" if age == math.inf else f"silent for {age:.2f} s"
+        old = self.ros - message.stamp
+        tolerance = self.cfg.stamp_tolerance
+        if old > timeout + tolerance:
+            return f"stamped {old:.2f} s ago (limit {timeout + tolerance:.2f} s)"
+        if old < -tolerance:
+            return f"stamped {-old:.2f} s in the future"
+        if not -math.inf < old < math.inf:
+            return "stamped with no number"
+        return None
+
+    def moving(self) -> bool:
+        """Whether the robot is measured to move."""
+        if self.measured is None:
+            return False
+        return any(abs(v) > limit for v, limit in zip(self.measured, self.cfg.motion, strict=True))
