@@ -31,7 +31,7 @@ from visualization_msgs.msg import MarkerArray
 from jepa_ros.demo.log import Episode, Frame
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import qos
-from jepa_ros.nodes.convert import fill, image_to_numpy, to_rgb, to_seconds, yaw_of
+from jepa_ros.nodes.convert import fill, image_to_numpy, to_seconds, yaw_of
 from jepa_ros.robot import RobotContract
 
 NAN = math.nan
@@ -204,7 +204,7 @@ class Observer:
         self.candidates = found
 
     def _on_image(self, message: Image) -> None:
-        self.image = to_rgb(image_to_numpy(message), message.encoding).copy()
+        self.image = image_to_numpy(message).copy()  # the simulator publishes rgb8
         if self.episode is None:
             return
         frame = self.frame(to_seconds(message.header.stamp) - self.goal_time)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``jepa-ros bench NAME``: the measurements of ``benchmarks/``, one file each, run from a checkout.
+
+A benchmark is a file ``benchmarks/NAME.py`` whose docstring begins with what it measures and which offers
+``add_arguments(parser)`` and ``main(args) -> int``, as every command does. Without a name, all of them run in turn
+with their defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.robot import share_dir
+
+
+class BenchError(JepaRosError):
+    """A benchmark that is not there."""
+
+
+def benchmarks() -> dict[str, Path]:
+    """The benchmarks by name."""
+    folder = share_dir() / "benchmarks"
+    return {path.stem: path for path in sorted(folder.glob("[a-z]*.py"))}
+
+
+def load(path: Path) -> ModuleType:
+    """Import a benchmark's file."""
+    spec = importlib.util.spec_from_file_location(f"jepa_ros_benchmarks.{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # so that its worker processes can find what they are given by name
+    spec.loader.exec_module(module)
+    return module
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the name; what follows it is the benchmark's own."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    rows = [f"  {name:12} {_summary(path)}" for name, path in benchmarks().items()]
+    parser.epilog = "\n".join(["benchmarks:", *(rows or ["  none here: they lie in a checkout, not in an install"])])
+    parser.add_argument("name", nargs="?", help="which one (default: all of them)")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its own; NAME --help lists them")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run one benchmark, or all; returns the worst exit code."""
+    known = benchmarks()
+    if args.name is not None and args.name not in known:
+        raise BenchError(f"no benchmark '{args.name}'; known: {', '.join(known) or 'none (run from a checkout)'}")
+    if not known:
+        raise BenchError("the benchmarks lie in a checkout (benchmarks/), not in an install: run it there")
+    return max(run(known[name], args.arguments) for name in ([args.name] if args.name else known))
+
+
+def run(path: Path, arguments: Sequence[str] = ()) -> int:
+    """Run one benchmark's file with its arguments."""
+    module = load(path)
+    parser = argparse.ArgumentParser(prog=f"jepa-ros bench {path.stem}", description=_summary(path))
+    module.add_arguments(parser)
+    return int(module.main(parser.parse_args(list(arguments))) or 0)
+
+
+def _summary(path: Path) -> str:
+    """The first line of a file's docstring, without importing it."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0]

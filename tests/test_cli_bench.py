@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How `jepa-ros bench` finds and runs what lies in benchmarks/."""
+
+from __future__ import annotations
+
+import pytest
+
+from jepa_ros import bench, cli
+
+SOURCE = '''"""Measures nothing, quickly."""
+import json, sys
+
+def add_arguments(parser):
+    parser.add_argument("--count", type=int, default=1)
+
+def main(args):
+    print(f"counted {args.count}")
+    return args.count % 2
+'''
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "benchmarks").mkdir()
+    monkeypatch.setattr(bench, "share_dir", lambda: tmp_path)
+    return tmp_path / "benchmarks"
+
+
+def test_a_benchmark_gets_its_own_arguments_and_gives_its_exit_code(folder, capsys):
+    (folder / "nothing.py").write_text(SOURCE)
+    assert cli.main(["bench", "nothing", "--count", "3"]) == 1
+    assert capsys.readouterr().out == "counted 3\n"
+
+
+def test_without_a_name_all_of_them_run(folder, capsys):
+    (folder / "one.py").write_text(SOURCE)
+    (folder / "two.py").write_text(SOURCE.replace("default=1", "default=2"))
+    assert cli.main(["bench"]) == 1
+    assert capsys.readouterr().out == "counted 1\ncounted 2\n"
+
+
+def test_the_help_lists_them_without_running_them(folder, capsys):
+    (folder / "broken.py").write_text('"""Measures the impossible."""\nraise SystemError\n')
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "--help"])
+    assert "Measures the impossible." in capsys.readouterr().out
+
+
+def test_an_unknown_name_is_one_line_with_the_known_ones(folder, capsys):
+    (folder / "nothing.py").write_text(SOURCE)
+    assert cli.main(["bench", "nothign"]) == 2
+    assert capsys.readouterr().err == "error: no benchmark 'nothign'; known: nothing\n"
+
+
+def test_an_install_without_benchmarks_says_where_they_are(folder, capsys):
+    assert cli.main(["bench"]) == 2
+    assert "checkout" in capsys.readouterr().err

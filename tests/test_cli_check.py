@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`jepa-ros check`: good files pass, and what is wrong is said in one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from jepa_ros import cli
+from jepa_ros.check import contract_warnings
+from jepa_ros.robot import RobotContract, load_contract
+
+
+@pytest.fixture
+def arena() -> dict:
+    return load_contract("arena").to_dict()
+
+
+def check_robot(tmp_path, data) -> int:
+    path = tmp_path / "robot.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return cli.main(["check", "robot", str(path)])
+
+
+def test_the_shipped_robot_passes(capsys):
+    assert cli.main(["check", "robot", "arena"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d["action"][0].update(low=0.5, high=-0.5), "action[0]"),
+        (lambda d: d["action"][0].update(unit="km/h"), "km/h"),
+        (lambda d: d.update(rat=5), "rat"),
+        (lambda d: d.update(guardrails=[{"kind": "moat"}]), "guardrails[0]"),
+    ],
+    ids=["low-over-high", "unit", "misspelt-key", "guardrail"],
+)
+def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path, arena, capsys, change, said):
+    change(arena)
+    assert check_robot(tmp_path, arena) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path / 'robot.yaml'}") and error.count("\n") == 1
+    assert said in error
+
+
+def test_what_is_allowed_but_unwise_is_warned_of(arena):
+    arena["cameras"][0]["rate"] = 2.0
+    arena["watchdog"]["command_timeout"] = 0.1
+    said = " ".join(contract_warnings(RobotContract.from_dict(arena)))
+    assert "some steps will see no new image" in said
+    assert "command_timeout" in said and "image_timeout" in said
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """An untrained model of the arena's sizes, saved as a checkpoint."""
+    import torch
+
+    from jepa_ros.world_model import WorldModel
+    from jepa_ros.world_model.checkpoint import save_checkpoint
+    from jepa_ros.world_model.model import ModelConfig
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    save_checkpoint(folder, WorldModel(ModelConfig()), {"contract": load_contract("arena").to_dict()})
+    return folder
+
+
+def test_a_checkpoint_is_tried_and_timed(checkpoint, capsys):
+    code = cli.main(["check", "model", str(checkpoint)])
+    out = capsys.readouterr().out
+    assert code == 0, out
+    assert "parameters" in out and "p50 / p99" in out and out.splitlines()[-1] == "ok"
+
+
+def test_a_checkpoint_of_another_robot_is_refused_with_the_difference(checkpoint, tmp_path, arena, capsys):
+    arena["action"][0]["high"] = 0.3
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(arena))
+    assert cli.main(["check", "model", str(checkpoint), "--robot", str(tmp_path / "other.yaml")]) == 2
+    assert "action[0].high: 0.4 != 0.3" in capsys.readouterr().err
+
+
+def test_a_truncated_checkpoint_is_refused(checkpoint, tmp_path, capsys):
+    for file in checkpoint.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert cli.main(["check", "model", str(tmp_path)]) == 2
+    assert "truncated" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_finite_are_refused(checkpoint, tmp_path, capsys):
+    import hashlib
+
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(checkpoint / "model.safetensors")
+    name = sorted(tensors)[0]
+    tensors[name].view(-1)[0] = float("nan")
+    save_file(tensors, tmp_path / "model.safetensors")
+    card = json.loads((checkpoint / "card.json").read_text())
+    card["weights_sha256"] = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    assert cli.main(["check", "model", str(tmp_path)]) == 2
+    assert name in capsys.readouterr().err
