@@ -131,7 +131,7 @@ class Observer:
         ]
         for kind, topic, profile, handle in rows:
             self.node.create_subscription(kind, topic, partial(self._take, topic, handle), profile)
-        self._goal_out = self.node.create_publisher(Image, "goal_image", qos.COMMAND)
+        self._goal_out = self.node.create_publisher(Image, "goal_image", qos.LATCHED)
 
     def _command_type(self) -> type:
         from jepa_ros.nodes.commands import CommandCodec

@@ -66,7 +66,9 @@ class Film:
             VideoError: it cannot be read back whole (a full disk gives no other sign).
         """
         self._writer.release()
-        if self.frames:
+        if not self.frames:
+            self.path.unlink(missing_ok=True)
+        else:
             reader = cv2.VideoCapture(str(self.path))
             found = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
             reader.release()
