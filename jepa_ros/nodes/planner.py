@@ -77,7 +77,7 @@ class PlannerNode(ManagedNode):
         self._perception = Perception(model, contract)
         seconds = self._planner.warm_up()
         self.get_logger().info(f"model {self._identity}; one iteration of the search takes {seconds * 1e3:.1f} ms")
-        self._clock = StepClock(contract.rate, contract.cameras[0].rate)
+        self._step_clock = StepClock(contract.rate, contract.cameras[0].rate)
         self._log = CommandLog(contract.action_dim)
         self._step_stamp: float | None = None
         self._steps = 0
@@ -104,7 +104,7 @@ class PlannerNode(ManagedNode):
     def on_active(self, active: bool) -> None:
         """Start from nothing when activated, and leave an explicit zero when deactivated."""
         self._planner.reset()
-        self._clock.reset()
+        self._step_clock.reset()
         self._step_stamp = None
         if not active:
             now = self.get_clock().now().nanoseconds * 1e-9
@@ -132,7 +132,7 @@ class PlannerNode(ManagedNode):
 
     def take_latent(self, latent: NDArray[np.float32], stamp: float) -> None:
         """Answer the image of ``stamp`` [s] if it begins a control step."""
-        if not self.active or not self._clock.begins_step(stamp):
+        if not self.active or not self._step_clock.begins_step(stamp):
             return
         started = time.monotonic()
         last, self._step_stamp = self._step_stamp, stamp

@@ -99,7 +99,7 @@ def guardrails(text: str, contract: RobotContract) -> Any:
     """
     from jepa_ros.safety.guardrails import parse_guardrails
 
-    return parse_guardrails(text) if text.strip() else parse_guardrails(list(contract.guardrails))
+    return parse_guardrails(text if text.strip() else list(contract.guardrails)).bind(contract)
 
 
 def check(changes: dict[str, Any], contract: RobotContract) -> dict[str, Any]:

@@ -72,14 +72,15 @@ class SafetyGateNode(Node):
         self._state_out = self.create_publisher(DiagnosticArray, "~/state", qos.LATCHED)
         self._estop_out = self.create_publisher(Bool, "hardware_estop", qos.LATCHED)
         self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATUS)
-        self._inputs = InputCollector(self, self._contract, self._codec, values.compressed, self._own_model(values.model))
+        own_model = self._own_model(values.model)
+        self._inputs = InputCollector(self, self._contract, self._codec, values.compressed, own_model)
         self._live = params.LiveParameters(self, PARAMS, self._apply)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(Trigger, "~/estop", self._on_estop)
         self._fault: str | None = None
         self._last = np.zeros(self._contract.action_dim)
-        self._publishers: int | None = None
+        self._on_output: int | None = None
         self._next_look = self._next_diagnostics = 0.0
         self._said: tuple[Mode, str] | None = None
         self._end_by: float | None = None  # the process ends at this steady time at the latest
@@ -114,8 +115,8 @@ class SafetyGateNode(Node):
             requests.shutdown = True
         if now >= self._next_look:
             self._next_look = now + LOOK_PERIOD
-            self._publishers = self.count_publishers(self._output_topic)
-        inputs = self._inputs.collect(requests, self._publishers)
+            self._on_output = self.count_publishers(self._output_topic)
+        inputs = self._inputs.collect(requests, self._on_output)
         self._state, output = self._gate.step(self._state, inputs, now, self._ros_now())
         return output
 
@@ -139,8 +140,11 @@ class SafetyGateNode(Node):
             self._diagnostics_out.publish(message)
         if (output.mode, output.reason) != self._said:
             self._said = (output.mode, output.reason)
-            log = self.get_logger().warning if output.level else self.get_logger().info
-            log(f"{output.mode.name}: {output.sentence}")
+            said = f"{output.mode.name}: {output.sentence}"
+            if output.level:  # two calls: rclpy refuses a line of code that changes its severity
+                self.get_logger().warning(said)
+            else:
+                self.get_logger().info(said)
 
     def _account(self, output: GateOutput, stamp: float, sent: float) -> DiagnosticStatus:
         age = output.image_age

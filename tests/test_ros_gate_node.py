@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate as a process of its own: it publishes at every tick, stops for every reason, and outlives a signal."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TwistStamped
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParametersAtomically
+from ros_harness import Child, GateWorld, Probe, is_zero
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool, Trigger
+
+from jepa_ros.nodes import qos
+
+STATE, OUT = "safety_gate/state", "cmd_vel"
+
+
+class Scene:
+    """A running gate, its world, and what comes out. Each has a namespace of its own."""
+
+    _count = 0
+
+    def __init__(self, *ros_args: str) -> None:
+        Scene._count += 1
+        space = f"/scene_{Scene._count}"
+        self.probe = Probe(space)
+        self.probe.listen(DiagnosticArray, STATE, qos.LATCHED)
+        self.probe.listen(TwistStamped, OUT, qos.COMMAND)
+        self.probe.listen(Bool, "hardware_estop", qos.LATCHED)
+        self.world = GateWorld(self.probe)
+        words = [word for arg in ros_args for word in ("-p", arg)]
+        self.gate = Child("-m", "jepa_ros.nodes.safety_gate", "--ros-args", "-r", f"__ns:={space}", *words)
+
+    @property
+    def state(self) -> dict[str, str]:
+        return self.probe.values(STATE)
+
+    def mode(self, *names: str, timeout: float = 20.0) -> dict[str, str]:
+        self.probe.until(lambda: self.state.get("mode") in names, f"mode {' or '.join(names)}", timeout)
+        return self.state
+
+    def reason(self, name: str, timeout: float = 20.0) -> dict[str, str]:
+        self.probe.until(lambda: self.state.get("reason") == name, f"reason {name}", timeout)
+        return self.state
+
+    def stands(self) -> None:
+        self.probe.until(lambda: is_zero(self.probe.last(OUT)), "a command of zeros")
+
+    def set_guardrails(self, text: str):
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
+        request = SetParametersAtomically.Request(parameters=[Parameter(name="guardrails", value=value)])
+        return self.probe.call(SetParametersAtomically, "safety_gate/set_parameters_atomically", request).result
+
+    def close(self) -> None:
+        self.gate.end()
+        self.probe.close()
+
+
+@pytest.fixture(scope="module")
+def armed():
+    """One gate for all tests that leave it as they found it: active."""
+    scene = Scene("auto_enable:=true")
+    try:
+        scene.mode("ACTIVE", timeout=40)
+        yield scene
+    finally:
+        scene.close()
+
+
+@pytest.fixture
+def scene(armed):
+    armed.mode("ACTIVE", "LIMITED")
+    yield armed
+    armed.world.silent.clear()
+    armed.world.command = (0.2, 0.5)
+    armed.world.estop = False
+    armed.probe.spin(0.1)
+    armed.probe.call(Trigger, "safety_gate/reset")
+    armed.mode("ACTIVE", "LIMITED")
+
+
+def test_an_allowed_command_passes(scene):
+    out = scene.probe.until(
+        lambda: abs(scene.probe.last(OUT).twist.linear.x - 0.2) < 1e-9 and scene.probe.last(OUT), "0.2 m/s"
+    )
+    assert out.twist.angular.z == pytest.approx(0.5)
+    assert abs(out.header.stamp.sec + out.header.stamp.nanosec * 1e-9 - time.time()) < 1.0
+    # The state tells the age and the stamp of the image behind the command, and when it left.
+    assert 0.0 <= float(scene.state["image_age"]) < 0.5
+    assert abs(float(scene.state["image_stamp"]) - time.time()) < 1.0
+    assert abs(float(scene.state["monotonic"]) - time.monotonic()) < 1.0
+
+
+def test_too_fast_a_command_is_scaled_as_a_whole(scene):
+    scene.world.command = (0.8, 1.0)
+    scene.mode("LIMITED")
+    scene.probe.until(lambda: abs(scene.probe.last(OUT).twist.linear.x - 0.4) < 1e-6, "0.4 m/s")
+    assert scene.probe.last(OUT).twist.angular.z == pytest.approx(0.5)
+
+
+def test_it_goes_on_at_its_rate_and_stops_when_commands_fall_silent(scene):
+    scene.world.silent.add("command")
+    scene.reason("command_timeout")
+    scene.stands()
+    kept = scene.probe.received[OUT]
+    before = len(kept)
+    scene.probe.spin(1.0)
+    assert len(kept) - before >= 40
+    assert all(is_zero(m) for _, m in kept[before:])
+
+
+def test_nan_stops_at_once(scene):
+    scene.world.command = (math.nan, 0.0)
+    scene.reason("command_not_finite")
+    scene.stands()
+    assert all(math.isfinite(m.twist.linear.x) for _, m in scene.probe.received[OUT])
+
+
+@pytest.mark.parametrize(
+    ("topic", "reason"), [("image", "image_stale"), ("odom", "state_stale"), ("perception", "heartbeat")]
+)
+def test_a_silent_input_stops_the_robot_and_it_arms_anew(scene, topic, reason):
+    scene.world.silent.add(topic)
+    scene.reason(reason)
+    scene.stands()
+    scene.world.silent.clear()
+    scene.mode("ACTIVE")
+
+
+def test_the_emergency_stop_latches_until_it_is_released_and_reset(scene):
+    scene.world.estop = True
+    scene.mode("ESTOP")
+    scene.stands()
+    refused = scene.probe.call(Trigger, "safety_gate/reset")
+    assert not refused.success and refused.message
+    scene.world.estop = False
+    scene.probe.spin(0.5)
+    assert scene.state["mode"] == "ESTOP"
+    assert scene.probe.call(Trigger, "safety_gate/reset").success
+    scene.mode("ACTIVE")
+
+
+def test_the_estop_service_latches_too(scene):
+    assert scene.probe.call(Trigger, "safety_gate/estop").success
+    scene.mode("ESTOP")
+    scene.stands()
+
+
+def test_disabling_and_enabling(scene):
+    assert scene.probe.call(SetBool, "safety_gate/enable", SetBool.Request(data=False)).success
+    scene.mode("DISABLED")
+    scene.stands()
+    assert scene.probe.call(SetBool, "safety_gate/enable", SetBool.Request(data=True)).success
+    scene.mode("ACTIVE")
+
+
+def test_a_second_publisher_on_the_output_stops_it(scene):
+    other = scene.probe.node.create_publisher(TwistStamped, OUT, qos.COMMAND)
+    try:
+        scene.reason("second_publisher")
+        scene.stands()
+    finally:
+        scene.probe.node.destroy_publisher(other)
+    scene.mode("ACTIVE")
+
+
+def test_a_publisher_that_cannot_be_received_is_an_error_and_a_stop(scene):
+    other = scene.probe.node.create_publisher(TwistStamped, "command_raw", qos.IMAGE)  # best effort
+    try:
+        scene.reason("input_error")
+        assert "command_raw" in scene.probe.last(STATE).status[0].message
+        scene.stands()
+    finally:
+        scene.probe.node.destroy_publisher(other)
+    scene.mode("ACTIVE")
+
+
+def test_guardrails_change_whole_or_not_at_all(scene):
+    before = scene.state["guardrail_hash"]
+    refused = scene.set_guardrails("- {name: a, kind: keep_out, unit: furlong}")
+    assert not refused.successful and "furlong" in refused.reason
+    assert scene.state["guardrail_hash"] == before
+    zone = "- {name: a, kind: keep_out, unit: m, circle: {center: [0.5, 0.0], radius: 0.2}}"
+    assert scene.set_guardrails(zone).successful
+    scene.probe.until(lambda: scene.state["guardrail_hash"] != before, "another guardrail hash")
+    # Driving straight at the region, with the pose at its side: the gate itself keeps the robot out.
+    assert scene.set_guardrails(zone.replace("0.5, 0.0", "0.32, 0.0")).successful
+    scene.reason("region")
+    assert scene.set_guardrails("").successful
+    scene.probe.until(lambda: scene.state["guardrail_hash"] == before, "the contract's guardrails again")
+
+
+def test_another_guardrail_set_at_the_planner_is_noticed(scene):
+    scene.world.send_signals(guardrail_hash="something else", model_id="m")
+    scene.reason("identity")
+    scene.world.send_signals(guardrail_hash=scene.state["guardrail_hash"], model_id="m")
+    scene.mode("ACTIVE")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_on_a_signal_it_sends_stops_for_a_while_and_then_ends(number):
+    scene = Scene("auto_enable:=true")
+    try:
+        scene.mode("ACTIVE", timeout=40)
+        scene.gate.popen.send_signal(number)
+        asked = time.monotonic()
+        scene.probe.until(lambda: scene.gate.popen.poll() is not None, "the gate to end", 10)
+        late = [(t, m) for t, m in scene.probe.received[OUT] if t > asked + 0.3]
+        assert scene.gate.wait() == 0, scene.gate.text
+        assert late[-1][0] - asked > 0.8  # exit_duration of the contract is 1 s
+        assert all(is_zero(m) for _, m in late) and len(late) > 20
+        assert scene.state["reason"] == "exit"
+    finally:
+        scene.close()
+
+
+def test_without_a_clock_it_still_publishes_and_does_not_arm():
+    scene = Scene("auto_enable:=true", "use_sim_time:=true")
+    try:
+        scene.probe.until(lambda: len(scene.probe.received[OUT]) > 50, "ticks without /clock", 40)
+        assert all(is_zero(m) for _, m in scene.probe.received[OUT])
+        assert scene.state["mode"] in ("ARMING", "STOPPED")
+    finally:
+        scene.close()
+
+
+@pytest.mark.parametrize(
+    ("arg", "said"),
+    [
+        ("robot:=no_such_robot", "no_such_robot"),
+        ("auto_enable:=7", "auto_enable"),
+        ("auto_enabel:=true", "auto_enabel"),
+        ("settings:='{no_such_setting: 1}'", "no_such_setting"),
+        ("guardrails:='- {name: a, kind: fence}'", "fence"),
+        ("command_kind:=joint_trajectory", "joint_trajectory"),
+    ],
+)
+def test_a_wrong_parameter_ends_it_with_one_line_that_names_it(arg, said):
+    gate = Child("-m", "jepa_ros.nodes.safety_gate", "--ros-args", "-p", arg)
+    try:
+        assert gate.wait(30) == 2, gate.text
+        assert said in gate.text and "Traceback" not in gate.text
+    finally:
+        gate.end()
