@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demonstration as a user meets it: what it leaves, how it fails, and that nothing is left running."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from jepa_ros import cli
+from jepa_ros.demo import report
+from jepa_ros.demo.log import Episode, Frame
+from jepa_ros.demo.plot import save_plot
+from jepa_ros.demo.runner import make_folder
+from jepa_ros.demo.video import Film, compose
+from jepa_ros.learning.episodes import make_spec
+from jepa_ros.robot import load_contract
+
+SPEC = make_spec(0, 0, "fixed", False)
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory) -> Path:
+    """A checkpoint that knows nothing."""
+    import torch
+
+    from jepa_ros.world_model import WorldModel
+    from jepa_ros.world_model.checkpoint import save_checkpoint
+    from jepa_ros.world_model.model import ModelConfig
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("untrained")
+    save_checkpoint(folder, WorldModel(ModelConfig()), {"contract": load_contract("arena").to_dict()})
+    return folder
+
+
+class Run:
+    """A demonstration as a process, with a mark by which its descendants are known."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.mark = uuid.uuid4().hex
+        environment = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "jepa_ros.cli", "demo", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**environment, "JEPA_ROS_TEST_MARK": self.mark},
+        )
+
+    def finish(self, timeout: float) -> str:
+        """Wait for its end; returns what it printed."""
+        try:
+            return self.process.communicate(timeout=timeout)[0]
+        finally:
+            for process in self.running():
+                process.kill()
+
+    def running(self) -> list[psutil.Process]:
+        """The processes of this run that live now."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if (
+                    process.environ().get("JEPA_ROS_TEST_MARK") == self.mark
+                    and process.status() != psutil.STATUS_ZOMBIE
+                ):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+def wait_for(test, timeout: float, what: str) -> None:
+    end = time.monotonic() + timeout
+    while not test():
+        assert time.monotonic() < end, f"not within {timeout} s: {what}"
+        time.sleep(0.05)
+
+
+# ---------------------------------------------------------------- with processes
+
+
+def test_the_shipped_model_arrives_and_leaves_bag_film_plot_and_result(tmp_path):
+    out = tmp_path / "run"
+    run = Run("--out", str(out))
+    said = run.finish(120)
+    assert run.process.returncode == 0, said
+    assert "ARRIVED" in said
+    result = json.loads((out / "result.json").read_text())
+    assert result["success_rate"] == 1.0
+    assert result["scores"][0]["final_distance"] <= 0.10
+    for key in ("plan_ms", "end_to_end_ms"):
+        assert 0 < result[key]["p50"] <= result[key]["p99"]
+    film = cv2.VideoCapture(str(out / "video.mp4"))
+    frames = int(film.get(cv2.CAP_PROP_FRAME_COUNT))
+    assert frames > 20 and film.read()[0]
+    assert cv2.imread(str(out / "plot.png")) is not None
+    done = subprocess.run(
+        [sys.executable, "-m", "jepa_ros.cli", "info", str(out / "bag")], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    for topic in ("/image", "/embedding", "/command_raw", "/cmd_vel", "/safety_gate/state", "/planner/status"):
+        assert topic in done.stdout
+
+
+def test_a_model_that_does_not_get_there_fails_with_a_plain_reason(tmp_path, untrained):
+    out = tmp_path / "run"
+    run = Run("--out", str(out), "--model", str(untrained))
+    said = run.finish(120)
+    assert run.process.returncode == 1, said
+    assert "FAILED" in said and "m from the goal" in said
+    assert "Traceback" not in said
+    result = json.loads((out / "result.json").read_text())
+    assert result["success_rate"] == 0.0
+    assert (out / "bag" / "metadata.yaml").is_file() and (out / "plot.png").is_file()
+
+
+def test_ctrl_c_in_the_middle_leaves_a_whole_bag_and_no_process(tmp_path, untrained):
+    out = tmp_path / "run"
+    run = Run("--out", str(out), "--model", str(untrained))
+    wait_for(lambda: (out / "bag").is_dir() and len(run.running()) >= 5, 40, "the stack runs")
+    run.process.send_signal(signal.SIGINT)
+    said = run.finish(40)
+    assert run.process.returncode == 130, said
+    assert "interrupted" in said and "Traceback" not in said
+    assert run.running() == []
+    assert (out / "bag" / "metadata.yaml").is_file()
+
+
+def test_kill_minus_9_leaves_no_process(tmp_path, untrained):
+    run = Run("--out", str(tmp_path / "run"), "--model", str(untrained))
+    wait_for(lambda: (tmp_path / "run" / "bag").is_dir() and len(run.running()) >= 5, 40, "the stack runs")
+    run.process.kill()
+    wait_for(lambda: run.running() == [], 15, "every process has ended")
+    run.finish(5)
+
+
+def test_a_checkpoint_that_is_missing_is_named(tmp_path):
+    run = Run("--out", str(tmp_path / "run"), "--model", str(tmp_path / "nothing"))
+    said = run.finish(60)
+    assert run.process.returncode == 2, said
+    assert str(tmp_path / "nothing") in said
+
+
+# ---------------------------------------------------------------- without
+
+
+def test_a_folder_that_exists_is_refused(tmp_path, capsys):
+    assert cli.main(["demo", "--out", str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"error: {tmp_path} exists already: choose another folder with --out, or remove it first\n"
+    )
+
+
+def test_a_disk_that_is_nearly_full_is_refused_before_anything_starts(tmp_path, monkeypatch):
+    from jepa_ros.demo import runner
+
+    monkeypatch.setattr(runner, "LEAST_DISK", 1e18)
+    with pytest.raises(runner.DemoError, match="MB are free"):
+        make_folder(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--episodes", "0"], ["--seed", "-1"], ["--robot", "nobody"]])
+def test_arguments_out_of_range_are_refused(tmp_path, arguments, capsys):
+    assert cli.main(["demo", "--out", str(tmp_path / "run"), *arguments]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_domain_that_is_none_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "blue")
+    assert cli.main(["demo", "--out", str(tmp_path / "run")]) == 2
+    assert "ROS_DOMAIN_ID='blue'" in capsys.readouterr().err
+    assert os.environ["ROS_DOMAIN_ID"] == "blue"
+
+
+def drive(end: float, arrived: bool) -> Episode:
+    """An episode that goes straight to `end` m from the goal within 5 s and stays there for 5 s."""
+    episode = Episode(0, SPEC.start, SPEC.goal, np.zeros((128, 128, 3), np.uint8))
+    for k in range(250):
+        gap = max(end, SPEC.distance * (1 - k / 125))
+        episode.track.append((k / 25, SPEC.goal[0] + gap, SPEC.goal[1], SPEC.goal[2]))
+    episode.arrivals = [(0.0, False), (6.0, arrived)]
+    image = np.full((128, 128, 3), 128, np.uint8)
+    plan = np.array([[0.1, 0.0], [0.2, 0.1]])
+    for k in range(100):
+        where = episode.track[int(k * 2.5)][1:]
+        frame = Frame(k / 10, image, where, 1.0, 5.0, 2.0, 20.0, 3.0, "ACTIVE", "ok", 1.0, "ok", plan, [(plan, 1.0)])
+        episode.frames.append(frame)
+    return episode
+
+
+def test_arriving_and_staying_is_success():
+    score = report.score_episode(SPEC, drive(0.05, True))
+    assert score.success and score.heading and not score.false_arrival and not score.contact
+
+
+def test_stopping_short_is_failure_with_the_distance():
+    episode = drive(0.3, False)
+    score = report.score_episode(SPEC, episode)
+    assert not score.success and not score.false_arrival
+    assert "0.30 m from the goal" in report.reason(score, episode)
+
+
+def test_a_planner_that_wrongly_says_arrived_is_found_out():
+    episode = drive(0.3, True)
+    score = report.score_episode(SPEC, episode)
+    assert score.false_arrival
+    assert "says that it arrived" in report.reason(score, episode)
+
+
+def test_contact_is_counted():
+    episode = drive(0.05, True)
+    episode.contact_steps = 3
+    assert report.score_episode(SPEC, episode).contact
+
+
+def test_json_has_no_nan():
+    assert report.plain({"a": [float("nan"), (1.0, float("inf"))]}) == {"a": [None, [1.0, None]]}
+
+
+def test_the_film_can_be_played_and_shows_plan_and_goal(tmp_path):
+    episode = drive(0.05, True)
+
+    def project(points):
+        return 64 + 50 * np.asarray(points) * (1, -1)
+
+    film = Film(tmp_path / "film.mp4", 10.0, project)
+    for i, frame in enumerate(episode.frames[:20]):
+        film.add(episode, frame, episode.frames[:i], "episode 1")
+    film.close()
+    reader = cv2.VideoCapture(str(tmp_path / "film.mp4"))
+    assert int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) == 20
+    with_plan = compose(episode, episode.frames[0], [], "", project)
+    empty = Frame(**{**episode.frames[0].__dict__, "plan": None, "candidates": []})
+    without = compose(episode, empty, [], "", project)
+    assert (with_plan[:, :720] != without[:, :720]).any(axis=-1).sum() > 200
+
+
+def test_a_film_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(Exception, match="cannot write an MP4"):
+        Film(tmp_path / "nowhere" / "film.mp4", 10.0, lambda p: p)
+
+
+def test_the_plot_is_written_even_for_an_episode_without_frames(tmp_path):
+    save_plot(
+        tmp_path / "plot.png",
+        [Episode(0, SPEC.start, SPEC.goal, np.zeros((1, 1, 3), np.uint8)), drive(0.05, True)],
+        "x",
+    )
+    assert cv2.imread(str(tmp_path / "plot.png")).shape[0] > 500
