@@ -10,6 +10,7 @@ from toy_world import ToyWorld, toy_contract
 
 from jepa_ros.actor import Search, SearchConfig, SearchError
 from jepa_ros.actor.config import METHODS
+from jepa_ros.actor.proposals import ar1_
 from jepa_ros.cost import Goal, Risk, TaskCost
 from jepa_ros.errors import JepaRosError
 
@@ -233,3 +234,10 @@ def test_history_of_costs_never_rises():
     history = make(iterations=8).plan(START, STATE, GOAL).history
     assert len(history) == 8
     assert all(b[1] <= a[1] and b[0] >= a[0] for a, b in pairwise(history))
+
+
+def test_noise_is_correlated_as_told_with_unit_variance_at_every_step():
+    noise = ar1_(torch.randn(20_000, 6, 1, generator=torch.Generator().manual_seed(0)), 0.5)[..., 0]
+    covariance = torch.cov(noise.T)
+    expected = 0.5 ** (torch.arange(6)[:, None] - torch.arange(6)).abs()
+    assert torch.allclose(covariance, expected, atol=0.05)

@@ -40,7 +40,7 @@ class SearchConfig:
         converge_tol: stop when the best cost and the elites' mean cost both improve by less than this share; 0 never
             stops early. patience: for so many iterations.
         seed: of the candidates and the noise.
-        backend, dtype: see jepa_ros.actor.rollout.make_engine.
+        backend, dtype, threads: see jepa_ros.actor.rollout.make_engine.
         weights: of the task cost.
 
     Raises:
@@ -70,6 +70,7 @@ class SearchConfig:
     seed: int = 0
     backend: str = "auto"
     dtype: str = "auto"
+    threads: int = 0
     weights: TaskWeights = field(default_factory=TaskWeights)
 
     def __post_init__(self) -> None:
@@ -88,7 +89,7 @@ class SearchConfig:
         for name, low, high in (
             ("sigma", 0.0, math.inf), ("sigma_floor", 0.0, math.inf), ("ar", 0.0, 0.999), ("momentum", 0.0, 0.999),
             ("temperature", 1e-6, math.inf), ("learning_rate", 0.0, 10.0), ("proposal_share", 0.0, 0.9),
-            ("converge_tol", 0.0, 1.0), ("publish", 0, math.inf),
+            ("converge_tol", 0.0, 1.0), ("publish", 0, math.inf), ("threads", 0, 64),
         ):  # fmt: skip
             value = getattr(self, name)
             if not (math.isfinite(value) and low <= value <= high):

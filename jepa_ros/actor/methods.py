@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from jepa_ros.actor.config import SearchConfig
-from jepa_ros.actor.proposals import GRADIENT, MEAN, NOISE, ar1_matrix
+from jepa_ros.actor.proposals import GRADIENT, MEAN, NOISE, ar1_
 
 
 class Sampler:
@@ -25,8 +25,6 @@ class Sampler:
         self.kept = torch.zeros((config.keep, *shape))
         self.kept_source = np.zeros(config.keep, dtype=np.int64)
         self.kept_count = 0
-        self._white = torch.empty((config.samples, *shape))
-        self._ar1 = ar1_matrix(config.horizon, config.ar)
 
     def start(self, mean: torch.Tensor) -> None:
         """Begin a plan around a warm start (T, A)."""
@@ -39,9 +37,8 @@ class Sampler:
         generator: torch.Generator,
     ) -> None:  # fmt: skip
         """Fill the candidates (C, T, A) and sources (C,); `seeds` are (source, (n, T, A)) of iteration 0."""
-        torch.randn(self._white.shape, generator=generator, out=self._white)
-        torch.matmul(self._ar1, self._white, out=out)
-        out.mul_(self.std).add_(self.mean)
+        torch.randn(out.shape, generator=generator, out=out)
+        ar1_(out, self.config.ar).mul_(self.std).add_(self.mean)
         source.fill(NOISE)
         row = 0
         if iteration == 0:

@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "native_threads.h"
+
 typedef float vec __attribute__((vector_size(64), aligned(64)));  // 16 floats
 typedef float vec_u __attribute__((vector_size(64), aligned(4)));
 typedef int32_t mask __attribute__((vector_size(64), aligned(64)));
@@ -125,68 +127,91 @@ static void put(elem *to, const float *from, int n) {
     }
 }
 
+typedef struct {
+    const layer *layers;
+    int depth, width;
+    const float *x;
+    int rows, dim;
+    float *y;
+    int n;
+} mlp_job;
+
+static void mlp_block(void *job, int block) {
+    const mlp_job *m = job;
+    const int in = m->layers[0].inputs, outputs = m->layers[m->depth - 1].outputs, first = block * BLOCK;
+    const int count = least(BLOCK, m->rows - first), full = (count + TILE - 1) / TILE * TILE;
+    elem a[BLOCK * m->width] __attribute__((aligned(64))), b[BLOCK * m->width] __attribute__((aligned(64)));
+    float out[BLOCK * outputs] __attribute__((aligned(64)));
+    memset(a + (size_t)count * in, 0, (size_t)(full - count) * in * sizeof(elem));
+    for (int i = 0; i < count; i++) put(a + (size_t)i * in, m->x + (size_t)(first + i) * m->dim, m->dim);
+    forward(m->layers, m->depth, a, full, a, b, out);
+    for (int i = 0; i < count; i++)
+        memcpy(m->y + (size_t)(first + i) * m->n, out + i * outputs, m->n * sizeof(float));
+}
+
 // y (rows, n) = mlp(x (rows, dim)); the last layer has padded(n) outputs.
-void mlp(const layer *layers, int depth, int width, const float *x, int rows, int dim, float *y, int n) {
-    const int in = layers[0].inputs, outputs = layers[depth - 1].outputs;
-    const int blocks = (rows + BLOCK - 1) / BLOCK;
-#pragma omp parallel for schedule(dynamic, 1)
-    for (int block = 0; block < blocks; block++) {
-        elem a[BLOCK * width] __attribute__((aligned(64))), b[BLOCK * width] __attribute__((aligned(64)));
-        float out[BLOCK * outputs] __attribute__((aligned(64)));
-        const int first = block * BLOCK, count = least(BLOCK, rows - first), full = (count + TILE - 1) / TILE * TILE;
-        memset(a + (size_t)count * in, 0, (size_t)(full - count) * in * sizeof(elem));
-        for (int i = 0; i < count; i++) put(a + (size_t)i * in, x + (size_t)(first + i) * dim, dim);
-        forward(layers, depth, a, full, a, b, out);
-        for (int i = 0; i < count; i++) memcpy(y + (size_t)(first + i) * n, out + i * outputs, n * sizeof(float));
+void mlp(const layer *layers, int depth, int width, const float *x, int rows, int dim, float *y, int n, int threads) {
+    mlp_job job = {layers, depth, width, x, rows, dim, y, n};
+    share(mlp_block, &job, (rows + BLOCK - 1) / BLOCK, threads);
+}
+
+typedef struct {
+    const layer *layers;
+    int depth, width;
+    const int *dims;
+    const float *z0, *h0, *actions, *noise;
+    int rows, samples, horizon, block_rows;
+    float *zs;
+} rollout_job;
+
+static void rollout_block(void *job, int block) {
+    const rollout_job *r = job;
+    const int D = r->dims[0], S = r->dims[1], A = r->dims[2], N = r->dims[3], horizon = r->horizon;
+    const int dp = padded(D), sp = padded(S), in = r->layers[0].inputs, outputs = r->layers[r->depth - 1].outputs;
+    const int first = block * r->block_rows, count = least(r->block_rows, r->rows - first);
+    const int full = (count + TILE - 1) / TILE * TILE;
+    elem a[BLOCK * r->width] __attribute__((aligned(64))), b[BLOCK * r->width] __attribute__((aligned(64)));
+    elem x[BLOCK * in] __attribute__((aligned(64)));
+    float out[BLOCK * outputs] __attribute__((aligned(64))), z[BLOCK * dp] __attribute__((aligned(64)));
+    float extra[A + N];
+    memset(x, 0, sizeof x);
+    memset(z, 0, sizeof z);
+    for (int i = 0; i < count; i++) {
+        memcpy(z + i * dp, r->z0, D * sizeof(float));
+        put(x + (size_t)i * in, r->z0, D);
+        put(x + (size_t)i * in + dp, r->h0, S);
+    }
+    for (int t = 0; t < horizon; t++) {
+        for (int i = 0; i < count; i++) {
+            const int c = (first + i) / r->samples, s = (first + i) % r->samples;
+            memcpy(extra, r->actions + ((size_t)c * horizon + t) * A, A * sizeof(float));
+            if (r->noise) memcpy(extra + A, r->noise + ((size_t)s * horizon + t) * N, N * sizeof(float));
+            else memset(extra + A, 0, N * sizeof(float));
+            put(x + (size_t)i * in + dp + sp, extra, A + N);
+        }
+        forward(r->layers, r->depth, x, full, a, b, out);
+        for (int i = 0; i < count; i++) {
+            elem *row = x + (size_t)i * in;
+            const float *difference = out + (size_t)i * outputs;
+            for (int j = 0; j < dp; j += LANES) {
+                vec next = load(z + i * dp + j) + load(difference + j);
+                store(z + i * dp + j, next);
+                store_elems(row + j, next);
+            }
+            for (int j = 0; j < sp; j += LANES) store_elems(row + dp + j, tanh16(load(difference + dp + j)));
+            memcpy(r->zs + ((size_t)(first + i) * horizon + t) * D, z + i * dp, D * sizeof(float));
+        }
     }
 }
 
 // Rolls candidates x samples rows forward from one state. The network reads [latent | state | action, noise], each part
-// padded to 16, and gives [latent difference | state before tanh], padded alike.
+// padded to 16, and gives [latent difference | state before tanh], padded alike. dims: latent, state, action, noise.
 void rollout(const layer *layers, int depth, int width, const int *dims, const float *z0, const float *h0,
-             const float *actions, const float *noise, int candidates, int samples, int horizon, float *zs) {
-    const int D = dims[0], S = dims[1], A = dims[2], N = dims[3];
-    const int dp = padded(D), sp = padded(S), in = layers[0].inputs, outputs = layers[depth - 1].outputs;
-    const int rows = candidates * samples, block_rows = rows > 4 * BLOCK ? BLOCK : BLOCK / 2;
-    const int blocks = (rows + block_rows - 1) / block_rows;
-#pragma omp parallel for schedule(dynamic, 1)
-    for (int block = 0; block < blocks; block++) {
-        elem a[BLOCK * width] __attribute__((aligned(64))), b[BLOCK * width] __attribute__((aligned(64)));
-        elem x[BLOCK * in] __attribute__((aligned(64)));
-        float out[BLOCK * outputs] __attribute__((aligned(64))), z[BLOCK * dp] __attribute__((aligned(64)));
-        float extra[A + N];
-        const int first = block * block_rows, count = least(block_rows, rows - first);
-        const int full = (count + TILE - 1) / TILE * TILE;
-        memset(x, 0, sizeof x);
-        memset(z, 0, sizeof z);
-        for (int i = 0; i < count; i++) {
-            memcpy(z + i * dp, z0, D * sizeof(float));
-            put(x + (size_t)i * in, z0, D);
-            put(x + (size_t)i * in + dp, h0, S);
-        }
-        for (int t = 0; t < horizon; t++) {
-            for (int i = 0; i < count; i++) {
-                const int c = (first + i) / samples, s = (first + i) % samples;
-                memcpy(extra, actions + ((size_t)c * horizon + t) * A, A * sizeof(float));
-                if (noise) memcpy(extra + A, noise + ((size_t)s * horizon + t) * N, N * sizeof(float));
-                else memset(extra + A, 0, N * sizeof(float));
-                put(x + (size_t)i * in + dp + sp, extra, A + N);
-            }
-            dense(x, full, layers, depth > 1 ? a : 0, out);
-            if (depth > 1) forward(layers + 1, depth - 1, a, full, a, b, out);
-            for (int i = 0; i < count; i++) {
-                elem *row = x + (size_t)i * in;
-                for (int j = 0; j < dp; j += LANES) {
-                    vec next = load(z + i * dp + j) + load(out + (size_t)i * outputs + j);
-                    store(z + i * dp + j, next);
-                    store_elems(row + j, next);
-                }
-                for (int j = 0; j < sp; j += LANES)
-                    store_elems(row + dp + j, tanh16(load(out + (size_t)i * outputs + dp + j)));
-                memcpy(zs + ((size_t)(first + i) * horizon + t) * D, z + i * dp, D * sizeof(float));
-            }
-        }
-    }
+             const float *actions, const float *noise, int candidates, int samples, int horizon, float *zs,
+             int threads) {
+    const int rows = candidates * samples, block_rows = rows > 4 * BLOCK * threads ? BLOCK : BLOCK / 2;
+    rollout_job job = {layers, depth, width, dims, z0, h0, actions, noise, rows, samples, horizon, block_rows, zs};
+    share(rollout_block, &job, (rows + block_rows - 1) / block_rows, threads);
 }
 
 // Root of the mean square difference between each of `rows` latents (rows, dim) and one goal (dim).

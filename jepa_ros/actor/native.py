@@ -2,7 +2,8 @@
 """Fused rollouts and readouts on the CPU: packs a model's weights for native.c and calls it.
 
 native.c is compiled once for this machine, with the C compiler at hand, into a cache folder; where that is not possible
-(no compiler, another system) `load_library` says why and the callers do without.
+(no compiler, another system) `load_library` says why and the callers do without. It has threads of its own, see
+native_threads.h.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from jepa_ros.errors import JepaRosError
 LANES = 16
 MAX_WIDTH = 1024  # rows of a block live on the stack
 SOURCE = Path(__file__).with_name("native.c")
-FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-std=gnu11")
+SOURCES = (SOURCE, SOURCE.with_name("native_threads.h"))
+FLAGS = ("-O3", "-march=native", "-pthread", "-shared", "-fPIC", "-std=gnu11")
 
 
 class NativeError(JepaRosError):
@@ -68,15 +70,15 @@ def load_library(dtype: str) -> ctypes.CDLL:
     if compiler is None:
         raise NativeError("no C compiler (cc, gcc or clang) was found")
     define = ("-DBF16",) if dtype == "bfloat16" else ()
-    key = repr((SOURCE.read_bytes(), FLAGS, define, compiler, platform.machine(), sorted(cpu_flags())))
+    key = repr(([p.read_bytes() for p in SOURCES], FLAGS, define, compiler, platform.machine(), sorted(cpu_flags())))
     name = f"native-{dtype}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         library = ctypes.CDLL(str(_compiled(cache_folder(), name, [compiler, *FLAGS, *define])))
     except OSError as error:
         raise NativeError(f"compiled code cannot be used: {error}") from None
     pointer, integer = ctypes.c_void_p, ctypes.c_int
-    library.mlp.argtypes = [pointer, integer, integer, pointer, integer, integer, pointer, integer]
-    library.rollout.argtypes = [pointer, integer, integer, *[pointer] * 5, integer, integer, integer, pointer]
+    library.mlp.argtypes = [pointer, integer, integer, pointer, integer, integer, pointer, integer, integer]
+    library.rollout.argtypes = [pointer, integer, integer, *[pointer] * 5, integer, integer, integer, pointer, integer]
     library.rms.argtypes = [pointer, pointer, integer, integer, pointer]
     for function in (library.mlp, library.rollout, library.rms):
         function.restype = None
@@ -142,12 +144,14 @@ class PackedMlp:
     """A multilayer perceptron in the layout of native.c: panels of 16 columns, (panel, input pair, column, 2).
 
     Args:
-        layers: (weight, bias) of each layer. dtype: "float32" or "bfloat16".
+        layers: (weight, bias) of each layer. dtype: "float32" or "bfloat16". threads: to compute with.
         rows: for each input of the first layer its place among the padded inputs; columns: likewise, last outputs.
     """
 
-    def __init__(self, layers, dtype: str, rows: list[int] | None = None, columns: list[int] | None = None) -> None:
-        self.library = load_library(dtype)
+    def __init__(
+        self, layers, dtype: str, threads: int = 1, rows: list[int] | None = None, columns: list[int] | None = None
+    ) -> None:  # fmt: skip
+        self.library, self.threads = load_library(dtype), threads
         self.depth = len(layers)
         self.outputs = layers[-1][0].shape[0]
         self.inputs = layers[0][0].shape[1]
@@ -175,9 +179,11 @@ class PackedMlp:
 
     def __call__(self, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """x (rows, inputs) float32 contiguous -> out (rows, outputs)."""
+        rows, inputs = x.shape
         self.library.mlp(
-            self.structs, self.depth, self.width, x.data_ptr(), x.shape[0], x.shape[1], out.data_ptr(), self.outputs
-        )
+            self.structs, self.depth, self.width, x.data_ptr(), rows, inputs, out.data_ptr(), self.outputs,
+            self.threads,
+        )  # fmt: skip
         return out
 
 
@@ -198,12 +204,13 @@ class NativeRollout:
     Args:
         model: has `predictor.layers`, inputs (z, action, noise, h), outputs (dz, h before tanh).
         candidates, samples, horizon: the largest sizes that will be asked for. dtype: "float32" or "bfloat16".
+        threads: to compute with.
 
     Raises:
         NativeError: see `load_library` and `relu_mlp`.
     """
 
-    def __init__(self, model, candidates: int, samples: int, horizon: int, dtype: str) -> None:
+    def __init__(self, model, candidates: int, samples: int, horizon: int, dtype: str, threads: int = 1) -> None:
         c = model.config
         layers = relu_mlp(getattr(getattr(model, "predictor", None), "layers", None))
         d, s, a, n = c.latent_dim, c.state_dim, c.action_dim, c.noise_dim
@@ -211,7 +218,7 @@ class NativeRollout:
             raise NativeError("the predictor's inputs are not (latent, action, noise, state)")
         dp, sp = _ceil(d), _ceil(s)
         rows = [*range(d), *range(dp + sp, dp + sp + a + n), *range(dp, dp + s)]
-        self._net = PackedMlp(layers, dtype, rows, [*range(d), *range(dp, dp + s)])
+        self._net = PackedMlp(layers, dtype, threads, rows, [*range(d), *range(dp, dp + s)])
         self._dims = (ctypes.c_int * 4)(d, s, a, n)
         self._zs = torch.empty(candidates * samples * horizon * d)
         self.name = f"native {dtype}"
@@ -227,6 +234,7 @@ class NativeRollout:
         net.library.rollout(
             net.structs, net.depth, net.width, self._dims, z.data_ptr(), h.data_ptr(), actions.data_ptr(),
             None if noise is None else noise.data_ptr(), count, samples, horizon, zs.data_ptr(),
+            net.threads,
         )  # fmt: skip
         return zs
 
@@ -238,13 +246,13 @@ class NativeReadouts:
 
     Args:
         model: has `heads`, of which "distance", "pose" and "contact" are ReLU MLPs.
-        dtype: "float32" or "bfloat16".
+        dtype: "float32" or "bfloat16". threads: to compute with.
 
     Raises:
         NativeError: see `load_library` and `relu_mlp`.
     """
 
-    def __init__(self, model, dtype: str) -> None:
+    def __init__(self, model, dtype: str, threads: int = 1) -> None:
         self._model = model
         self.config = model.config
         self._library = load_library(dtype)
@@ -255,7 +263,7 @@ class NativeReadouts:
             dim = self.config.latent_dim
             self._goal_weight, self._goal_bias = weight[:, dim:].contiguous(), bias
             layers["distance"][0] = (weight[:, :dim].contiguous(), bias)
-        self._heads = {name: PackedMlp(value, dtype) for name, value in layers.items()}
+        self._heads = {name: PackedMlp(value, dtype, threads) for name, value in layers.items()}
         self._rooms: dict[tuple[str, int], torch.Tensor] = {}
 
     def __getattr__(self, name):

@@ -21,13 +21,17 @@ class Proposal(Protocol):
         ...
 
 
-def ar1_matrix(horizon: int, ar: float) -> torch.Tensor:
-    """(T, T) lower triangular M: M @ white noise is AR(1) with unit variance at every step and correlation `ar`."""
-    steps = torch.arange(horizon)
-    powers = torch.pow(torch.tensor(float(ar)), (steps[:, None] - steps[None, :]).clamp_min(0).float())
-    matrix = torch.tril(powers)
-    matrix[:, 1:] *= (1.0 - ar * ar) ** 0.5
-    return matrix
+def ar1_(white: torch.Tensor, ar: float) -> torch.Tensor:
+    """Turn white noise (C, T, A) into AR(1) noise in place: unit variance at every step, correlation `ar` to the next.
+
+    A loop over the few steps and not a matrix product: torch would share that among threads and wait for all of them,
+    milliseconds where other processes keep the cores busy.
+    """
+    if ar > 0.0:
+        white[:, 1:].mul_((1.0 - ar * ar) ** 0.5)
+        for t in range(1, white.shape[1]):
+            white[:, t].add_(white[:, t - 1], alpha=ar)
+    return white
 
 
 def shift_plan(plan: torch.Tensor, steps: int) -> torch.Tensor:

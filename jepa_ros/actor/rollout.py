@@ -65,8 +65,8 @@ class Engine:
 
 
 def make_engine(
-    model, candidates: int, samples: int, horizon: int, backend: str = "auto", dtype: str = "auto"
-) -> Engine:
+    model, candidates: int, samples: int, horizon: int, backend: str = "auto", dtype: str = "auto", threads: int = 0,
+) -> Engine:  # fmt: skip
     """The fastest engine for the model on this machine; where it has to compile, that happens now.
 
     A native engine is taken only after it has agreed with the model's own rollout.
@@ -78,6 +78,7 @@ def make_engine(
             it can be had.
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the processor has it. The model's own code computes in
             the model's type.
+        threads: of native code; 0 is as many as torch has.
 
     Raises:
         SearchError: unknown backend or dtype. NativeError: "native" or "bfloat16" was asked for and cannot be had.
@@ -89,14 +90,15 @@ def make_engine(
         )
     if backend == "model":
         return Engine(ModelRollout(model), model)
+    threads = threads or torch.get_num_threads()
     kind = ("bfloat16" if native.has_bfloat16() else "float32") if dtype == "auto" else dtype
     try:
         parameter = next(iter(model.parameters()), None)
         if parameter is not None and parameter.device.type != "cpu":
             raise native.NativeError(f"the model is on {parameter.device}; native code runs on the CPU")
-        rollout = native.NativeRollout(model, candidates, samples, horizon, kind)
+        rollout = native.NativeRollout(model, candidates, samples, horizon, kind, threads)
         _compare(model, rollout, horizon, kind)
-        return Engine(rollout, native.NativeReadouts(model, kind))
+        return Engine(rollout, native.NativeReadouts(model, kind, threads))
     except native.NativeError as error:
         if backend == "native":
             raise

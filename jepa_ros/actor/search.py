@@ -108,7 +108,13 @@ class Search:
         self._candidates, self._executed = torch.zeros(shape), torch.zeros(shape)
         self._source = np.zeros(config.samples, dtype=np.int64)
         self.engine = make_engine(
-            model, config.samples, config.noise_samples, config.horizon, config.backend, config.dtype
+            model,
+            config.samples,
+            config.noise_samples,
+            config.horizon,
+            config.backend,
+            config.dtype,
+            config.threads,
         )
         self._rollout = self.engine.rollout
         self.task = TaskCost(self.engine.readouts, config.weights)
