@@ -41,7 +41,7 @@ def encode_episodes(model: WorldModel, data: Dataset, episodes: np.ndarray, leng
     device = model.device
     for episode in episodes:
         for start in range(0, int(data.index[episode, 2]) - length + 1, length):
-            images = torch.from_numpy(np.ascontiguousarray(data.slice("images", episode, start, length))).to(device)
+            images = torch.from_numpy(np.array(data.slice("images", episode, start, length))).to(device)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
                 z.append(model.encode(images).float().cpu())
             actions.append(data.contract.normalise(data.slice("actions", episode, start, length)).astype(np.float32))

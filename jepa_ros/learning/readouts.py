@@ -70,7 +70,7 @@ def refit_predictor(
         nn.utils.clip_grad_norm_(model.predictor.parameters(), 1.0)
         optimizer.step()
         if step % 50 == 0:
-            report("predictor", step, steps, {"energy_score": float(score), "error": float(error)})
+            report("predictor", step, steps, {"energy_score": score.item(), "error": error.item()})
     model.predictor.eval().requires_grad_(False)
 
 
@@ -125,7 +125,7 @@ def fit_distance(model: WorldModel, latents: Latents, steps: int, seed: int, rep
             for p, q in zip(slow.parameters(), head.parameters(), strict=True):
                 p.lerp_(q, 0.01)
         if step % 50 == 0:
-            report("distance", step, steps, {"loss": float(loss)})
+            report("distance", step, steps, {"loss": loss.item()})
     head.eval().requires_grad_(False)
 
 
@@ -172,6 +172,6 @@ def fit_heads(model: WorldModel, latents: Latents, steps: int, seed: int, report
         loss.backward()
         optimizer.step()
         if step % 50 == 0:
-            report("readouts", step, steps, {k: float(v) for k, v in losses.items()})
+            report("readouts", step, steps, {k: v.item() for k, v in losses.items()})
     for n in names:
         model.heads[n].eval().requires_grad_(False)

@@ -78,13 +78,13 @@ class RepresentationTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * cosine(number, self.settings.steps)
         terms = self.losses(images.to(device, non_blocking=True), actions.to(device, non_blocking=True))
-        if not math.isfinite(float(terms["total"])):
-            raise TrainError(f"step {number}: the loss is not finite ({ {k: float(v) for k, v in terms.items()} }): lower --learning-rate")
+        if not math.isfinite(terms["total"].item()):
+            raise TrainError(f"step {number}: the loss is not finite ({ {k: v.item() for k, v in terms.items()} }): lower --learning-rate")
         self.optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()
         nn.utils.clip_grad_norm_(self.trained.parameters(), self.settings.clip)
         self.optimizer.step()
-        return {name: float(value) for name, value in terms.items()}
+        return {name: value.item() for name, value in terms.items()}
 
 
 def run(

@@ -21,7 +21,7 @@ class BatchShape:
     anti-collapse statistics are centred within episodes."""
 
     episodes: int = 12
-    windows: int = 8
+    windows: int = 4
     frames: int = 6
 
     @property

@@ -35,7 +35,7 @@ class TrainSettings:
     """
 
     seed: int = 0
-    steps: int = 4000
+    steps: int = 6000
     readout_steps: int = 4000
     batch: BatchShape = field(default_factory=BatchShape)
     horizon: int = 12
@@ -45,7 +45,7 @@ class TrainSettings:
     covariance: float = 0.04
     within: float = 1.0
     everywhere: float = 0.5
-    inverse_dynamics: float = 1.0
+    inverse_dynamics: float = 5.0
     held_out: float = 0.08
     precision: str = "auto"
 

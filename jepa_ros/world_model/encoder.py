@@ -7,6 +7,11 @@ import torch
 from torch import Tensor, nn
 
 
+#: Factor on the attention's logits. Attention that begins nearly flat sees every position as the middle of the
+#: picture, and its gradient is as flat; sharper from the start, it finds the robot in a fraction of the time.
+SHARPNESS = 8.0
+
+
 class KeypointEncoder(nn.Module):
     """Image -> latent.
 
@@ -16,7 +21,7 @@ class KeypointEncoder(nn.Module):
     *which* scene it is; a flat head learns the heading only partly when layouts change every episode.
     """
 
-    def __init__(self, size: int, latent_dim: int, width: int = 64, keypoints: int = 8, values: int = 16) -> None:
+    def __init__(self, size: int, latent_dim: int, width: int = 48, keypoints: int = 8, values: int = 16) -> None:
         super().__init__()
         self.unshuffle = nn.PixelUnshuffle(4)
         grid = size // 4
@@ -42,7 +47,7 @@ class KeypointEncoder(nn.Module):
         x = (x.to(torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else torch.float32)
              - 128.0) / 64.0  # fmt: skip
         x = self.trunk(self.unshuffle(x))
-        weights = self.attention(x).flatten(2).float().softmax(dim=2)  # (B, K, cells)
+        weights = (SHARPNESS * self.attention(x).flatten(2).float()).softmax(dim=2)  # (B, K, cells)
         values = self.value(x).flatten(2).transpose(1, 2)  # (B, cells, V)
         pooled = torch.matmul(weights.to(values.dtype), values)  # (B, K, V)
         where = torch.matmul(weights, self.positions)  # (B, K, 2), in fp32: positions are what control needs

@@ -40,7 +40,7 @@ class ModelConfig:
     noise_dim: int = 8
     state_dim: int = 16
     width: int = 256
-    encoder_width: int = 64
+    encoder_width: int = 48
     keypoints: int = 8
     keypoint_values: int = 16
     max_distance: float = 60.0

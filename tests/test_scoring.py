@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scoring: what counts as success, and that pairs are what the protocol says."""
+
+import math
+
+import pytest
+
+from jepa_ros.learning.episodes import HOLD, MIN_DISTANCE, RADIUS, EpisodeSpec, Scorer, make_spec
+from jepa_ros.learning.evaluate import rates
+from jepa_ros.learning.statistics import quantile, wilson
+
+SPEC = EpisodeSpec(0, 1, "fixed", 0, False, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), 1.0, False, 1.0)
+
+
+def scored(track, contact_at=None, arrived_at=()):
+    """A track of (x, yaw), one sample every 0.2 s."""
+    scorer = Scorer(SPEC)
+    for i, (x, yaw) in enumerate(track):
+        scorer.add(0.2 * i, x, 0.0, yaw, i == contact_at, i in arrived_at, False)
+    return scorer.score()
+
+
+def test_arriving_and_holding_is_success():
+    s = scored([(0.0, 0.0)] * 5 + [(0.95, 0.1)] * 8)
+    assert s.success
+    assert s.heading
+    assert s.ever
+    assert s.clean
+
+
+def test_passing_through_is_ever_but_no_success():
+    s = scored([(0.0, 0.0), (0.95, 0.0), (1.0, 0.0)] + [(1.2, 0.0)] * 8)
+    assert s.ever
+    assert not s.success
+
+
+def test_leaving_within_the_last_second_is_no_success():
+    held = [(1.0, 0.0)] * 20
+    assert not scored([*held[:-3], (1.0 + RADIUS + 0.01, 0.0), *held[:2]]).success
+
+
+def test_the_wrong_heading_is_success_without_heading():
+    s = scored([(1.0, math.radians(25))] * 10)
+    assert s.success
+    assert not s.heading
+
+
+def test_a_contact_on_the_way_is_no_clean_success():
+    s = scored([(0.0, 0.0)] * 5 + [(1.0, 0.0)] * 8, contact_at=2)
+    assert s.success
+    assert not s.clean
+
+
+def test_saying_arrived_far_from_the_goal_is_counted():
+    assert scored([(0.5, 0.0)] * 10, arrived_at=(3,)).false_arrival
+    assert not scored([(1.0, 0.0)] * 10, arrived_at=(3,)).false_arrival
+
+
+@pytest.mark.parametrize("layout", ["fixed", "random", "blocked"])
+def test_pairs_are_repeatable_apart_and_not_solved(layout):
+    specs = [make_spec(i, 5, layout, False) for i in range(8)]
+    assert specs == [make_spec(i, 5, layout, False) for i in range(8)]
+    assert len({s.start for s in specs}) == 8
+    for s in specs:
+        assert MIN_DISTANCE <= s.distance <= 1.2
+        assert s.path >= s.distance - 0.06  # the grid of the path search is 4 cm wide
+        assert s.blocked or layout != "blocked"
+    assert (len({s.layout_seed for s in specs}) == 8) or layout == "fixed"
+
+
+def test_rates_count_over_episodes():
+    rows = [scored([(1.0, 0.0)] * 10).to_dict(), scored([(0.0, 0.0)] * 10, contact_at=3).to_dict()]
+    r = rates(rows)
+    assert (r["success_rate"], r["collision_rate"], r["ever_rate"], r["episodes"]) == (0.5, 0.5, 0.5, 2)
+    assert r["success_rate_ci95"][0] < 0.5 < r["success_rate_ci95"][1]
+
+
+def test_wilson_is_the_textbook_interval():
+    low, high = wilson(90, 100)
+    assert low == pytest.approx(0.8256, abs=2e-4)
+    assert high == pytest.approx(0.9448, abs=2e-4)
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(0, 20)[0] == 0.0
+
+
+def test_quantiles_by_rank():
+    assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert math.isnan(quantile([], 0.5))
+    assert HOLD == 1.0

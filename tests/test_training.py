@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training: the loss terms mean what they say, a run repeats itself, and a killed run goes on as if nothing happened."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from rich.progress import Progress
+
+from jepa_ros.learning import train as training
+from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.losses import anti_collapse, energy_score, open_loop
+from jepa_ros.learning.sampler import BatchShape
+from jepa_ros.learning.settings import TrainError, TrainSettings
+from jepa_ros.robot import load_contract
+from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint
+
+CONFIG = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=3, keypoint_values=4)
+SETTINGS = TrainSettings(
+    steps=12, readout_steps=6, batch=BatchShape(3, 2, 6), horizon=4, precision="fp32", held_out=0.2
+)
+
+
+def blob_episode(rng, layout, length=24):
+    """A bright blob that the action moves: the smallest world with something to predict."""
+    at = rng.uniform(16, 48, 2)
+    images, actions, poses = [], [], []
+    for _ in range(length):
+        action = rng.uniform(-1, 1, 2)
+        y, x = np.mgrid[0:64, 0:64]
+        blob = np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 18.0)
+        images.append(np.repeat((255 * blob)[..., None], 3, axis=2).astype(np.uint8))
+        actions.append(action * [0.4, 2.5])
+        poses.append([*(at / 32 - 1), 0.0])
+        at = np.clip(at + 3 * action, 4, 60)
+    return Episode(
+        np.stack(images), np.array(actions, np.float32), np.array(actions, np.float32), np.array(poses, np.float32),
+        np.zeros(length, bool), layout,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "d"
+    writer = DatasetWriter(folder, load_contract("arena"), {"seed": 0})
+    rng = np.random.default_rng(0)
+    writer.begin()
+    writer.write_shard(0, [blob_episode(rng, i + 1) for i in range(12)])
+    writer.finish()
+    return Dataset(folder)
+
+
+def run(data, folder, settings=SETTINGS):
+    torch.set_num_threads(1)
+    with Progress(disable=True) as progress:
+        return training.train(data, folder, settings, CONFIG, "cpu", "test", progress)
+
+
+def test_spread_that_comes_from_the_layouts_alone_is_collapse():
+    generator = torch.Generator().manual_seed(0)
+    layout = torch.randn(6, 1, 1, 8, generator=generator).expand(6, 4, 5, 8)
+    moving = torch.randn(6, 4, 5, 8, generator=generator)
+    assert anti_collapse(layout, 0.0, 1.0, 0.0) > 0.9
+    assert anti_collapse(moving, 0.0, 1.0, 0.0) < 0.1
+
+
+def test_the_energy_score_is_least_for_the_true_spread():
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(20000, 1, generator=generator)
+
+    def score(scale):
+        samples = scale * torch.randn(2, 20000, 1, generator=torch.Generator().manual_seed(1))
+        return energy_score((samples[0], samples[1]), target).item()
+
+    assert score(1.0) < score(0.5) < score(0.0)
+    assert score(1.0) < score(2.0)
+
+
+def test_open_loop_error_is_zero_for_a_predictor_that_is_right():
+    class Still(WorldModel):
+        def predict(self, z, action, noise, h):
+            return z, h
+
+    z = torch.randn(2, 3, 1, 16).expand(2, 3, 6, 16)
+    assert open_loop(Still(CONFIG), z, torch.zeros(2, 3, 6, 2)) == 0.0
+    moving = torch.randn(2, 3, 6, 16)
+    assert open_loop(Still(CONFIG), moving, torch.zeros(2, 3, 6, 2)) > 0.1
+
+
+def test_training_writes_a_checkpoint_with_card_and_log(data, tmp_path):
+    card = run(data, tmp_path / "m")
+    model, loaded = load_checkpoint(tmp_path / "m", load_contract("arena"))
+    assert loaded == json.loads(json.dumps(card))
+    assert card["settings"]["seed"] == 0
+    assert {"x", "y", "position_cm"} <= set(card["metrics"]["probe_r2"])
+    assert card["calibration"]["prediction_error"] > 0
+    lines = [json.loads(line) for line in (tmp_path / "m" / "log.jsonl").read_text().splitlines()]
+    assert {"representation", "judged", "predictor", "distance", "readouts", "final"} == {line["phase"] for line in lines}
+    assert model.distance(torch.zeros(2, 16), torch.ones(2, 16)).min() >= 0
+
+
+def test_a_run_repeats_itself_on_one_machine(data, tmp_path):
+    a, b = run(data, tmp_path / "a"), run(data, tmp_path / "b")
+    assert a["weights_sha256"] == b["weights_sha256"]
+    assert a["weights_sha256"] != run(data, tmp_path / "c", replace(SETTINGS, seed=1))["weights_sha256"]
+
+
+def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path, monkeypatch):
+    whole = run(data, tmp_path / "whole")
+    monkeypatch.setattr(training, "SAVE_EVERY", 5)
+    step = training.RepresentationTrainer.step
+
+    def killed(self, number, *batch):
+        if number == 8:
+            raise KeyboardInterrupt
+        return step(self, number, *batch)
+
+    monkeypatch.setattr(training.RepresentationTrainer, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "killed")
+    monkeypatch.setattr(training.RepresentationTrainer, "step", step)
+    resumed = run(data, tmp_path / "killed")
+    assert resumed["weights_sha256"] == whole["weights_sha256"]
+
+
+def test_a_folder_with_another_run_is_refused(data, tmp_path):
+    run(data, tmp_path / "m")
+    with pytest.raises(TrainError, match="other settings or data"):
+        run(data, tmp_path / "m", replace(SETTINGS, steps=20))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):
+    with pytest.raises(TrainError, match="not finite"):
+        run(data, tmp_path / "m", replace(SETTINGS, learning_rate=1e30, steps=60))
+
+
+def test_episodes_shorter_than_the_rollout_are_refused(data, tmp_path):
+    with pytest.raises(TrainError, match="shorter than the rollout of 30"):
+        run(data, tmp_path / "m", replace(SETTINGS, horizon=30))
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(TrainError, match="--steps must be at least 1"):
+        TrainSettings(steps=0)
+    with pytest.raises(TrainError, match="--precision must be one of"):
+        TrainSettings(precision="fp8")
+    assert math.isfinite(TrainSettings().learning_rate)
