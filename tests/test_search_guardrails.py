@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guardrails decide before costs do, and where none can be kept the answer is a stop that names what is in the way."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from toy_world import ToyWorld, toy_contract
 
 from jepa_ros.actor import Planner, PlannerConfig, SearchConfig
 from jepa_ros.cost import Goal, Risk, RiskError
+from jepa_ros.safety.guardrails import GuardrailError, parse_guardrails
 
 
 @dataclass
@@ -119,3 +120,43 @@ def test_planner_stops_and_names_the_guardrail_in_the_way():
     assert output.signals["guardrail/wall"] > 0.0
     planner.set_guardrails(())
     assert planner.step(np.zeros(2), 0.2).status["reason"] == "ok"
+
+
+def test_the_real_schema_keeps_the_footprint_out_of_a_box():
+    contract = toy_contract()
+    text = """
+    - name: shelf
+      kind: keep_out
+      unit: m
+      box: {center: [0.4, 0.0], size: [0.2, 0.2]}
+    """
+    box = parse_guardrails(text).bind(contract)
+    result = make(guardrails=box, iterations=8, samples=256).plan(START, STATE, Goal.from_latent(np.array([0.4, 0.0])))
+    assert result.feasible
+    path = np.cumsum(result.actions, axis=0) * 0.1
+    gap = np.maximum(np.abs(path - [0.4, 0.0]) - 0.1, 0.0)
+    assert np.linalg.norm(gap, axis=1).min() >= contract.footprint.radius - 1e-6
+
+
+def test_planner_takes_the_contracts_guardrails_and_tells_their_hash():
+    box = {"name": "shelf", "kind": "keep_out", "unit": "m", "circle": {"center": [0.9, 0.9], "radius": 0.1}}
+    contract = replace(toy_contract(), guardrails=(box,))
+    planner = Planner(ToyWorld(), contract, PlannerConfig(SearchConfig(deadline=10.0)))
+    planner.set_goal(GOAL)
+    output = planner.step(START, 0.0)
+    assert output.guardrail_hash == parse_guardrails([box]).hash
+    assert output.signals["guardrail/shelf"] < 0.0
+
+
+def test_what_the_model_does_not_predict_is_left_to_the_gate_and_said_so():
+    text = "[{name: gap, kind: obstacle_distance, unit: m, min_distance: 0.1}]"
+    planner = Planner(ToyWorld(), toy_contract(), guardrails=parse_guardrails(text).bind(toy_contract()))
+    assert planner.step(START, 0.0).status["guardrails_left_to_the_gate"] == ["gap"]
+
+
+def test_what_only_the_planner_can_judge_is_refused_without_the_readout_and_the_old_set_stays():
+    search = make(guardrails=[Wall()])
+    text = "[{name: soft, kind: contact_probability, unit: '1', max: 0.2}]"
+    with pytest.raises(GuardrailError, match="needs predicted contact"):
+        search.set_guardrails(parse_guardrails(text))
+    assert [g.name for g in search.guard.guardrails] == ["wall"]

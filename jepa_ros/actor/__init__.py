@@ -3,6 +3,7 @@
 
 from jepa_ros.actor.config import SearchConfig, SearchError
 from jepa_ros.actor.planner import Planner, PlannerConfig, PlannerOutput
-from jepa_ros.actor.search import PlanResult, Search
+from jepa_ros.actor.result import PlanResult
+from jepa_ros.actor.search import Search
 
 __all__ = ["PlanResult", "Planner", "PlannerConfig", "PlannerOutput", "Search", "SearchConfig", "SearchError"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from jepa_ros.cost.risk import Risk
+from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.errors import JepaRosError
 
@@ -96,4 +96,4 @@ class SearchConfig:
                 raise SearchError(f"search {name} is {value!r}; expected {low} to {high}")
         if not (math.isfinite(self.deadline) and self.deadline > 0.0):
             raise SearchError(f"search deadline is {self.deadline!r} s; expected more than 0")
-        self.risk.check(self.noise_samples)
+        check_level(self.risk, self.noise_samples)

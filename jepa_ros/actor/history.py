@@ -46,7 +46,6 @@ class History:
         if steps < 0 or steps > self.max_steps:
             self.reset()
             steps = 0
-        self.surprise = None
         if steps and self.z is not None:
             for _ in range(steps - 1):  # the last command stayed in force
                 self.sent = torch.cat([self.sent[1:], self.sent[-1:]])

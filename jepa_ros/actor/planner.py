@@ -18,8 +18,11 @@ from jepa_ros.actor.arrival import Arrival, ArrivalConfig, Reading, read_distanc
 from jepa_ros.actor.config import SearchConfig, SearchError
 from jepa_ros.actor.history import History
 from jepa_ros.actor.proposals import shift_plan
-from jepa_ros.actor.search import PlanResult, Search
+from jepa_ros.actor.result import PlanResult
+from jepa_ros.actor.search import Search
 from jepa_ros.cost.goal import Goal
+from jepa_ros.cost.task import TaskWeights
+from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
 
 #: One sentence for each reason word of the status.
 SENTENCES = {
@@ -59,7 +62,8 @@ class PlannerOutput:
     Args:
         command: (A,) physical units; stands still when idle, arrived, or without a feasible plan.
         status: plain values: reason, sentence, arrived, feasible, blocked_by, iterations, cost, terms, distance,
-            distance_unit, heading_error, elapsed_s, evaluated, dropped, converged, source, shares, seed, backend.
+            distance_unit, heading_error, elapsed_s, evaluated, dropped, converged, source, shares, seed, backend,
+            guardrails_left_to_the_gate.
         signals: what the gate reads: "guardrail/NAME" (excess, > 0 violates), "surprise", "novelty".
         plan_actions: (T, A) physical, plan_poses: (T, 3) x, y, yaw; None without a plan (or a pose readout).
         candidates: [(poses (T, 3), cost)] of the last iteration, best first.
@@ -84,19 +88,20 @@ class Planner:
         model: the world model. contract: the robot contract. config: settings.
         card: the checkpoint's model card; `card["calibration"]["prediction_error"]` scales the surprise to 1 at its
             calibrated quantile.
-        guardrails: the set of guardrails in force. proposal: a learned source of candidates.
+        guardrails: a GuardrailSet bound to the robot; None is the contract's own.
+        proposal: a learned source of candidates.
 
     Attributes:
         paused: while true every command stands still.
     """
 
     def __init__(
-        self, model, contract, config: PlannerConfig | None = None, card: dict | None = None, guardrails=(),
+        self, model, contract, config: PlannerConfig | None = None, card: dict | None = None, guardrails=None,
         proposal=None,
     ) -> None:  # fmt: skip
         self.model, self.contract, self.config = model, contract, config or PlannerConfig()
-        self.search = Search(model, self.config.search, contract, guardrails, proposal)
-        self.guardrails = guardrails
+        self.guardrails = self._own_guardrails() if guardrails is None else guardrails
+        self.search = Search(model, self.config.search, contract, self.guardrails, proposal)
         steps = max(1, int(self.config.max_gap / contract.period + 1e-6))
         self.history = History(model, self.search.delay, self.search.neutral, steps)
         self.arrival = Arrival(self.config.arrival)
@@ -138,6 +143,13 @@ class Planner:
         """Replace the guardrails from the next plan on; see Search.set_guardrails for errors."""
         self.search.set_guardrails(guardrails)
         self.guardrails = guardrails
+
+    def set_weights(self, weights: TaskWeights) -> None:
+        """Replace the weights of the task cost from the next plan on."""
+        self.search.set_weights(weights)
+
+    def _own_guardrails(self) -> GuardrailSet:
+        return parse_guardrails(list(self.contract.guardrails)).bind(self.contract)
 
     def step(
         self, latent: np.ndarray, stamp: float, executed: np.ndarray | None = None, gated: np.ndarray | None = None,
@@ -206,6 +218,7 @@ class Planner:
             sentence = f"{sentence}; in the way: {result.blocked_by}"
         status: dict[str, Any] = {"reason": reason, "sentence": sentence, "arrived": reason == "arrived"}
         status["backend"] = self.search.backend
+        status["guardrails_left_to_the_gate"] = list(self.search.guard.unjudged)
         if reading is not None:
             status |= {
                 "distance": reading.distance, "distance_unit": reading.unit, "heading_error": reading.heading_error,
@@ -220,7 +233,7 @@ class Planner:
         output = PlannerOutput(
             command=np.zeros(self.contract.action_dim) if plan is None else plan[0].copy(),
             status=status, signals=self._signals(result), plan_actions=plan,
-            guardrail_hash=str(getattr(self.guardrails, "digest", "") or ""),
+            guardrail_hash=str(getattr(self.guardrails, "hash", "") or ""),
         )  # fmt: skip
         if result is not None:
             output.history = result.history

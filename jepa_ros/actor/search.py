@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,49 +19,12 @@ from jepa_ros.actor.config import SearchConfig, SearchError
 from jepa_ros.actor.delay import Delay
 from jepa_ros.actor.methods import SAMPLERS, Gradient
 from jepa_ros.actor.proposals import PROPOSAL, SOURCES, STOP, WARM, Proposal
+from jepa_ros.actor.result import PlanResult
 from jepa_ros.actor.rollout import ModelRollout, make_engine
 from jepa_ros.cost.goal import Goal
 from jepa_ros.cost.guardrails import GuardrailCost, Verdict
 from jepa_ros.cost.select import lexicographic_order
-from jepa_ros.cost.task import TaskCost
-
-
-@dataclass
-class PlanResult:
-    """What a search found.
-
-    Args:
-        actions: (T, A) planned commands, normalised, float32; None where there is no plan to send.
-        reason: "ok", "infeasible", "non_finite" (every candidate's cost) or "deadline" (too short for one iteration).
-        cost: the plan's; terms: {name: value}, they sum to the cost's mean over the noise samples.
-        feasible: every guardrail kept; blocked_by: the guardrail in the way; excess: {guardrail: value} of the plan.
-        iterations, evaluated, dropped: how many iterations ran, candidates were scored, and had no finite cost.
-        converged: stopped early by the convergence test. elapsed: seconds.
-        source: where the plan came from; shares: {source: share of the last elites}.
-        history: [(seconds, best cost)] after each iteration. seed: with `iterations` it repeats the plan.
-        latents: (T, D) of the plan's first future; candidates: [(latents (T, D), cost, feasible)], best first.
-        warm_cost: what the warm start cost, None without one.
-    """
-
-    actions: np.ndarray | None
-    reason: str
-    seed: int
-    cost: float = math.inf
-    terms: dict[str, float] = field(default_factory=dict)
-    feasible: bool = False
-    blocked_by: str | None = None
-    excess: dict[str, float] = field(default_factory=dict)
-    iterations: int = 0
-    evaluated: int = 0
-    dropped: int = 0
-    converged: bool = False
-    elapsed: float = 0.0
-    source: str = ""
-    shares: dict[str, float] = field(default_factory=dict)
-    history: list[tuple[float, float]] = field(default_factory=list)
-    latents: torch.Tensor | None = None
-    candidates: list[tuple[torch.Tensor, float, bool]] = field(default_factory=list)
-    warm_cost: float | None = None
+from jepa_ros.cost.task import TaskCost, TaskWeights
 
 
 @dataclass
@@ -78,7 +41,7 @@ class Search:
     Args:
         model: has `config`, `initial_state`, `rollout` and readouts, as jepa_ros.world_model.WorldModel.
         config: settings; contract: the robot contract (period, actuation latency, action units).
-        guardrails: a set of guardrails (jepa_ros.cost.guardrails.Guardrail); proposal: a learned source of
+        guardrails: a GuardrailSet bound to the robot; proposal: a learned source of
             candidates.
         clock: seconds, steady; a test may give its own.
 
@@ -117,10 +80,9 @@ class Search:
             config.threads,
         )
         self._rollout = self.engine.rollout
-        self.task = TaskCost(self.engine.readouts, config.weights)
-        self._slope_task = TaskCost(model, config.weights)  # the readouts that have gradients
         self._recent: deque[float] = deque(maxlen=8)  # seconds of the last iterations
         self._fastest = 0.0
+        self.set_weights(config.weights)
         self.set_guardrails(guardrails)
 
     @property
@@ -129,15 +91,18 @@ class Search:
         return self.engine.rollout.name
 
     def set_guardrails(self, guardrails) -> None:
-        """Replace the guardrails, from the next plan on.
+        """Replace the guardrails (a GuardrailSet bound to the robot) from the next plan on; refused, the old set stays.
 
         Raises:
-            RiskError: a risk level that the number of noise samples cannot resolve; the old set stays.
+            RiskError: a risk level that the number of noise samples cannot resolve.
+            GuardrailError: a guardrail that nobody could judge with this model.
         """
-        guardrails = tuple(guardrails)
-        for guardrail in guardrails:
-            guardrail.risk.check(self.config.noise_samples)
-        self.guard = GuardrailCost(guardrails, self.engine.readouts, self.contract)
+        self.guard = GuardrailCost(guardrails, self.engine.readouts, self.contract, self.config.noise_samples)
+
+    def set_weights(self, weights: TaskWeights) -> None:
+        """Replace the weights of the task cost, from the next plan on."""
+        self.task = TaskCost(self.engine.readouts, weights)
+        self._slope_task = TaskCost(self.model, weights)  # the readouts that have gradients
 
     def warm_up(self, plans: int = 3) -> float:
         """Compile, fill caches and measure: seconds of one iteration. For configure, not for the first goal."""
@@ -263,7 +228,7 @@ class Search:
         actions = self.delay.effective(candidates, sent, out=executed).to(self.device)
         zs = rollout(z, h, actions, noise)
         cost, terms = self.task(zs, goal, target)  # (C, S)
-        return _Scores(self.config.risk(cost).cpu().numpy(), self.guard(zs, actions), terms, zs)
+        return _Scores(self.config.risk(cost.cpu().numpy()), self.guard(zs, actions), terms, zs)
 
     def _better(self, best, scores: _Scores, order: np.ndarray):
         """The best so far; of equals the older stays."""

@@ -3,7 +3,7 @@
 
 from jepa_ros.cost.goal import Goal, GoalError
 from jepa_ros.cost.guardrails import GuardrailCost, PredictedStates, Verdict
-from jepa_ros.cost.risk import Risk, RiskError
+from jepa_ros.cost.risk import Risk, RiskError, check_level
 from jepa_ros.cost.select import lexicographic_order
 from jepa_ros.cost.task import TaskCost, TaskWeights
 
@@ -17,5 +17,6 @@ __all__ = [
     "TaskCost",
     "TaskWeights",
     "Verdict",
+    "check_level",
     "lexicographic_order",
 ]

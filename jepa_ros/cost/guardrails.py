@@ -6,12 +6,12 @@ for the planner alike; here they meet the model's readouts, the noise samples an
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
 
-from jepa_ros.cost.risk import Risk
+from jepa_ros.cost.risk import check_level
+from jepa_ros.safety.guardrails import FROM_PLANNER, GuardrailError
 
 
 @dataclass
@@ -31,19 +31,6 @@ class PredictedStates:
     novelty: np.ndarray | None
     actions: np.ndarray
     period: float
-
-
-class Guardrail(Protocol):
-    """What this module needs from one guardrail of jepa_ros.safety.guardrails."""
-
-    name: str
-
-    def excess(self, states: PredictedStates) -> np.ndarray:
-        """(C, S, T) how far each state goes beyond the threshold; <= 0 keeps the guardrail."""
-        ...
-
-    @property
-    def risk(self) -> Risk: ...
 
 
 @dataclass
@@ -69,35 +56,63 @@ class GuardrailCost:
     """Scores predicted latents against a set of guardrails.
 
     A candidate keeps a guardrail when the guardrail's excess, at its risk level over the noise samples, is at most 0
-    at every step.
+    at every step. A guardrail that needs what no model predicts (a person's place, the scan) is left to the gate, which
+    measures it; one that only the planner could judge is refused.
 
     Args:
-        guardrails: any number of Guardrail.
-        model: has `has_readout`, `pose`, `contact`, `novelty`.
+        guardrails: a GuardrailSet bound to the robot, or any Guardrails.
+        model: has `config`, `has_readout`, `pose`, `contact`, `novelty`.
         contract: the robot contract (period, action units).
+        samples: noise samples that a plan is judged on.
+
+    Attributes:
+        guardrails: those that are judged here; unjudged: the names of those that are left to the gate.
+
+    Raises:
+        RiskError: a risk level that the samples cannot resolve.
+        GuardrailError: a guardrail that nobody could judge: the model lacks the readout.
     """
 
-    def __init__(self, guardrails, model, contract) -> None:
-        self.guardrails = tuple(guardrails)
-        self.model = model
-        self.contract = contract
+    def __init__(self, guardrails, model, contract, samples: int) -> None:
+        self.model, self.contract = model, contract
+        parameter = next(iter(model.parameters()), torch.zeros(0))
+        nowhere = self.states(
+            torch.zeros(1, samples, 1, model.config.latent_dim, device=parameter.device),
+            torch.zeros(1, 1, contract.action_dim),
+        )
+        judged, unjudged = [], []
+        for guardrail in guardrails:
+            check_level(guardrail.risk, samples, f"guardrail '{guardrail.name}'")
+            try:
+                guardrail.excess(nowhere)
+                judged.append(guardrail)
+            except GuardrailError:
+                if getattr(guardrail, "kind", None) in FROM_PLANNER:
+                    raise
+                unjudged.append(guardrail.name)
+        self.guardrails, self.unjudged = tuple(judged), tuple(unjudged)
 
     def __bool__(self) -> bool:
         return bool(self.guardrails)
 
+    @torch.no_grad()
     def states(self, zs: torch.Tensor, actions: torch.Tensor) -> PredictedStates:
         """Read the predicted latents (C, S, T, D) and executed, normalised actions (C, T, A)."""
-        read = self.model.has_readout
+
+        def read(name):
+            if not self.model.has_readout(name):
+                return None
+            return getattr(self.model, name)(zs).float().cpu().numpy()
+
+        raw = read("pose")
         poses = None
-        if read("pose"):
-            raw = self.model.pose(zs).float().cpu().numpy()
+        if raw is not None:
             poses = np.concatenate([raw[..., :2], np.arctan2(raw[..., 3:], raw[..., 2:3])], axis=-1)
-        physical = self.contract.denormalise(actions.double().cpu().numpy())[:, None]
         return PredictedStates(
             poses=poses,
-            contact=self.model.contact(zs).float().cpu().numpy() if read("contact") else None,
-            novelty=self.model.novelty(zs).float().cpu().numpy() if read("novelty") else None,
-            actions=physical,
+            contact=read("contact"),
+            novelty=read("novelty"),
+            actions=self.contract.denormalise(actions.double().cpu().numpy())[:, None],
             period=self.contract.period,
         )
 
@@ -111,4 +126,4 @@ class GuardrailCost:
             value = np.broadcast_to(guardrail.excess(states), zs.shape[:3])
             excess[guardrail.name] = guardrail.risk(np.moveaxis(value, 1, -1)).max(-1)  # risk over S, worst step
         worst = np.max(np.stack(list(excess.values())), axis=0)
-        return Verdict(np.where(np.isnan(worst), np.nan, np.maximum(worst, 0.0)), excess)
+        return Verdict(np.maximum(worst, 0.0), excess)  # NaN stays NaN
