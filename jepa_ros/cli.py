@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from jepa_ros import __version__
 from jepa_ros.errors import JepaRosError
+from jepa_ros.ros_env import ros_environment
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("jepa_ros.demo", "the whole stack in PyBullet, one goal picture, a live table, a verdict"),
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in arguments if not word.startswith("-")), None)
+    os.environ.update(ros_environment())  # every command, and every process that one starts, sees the same graph
     try:
         try:
             options = build_parser(command).parse_args(arguments)

@@ -76,10 +76,7 @@ def main(args: argparse.Namespace) -> int:
     """Examine the graph of the present ROS domain and report."""
     from rich.console import Console
 
-    from jepa_ros.ros_env import ros_environment
-
     contract = load_contract(args.robot)
-    os.environ.update(ros_environment())
     findings = examine(contract, args.namespace, args.seconds, args.compressed)
     console, marks = Console(), {OK: "[green]ok[/]     ", WARNING: "[yellow]warning[/]", ERROR: "[bold red]error[/]  "}
     for finding in findings:
@@ -196,7 +193,7 @@ def examine(contract: RobotContract, namespace: str, seconds: float, compressed:
         if not names:
             domain, reach = (
                 os.environ.get("ROS_DOMAIN_ID", "0"),
-                os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET"),
+                os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "not set"),
             )
             found.append(
                 Finding(

@@ -2,7 +2,8 @@
 """The environment that ROS processes need, and a domain id that nobody on this machine uses. No ROS is imported.
 
 The ROS 2 wheels find their libraries through ``AMENT_PREFIX_PATH``, which nothing sets in a virtual environment; a
-sourced ROS installation has set it, and is left alone.
+sourced ROS installation has set it, and is left alone. Discovery stays on this machine unless
+``ROS_AUTOMATIC_DISCOVERY_RANGE`` says otherwise: a robot that moves should not be found by chance.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def ros_environment(base: Mapping[str, str] | None = None, **given: str) -> dict
     environment = dict(os.environ if base is None else base)
     if not environment.get("AMENT_PREFIX_PATH"):
         environment["AMENT_PREFIX_PATH"] = sys.prefix
+    environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     environment.update(given)
     return environment
 

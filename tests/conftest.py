@@ -11,10 +11,9 @@ import pytest
 from jepa_ros.ros_env import reserved_domain, ros_environment
 
 _held = contextlib.ExitStack()
-os.environ["ROS_DOMAIN_ID"] = str(_held.enter_context(reserved_domain()))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["OMP_NUM_THREADS"] = "1"
-os.environ.update(ros_environment())
+os.environ.update(ros_environment(ROS_DOMAIN_ID=str(_held.enter_context(reserved_domain()))))
 
 
 def pytest_unconfigure() -> None:

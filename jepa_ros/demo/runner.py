@@ -94,7 +94,6 @@ def _domain() -> Iterator[str]:
         if not (domain.isdecimal() and int(domain) <= 232):
             raise DemoError(f"ROS_DOMAIN_ID={domain!r}: expected a whole number from 0 to 232")
         os.environ.update(ros_environment(ROS_DOMAIN_ID=domain))
-        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         try:
             yield domain
         finally:
