@@ -124,11 +124,11 @@ class GateConfig:
         for name in ("surprise", "novelty"):
             levels = getattr(self, name)
             if levels is not None and not (len(levels) == 2 and 0.0 < levels[0] <= levels[1] < math.inf):
-                raise GateConfigError(f"gate: {name}: expected levels (slow, stop) with 0 < slow <= stop, found {levels}")
+                raise GateConfigError(f"gate: {name}: expected (slow, stop) with 0 < slow <= stop, found {levels}")
         if self.kinematics == "joints" and not self.states.get("joint_states", (0.0, False))[1]:
             raise GateConfigError(
-                f"gate: '{self.name}' is moved by joints; a stop holds their measured positions, so the contract has to "
-                "declare the state topic 'joint_states'"
+                f"gate: '{self.name}' is moved by joints, and a stop holds their measured positions: the contract has "
+                "to declare the state topic 'joint_states'"
             )
         if self.guardrails.needs_pose and "pose" not in self.states:
             raise GateConfigError(
@@ -154,7 +154,7 @@ class GateConfig:
             if not -math.inf < low < high < math.inf:
                 raise GateConfigError(f"gate: axis {i}: expected finite low < high, found {low}, {high}")
             if self.output == "velocity" and not low <= 0.0 <= high:
-                raise GateConfigError(f"gate: axis {i}: a velocity range must hold 0, or it could not stop: {low}..{high}")
+                raise GateConfigError(f"gate: axis {i}: a velocity range has to hold 0, found {low}..{high}")
 
     def _check_times(self) -> None:
         for name in ("period", "command_timeout", "image_timeout", "heartbeat_timeout", "max_stamp_age",
@@ -162,7 +162,8 @@ class GateConfig:
             if not 0.0 < getattr(self, name) < math.inf:
                 raise GateConfigError(f"gate: {name}: expected a time above 0 s, found {getattr(self, name)}")
         if not self.late_tick > 2.0 * self.period:
-            raise GateConfigError(f"gate: late_tick: expected over two ticks ({2 * self.period:g} s), found {self.late_tick:g}")
+            least = 2.0 * self.period
+            raise GateConfigError(f"gate: late_tick: expected over two ticks ({least:g} s), found {self.late_tick:g}")
 
     @property
     def size(self) -> int:

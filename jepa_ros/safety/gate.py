@@ -123,6 +123,7 @@ class Gate:
         self._intake.take(t, "teleop", (inputs.teleop,))
         intake.choose_source(t)
         sensing.take_measurements(t)
+        regions.smooth_pose(t)
         for function in self._watch:
             function(t)
         answers = self._requests(t)

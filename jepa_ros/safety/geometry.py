@@ -178,12 +178,12 @@ def advance(x: Any, y: Any, yaw: Any, vx: Any, vy: Any, w: Any, time: Any) -> tu
 
 
 def free_length(shape_clearance: Any, pose: tuple[float, float, float], twist: tuple[float, float, float],
-                length: float, step: float = 0.002) -> float:  # fmt: skip
+                length: float, step: float = 0.004) -> float:  # fmt: skip
     """How far [m] a body may go along the arc of ``twist`` before ``shape_clearance(x, y)`` [m] is used up.
 
     Sphere tracing: with a clearance of c left, no path of length c can use it up, so the arc is walked by such
-    strides and nothing thin is stepped over. ``step`` [m] is the least stride: the answer is short of the truth by at
-    most that, never beyond it.
+    strides and nothing thin is stepped over. ``step`` [m] is the least stride: an edge that is only grazed may be
+    grazed by less than that; one that lies across is met up to ``step`` early, never late.
 
     Returns:
         ``length`` where the whole arc is free; 0 where there is no clearance at the start.
@@ -192,14 +192,14 @@ def free_length(shape_clearance: Any, pose: tuple[float, float, float], twist: t
     speed = math.hypot(vx, vy)
     if speed <= 0.0 or length <= 0.0:
         return length
-    gone = 0.0
+    free = gone = 0.0
     while True:
         x, y, _ = advance(*pose, vx, vy, w, gone / speed)
         clearance = shape_clearance(x, y)
         if not clearance > 0.0:
-            return max(0.0, gone)
-        if clearance < step:  # at most that near: what is left is not worth the strides
-            return max(0.0, gone)
-        gone += clearance
+            return free
+        free = gone
+        gone += clearance if clearance > step else step
         if gone >= length:
-            return length
+            x, y, _ = advance(*pose, vx, vy, w, length / speed)
+            return length if clearance > step or shape_clearance(x, y) > 0.0 else free

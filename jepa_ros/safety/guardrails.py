@@ -29,17 +29,18 @@ A shape is ``polygon: [[x, y], ...]``, ``box: {center: [x, y], size: [x, y], yaw
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import yaml
 
-from jepa_ros.errors import JepaRosError
 from jepa_ros.safety.geometry import Polygon, Shape
 from jepa_ros.safety.schema import GuardrailError, Reader, RiskLevel, load_text
 
@@ -207,26 +208,33 @@ class GuardrailSet:
 
     def of(self, *kinds: str) -> tuple[Guardrail, ...]:
         """Those of some kinds."""
-        return tuple(g for g in self.guardrails if g.kind in kinds)
+        found = self._kinds.get(kinds)
+        if found is None:
+            found = self._kinds[kinds] = tuple(g for g in self.guardrails if g.kind in kinds)
+        return found
 
-    @property
+    @cached_property
+    def _kinds(self) -> dict[tuple[str, ...], tuple[Guardrail, ...]]:
+        return {}
+
+    @cached_property
     def hash(self) -> str:
         """Identity of the set: equal for equal meaning, whatever the order of guardrails and keys."""
         plain = sorted((g.data for g in self.guardrails), key=lambda d: str(d["name"]))
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @property
+    @cached_property
     def needs_pose(self) -> str | None:
         """The name of a guardrail that the gate can only keep with a pose, or None."""
         return next((g.name for g in self.guardrails if g.kind in PLACES), None)
 
-    @property
+    @cached_property
     def needs_scan(self) -> bool:
         """Whether one of them is about obstacles in the scan."""
         return bool(self.of("obstacle_distance"))
 
-    @property
+    @cached_property
     def from_planner(self) -> tuple[Guardrail, ...]:
         """Those that only the planner's model can judge."""
         return self.of(*FROM_PLANNER)
@@ -235,8 +243,8 @@ class GuardrailSet:
         """The set for one robot: its footprint's radius and which action drives it (for the planner's side)."""
         names = [a.name for a in contract.action]
         axes = tuple(names.index(n) if n in names else None for n in ("linear.x", "linear.y"))
-        changes = {"radius": contract.footprint.radius, "axes": axes}
-        return GuardrailSet(tuple(_with(g, **changes) for g in self.guardrails))
+        radius = contract.footprint.radius
+        return GuardrailSet(tuple(dataclasses.replace(g, radius=radius, axes=axes) for g in self.guardrails))
 
     def to_list(self) -> list[dict[str, Any]]:
         """As plain data, every default written out; :func:`parse_guardrails` reads it back."""
@@ -245,12 +253,6 @@ class GuardrailSet:
     def to_yaml(self) -> str:
         """As YAML text."""
         return str(yaml.safe_dump(self.to_list(), sort_keys=False))
-
-
-def _with(guardrail: Guardrail, **changes: Any) -> Guardrail:
-    import dataclasses
-
-    return dataclasses.replace(guardrail, **changes)
 
 
 def parse_guardrails(raw: Any, where: str = "guardrails") -> GuardrailSet:
@@ -308,6 +310,3 @@ def _parse_one(r: Reader) -> Guardrail:
         f["limit"] = r.number("max", least=0.0, most=1.0 if kind == "contact_probability" else None)
         f["slow"] = r.number("slow", 0.8 * f["limit"], least=0.0, most=f["limit"])
     return Guardrail(**f, data=r.done())
-
-
-assert issubclass(GuardrailError, JepaRosError)

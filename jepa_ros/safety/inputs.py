@@ -44,7 +44,7 @@ class ImageIn:
 
 @dataclass(slots=True)
 class OdomIn:
-    """Odometry: pose in the odometry frame [m, rad] and measured velocity ``v`` (A,) in the action's order and units."""
+    """Odometry: pose in the odometry frame [m, rad]; measured velocity ``v`` (A,) in the action's order and units."""
 
     stamp: float
     received: float

@@ -131,6 +131,7 @@ def bad_commands(t: Tick) -> None:
         times = tuple(v for v in times if v >= start)
         t.s.bad_times = times
     if len(times) >= t.cfg.bad_command_latch:
+        t.s.bad_times = ()  # latched now; after a reset they are counted anew
         t.trip("bad_commands", f"{len(times)} bad commands within {t.cfg.resume_latch_window:g} s")
 
 

@@ -37,15 +37,24 @@ def position_limit(t: Tick) -> None:
 
 
 def _towards_limit(t: Tick, k: int, u: float, low: float, high: float) -> float:
-    """The velocity ``u`` of joint ``k``, slow enough to stop before its limit with the guaranteed braking."""
-    if t.joints is None or u == 0.0:
-        return 0.0 if t.joints is None else u
-    room = high - t.joints[k] if u > 0.0 else t.joints[k] - low
-    if room <= 0.0:
+    """The velocity ``u`` of joint ``k``, slow enough to stop before its limit.
+
+    The joint is carried on by its present motion over the age of the measurement and the reaction time, then by ``u``
+    for one tick, then by the guaranteed braking.
+    """
+    if t.joints is None or t.i.joint_states is None:
         return 0.0
-    b, wait = t.cfg.braking[k], t.cfg.reaction_time
-    fastest = math.sqrt((b * wait) ** 2 + 2.0 * b * room) - b * wait
-    return math.copysign(min(abs(u), fastest), u)
+    if u == 0.0:
+        return u
+    sign = 1.0 if u > 0.0 else -1.0
+    room = high - t.joints[k] if u > 0.0 else t.joints[k] - low
+    present = max(0.0, sign * (t.measured[k] if t.measured is not None else 0.0), sign * t.s.out[k])
+    b, tick = t.cfg.braking[k], t.cfg.period
+    room -= present * (min(max(t.ros - t.i.joint_states.stamp, 0.0), 1.0) + t.cfg.reaction_time)
+    if room <= 0.0 or present * present > 2.0 * b * room:
+        return 0.0
+    fastest = math.sqrt((b * tick) ** 2 + 2.0 * b * room) - b * tick
+    return sign * min(abs(u), fastest)
 
 
 @check("velocity_limit")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Obstacles: what the scan sees within the stopping distance or time, and what the bumper feels. No map, no learning."""
+"""Obstacles: what the scan sees within the stopping distance or time; what the bumper feels. No map, no learning."""
 
 from __future__ import annotations
 
@@ -69,8 +69,9 @@ def obstacle(t: Tick) -> None:
     points_x, points_y, nearest = value
     wait = min(max(t.ros - scan.stamp, 0.0), 1.0) + cfg.reaction_time
     moved = advance(0.0, 0.0, 0.0, *regions.twist(t, regions.motion(t)), wait)
-    path = regions.Path(t, moved, 0.0, 0.0)
-    radius = cfg.footprint_radius + max([cfg.obstacle_margin, *(g.limit for g in cfg.guardrails.of("obstacle_distance"))])
+    path = regions.Path(t, (moved,), 0.0, 0.0)
+    kept = [g.limit for g in cfg.guardrails.of("obstacle_distance")]
+    radius = cfg.footprint_radius + max([cfg.obstacle_margin, *kept])
     reach = max(path.length, path.speed * cfg.time_to_contact)
     if nearest > reach + radius + math.hypot(moved[0], moved[1]):
         t.s.obstacle_scale = 1.0

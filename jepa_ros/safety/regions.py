@@ -5,17 +5,26 @@ The pose is carried on by the measured motion over its age and the reaction time
 by the guaranteed braking, all along the arc of the command. The command is scaled to the fastest that ends inside; the
 margin is the footprint, plus ``pose_sigma`` standard deviations of the pose, plus what the heading's uncertainty makes
 of the length of the arc.
+
+Each region is judged from the pose as it came and from a smoothed one, whichever lies nearer to it. From the raw pose
+alone a robot that pushes against an edge would use each moment in which the noise is kind to move a little, and never
+move back when it is not: it would creep over the edge by as much as the largest of a thousand draws.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
-from jepa_ros.safety.geometry import advance, free_length
+from jepa_ros.safety.geometry import Circle, Shape, advance, free_length
 from jepa_ros.safety.guardrails import Guardrail
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.sensing import examine, read_pose
 from jepa_ros.safety.tick import Tick
+
+Pose = tuple[float, float, float]
+Clearance = Callable[[float, float], float]
 
 #: A scale that a geometric row has cut grows back by this much a second: the noise of a pose must not make the robot
 #: nod at a boundary, nor creep over it in the moments in which the noise is kind.
@@ -24,26 +33,35 @@ RECOVERY = 1.0
 LEAST = 0.05
 
 
+#: Time constant of the smoothed pose [s]; further off than this from the raw one [m], it starts anew.
+SMOOTHING = 0.5
+LOST = 0.1
+
+
 class Path:
-    """Where the robot is when the next command takes effect, and how it would stop from it. None-like without a pose.
+    """Where the robot is when the next command takes effect, and how it would stop from it.
 
     Attributes:
-        start: (x, y, yaw) then. twist: (vx, vy, w) asked for, body frame. speed: of the twist [m/s].
+        starts: (x, y, yaw) then, one or two of them. twist: (vx, vy, w) asked for, body frame. speed: of it [m/s].
         margin: room for the uncertainty of the pose [m]. length: metres until standstill at the full command.
-        now_length: metres that the present motion needs to stop.
+        now_length: metres that the present motion needs to stop. stop_time: s to brake from the full command.
     """
 
-    __slots__ = ("length", "margin", "now_length", "speed", "start", "stop_time", "twist")
+    __slots__ = ("length", "margin", "now_length", "speed", "starts", "stop_time", "twist")
 
-    def __init__(self, t: Tick, start: tuple[float, float, float], margin: float, yaw_margin: float) -> None:
+    def __init__(self, t: Tick, starts: tuple[Pose, ...], margin: float, yaw_margin: float) -> None:
         cfg = t.cfg
-        self.start = start
+        self.starts = starts
         self.twist = twist(t, t.u)
         self.speed = math.hypot(self.twist[0], self.twist[1])
         self.stop_time = max(abs(u) / b for u, b in zip(t.u, cfg.braking, strict=True))
         self.length = self.speed * (cfg.period + 0.5 * self.stop_time)
         self.margin = margin + yaw_margin * self.length
         self.now_length = _stopping(t, motion(t))
+
+    def nearest(self, clearance: Clearance) -> tuple[Pose, float]:
+        """The start with the least clearance, and that clearance."""
+        return min(((s, clearance(s[0], s[1])) for s in self.starts), key=lambda pair: pair[1])
 
     def scale(self, free: float) -> float:
         """The largest share of the command that stops within ``free`` metres: s v t + s^2 v T / 2 = free."""
@@ -92,9 +110,44 @@ def path_of(t: Tick) -> Path | None:
     if wrong is not None:
         return None
     x, y, yaw, margin, yaw_margin = value
-    wait = min(max(t.ros - pose.stamp, 0.0), 1.0) + t.cfg.reaction_time
     vx, vy, w = twist(t, motion(t))
-    return Path(t, advance(x, y, yaw, vx, vy, w, wait), margin, yaw_margin)
+    wait = t.cfg.reaction_time
+    raw = advance(x, y, yaw, vx, vy, w, _age(t) + wait)
+    if t.s.place is None:
+        return Path(t, (raw,), margin, yaw_margin)
+    return Path(t, (raw, advance(*t.s.place, vx, vy, w, wait)), margin, yaw_margin)
+
+
+def _age(t: Tick) -> float:
+    return 0.0 if t.i.pose is None else min(max(t.ros - t.i.pose.stamp, 0.0), 1.0)
+
+
+def smooth_pose(t: Tick) -> None:
+    """Carry the smoothed pose on by the motion of this tick, and draw it towards a pose that is new."""
+    s, pose = t.s, t.i.pose
+    if pose is None or t.cfg.guardrails.needs_pose is None:
+        return
+    known = s.cache.get("pose")
+    new = known is None or known[0] is not pose
+    wrong, value = examine(t, "pose", pose, read_pose)
+    if wrong is not None:
+        s.place = None
+        return
+    vx, vy, w = twist(t, motion(t))
+    if s.place is not None:
+        s.place = advance(*s.place, vx, vy, w, min(t.dt, 1.0))
+    if not new:
+        return
+    x, y, yaw = advance(value[0], value[1], value[2], vx, vy, w, _age(t))
+    if s.place is None or math.hypot(x - s.place[0], y - s.place[1]) > LOST + 2.0 * value[3]:
+        s.place = (x, y, yaw)
+        return
+    since = t.cfg.period if s.pose_at is None else max(0.0, t.now - s.pose_at)
+    s.pose_at = t.now
+    gain = 1.0 - math.exp(-since / SMOOTHING)
+    px, py, pyaw = s.place
+    turn = (yaw - pyaw + math.pi) % (2.0 * math.pi) - math.pi
+    s.place = (px + gain * (x - px), py + gain * (y - py), pyaw + gain * turn)
 
 
 def settle(t: Tick, kept: float, scale: float) -> tuple[float, float]:
@@ -114,6 +167,16 @@ def apply(t: Tick, name: str, scale: float, sentence: str) -> None:
         t.trip(name, f"{sentence}: scaled to {scale:.2f}")
 
 
+def _room(g: Guardrail, radius: float, margin: float, x: float, y: float) -> float:
+    """Room left to a region [m]."""
+    return float(g.clearance(x, y, radius)) - margin
+
+
+def _beside(shape: Shape, room: float, x: float, y: float) -> float:
+    """Distance to a shape grown by ``room`` [m]."""
+    return float(shape.signed_distance(x, y)) - room
+
+
 @check("inside_region")
 def inside_region(t: Tick) -> None:
     """Started inside, or the region was dropped on it: only motion that leaves, slowly.
@@ -126,12 +189,11 @@ def inside_region(t: Tick) -> None:
         return
     radius = t.cfg.footprint_radius
     for g in regions:
-        x, y, _ = path.start
-        here = g.clearance(x, y, radius)
+        start, here = path.nearest(partial(_room, g, radius, 0.0))
         if here > path.margin or not any(t.u):
             continue
         slow = slowed(t)
-        if path.speed > 0.0 and not _leaves(g, path, radius, here):
+        if path.speed > 0.0 and not _leaves(g, path, start, radius, here):
             t.stop("inside_region", f"stands inside '{g.name}' by {path.margin - here:.3f} m and would not leave it")
             return
         t.u = slow
@@ -148,13 +210,13 @@ def slowed(t: Tick) -> list[float]:
     return [u * share for u in t.u]
 
 
-def _leaves(g: Guardrail, path: Path, radius: float, here: float) -> bool:
+def _leaves(g: Guardrail, path: Path, start: Pose, radius: float, here: float) -> bool:
     """Whether the clearance grows along the way (or, outside for all that is known, does not shrink)."""
     vx, vy, w = path.twist
     reach = max(path.length, 0.03)
     last = here
     for k in (1, 2, 3):
-        x, y, _ = advance(*path.start, vx, vy, w, k / 3.0 * reach / path.speed)
+        x, y, _ = advance(*start, vx, vy, w, k / 3.0 * reach / path.speed)
         there = g.clearance(x, y, radius)
         least = -1e-4 if here > 0.0 else 0.2 * reach / 3.0
         if not there - last >= least:
@@ -173,12 +235,13 @@ def region(t: Tick) -> None:
     margin, worst, name = path.margin, 1.0, ""
     inside = any(row.name == "inside_region" for row, _ in t.trips)
     for g in regions:
-        here = g.clearance(path.start[0], path.start[1], radius) - margin
+        clearance = partial(_room, g, radius, margin)
+        start, here = path.nearest(clearance)
         if here >= path.length:
             continue  # nothing near: no way of that length can reach it
         if inside and here <= 0.0:
             continue  # judged by inside_region
-        free = free_length(lambda x, y, g=g: g.clearance(x, y, radius) - margin, path.start, path.twist, path.length)
+        free = free_length(clearance, start, path.twist, path.length)
         scale = path.scale(free)
         if scale < worst:
             worst, name = scale, g.name
@@ -212,8 +275,11 @@ def speed_zone(t: Tick) -> None:
         if path is None or path.speed <= g.limit or g.shape is None:
             continue
         room = t.cfg.footprint_radius + g.margin + path.margin
-        shape = g.shape
-        free = free_length(lambda x, y: shape.signed_distance(x, y) - room, path.start, path.twist, path.length)
+        clearance = partial(_beside, g.shape, room)
+        start, here = path.nearest(clearance)
+        if here >= path.length:
+            continue
+        free = free_length(clearance, start, path.twist, path.length)
         if free < path.length:
             _slow_to(t, "speed_zone", path, _cap(t, path, free, g.limit), f"zone '{g.name}'")
 
@@ -235,8 +301,7 @@ def person(t: Tick) -> None:
             if not (math.isfinite(px) and math.isfinite(py)):
                 free = 0.0
                 break
-            free = min(free, free_length(
-                lambda x, y, px=px, py=py: math.hypot(x - px, y - py) - room, path.start, path.twist, path.length
-            ))  # fmt: skip
+            clearance = partial(_beside, Circle(px, py, 0.0), room)
+            free = min(free, free_length(clearance, path.nearest(clearance)[0], path.twist, path.length))
         if free < path.length:
             _slow_to(t, "person", path, _cap(t, path, free, g.limit), f"'{g.name}': a person is near")

@@ -79,13 +79,13 @@ TABLE: tuple[Row, ...] = (
     Row("surprise", "the world model did not predict what it sees", RAMP, "shape", planner_only=True),
     Row("novelty", "the input is unlike the training data", RAMP, "shape", planner_only=True),
     Row("position_limit", "a joint at its position limit", LIMIT, "shape"),
-    Row("velocity_limit", "over a velocity limit", LIMIT, "shape"),
-    Row("acceleration_limit", "over an acceleration limit", LIMIT, "shape"),
     Row("inside_region", "the robot stands inside a forbidden region", ZERO, "shape"),
     Row("region", "would enter a forbidden region or leave an allowed one", ZERO, "shape"),
     Row("speed_zone", "too fast for a zone", LIMIT, "shape"),
     Row("person", "too fast near a person", LIMIT, "shape"),
     Row("obstacle", "an obstacle within the stopping distance or time", ZERO, "shape"),
+    Row("velocity_limit", "over a velocity limit", LIMIT, "shape"),
+    Row("acceleration_limit", "over an acceleration limit", LIMIT, "shape"),
 )  # fmt: skip
 
 ROWS: dict[str, Row] = {row.name: row for row in TABLE}

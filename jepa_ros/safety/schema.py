@@ -94,7 +94,7 @@ class Reader:
 
     def __init__(self, item: Any, where: str, index: int) -> None:
         if not isinstance(item, dict):
-            raise GuardrailError(f"{where}[{index}]: expected a mapping with name and kind, found {type(item).__name__}")
+            raise GuardrailError(f"{where}[{index}]: expected a mapping with a name, found {type(item).__name__}")
         self.item = item
         self.plain: dict[str, Any] = {}
         self.at = f"{where}[{index}]"

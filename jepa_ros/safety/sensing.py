@@ -17,7 +17,10 @@ from jepa_ros.safety.tick import Tick
 FAR = 1e6
 
 
-def examine(t: Tick, name: str, message: Any, function: Callable[..., tuple[str | None, Any]]) -> tuple[str | None, Any]:
+Verdict = tuple["str | None", Any]
+
+
+def examine(t: Tick, name: str, message: Any, function: Callable[..., Verdict]) -> Verdict:
     """(what is wrong or None, what was worked out), computed once a message."""
     cached = t.s.cache.get(name)
     if cached is None or cached[0] is not message:
@@ -27,7 +30,7 @@ def examine(t: Tick, name: str, message: Any, function: Callable[..., tuple[str 
             found = (f"is malformed ({type(error).__name__})", None)
         cached = (message, found)
         t.s.cache = {**t.s.cache, name: cached}
-    result: tuple[str | None, Any] = cached[1]
+    result: Verdict = cached[1]
     return result
 
 

@@ -49,10 +49,43 @@ class GateState:
     """The explicit state of the gate; :meth:`clone` gives the copy that a step works on."""
 
     __slots__ = (
-        "active_once", "bad_times", "cache", "contact_axis", "counts", "differ_since", "enabled", "fresh_all",
-        "fresh_planner", "hardware_estop", "hold", "image_checks", "image_fresh", "image_repeats", "image_seen",
-        "image_stamp", "interventions", "latch", "mode", "moving_since", "obstacle_scale", "out", "planner", "rate", "reason",
-        "region_scale", "resumes", "ros", "ros_moved", "shutdown_at", "steady", "stopped_by", "teleop", "zero_since",
+        "active_once",
+        "bad_times",
+        "cache",
+        "contact_axis",
+        "counts",
+        "differ_since",
+        "enabled",
+        "fresh_all",
+        "fresh_planner",
+        "hardware_estop",
+        "hold",
+        "image_checks",
+        "image_fresh",
+        "image_repeats",
+        "image_seen",
+        "image_stamp",
+        "interventions",
+        "latch",
+        "listening_since",
+        "mode",
+        "moving_since",
+        "obstacle_scale",
+        "out",
+        "place",
+        "planner",
+        "pose_at",
+        "rate",
+        "reason",
+        "region_scale",
+        "resumes",
+        "ros",
+        "ros_moved",
+        "shutdown_at",
+        "steady",
+        "stopped_by",
+        "teleop",
+        "zero_since",
     )  # fmt: skip
 
     enabled: bool
@@ -81,9 +114,12 @@ class GateState:
     bad_times: tuple[float, ...]
     zero_since: float | None  # since when the output has been zero
     moving_since: float | None  # since when it has moved all the same
+    pose_at: float | None  # steady time at which the last pose was drawn in
+    place: tuple[float, float, float] | None  # smoothed pose, as of the last tick
     region_scale: float  # scale of the regions at the last tick
     obstacle_scale: float  # the same of the scan
     contact_axis: tuple[float, ...] | None  # the velocity given when the bumper was pressed
+    listening_since: float | None  # since when the gate has been run without a gap, None: from the beginning
     differ_since: float | None  # since when the guardrail sets differ
     shutdown_at: float | None
     counts: dict[str, int]  # replaced, never changed in place
@@ -111,9 +147,10 @@ class GateState:
         self.resumes = ()
         self.bad_times = ()
         self.zero_since = self.moving_since = None
+        self.place = self.pose_at = None
         self.region_scale = self.obstacle_scale = 1.0
         self.contact_axis = None
-        self.differ_since = None
+        self.differ_since = self.listening_since = None
         self.shutdown_at = None
         self.counts = {}
         self.interventions = ()
@@ -145,7 +182,7 @@ class GateState:
         for name in ("planner", "teleop"):
             t: Track = getattr(self, name)
             setattr(self, name, Track(t.last, None, None, t.bad, None, t.seen_at))
-        self.image_stamp = self.image_fresh = None
+        self.image_stamp = self.image_fresh = self.place = None
         self.image_checks = ()
         self.image_repeats = 0
 

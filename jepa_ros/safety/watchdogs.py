@@ -43,6 +43,7 @@ def gate_late(t: Tick) -> None:
     """After a gap the node's queues hold old messages with a receipt time of now; nothing of before is believed."""
     if t.dt > t.cfg.late_tick:
         t.s.forget_commands()
+        t.s.listening_since = t.now
         t.trip("gate_late", f"the gate was not run for {t.dt:.2f} s")
 
 
@@ -55,6 +56,9 @@ def estop(t: Tick) -> None:
     elif message is not None and not (message.value is False or message.value == 0):
         t.trip("estop", "the emergency stop is pressed")
     elif message is not None and t.cfg.estop_required and t.age(message.received) > t.cfg.estop_timeout:
+        since = t.s.listening_since
+        if since is not None and t.now - since <= t.cfg.estop_timeout:
+            return  # it was the gate that did not listen; it is stopped, and waits as long as ever
         t.trip("estop", f"the emergency stop's publisher is silent (limit {t.cfg.estop_timeout:.2f} s)")
 
 

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every row of the gate's table does what the table says, and is missed when it is gone."""
+
+from __future__ import annotations
+
+import pytest
+
+from jepa_ros.bench.gate_rig import Rig
+from jepa_ros.bench.gate_scenarios import SCENARIOS
+from jepa_ros.safety.rows import CHECKS, ROWS
+
+
+def test_every_row_has_a_check_and_a_scenario() -> None:
+    switched = {name for name, row in ROWS.items() if row.stage == "switch"}
+    assert set(CHECKS) | switched == set(ROWS)
+    assert set(SCENARIOS) == set(ROWS)
+
+
+@pytest.mark.parametrize("row", sorted(SCENARIOS))
+def test_row(row: str) -> None:
+    SCENARIOS[row](Rig)
+
+
+@pytest.mark.parametrize("row", sorted(SCENARIOS))
+def test_scenario_fails_without_the_row(row: str) -> None:
+    def mutant(*args: object, **settings: object) -> Rig:
+        return Rig(*args, without=frozenset({row}), **settings)  # type: ignore[arg-type]
+
+    with pytest.raises(Exception):  # noqa: B017  (an assertion, or what a gate without that check runs into)
+        SCENARIOS[row](mutant)
