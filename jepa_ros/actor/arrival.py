@@ -58,15 +58,17 @@ def read_distance(model, z: torch.Tensor, goal: Goal) -> Reading:
     """Measure the way to the goal from a latent (D,), with the best readout that the model has."""
     target = None if goal.latent is None else torch.as_tensor(goal.latent, dtype=z.dtype, device=z.device)
     if model.has_readout("pose"):
-        here = model.pose(z).tolist()
-        yaw = math.atan2(here[3], here[2])
-        if target is None:
-            gx, gy, gyaw = goal.pose
-        else:
+        x, y, cosine, sine = model.pose(z).tolist()
+        yaw = math.atan2(sine, cosine)
+        if target is not None:
             gx, gy, cosine, sine = model.pose(target).tolist()
-            gyaw = math.atan2(sine, cosine)
+            gyaw: float | None = math.atan2(sine, cosine)
+        else:
+            assert goal.pose is not None  # a goal has one or the other
+            gx, gy, gyaw = goal.pose
         error = None if gyaw is None else math.remainder(gyaw - yaw, math.tau)
-        return Reading(math.hypot(gx - here[0], gy - here[1]), "m", error)
+        return Reading(math.hypot(gx - x, gy - y), "m", error)
+    assert target is not None  # a pose goal was refused without a pose readout
     if model.has_readout("distance"):
         return Reading(float(model.distance(z[None], target[None])[0]), "steps")
     return Reading(float((z - target).square().mean().sqrt()), "latent")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -105,7 +107,7 @@ class Gradient(ICem):
 
     def __init__(self, config: SearchConfig, action_dim: int) -> None:
         super().__init__(config, action_dim)
-        self.gradient = None
+        self.gradient: Callable[[torch.Tensor], torch.Tensor] = torch.zeros_like
         self._refined = torch.zeros((config.elites, config.horizon, action_dim))
         self._m = torch.zeros_like(self._refined)
         self._v = torch.zeros_like(self._refined)

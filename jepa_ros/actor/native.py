@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -121,19 +122,16 @@ def _ceil(count: int) -> int:
     return -(-count // LANES) * LANES
 
 
-def relu_mlp(net: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def relu_mlp(net: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """(weight (out, in), bias (out,)) of each layer of a Sequential of Linear and ReLU in turn.
 
     Raises:
         NativeError: it is something else.
     """
     layers = list(net) if isinstance(net, nn.Sequential) else []
-    linear, between = layers[0::2], layers[1::2]
-    if (
-        len(linear) != len(between) + 1
-        or not all(isinstance(m, nn.Linear) and m.bias is not None for m in linear)
-        or not all(isinstance(m, nn.ReLU) for m in between)
-    ):
+    linear = [m for m in layers[0::2] if isinstance(m, nn.Linear) and m.bias is not None]
+    between = [m for m in layers[1::2] if isinstance(m, nn.ReLU)]
+    if not linear or len(linear) + len(between) != len(layers) or len(linear) != len(between) + 1:
         raise NativeError("the network is not Linear and ReLU in turn")
     if max(m.out_features for m in linear) > MAX_WIDTH or linear[0].in_features > MAX_WIDTH:
         raise NativeError(f"the network is wider than {MAX_WIDTH}")
@@ -203,7 +201,7 @@ class NativeRollout:
 
     Args:
         model: has `predictor.layers`, inputs (z, action, noise, h), outputs (dz, h before tanh).
-        candidates, samples, horizon: the largest sizes that will be asked for. dtype: "float32" or "bfloat16".
+        candidates, samples, horizon: sizes to make room for. dtype: "float32" or "bfloat16".
         threads: to compute with.
 
     Raises:
@@ -227,7 +225,10 @@ class NativeRollout:
         count, horizon, _ = actions.shape
         samples = 1 if noise is None else noise.shape[0]
         shape = (count, samples, horizon, self._dims[0])
-        zs = self._zs[: count * samples * horizon * self._dims[0]].view(shape)
+        size = count * samples * horizon * self._dims[0]
+        if size > self._zs.numel():
+            self._zs = torch.empty(size)
+        zs = self._zs[:size].view(shape)
         z, h, actions = z.contiguous(), h.contiguous(), actions.contiguous()
         noise = None if noise is None else noise.contiguous()
         net = self._net

@@ -214,7 +214,7 @@ class Planner:
 
     def _output(self, reason: str, plan: np.ndarray | None, reading, result: PlanResult | None) -> PlannerOutput:
         sentence = SENTENCES[reason]
-        if reason == "infeasible":
+        if reason == "infeasible" and result is not None:
             sentence = f"{sentence}; in the way: {result.blocked_by}"
         status: dict[str, Any] = {"reason": reason, "sentence": sentence, "arrived": reason == "arrived"}
         status["backend"] = self.search.backend

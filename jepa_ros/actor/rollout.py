@@ -73,7 +73,7 @@ def make_engine(
 
     Args:
         model: has `config`, `rollout` and readouts.
-        candidates, samples, horizon: the largest sizes that will be asked for.
+        candidates, samples, horizon: sizes to make room for.
         backend: "native" (native.c, on the CPU), "model" (the model's own code, also on a GPU), or "auto": native where
             it can be had.
         dtype: "float32", "bfloat16", or "auto": bfloat16 where the processor has it. The model's own code computes in

@@ -20,7 +20,7 @@ from jepa_ros.actor.delay import Delay
 from jepa_ros.actor.methods import SAMPLERS, Gradient
 from jepa_ros.actor.proposals import PROPOSAL, SOURCES, STOP, WARM, Proposal
 from jepa_ros.actor.result import PlanResult
-from jepa_ros.actor.rollout import ModelRollout, make_engine
+from jepa_ros.actor.rollout import make_engine
 from jepa_ros.cost.goal import Goal
 from jepa_ros.cost.guardrails import GuardrailCost, Verdict
 from jepa_ros.cost.select import lexicographic_order
@@ -81,7 +81,8 @@ class Search:
         )
         self._rollout = self.engine.rollout
         self._recent: deque[float] = deque(maxlen=8)  # seconds of the last iterations
-        self._fastest = 0.0
+        self._fastest = 0.0  # seconds of one iteration, undisturbed
+        self._closing = 0.0  # seconds from the last iteration to the answer, last time
         self.set_weights(config.weights)
         self.set_guardrails(guardrails)
 
@@ -142,6 +143,8 @@ class Search:
         z, h, sent, warm = self._inputs(z, h, sent, warm)
         if iterations is None and not (math.isfinite(deadline) and deadline > self._fastest):
             return PlanResult(None, "deadline", seed, elapsed=self.clock() - start)
+        if iterations is not None and iterations < 1:
+            raise SearchError(f"iterations is {iterations}; expected at least 1")
         self.generator.manual_seed(seed)
         target = self.task.goal_tensor(goal, z)
         z, h = self._roll_forward(z, h, sent)
@@ -151,13 +154,13 @@ class Search:
         seeds, noise = self._seeds(z, h, goal, warm), self._noise(config.noise_samples)
 
         result, best = PlanResult(None, "non_finite", seed), None
-        limit, calm, last = iterations or config.iterations, 0, (math.inf, math.inf)
+        limit, calm, last = config.iterations if iterations is None else iterations, 0, (math.inf, math.inf)
         for iteration in range(limit):
             began = self.clock()
-            if iterations is None and iteration and began - start + max(self._recent) > deadline:
+            if iterations is None and iteration and began - start + max(self._recent) + self._closing > deadline:
                 break
             self.sampler.propose(iteration, seeds, self._candidates, self._source, self.generator)
-            scores = self._score(self._rollout, z, h, goal, target, sent, self._candidates, self._executed, noise)
+            scores = self._score(z, h, goal, target, sent, self._candidates, self._executed, noise)
             order = lexicographic_order(scores.cost, scores.verdict.violation)
             if iteration == 0 and warm is not None:
                 result.warm_cost = float(scores.cost[0])
@@ -173,31 +176,34 @@ class Search:
             if iterations is None and config.converge_tol > 0.0 and calm >= config.patience:
                 result.converged = True
                 break
+        began = self.clock()
         if best is not None:
             best = self._verify(best, z, h, goal, target, sent)
             self._fill(result, best, scores, order)
-        result.elapsed = self.clock() - start
+        now = self.clock()
+        self._closing, result.elapsed = now - began, now - start
         return result
 
     # -- parts of a plan, in their order -----------------------------------------------------------------------------
 
     def _inputs(self, z, h, sent, warm):
         config, actions = self.model.config, self.contract.action_dim
-        given = {"latent z": (z, (config.latent_dim,)), "recurrent state h": (h, (config.state_dim,))}
-        given["sent commands"] = (sent, (self.delay.known, actions))
-        given["warm start"] = (warm, (self.config.horizon, actions))
-        out = []
-        for name, (value, shape) in given.items():
-            if value is not None:
-                device = self.device if name[-1] in "zh" else None
-                value = torch.as_tensor(value, dtype=torch.float32, device=device)
-                if tuple(value.shape) != shape:
-                    raise SearchError(f"{name} has shape {tuple(value.shape)}; expected {shape}")
-                if not torch.isfinite(value).all():
-                    raise SearchError(f"{name} is not finite")
-            out.append(value)
-        z, h, sent, warm = out
-        return z, h, self.neutral.expand(self.delay.known, -1) if sent is None else sent, warm
+
+        def check(name, value, shape, device="cpu"):
+            value = torch.as_tensor(value, dtype=torch.float32, device=device)
+            if tuple(value.shape) != shape:
+                raise SearchError(f"{name} has shape {tuple(value.shape)}; expected {shape}")
+            if not torch.isfinite(value).all():
+                raise SearchError(f"{name}: a value is not finite")
+            return value
+
+        z = check("latent z", z, (config.latent_dim,), self.device)
+        h = check("recurrent state h", h, (config.state_dim,), self.device)
+        sent = self.neutral.expand(self.delay.known, -1) if sent is None else sent
+        sent = check("sent commands", sent, (self.delay.known, actions))
+        if warm is not None:
+            warm = check("warm start", warm, (self.config.horizon, actions)).clamp(-1.0, 1.0)
+        return z, h, sent, warm
 
     def _still(self) -> torch.Tensor:
         return self.neutral.expand(self.config.horizon, -1)
@@ -224,9 +230,9 @@ class Search:
         shape = (samples, self.config.horizon, self.model.config.noise_dim)
         return torch.randn(shape, generator=self.generator).to(self.device)
 
-    def _score(self, rollout, z, h, goal, target, sent, candidates, executed, noise) -> _Scores:
+    def _score(self, z, h, goal, target, sent, candidates, executed, noise) -> _Scores:
         actions = self.delay.effective(candidates, sent, out=executed).to(self.device)
-        zs = rollout(z, h, actions, noise)
+        zs = self._rollout(z, h, actions, noise)
         cost, terms = self.task(zs, goal, target)  # (C, S)
         return _Scores(self.config.risk(cost.cpu().numpy()), self.guard(zs, actions), terms, zs)
 
@@ -281,7 +287,7 @@ class Search:
         plans = torch.cat([best["actions"][None], kept, self._still()[None]])
         noise = self._noise(max(self.config.verify_samples, self.config.noise_samples))
         executed = torch.empty_like(plans)
-        scores = self._score(ModelRollout(self.model), z, h, goal, target, sent, plans, executed, noise)
+        scores = self._score(z, h, goal, target, sent, plans, executed, noise)
         if scores.verdict.violation[0] <= 0.0:
             return best
         order = lexicographic_order(scores.cost, scores.verdict.violation)

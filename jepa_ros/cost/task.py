@@ -65,6 +65,7 @@ class TaskCost:
         goal.check_model(self.model)
         if goal.kind != "pose":
             return torch.as_tensor(goal.latent, dtype=like.dtype, device=like.device)
+        assert goal.pose is not None  # a goal of kind "pose" has one
         x, y, yaw = goal.pose
         heading = (0.0, 0.0) if yaw is None else (math.cos(yaw), math.sin(yaw))
         return torch.tensor([x, y, *heading], dtype=like.dtype, device=like.device)
@@ -72,7 +73,7 @@ class TaskCost:
     def per_step(self, zs: torch.Tensor, goal: Goal, target: torch.Tensor) -> dict[str, torch.Tensor]:
         """Weighted terms at every step: {name: (..., T)} for latents (..., T, D) and `goal_tensor`'s target."""
         w = self.weights
-        if goal.kind == "pose":
+        if goal.pose is not None:
             pose = self.model.pose(zs)  # (..., T, 4)
             terms = {"position": torch.linalg.vector_norm(pose[..., :2] - target[:2], dim=-1) * w.position}
             if w.heading and goal.pose[2] is not None:
