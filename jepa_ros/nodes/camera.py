@@ -129,11 +129,11 @@ class CameraNode(Node):
         self._camera = load_contract(values.robot).cameras[0]
         topic = self._camera.name
         if values.compressed:
-            self._out = self.create_publisher(CompressedImage, f"{topic}/compressed", qos.IMAGE)
+            self._out = qos.publisher(self, CompressedImage, f"{topic}/compressed", qos.IMAGE)
         else:
-            self._out = self.create_publisher(Image, topic, qos.IMAGE)
-        self._info_out = self.create_publisher(CameraInfo, "camera_info", qos.STATE)
-        self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATUS)
+            self._out = qos.publisher(self, Image, topic, qos.IMAGE)
+        self._info_out = qos.publisher(self, CameraInfo, "camera_info", qos.STATE)
+        self._diagnostics_out = qos.publisher(self, DiagnosticArray, "/diagnostics", qos.STATUS)
         self._live = params.LiveParameters(self, PARAMS, lambda changes: None)
         self._times: deque[float] = deque(maxlen=100)
         self._trouble = ""

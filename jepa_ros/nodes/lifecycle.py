@@ -53,7 +53,7 @@ class ManagedNode(LifecycleNode):
         self.values = params.declare(self, self._params, also_known)
         self._live = params.LiveParameters(self, self._params, self.apply, lambda: self._configured)
         self._configured = False
-        self._heartbeat_out = self.create_publisher(Header, "~/heartbeat", qos.HEARTBEAT)
+        self._heartbeat_out = qos.publisher(self, Header, "~/heartbeat", qos.HEARTBEAT)
         self.failure: JepaRosError | None = None
         if self.values.autostart:
             self._autostart = self.create_timer(0.0, self._start, clock=Clock(clock_type=ClockType.STEADY_TIME))

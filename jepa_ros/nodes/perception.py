@@ -41,8 +41,8 @@ class PerceptionNode(ManagedNode):
     def __init__(self, also_known: Iterable[str] = (), **options: Any) -> None:
         super().__init__("perception", PARAMS, also_known, **options)
         self.listener: Callable[[NDArray[np.float32], float], None] | None = None
-        self._out = self.create_publisher(Image, "embedding", qos.EMBEDDING)
-        self._id_out = self.create_publisher(String, "model_id", qos.LATCHED)
+        self._out = qos.publisher(self, Image, "embedding", qos.EMBEDDING)
+        self._id_out = qos.publisher(self, String, "model_id", qos.LATCHED)
         self._subscription: Any = None
 
     def configure(self) -> None:
@@ -61,7 +61,7 @@ class PerceptionNode(ManagedNode):
             topic += "/compressed"
         else:
             kind = Image
-        self._subscription = self.create_subscription(kind, topic, self._on_image, qos.IMAGE)
+        self._subscription = qos.subscription(self, kind, topic, self._on_image, qos.IMAGE)
         self._id_out.publish(String(data=self._identity))
 
     def release(self) -> None:

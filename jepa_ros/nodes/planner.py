@@ -53,11 +53,11 @@ class PlannerNode(ManagedNode):
         self._entities: list[Any] = []
         self._contract = load_contract(self.values.robot)
         self._codec = CommandCodec(self._contract, self.values.command_kind)
-        self._command_out = self.create_publisher(self._codec.input_type, "command_raw", qos.COMMAND)
-        self._signals_out = self.create_publisher(DiagnosticArray, "signals", qos.SIGNALS)
-        self._status_out = self.create_publisher(DiagnosticArray, "~/status", qos.STATUS)
-        self._plan_out = self.create_publisher(Path, "plan", qos.STATUS)
-        self._candidates_out = self.create_publisher(MarkerArray, "~/candidates", qos.STATUS)
+        self._command_out = qos.publisher(self, self._codec.input_type, "command_raw", qos.COMMAND)
+        self._signals_out = qos.publisher(self, DiagnosticArray, "signals", qos.SIGNALS)
+        self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.STATUS)
+        self._plan_out = qos.publisher(self, Path, "plan", qos.STATUS)
+        self._candidates_out = qos.publisher(self, MarkerArray, "~/candidates", qos.STATUS)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(Trigger, "~/clear_goal", self._on_clear_goal)
         self.create_service(Trigger, "~/goal_from_current", self._on_goal_from_current)
@@ -85,14 +85,14 @@ class PlannerNode(ManagedNode):
         self._gate_bytes: bytes | None = None
         topic = self.values.command_topic or contract.command.topic
         self._entities = [
-            self.create_subscription(self._codec.output_type, topic, self._on_gated, qos.COMMAND),
-            self.create_subscription(DiagnosticArray, "safety_gate/state", self._on_gate, qos.LATCHED, raw=True),
+            qos.subscription(self, self._codec.output_type, topic, self._on_gated, qos.COMMAND),
+            qos.subscription(self, DiagnosticArray, "safety_gate/state", self._on_gate, qos.LATCHED, raw=True),
             *qos.subscribe_goal(self, Image, "goal_image", self._on_goal_image),
             *qos.subscribe_goal(self, CompressedImage, "goal_image/compressed", self._on_goal_image),
             *qos.subscribe_goal(self, PoseStamped, "goal_pose", self._on_goal_pose),
         ]
         if not self._embedded:
-            self._entities.append(self.create_subscription(Image, "embedding", self._on_embedding, qos.EMBEDDING))
+            self._entities.append(qos.subscription(self, Image, "embedding", self._on_embedding, qos.EMBEDDING))
 
     def release(self) -> None:
         """Stop listening and let go of the model; the goal is forgotten."""

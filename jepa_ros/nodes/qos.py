@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -68,7 +69,7 @@ def subscribe_goal(
         del seen[:-8]
         callback(message)
 
-    events = SubscriptionEventCallbacks(incompatible_qos=_silent)
+    events = SubscriptionEventCallbacks(incompatible_qos=_silent, use_default_callbacks=False)
     return [
         node.create_subscription(message_type, topic, once, profile, event_callbacks=events)
         for profile in (_GOAL_VOLATILE, LATCHED, _GOAL_BEST_EFFORT)
@@ -82,4 +83,26 @@ def incompatible(report: Callable[[str, str], None], topic: str) -> Subscription
         policy = qos_policy_name_from_kind(event.last_policy_kind)
         report(topic, str(policy).rsplit(".", 1)[-1])
 
-    return SubscriptionEventCallbacks(incompatible_qos=on_event)
+    return SubscriptionEventCallbacks(incompatible_qos=on_event, use_default_callbacks=False)
+
+
+def publisher(node: Node, message_type: type, topic: str, profile: QoSProfile) -> Publisher:
+    """A publisher without event handlers.
+
+    rclpy rebuilds its wait set, event handlers included, for every message: they are a good part of a node's load,
+    and the subscriber's side tells of incompatible QoS too.
+    """
+    events = PublisherEventCallbacks(use_default_callbacks=False)
+    return node.create_publisher(message_type, topic, profile, event_callbacks=events)
+
+
+def subscription(
+    node: Node, message_type: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile, **options: Any
+) -> Subscription:
+    """A subscription with one event handler: an error in the log when a publisher's QoS cannot be received."""
+
+    def report(where: str, policy: str) -> None:
+        node.get_logger().error(f"{where}: a publisher's {policy} QoS cannot be received; change that publisher")
+
+    events = incompatible(report, topic)
+    return node.create_subscription(message_type, topic, callback, profile, event_callbacks=events, **options)

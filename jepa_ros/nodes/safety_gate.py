@@ -42,6 +42,10 @@ from jepa_ros.safety.output import GateOutput, Mode
 
 #: Seconds between two looks at who else publishes on the gate's output topic, and between two /diagnostics.
 LOOK_PERIOD, DIAGNOSTICS_PERIOD = 0.1, 1.0
+#: Seconds between two accounts of ages and counts in ~/state (the decision itself stands in every message).
+COUNTS_PERIOD = 0.1
+#: Modes between which a change is no news.
+QUIET = (Mode.ACTIVE, Mode.LIMITED)
 
 PARAMS = (
     params.ROBOT,
@@ -68,10 +72,10 @@ class SafetyGateNode(Node):
         self._gate = Gate(self._config)
         self._state = self._gate.initial_state()
         self._output_topic = values.command_topic or self._contract.command.topic
-        self._command_out = self.create_publisher(self._codec.output_type, self._output_topic, qos.COMMAND)
-        self._state_out = self.create_publisher(DiagnosticArray, "~/state", qos.LATCHED)
-        self._estop_out = self.create_publisher(Bool, "hardware_estop", qos.LATCHED)
-        self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATUS)
+        self._command_out = qos.publisher(self, self._codec.output_type, self._output_topic, qos.COMMAND)
+        self._state_out = qos.publisher(self, DiagnosticArray, "~/state", qos.LATCHED)
+        self._estop_out = qos.publisher(self, Bool, "hardware_estop", qos.LATCHED)
+        self._diagnostics_out = qos.publisher(self, DiagnosticArray, "/diagnostics", qos.STATUS)
         own_model = self._own_model(values.model)
         self._inputs = InputCollector(self, self._contract, self._codec, values.compressed, own_model)
         self._live = params.LiveParameters(self, PARAMS, self._apply)
@@ -81,7 +85,7 @@ class SafetyGateNode(Node):
         self._fault: str | None = None
         self._last = np.zeros(self._contract.action_dim)
         self._on_output: int | None = None
-        self._next_look = self._next_diagnostics = 0.0
+        self._next_look = self._next_counts = self._next_diagnostics = 0.0
         self._said: tuple[Mode, str] | None = None
         self._end_by: float | None = None  # the process ends at this steady time at the latest
         self.ended = False
@@ -131,20 +135,29 @@ class SafetyGateNode(Node):
             self._last = output.values
         sent = time.monotonic()
         self._estop_out.publish(Bool(data=output.hardware_estop))
-        status = self._account(output, stamp, sent)
-        message = DiagnosticArray(status=[status])
+        changed = (output.mode, output.reason) != self._said
+        message = DiagnosticArray(status=[self._account(output, stamp, sent)])
         message.header.stamp = to_stamp(stamp)
+        if changed or now >= self._next_counts:
+            self._next_counts = now + COUNTS_PERIOD
+            message.status.append(self._counts(output))
         self._state_out.publish(message)
-        if now >= self._next_diagnostics:
+        if now >= self._next_diagnostics and len(message.status) > 1:
             self._next_diagnostics = now + DIAGNOSTICS_PERIOD
             self._diagnostics_out.publish(message)
-        if (output.mode, output.reason) != self._said:
+        if changed:
+            self._log(output)
             self._said = (output.mode, output.reason)
-            said = f"{output.mode.name}: {output.sentence}"
-            if output.level:  # two calls: rclpy refuses a line of code that changes its severity
-                self.get_logger().warning(said)
-            else:
-                self.get_logger().info(said)
+
+    def _log(self, output: GateOutput) -> None:
+        """One line for a change of mode or reason. (A line of code may not change its severity: rclpy refuses.)"""
+        said = f"{output.mode.name}: {output.sentence}"
+        if output.mode in QUIET and self._said is not None and self._said[0] in QUIET:
+            self.get_logger().debug(said)  # a ramp at every new command is no news
+        elif output.level:
+            self.get_logger().warning(said)
+        else:
+            self.get_logger().info(said)
 
     def _account(self, output: GateOutput, stamp: float, sent: float) -> DiagnosticStatus:
         age = output.image_age
@@ -162,14 +175,17 @@ class SafetyGateNode(Node):
             "monotonic": f"{sent:.6f}",
             "guardrail_hash": self._guardrail_hash,
         }
-        pairs.update({f"age/{name}": f"{value:.3f}" for name, value in output.ages.items()})
-        pairs.update({f"count/{name}": str(value) for name, value in output.counts.items()})
-        return self._status(output.level, output.sentence, pairs)
+        return self._status(self.get_name(), output.level, output.sentence, pairs)
 
-    def _status(self, level: int, message: str, pairs: dict[str, str]) -> DiagnosticStatus:
+    def _counts(self, output: GateOutput) -> DiagnosticStatus:
+        pairs = {f"age/{name}": f"{value:.3f}" for name, value in output.ages.items()}
+        pairs |= {f"count/{name}": str(value) for name, value in output.counts.items()}
+        return self._status(f"{self.get_name()}/inputs", output.level, output.sentence, pairs)
+
+    def _status(self, name: str, level: int, message: str, pairs: dict[str, str]) -> DiagnosticStatus:
         values = [KeyValue(key=key, value=value) for key, value in pairs.items()]
         return DiagnosticStatus(
-            level=bytes([level]), name=self.get_name(), message=message, hardware_id=self._contract.name, values=values
+            level=bytes([level]), name=name, message=message, hardware_id=self._contract.name, values=values
         )
 
     # ------------------------------------------------------------ when all else fails
@@ -193,7 +209,8 @@ class SafetyGateNode(Node):
             if not positions.any() or self._last.any():
                 self._command_out.publish(self._codec.write_output(values, stamp))
             pairs = {"mode": Mode.ESTOP.name, "reason": "internal_fault", "monotonic": f"{now:.6f}"}
-            message = DiagnosticArray(status=[self._status(2, f"fault in the gate: {self._fault}", pairs)])
+            status = self._status(self.get_name(), 2, f"fault in the gate: {self._fault}", pairs)
+            message = DiagnosticArray(status=[status])
             message.header.stamp = to_stamp(stamp)
             self._state_out.publish(message)
         except Exception as second:  # the last resort has no resort

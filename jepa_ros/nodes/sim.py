@@ -39,7 +39,7 @@ TICK = 0.02
 MAX_CATCH_UP = 0.2
 #: The clock starts here, so that no stamp is ever zero ("not set").
 CLOCK_START = 1.0
-RATES = {"odom": 25.0, "joint_states": 25.0, "contact": 25.0, "truth": 25.0, "pose": 10.0, "scan": 10.0}
+RATES = {"odom": 25.0, "joint_states": 10.0, "contact": 20.0, "truth": 25.0, "pose": 10.0, "scan": 10.0}
 
 PARAMS = (
     params.ROBOT,
@@ -96,19 +96,18 @@ class SimNode(Node):
     def _make_topics(self) -> None:
         codec = CommandCodec(self._contract)
         self._codec = codec
-        self.create_subscription(codec.output_type, self._contract.command.topic, self._on_command, qos.COMMAND)
-        publisher = self.create_publisher
-        self._clock_out = publisher(ClockMessage, "/clock", qos.CLOCK)
-        self._image_out = publisher(Image, "image", qos.IMAGE)
-        self._info_out = publisher(CameraInfo, "camera_info", qos.STATE)
-        self._odom_out = publisher(Odometry, "odom", qos.STATE)
-        self._pose_out = publisher(PoseWithCovarianceStamped, "pose", qos.STATE)
-        self._joints_out = publisher(JointState, "joint_states", qos.STATE)
-        self._scan_out = publisher(LaserScan, "scan", qos.STATE)
-        self._contact_out = publisher(Bool, "contact", qos.STATE)
-        self._truth_out = publisher(Odometry, "~/truth", qos.STATE)
-        self._score_out = publisher(DiagnosticArray, "~/score", qos.STATUS)
-        self._timing_out = publisher(DiagnosticArray, "~/timing", qos.STATUS)
+        qos.subscription(self, codec.output_type, self._contract.command.topic, self._on_command, qos.COMMAND)
+        self._clock_out = qos.publisher(self, ClockMessage, "/clock", qos.CLOCK)
+        self._image_out = qos.publisher(self, Image, "image", qos.IMAGE)
+        self._info_out = qos.publisher(self, CameraInfo, "camera_info", qos.STATE)
+        self._odom_out = qos.publisher(self, Odometry, "odom", qos.STATE)
+        self._pose_out = qos.publisher(self, PoseWithCovarianceStamped, "pose", qos.STATE)
+        self._joints_out = qos.publisher(self, JointState, "joint_states", qos.STATE)
+        self._scan_out = qos.publisher(self, LaserScan, "scan", qos.STATE)
+        self._contact_out = qos.publisher(self, Bool, "contact", qos.STATE)
+        self._truth_out = qos.publisher(self, Odometry, "~/truth", qos.STATE)
+        self._score_out = qos.publisher(self, DiagnosticArray, "~/score", qos.STATUS)
+        self._timing_out = qos.publisher(self, DiagnosticArray, "~/timing", qos.STATUS)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
         camera_rate = self._contract.cameras[0].rate
