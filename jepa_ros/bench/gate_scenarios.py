@@ -8,6 +8,7 @@ runs the row's scenario again: it has to fail, or the scenario shows nothing.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -74,7 +75,7 @@ def command_timeout(make: Make) -> None:
     assert all(o.mode is Mode.ACTIVE for o in outs), "stopped before the time-out"
     outs = rig.run(0.22 + rig.cfg.stop_time + 0.04)
     speeds = [abs(o.values[0]) for o in outs]
-    assert all(b <= a for a, b in zip(speeds, speeds[1:])), "it does not slow down steadily"
+    assert all(b <= a for a, b in itertools.pairwise(speeds)), "it does not slow down steadily"
     assert any(0.0 < s < 0.4 for s in speeds), "it does not decelerate, it jumps"
     stopped(outs[-1], "command_timeout")
     rig.command = list(DRIVE)
@@ -158,7 +159,7 @@ def acceleration_limit(make: Make) -> None:
     rig.arm([0.0, 0.0])
     rig.command = [0.5, 0.5]
     outs = rig.run(1.0)
-    steps = [b.values - a.values for a, b in zip(outs, outs[1:])]
+    steps = [b.values - a.values for a, b in itertools.pairwise(outs)]
     for step in steps:
         assert abs(step[0]) <= 1.5 * 0.02 + 1e-9 and abs(step[1]) <= 8.0 * 0.02 + 1e-9, f"jumped by {step}"
     middle = next(o for o in outs if 0.1 < o.values[0] < 0.4)
@@ -342,7 +343,8 @@ def gate_late(make: Make) -> None:
 def pose_lost(make: Make) -> None:
     nan = math.nan
     spoilers = [
-        drop, change(frame_id="odom"), change(frame_id=""), change(x=nan), change(cov=((nan, 0, 0), (0, 1, 0), (0, 0, 1))),
+        drop, change(frame_id="odom"), change(frame_id=""), change(x=nan),
+        change(cov=((nan, 0, 0), (0, 1, 0), (0, 0, 1))),
         change(cov=((-1.0, 0, 0), (0, 1, 0), (0, 0, 1))), change(cov=None), change(cov=((1, 0), (0, 1))),
         lambda m: dataclasses.replace(m, stamp=m.stamp - 2.0), lambda m: dataclasses.replace(m, stamp=m.stamp + 2.0),
     ]  # fmt: skip

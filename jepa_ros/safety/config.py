@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jepa_ros.errors import JepaRosError
-from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
+from jepa_ros.safety.guardrails import PLACES, Guardrail, GuardrailSet, parse_guardrails
 
 if TYPE_CHECKING:
     from jepa_ros.robot import RobotContract
@@ -112,6 +112,9 @@ class GateConfig:
     shadow: bool = False
     dry_run: bool = False
 
+    #: Allowed joint positions (low, high): the contract's, and those of the guardrails. None for a base.
+    joint_range: tuple[tuple[float, ...], tuple[float, ...]] | None = field(init=False, default=None)
+
     def __post_init__(self) -> None:
         self._check_axes()
         self._check_times()
@@ -130,7 +133,8 @@ class GateConfig:
                 f"gate: '{self.name}' is moved by joints, and a stop holds their measured positions: the contract has "
                 "to declare the state topic 'joint_states'"
             )
-        if self.guardrails.needs_pose and "pose" not in self.states:
+        object.__setattr__(self, "joint_range", self._joint_range())
+        if self.guardrails.needs_pose and self.forward is not None and "pose" not in self.states:
             raise GateConfigError(
                 f"gate: guardrail '{self.guardrails.needs_pose}' needs the robot's pose, but the contract of "
                 f"'{self.name}' declares no state topic 'pose': add it, or leave the guardrail out"
@@ -141,6 +145,29 @@ class GateConfig:
                     f"gate: guardrail '{guardrail.name}' is in frame '{guardrail.frame}'; the robot's pose is in "
                     f"'{self.map_frame}'"
                 )
+
+    def _joint_range(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        low, high = self.position_low, self.position_high
+        if self.output == "position":
+            low, high = self.low, self.high
+        for g in self.guardrails.of("joint_limits"):
+            if low is None or high is None or len(g.low) != self.size:
+                raise GateConfigError(
+                    f"gate: guardrail '{g.name}' limits {len(g.low)} joints; '{self.name}' has "
+                    f"{0 if low is None else self.size}"
+                )
+            low = tuple(max(a, b) for a, b in zip(low, g.low, strict=True))
+            high = tuple(min(a, b) for a, b in zip(high, g.high, strict=True))
+            if any(a >= b for a, b in zip(low, high, strict=True)):
+                raise GateConfigError(f"gate: guardrail '{g.name}' leaves a joint no room: {low} to {high}")
+        return None if low is None or high is None else (low, high)
+
+    @property
+    def planner_judged(self) -> tuple[Guardrail, ...]:
+        """Guardrails that the gate cannot judge itself: of the model, and places of a robot that does not drive."""
+        if self.forward is not None:
+            return self.guardrails.from_planner
+        return (*self.guardrails.from_planner, *self.guardrails.of(*PLACES))
 
     def _check_axes(self) -> None:
         size = len(self.low)
@@ -173,7 +200,7 @@ class GateConfig:
     @property
     def needs_signals(self) -> bool:
         """Whether the planner's signals have to come: asked for, or watched for something only the planner knows."""
-        return bool(self.signals_required or self.surprise or self.novelty or self.guardrails.from_planner)
+        return bool(self.signals_required or self.surprise or self.novelty or self.planner_judged)
 
     @property
     def stop_time(self) -> float:
@@ -192,7 +219,7 @@ class GateConfig:
             GateConfigError: a field that does not exist, or a setting that cannot be used.
             GuardrailError: the contract's guardrails are wrong.
         """
-        known = {f.name for f in dataclasses.fields(GateConfig)}
+        known = {f.name for f in dataclasses.fields(GateConfig) if f.init}
         for name in overrides:
             if name not in known:
                 raise GateConfigError(f"gate: '{name}' is no setting; known: {', '.join(sorted(known))}")

@@ -223,6 +223,8 @@ class Gate:
         since = s.fresh_all if teleop else s.fresh_planner
         if since is None or t.now - since < cfg.rearm_time - 1e-9:
             return Mode.ARMING, limits.stop_output(t, at_once=False)
+        if cfg.output == "position" and not s.known:
+            return Mode.ARMING, limits.stop_output(t, at_once=True)
         if s.stopped_by is not None and not teleop:
             if self._chatter is not None and self._chatter(t):
                 count = len(s.resumes)
@@ -253,7 +255,7 @@ class Gate:
     def _finish(self, t: Tick, mode: Mode, out: list[float], answers: dict[str, tuple[bool, str]]) -> GateOutput:
         s, cfg = t.s, t.cfg
         position = cfg.output == "position"
-        unknown = position and s.hold is None and not s.active_once  # an arm that was never measured
+        unknown = position and not s.known  # an arm that was never measured
         out = [v + 0.0 for v in out]  # no -0.0
         if not unknown:
             _last_check(cfg, out)

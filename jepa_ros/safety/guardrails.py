@@ -242,9 +242,10 @@ class GuardrailSet:
     def bind(self, contract: Any) -> GuardrailSet:
         """The set for one robot: its footprint's radius and which action drives it (for the planner's side)."""
         names = [a.name for a in contract.action]
-        axes = tuple(names.index(n) if n in names else None for n in ("linear.x", "linear.y"))
+        forward, sideways = (names.index(n) if n in names else None for n in ("linear.x", "linear.y"))
         radius = contract.footprint.radius
-        return GuardrailSet(tuple(dataclasses.replace(g, radius=radius, axes=axes) for g in self.guardrails))
+        bound = (dataclasses.replace(g, radius=radius, axes=(forward, sideways)) for g in self.guardrails)
+        return GuardrailSet(tuple(bound))
 
     def to_list(self) -> list[dict[str, Any]]:
         """As plain data, every default written out; :func:`parse_guardrails` reads it back."""

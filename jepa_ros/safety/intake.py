@@ -92,7 +92,7 @@ class Intake:
             setattr(t.s, who, track)
 
     def _one(self, t: Tick, who: str, m: CommandIn, track: Track, key: tuple[int, float]) -> Track:
-        if track.last is not None and m.received < track.last[1]:
+        if track.last is not None and m.received < track.last[1] <= t.now:
             return track  # looked at before, out of order
         seen = m.received if t.age(m.received) < math.inf else track.seen_at
         for name, function in self.content:

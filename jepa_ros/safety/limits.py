@@ -19,14 +19,14 @@ EPSILON = 1e-9
 @check("position_limit")
 def position_limit(t: Tick) -> None:
     """Joints: outward motion is blocked at the limit and slowed down before it; inward motion is allowed."""
-    low, high = t.cfg.position_low, t.cfg.position_high
-    if low is None or high is None:
+    if t.cfg.joint_range is None:
         return
+    low, high = t.cfg.joint_range
     blocked = []
     for k in range(t.cfg.size):
         u = t.u[k]
         if t.cfg.output == "position":
-            limited = min(max(u, t.cfg.low[k]), t.cfg.high[k])
+            limited = min(max(u, low[k]), high[k])
         else:
             limited = _towards_limit(t, k, u, low[k], high[k])
         if abs(limited - u) > EPSILON * (1.0 + abs(u)):
@@ -100,8 +100,9 @@ def acceleration_limit(t: Tick) -> None:
                 ratio, worst = share, k
     allowed = [b + ratio * (w - b) for w, b in zip(wanted, before, strict=True)] if worst >= 0 else wanted
     if cfg.output == "position":
-        allowed = [o + v * dt for o, v in zip(s.out, allowed, strict=True)]
-        t.u = [min(max(v, lo), hi) for v, lo, hi in zip(allowed, cfg.low, cfg.high, strict=True)]
+        low, high = cfg.joint_range or (cfg.low, cfg.high)
+        moved = [o + v * dt for o, v in zip(s.out, allowed, strict=True)]
+        t.u = [min(max(v, lo), hi) for v, lo, hi in zip(moved, low, high, strict=True)]
     else:
         t.u = list(allowed)
     if worst >= 0:
@@ -111,13 +112,13 @@ def acceleration_limit(t: Tick) -> None:
 def _profile(t: Tick, dt: float) -> list[float]:
     """Velocities towards target positions ``t.u`` from which the joints can still stop there with their braking."""
     rates = []
+    low, high = t.cfg.joint_range or (t.cfg.low, t.cfg.high)
     for k in range(t.cfg.size):
         d = t.u[k] - t.s.out[k]
-        if t.asked is not None and t.cfg.position_low is not None and t.cfg.position_high is not None:
-            goal = min(max(t.asked[k], t.cfg.low[k]), t.cfg.high[k]) - t.s.out[k]
-        else:
-            goal = d
-        fastest = math.sqrt(2.0 * t.cfg.braking[k] * abs(goal))
+        asked = t.u[k] if t.asked is None else t.asked[k]
+        goal = min(max(asked, low[k]), high[k]) - t.s.out[k]
+        b = t.cfg.braking[k] * dt  # a tick of braking less: the way of this tick is gone before it brakes
+        fastest = math.sqrt(b * b + 2.0 * t.cfg.braking[k] * abs(goal)) - b
         rates.append(math.copysign(min(abs(d) / dt, fastest), d) if dt > 0.0 else 0.0)
     return rates
 
@@ -140,5 +141,6 @@ def _hold(t: Tick) -> list[float]:
     """The measured position, captured at the first tick of the stop that has one, inside the limits."""
     s = t.s
     if s.hold is None and t.joints is not None:
+        s.known = True
         s.hold = [min(max(q, lo), hi) for q, lo, hi in zip(t.joints, t.cfg.low, t.cfg.high, strict=True)]
     return list(s.out) if s.hold is None else list(s.hold)

@@ -39,7 +39,7 @@ def guardrail_cost(t: Tick) -> None:
                 return
     if not any(t.u):
         return
-    for g in cfg.guardrails.from_planner:
+    for g in cfg.planner_judged:
         excess = _number(values.get(f"guardrail/{g.name}"))
         if math.isnan(excess):
             t.stop("guardrail_cost", f"the planner says nothing of '{g.name}', which it alone can judge", urgent=False)

@@ -125,7 +125,7 @@ def _age(t: Tick) -> float:
 def smooth_pose(t: Tick) -> None:
     """Carry the smoothed pose on by the motion of this tick, and draw it towards a pose that is new."""
     s, pose = t.s, t.i.pose
-    if pose is None or t.cfg.guardrails.needs_pose is None:
+    if pose is None or t.cfg.guardrails.needs_pose is None or t.cfg.forward is None:
         return
     known = s.cache.get("pose")
     new = known is None or known[0] is not pose

@@ -171,7 +171,8 @@ def _located(t: Tick, name: str, row: str, message: Any, function: Callable[...,
 @check("pose_lost")
 def pose_lost(t: Tick) -> None:
     """The pose, which the regions depend on."""
-    _located(t, "pose", "pose_lost", t.i.pose, read_pose, t.cfg.guardrails.needs_pose is not None)
+    needed = t.cfg.guardrails.needs_pose is not None and t.cfg.forward is not None
+    _located(t, "pose", "pose_lost", t.i.pose, read_pose, needed)
 
 
 @check("scan_lost")

@@ -66,6 +66,7 @@ class GateState:
         "image_seen",
         "image_stamp",
         "interventions",
+        "known",
         "latch",
         "listening_since",
         "mode",
@@ -99,6 +100,7 @@ class GateState:
     out: list[float]  # what was decided last; never changed in place
     rate: list[float]  # its speed, for positions
     hold: list[float] | None  # captured position of a stop
+    known: bool  # positions: where the robot stands was measured once
     planner: Track
     teleop: Track
     image_seen: tuple[float, float] | None  # (stamp, received) of the image looked at last
@@ -136,6 +138,7 @@ class GateState:
         self.out = [0.0] * size
         self.rate = [0.0] * size
         self.hold = None
+        self.known = False
         self.planner = Track()
         self.teleop = Track()
         self.image_seen = self.image_stamp = self.image_fresh = None

@@ -22,7 +22,7 @@ def clock(t: Tick) -> None:
     if not math.isfinite(t.ros):
         t.trip("clock", f"ROS time is {t.ros}")
         return
-    if last is None or t.ros != last:
+    if last is not None and t.ros != last:
         s.ros_moved = t.now
     if last is not None and t.ros < last - t.cfg.stamp_tolerance:
         s.restart_clock()
@@ -33,7 +33,9 @@ def clock(t: Tick) -> None:
         s.forget_commands()
         s.count("clock_jump")
         t.trip("clock", f"ROS time jumped ahead by {t.ros - last:.3f} s")
-    elif s.ros_moved is not None and t.now - s.ros_moved > t.cfg.clock_timeout:
+    elif s.ros_moved is None:
+        t.trip("clock", f"ROS time stands at {t.ros:.3f} s since the start")
+    elif t.now - s.ros_moved > t.cfg.clock_timeout:
         s.forget_commands()
         t.trip("clock", f"ROS time has stood still for {t.now - s.ros_moved:.2f} s")
 
