@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,11 +19,11 @@ import psutil
 import pytest
 
 from jepa_ros import cli
-from jepa_ros.demo import report
+from jepa_ros.demo import report, session
 from jepa_ros.demo.log import Episode, Frame
 from jepa_ros.demo.plot import save_plot
-from jepa_ros.demo.runner import make_folder
-from jepa_ros.demo.video import Film, compose
+from jepa_ros.demo.session import DemoError, make_folder
+from jepa_ros.demo.video import VideoError, compose, save_film
 from jepa_ros.learning.episodes import make_spec
 from jepa_ros.robot import load_contract
 
@@ -165,10 +166,8 @@ def test_a_folder_that_exists_is_refused(tmp_path, capsys):
 
 
 def test_a_disk_that_is_nearly_full_is_refused_before_anything_starts(tmp_path, monkeypatch):
-    from jepa_ros.demo import runner
-
-    monkeypatch.setattr(runner, "LEAST_DISK", 1e18)
-    with pytest.raises(runner.DemoError, match="MB are free"):
+    monkeypatch.setattr(session, "LEAST_DISK", 1e18)
+    with pytest.raises(DemoError, match="MB are free"):
         make_folder(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -187,9 +186,14 @@ def test_a_domain_that_is_none_is_refused(tmp_path, monkeypatch, capsys):
     assert os.environ["ROS_DOMAIN_ID"] == "blue"
 
 
+def empty_episode() -> Episode:
+    picture = np.zeros((128, 128, 3), np.uint8)
+    return Episode(0, SPEC.start, SPEC.goal, picture, lambda points: 64 + 50 * np.asarray(points) * (1, -1))
+
+
 def drive(end: float, arrived: bool) -> Episode:
     """An episode that goes straight to `end` m from the goal within 5 s and stays there for 5 s."""
-    episode = Episode(0, SPEC.start, SPEC.goal, np.zeros((128, 128, 3), np.uint8))
+    episode = empty_episode()
     for k in range(250):
         gap = max(end, SPEC.distance * (1 - k / 125))
         episode.track.append((k / 25, SPEC.goal[0] + gap, SPEC.goal[1], SPEC.goal[2]))
@@ -234,31 +238,20 @@ def test_json_has_no_nan():
 
 def test_the_film_can_be_played_and_shows_plan_and_goal(tmp_path):
     episode = drive(0.05, True)
-
-    def project(points):
-        return 64 + 50 * np.asarray(points) * (1, -1)
-
-    film = Film(tmp_path / "film.mp4", 10.0, project)
-    for i, frame in enumerate(episode.frames[:20]):
-        film.add(episode, frame, episode.frames[:i], "episode 1")
-    film.close()
+    episode.frames = episode.frames[:20]
+    save_film(tmp_path / "film.mp4", [episode, empty_episode()], 10.0)
     reader = cv2.VideoCapture(str(tmp_path / "film.mp4"))
     assert int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) == 20
-    with_plan = compose(episode, episode.frames[0], [], "", project)
-    empty = Frame(**{**episode.frames[0].__dict__, "plan": None, "candidates": []})
-    without = compose(episode, empty, [], "", project)
+    with_plan = compose(episode, episode.frames[0], [], "")
+    without = compose(episode, replace(episode.frames[0], plan=None, candidates=[]), [], "")
     assert (with_plan[:, :720] != without[:, :720]).any(axis=-1).sum() > 200
 
 
 def test_a_film_that_cannot_be_written_is_an_error(tmp_path):
-    with pytest.raises(Exception, match="cannot write an MP4"):
-        Film(tmp_path / "nowhere" / "film.mp4", 10.0, lambda p: p)
+    with pytest.raises(VideoError, match="cannot write an MP4"):
+        save_film(tmp_path / "nowhere" / "film.mp4", [drive(0.05, True)], 10.0)
 
 
 def test_the_plot_is_written_even_for_an_episode_without_frames(tmp_path):
-    save_plot(
-        tmp_path / "plot.png",
-        [Episode(0, SPEC.start, SPEC.goal, np.zeros((1, 1, 3), np.uint8)), drive(0.05, True)],
-        "x",
-    )
+    save_plot(tmp_path / "plot.png", [empty_episode(), drive(0.05, True)], "x")
     assert cv2.imread(str(tmp_path / "plot.png")).shape[0] > 500

@@ -6,6 +6,7 @@ The observer fills it; the live table, the video, the plot and the verdict read 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,6 +57,8 @@ class Episode:
     start: tuple[float, float, float]
     goal: tuple[float, float, float]
     goal_image: np.ndarray
+    #: Places on the floor (..., 2) [m] to pixels (..., 2), column and row, of the camera's picture.
+    project: Callable[[np.ndarray], np.ndarray]
     frames: list[Frame] = field(default_factory=list)
     #: True positions at the truth's own rate: (time since the goal, x, y, yaw).
     track: list[tuple[float, float, float, float]] = field(default_factory=list)

@@ -2,7 +2,8 @@
 """The demonstration's eyes on the running graph: the ONE place where it talks ROS. It commands nothing but the goal.
 
 Subscribes to what the nodes publish, keeps the newest of each, turns every camera image into a
-:class:`~jepa_ros.demo.log.Frame`, and measures rates, delays and the real-time factor.
+:class:`~jepa_ros.demo.log.Frame`, and measures rates, delays and the real-time factor. It shares the machine with the
+stack that it measures, so what comes often is kept as bytes and read only when it is needed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
@@ -58,6 +60,25 @@ def number(values: dict[str, str], key: str) -> float:
         return NAN
 
 
+class Newest:
+    """The newest diagnostics of one topic, deserialised when somebody asks."""
+
+    def __init__(self) -> None:
+        self._bytes: bytes | None = None
+        self._values: dict[str, str] = {}
+
+    def put(self, data: bytes) -> None:
+        """Keep a serialised DiagnosticArray."""
+        self._bytes = data
+
+    def get(self) -> dict[str, str]:
+        """Its values; see :func:`read_values`."""
+        if self._bytes is not None:
+            self._values = read_values(deserialize_message(self._bytes, DiagnosticArray))
+            self._bytes = None
+        return self._values
+
+
 class Observer:
     """Watches one graph from outside.
 
@@ -66,7 +87,8 @@ class Observer:
 
     Attributes:
         end_to_end: s from a camera stamp (machine's monotonic clock, before rendering) to the first gate output that
-            followed it. image_age: s, the same, for every output. plan, encode: s. iterations: one a plan.
+            followed it. image_age: s, the same, for every output; both are filled by :meth:`settle`.
+        plan_seconds, encode_seconds, iterations: one a plan (or image).
     """
 
     def __init__(self, contract: RobotContract) -> None:
@@ -79,18 +101,16 @@ class Observer:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self.episode: Episode | None = None
-        self.on_frame: Callable[[Frame], None] = lambda frame: None
-        self.on_truth: Callable[[float], None] = lambda time: None
         self.goal_time = NAN
         self.now = NAN  # s, simulated
         self.truth = (NAN, NAN, NAN)
         self.image: np.ndarray | None = None
         self.plan: np.ndarray | None = None
         self.candidates: list[tuple[np.ndarray, float]] = []
-        self.gate: dict[str, str] = {}
         self.status: dict[str, str] = {}
-        self.score: dict[str, str] = {}
         self.timing: dict[str, str] = {}
+        self._gate, self._score = Newest(), Newest()
+        self._gate_log: list[bytes] = []
         self.end_to_end: list[float] = []
         self.image_age: list[float] = []
         self.plan_seconds: list[float] = []
@@ -118,19 +138,22 @@ class Observer:
     def _subscribe(self) -> None:
         rows: list[tuple[type, str, Any, Any]] = [
             (Image, "image", qos.IMAGE, self._on_image),
-            (Image, "embedding", qos.EMBEDDING, None),
-            (self._command_type(), "command_raw", qos.COMMAND, None),
             (Path, "plan", qos.STATUS, self._on_plan),
             (MarkerArray, "planner/candidates", qos.STATUS, self._on_candidates),
             (DiagnosticArray, "planner/status", qos.STATUS, self._on_status),
             (DiagnosticArray, "perception/status", qos.STATUS, self._on_perception),
-            (DiagnosticArray, "safety_gate/state", qos.STATUS, self._on_gate),
             (Odometry, "sim/truth", qos.STATE, self._on_truth),
-            (DiagnosticArray, "sim/score", qos.STATUS, self._on_score),
             (DiagnosticArray, "sim/timing", qos.STATUS, self._on_timing),
         ]
-        for kind, topic, profile, handle in rows:
-            self.node.create_subscription(kind, topic, partial(self._take, topic, handle), profile)
+        unread: list[tuple[type, str, Any, Any]] = [
+            (Image, "embedding", qos.EMBEDDING, lambda data: None),
+            (self._command_type(), "command_raw", qos.COMMAND, lambda data: None),
+            (DiagnosticArray, "safety_gate/state", qos.STATUS, self._on_gate),
+            (DiagnosticArray, "sim/score", qos.STATUS, self._score.put),
+        ]
+        for group, raw in ((rows, False), (unread, True)):
+            for kind, topic, profile, handle in group:
+                self.node.create_subscription(kind, topic, partial(self._take, topic, handle), profile, raw=raw)
         self._goal_out = self.node.create_publisher(Image, "goal_image", qos.LATCHED)
 
     def _command_type(self) -> type:
@@ -138,10 +161,9 @@ class Observer:
 
         return CommandCodec(self.contract).input_type
 
-    def _take(self, topic: str, handle: Callable[[Any], None] | None, message: Any) -> None:
+    def _take(self, topic: str, handle: Callable[[Any], None], message: Any) -> None:
         self._times.setdefault(topic, deque(maxlen=400)).append(time.monotonic())
-        if handle is not None:
-            handle(message)
+        handle(message)
 
     def _on_truth(self, message: Odometry) -> None:
         position = message.pose.pose.position
@@ -149,30 +171,42 @@ class Observer:
         self.truth = (position.x, position.y, yaw_of(message.pose.pose.orientation))
         if self.episode is not None:
             self.episode.track.append((self.now - self.goal_time, *self.truth))
-            self.on_truth(self.now - self.goal_time)
-
-    def _on_score(self, message: DiagnosticArray) -> None:
-        self.score = read_values(message)
 
     def _on_timing(self, message: DiagnosticArray) -> None:
         self.timing = read_values(message)
         self._captured[round(1e3 * number(self.timing, "image_stamp"))] = number(self.timing, "captured_monotonic")
-        if len(self._captured) > 100:
-            del self._captured[next(iter(self._captured))]
 
-    def _on_gate(self, message: DiagnosticArray) -> None:
-        self.gate = read_values(message)
-        stamp, sent = number(self.gate, "image_stamp"), number(self.gate, "monotonic")
-        if not math.isfinite(stamp) or self.gate.get("mode") not in ("ACTIVE", "LIMITED"):
-            return
-        key = round(1e3 * stamp)
-        captured = self._captured.get(key, NAN)
-        if self.episode is None or not math.isfinite(sent - captured):
-            return
-        self.image_age.append(sent - captured)
-        if key > self._followed:
-            self.end_to_end.append(sent - captured)
-            self._followed = key
+    def _on_gate(self, data: bytes) -> None:
+        self._gate.put(data)
+        if self.episode is not None:
+            self._gate_log.append(data)
+
+    @property
+    def gate(self) -> dict[str, str]:
+        """The gate's newest state."""
+        return self._gate.get()
+
+    @property
+    def score(self) -> dict[str, str]:
+        """The simulator's newest count of contacts."""
+        return self._score.get()
+
+    def settle(self) -> None:
+        """Work out the delays of the episode that ended; afterwards its bytes are forgotten."""
+        for data in self._gate_log:
+            gate = read_values(deserialize_message(data, DiagnosticArray))
+            stamp, sent = number(gate, "image_stamp"), number(gate, "monotonic")
+            if gate.get("mode") not in ("ACTIVE", "LIMITED") or not math.isfinite(stamp):
+                continue
+            key = round(1e3 * stamp)
+            age = sent - self._captured.get(key, NAN)
+            if math.isfinite(age):
+                self.image_age.append(age)
+                if key > self._followed:
+                    self.end_to_end.append(age)
+                    self._followed = key
+        self._gate_log.clear()
+        self._captured.clear()
 
     def _on_status(self, message: DiagnosticArray) -> None:
         self.status = read_values(message)
@@ -207,15 +241,12 @@ class Observer:
         self.image = image_to_numpy(message).copy()  # the simulator publishes rgb8
         if self.episode is None:
             return
-        frame = self.frame(to_seconds(message.header.stamp) - self.goal_time)
-        self.episode.frames.append(frame)
-        self.on_frame(frame)
+        self.episode.frames.append(self.frame(to_seconds(message.header.stamp) - self.goal_time))
 
     def frame(self, at: float) -> Frame:
         """The newest of everything, as a frame at `at` seconds since the goal."""
         assert self.image is not None and self.episode is not None
-        goal = self.episode.goal
-        terms = self.terms()
+        goal, gate = self.episode.goal, self.gate
         return Frame(
             time=at,
             image=self.image,
@@ -225,14 +256,14 @@ class Observer:
             cost=number(self.status, "cost"),
             plan_ms=1e3 * number(self.status, "elapsed_s"),
             iterations=number(self.status, "iterations"),
-            mode=self.gate.get("mode", "-"),
-            reason=self.gate.get("reason", ""),
-            scale=number(self.gate, "scale"),
+            mode=gate.get("mode", "-"),
+            reason=gate.get("reason", ""),
+            scale=number(gate, "scale"),
             planner=self.status.get("reason", ""),
             plan=self.plan,
             candidates=self.candidates,
-            terms=terms,
-            image_age_ms=1e3 * number(self.gate, "image_age"),
+            terms=self.terms(),
+            image_age_ms=1e3 * number(gate, "image_age"),
             contact=self.score.get("contact") == "true",
         )
 

@@ -11,11 +11,7 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
-import signal
-import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,24 +23,19 @@ from rich.console import Console
 from jepa_ros.bags import BagError
 from jepa_ros.bags.record import Recorder
 from jepa_ros.demo import report
-from jepa_ros.demo.log import Episode, Frame
+from jepa_ros.demo.log import Episode
 from jepa_ros.demo.observer import Observer, ObserverError
+from jepa_ros.demo.session import DemoError, make_folder, ordered_stop, run_domain
 from jepa_ros.demo.table import LiveTable
-from jepa_ros.demo.video import Film
-from jepa_ros.errors import JepaRosError
+from jepa_ros.demo.video import VideoError, save_film
 from jepa_ros.learning.episodes import HOLD, PROTOCOL, TIME_LIMIT, EpisodeSpec, make_spec
 from jepa_ros.robot import RobotContract, load_contract, share_dir
-from jepa_ros.ros_env import reserved_domain, ros_environment
-from jepa_ros.stack import Stack, StackError
+from jepa_ros.stack import Stack
 
-LEAST_DISK = 200e6  # bytes that must be free before a run
+FILMED = 10  # episodes; the pictures of more would fill the memory
 ARM_TIMEOUT, GOAL_TIMEOUT = 20.0, 8.0  # s
 EMPTY = np.empty((0, 0, 3), np.uint8)
 GOAL_REPEAT = 1.0  # s between two sendings of a goal that the planner has not taken yet
-
-
-class DemoError(JepaRosError):
-    """The demonstration cannot be run; the message says why."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,48 +48,11 @@ def run(args: argparse.Namespace) -> int:
     specs = [make_spec(i, args.seed, args.layout, args.randomise) for i in range(args.episodes or 1)]
     out = make_folder(args.out)
     try:
-        with _domain() as domain:
+        with run_domain() as domain:
             return _Demo(args, contract, specs, out, domain).run()
     finally:
         with contextlib.suppress(OSError):
             out.rmdir()  # only succeeds where nothing was left in it
-
-
-def make_folder(wanted: Path | None) -> Path:
-    """Make the folder of a run; runs/<time> where none is named.
-
-    Raises:
-        DemoError: it exists, cannot be made, or the disk is nearly full.
-    """
-    out = wanted or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S")
-    try:
-        out.mkdir(parents=True)
-    except FileExistsError:
-        raise DemoError(f"{out} exists already: choose another folder with --out, or remove it first") from None
-    except OSError as error:
-        raise DemoError(f"{out}: the folder cannot be made: {error.strerror}") from None
-    free = shutil.disk_usage(out).free
-    if free < LEAST_DISK:
-        out.rmdir()
-        raise DemoError(f"{out}: only {free / 1e6:.0f} MB are free on that disk, a run needs {LEAST_DISK / 1e6:.0f} MB")
-    return out
-
-
-@contextlib.contextmanager
-def _domain() -> Iterator[str]:
-    """The ROS domain of the run, in the environment: the one that is set, else one that nobody here uses."""
-    before = dict(os.environ)
-    with contextlib.ExitStack() as held:
-        given = os.environ.get("ROS_DOMAIN_ID")
-        domain = given or str(held.enter_context(reserved_domain()))
-        if not (domain.isdecimal() and int(domain) <= 232):
-            raise DemoError(f"ROS_DOMAIN_ID={domain!r}: expected a whole number from 0 to 232")
-        os.environ.update(ros_environment(ROS_DOMAIN_ID=domain))
-        try:
-            yield domain
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
 
 
 class _Demo:
@@ -137,7 +91,7 @@ class _Demo:
         )
         with open(self.out / "nodes.log", "w", encoding="utf-8", buffering=1) as self._log:
             stack = Stack("sim", self._arguments(), on_line=self._on_line)
-            with _signals(stack), contextlib.ExitStack() as cleanup:
+            with ordered_stop(stack), contextlib.ExitStack() as cleanup:
                 # Let go of in the opposite order: the graph first, so that the bag holds its stopping too.
                 cleanup.callback(self._stop_recorder)
                 observer = cleanup.enter_context(Observer(self.contract))
@@ -199,32 +153,21 @@ class _Demo:
 
         with self.console.status("starting the nodes"):
             stack.wait_ready()
-        table = LiveTable(observer, self.console, lambda: self._measure_memory(stack))
-        with contextlib.ExitStack() as held:
-            first = self.specs[0]
-            # A second arena, never stepped: it draws the goal pictures and knows where the camera hangs.
-            painter = held.enter_context(
-                ArenaSim(self.contract, SceneConfig(layout=first.layout, randomise=self.args.randomise))
-            )
-            film = None
-            if self.args.video:
-                rate = self.contract.cameras[0].rate
-                film = Film(self.out / "video.mp4", rate, lambda points: painter.view.project(points))
-                held.callback(self._close_film, film)
-            held.enter_context(table)
+        first = self.specs[0]
+        # A second arena, never stepped: it draws the goal pictures and knows where the camera hangs.
+        scene = SceneConfig(layout=first.layout, randomise=self.args.randomise)
+        with (
+            ArenaSim(self.contract, scene) as painter,
+            LiveTable(observer, self.console, lambda: self._measure_memory(stack)) as table,
+        ):
             for spec in self.specs:
                 table.title = f"episode {spec.number + 1} of {len(self.specs)}"
                 painter.reset(spec.seed % 2**31, layout_seed=spec.layout_seed, start=spec.start)
-                episode = Episode(spec.number, spec.start, spec.goal, painter.image_at(spec.goal))
+                picture = painter.image_at(spec.goal)
+                episode = Episode(spec.number, spec.start, spec.goal, picture, painter.view.project)
                 self._begin(spec, stack, observer)
-                self._episode(episode, stack, observer, table, film)
+                self._episode(episode, stack, observer, table)
                 self.episodes.append(episode)
-
-    def _close_film(self, film: Film) -> None:
-        try:
-            film.close()
-        except JepaRosError as error:
-            self.problems.append(str(error))
 
     def _begin(self, spec: EpisodeSpec, stack: Stack, observer: Observer) -> None:
         """Put the robot at the start (the first episode begins there) and wait until the gate lets commands through."""
@@ -253,19 +196,11 @@ class _Demo:
             "nobody listened for a goal", lambda: observer.goal_listeners() > 0, GOAL_TIMEOUT, stack.check
         )
 
-    def _episode(self, episode: Episode, stack: Stack, observer: Observer, table: LiveTable, film: Film | None) -> None:
-        past: list[Frame] = []
-
-        def on_frame(frame: Frame) -> None:
-            if film is not None:
-                film.add(episode, frame, past, f"{table.title}   seed {self.args.seed}   t {frame.time:.1f} s")
-                past.append(frame)
-
+    def _episode(self, episode: Episode, stack: Stack, observer: Observer, table: LiveTable) -> None:
         touched = int(observer.score.get("contact_steps", 0))
         observer.status = {}
         observer.plan, observer.candidates = None, []
-        observer.on_frame = on_frame
-        observer.goal_time = observer.now
+        observer.goal_time, begun = observer.now, time.monotonic()
         observer.episode = episode
         self._send_goal(episode, stack, observer, table)
         arrived_at = None
@@ -281,13 +216,14 @@ class _Demo:
                 arrived_at = (arrived_at or at) if observer.status.get("arrived") == "true" else None
                 if arrived_at is not None and at > arrived_at + report.AFTER_ARRIVAL:
                     break
-        self.factors.append(observer.real_time_factor)
+        self.factors.append((observer.now - observer.goal_time) / (time.monotonic() - begun))
         self._measure_memory(stack)
         observer.spin(0.1)
         episode.contact_steps = int(observer.score.get("contact_steps", 0)) - touched
         observer.episode = None
-        # The film has them; many episodes' pictures would fill the memory.
-        episode.frames = [replace(f, image=EMPTY, candidates=[]) for f in episode.frames]
+        observer.settle()
+        if not self.args.video or len(self.episodes) >= FILMED:
+            episode.frames = [replace(f, image=EMPTY, candidates=[]) for f in episode.frames]
 
     def _send_goal(self, episode: Episode, stack: Stack, observer: Observer, table: LiveTable) -> None:
         """Send the goal until the planner's status shows that it has one."""
@@ -330,6 +266,12 @@ class _Demo:
         done = sum(s.success for s in scores)
         title = f"{self.contract.name}, seed {self.args.seed}: {done} of {len(scores)} arrived and held"
         save_plot(self.out / "plot.png", self.episodes, title)
+        if self.args.video:
+            try:
+                save_film(self.out / "video.mp4", self.episodes[:FILMED], self.contract.cameras[0].rate)
+            except VideoError as error:
+                self.problems.append(str(error))
+                result["problems"].append(str(error))
         (self.out / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
     def _verdict(self, result: dict[str, Any], scores: list[Any]) -> int:
@@ -376,26 +318,3 @@ def _ms(values: dict[str, float | None]) -> str:
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else f"{value:{form}}"
-
-
-@contextlib.contextmanager
-def _signals(stack: Stack) -> Iterator[None]:
-    """The first SIGINT or SIGTERM leaves the block, which stops everything in order; a second one hurries that."""
-    seen: list[int] = []
-
-    def on_signal(number: int, _frame: Any) -> None:
-        seen.append(number)
-        if len(seen) == 1:
-            raise KeyboardInterrupt
-        stack.hurry()
-        print("stopping at once", file=sys.stderr)
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-__all__ = ["DemoError", "StackError", "make_folder", "run"]

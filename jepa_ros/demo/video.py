@@ -36,53 +36,39 @@ class VideoError(JepaRosError):
     """The film cannot be written."""
 
 
-class Film:
-    """Writes an MP4, frame by frame.
-
-    Args:
-        path: of the file. rate: frames a second.
-        project: places on the floor (..., 2) [m] to camera pixels (..., 2), column and row.
+def save_film(path: Path, episodes: list[Episode], rate: float) -> None:
+    """Write an MP4 of the episodes, one after the other, `rate` frames a second; nothing where there are no frames.
 
     Raises:
-        VideoError: OpenCV cannot write it there.
+        VideoError: OpenCV cannot write it there, or it cannot be read back whole (a full disk gives no other sign).
     """
-
-    def __init__(self, path: Path, rate: float, project: Project) -> None:
-        self.path, self.project = path, project
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, (WIDTH, HEIGHT))
-        if not self._writer.isOpened():
-            raise VideoError(f"{path}: OpenCV cannot write an MP4 there")
-        self.frames = 0
-
-    def add(self, episode: Episode, frame: Frame, past: list[Frame], title: str) -> None:
-        """Append one frame; `past` are the frames before it, for the trail and the curve."""
-        self._writer.write(compose(episode, frame, past, title, self.project)[:, :, ::-1])
-        self.frames += 1
-
-    def close(self) -> None:
-        """Finish the file.
-
-        Raises:
-            VideoError: it cannot be read back whole (a full disk gives no other sign).
-        """
-        self._writer.release()
-        if not self.frames:
-            self.path.unlink(missing_ok=True)
-        else:
-            reader = cv2.VideoCapture(str(self.path))
-            found = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
-            reader.release()
-            if found < self.frames:
-                raise VideoError(f"{self.path}: {self.frames} frames were written but {found} can be read: disk full?")
+    total = sum(len(episode.frames) for episode in episodes)
+    if not total:
+        return
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, (WIDTH, HEIGHT))
+    if not writer.isOpened():
+        raise VideoError(f"{path}: OpenCV cannot write an MP4 there")
+    try:
+        for episode in episodes:
+            for i, frame in enumerate(episode.frames):
+                title = f"episode {episode.index + 1}, {frame.time:.1f} s"
+                writer.write(compose(episode, frame, episode.frames[:i], title)[:, :, ::-1])
+    finally:
+        writer.release()
+    reader = cv2.VideoCapture(str(path))
+    found = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
+    reader.release()
+    if found < total:
+        raise VideoError(f"{path}: {total} frames were written but {found} can be read: disk full?")
 
 
-def compose(episode: Episode, frame: Frame, past: list[Frame], title: str, project: Project) -> np.ndarray:
-    """One picture of the film, (HEIGHT, WIDTH, 3) uint8 RGB."""
+def compose(episode: Episode, frame: Frame, past: list[Frame], title: str) -> np.ndarray:
+    """One picture of the film, (HEIGHT, WIDTH, 3) uint8 RGB; `past` are the frames before it."""
     canvas = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     canvas[:] = BACKGROUND
     canvas[:, :VIEW] = _enlarge(frame.image, VIEW)
     scale = VIEW / frame.image.shape[1]
-    _draw_paths(canvas[:, :VIEW], episode, frame, past, lambda points: project(points) * scale)
+    _draw_paths(canvas[:, :VIEW], episode, frame, past, lambda points: episode.project(points) * scale)
     x = VIEW + MARGIN
     canvas[MARGIN + 28 : MARGIN + 28 + GOAL, x : x + GOAL] = _enlarge(episode.goal_image, GOAL)
     _curve(canvas, [*past, frame], x, HEIGHT - MARGIN - 96, GOAL, 96)
