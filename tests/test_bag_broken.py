@@ -50,7 +50,7 @@ def test_a_file_cut_anywhere_gives_back_all_whole_chunks(whole, tmp_path):
     file = bag / "bag_0.mcap"
     data = file.read_bytes()
     chunks = scan(file).chunks
-    cuts = sorted(random.Random(1).sample(range(600, len(data) - 1), 60)) + [chunks[3].index.chunk_start_offset]
+    cuts = [*random.Random(1).sample(range(600, len(data) - 1), 60), chunks[3].index.chunk_start_offset]
     for cut in cuts:
         file.write_bytes(data[:cut])
         expected = sum(
@@ -74,7 +74,8 @@ def test_repair_makes_a_cut_bag_readable_for_others(whole, tmp_path):
     file = bag / "bag_0.mcap"
     last = scan(file).chunks[-1].index
     file.write_bytes(file.read_bytes()[: last.chunk_start_offset + 100])
-    assert repair(bag) == [f"bag_0.mcap: {len(sent) - 10} messages kept, 100 bytes behind them cut", "metadata.yaml: written anew"]
+    kept = f"bag_0.mcap: {len(sent) - 10} messages kept, 100 bytes behind them cut"
+    assert repair(bag) == [kept, "metadata.yaml: written anew"]
     with AnyReader([bag]) as reader:
         assert [(c.topic, t, bytes(d)) for c, t, d in reader.messages()] == sent[:-10]
         assert reader.message_count == len(sent) - 10
@@ -174,7 +175,8 @@ def test_a_missing_file_of_a_split_bag_is_named(tmp_path):
 
 
 def test_a_topic_that_is_not_there_lists_what_is(whole):
-    with BagReader(whole[0]) as reader, pytest.raises(BagError, match=r"no topic /cam.*/a \(std_msgs/msg/String\), /image"):
+    says = r"no topic /cam.*/a \(std_msgs/msg/String\), /image"
+    with BagReader(whole[0]) as reader, pytest.raises(BagError, match=says):
         list(reader.messages(["/cam"]))
 
 

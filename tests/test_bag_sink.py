@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 from bag_helpers import START, string
@@ -113,7 +114,7 @@ def test_the_ring_buffer_writes_what_came_before_a_stop_and_a_little_after(tmp_p
         times = [(m.time - START) * 1e-9 for m in bag.messages(["/a"])]
         assert 7.5 < times[0] <= 8.0  # 2 s before, to the chunk
         assert 10.5 <= times[-1] < 10.7  # 0.5 s after
-        assert [round(b - a, 6) for a, b in zip(times, times[1:], strict=False)] == [0.05] * (len(times) - 1)
+        assert [round(b - a, 6) for a, b in pairwise(times)] == [0.05] * (len(times) - 1)
         assert [m.data for m in bag.messages(["/model_id"])] == [string("model")]  # latched long before
         assert bag.custom_data["jepa_ros.trigger"] == "STOPPED"
     with AnyReader([writer.bags[0]]) as reader:

@@ -33,7 +33,8 @@ def by_mcap(path: Path, streaming: bool = False) -> list[tuple[str, int, bytes]]
     found = []
     for file in sorted(path.glob("*.mcap")):
         with file.open("rb") as stream:
-            reader = NonSeekingReader(stream, validate_crcs=True) if streaming else make_reader(stream, validate_crcs=True)
+            make = NonSeekingReader if streaming else make_reader
+            reader = make(stream, validate_crcs=True)
             found += [(channel.topic, m.log_time, m.data) for _, channel, m in reader.iter_messages()]
     return sorted(found, key=lambda entry: entry[1])
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from jepa_ros.bags import CONTRACT_KEY, MODEL_CARD_KEY, REPORT_KEY, BagError
+from jepa_ros.bags.decode import raw_stamp
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.repair import repair
 
@@ -24,7 +25,7 @@ GAP_FACTOR = 4.0
 GAP_SECONDS = 0.25
 """... and than this: shorter pauses are scheduling, not loss."""
 JUMP_SECONDS = 1.0
-"""Stamps that move by this much more or less than the time of receipt have jumped: skew and delay change by far less."""
+"""Stamps that move by this much more or less than the time of receipt have jumped: delay and skew change far less."""
 RARE_SECONDS = 5.0
 """Topics with a longer median period (latched, on demand) have no rate to be regular at."""
 
@@ -86,17 +87,6 @@ def has_stamp(reader: BagReader, topic: str) -> bool:
     return first == "std_msgs/msg/Header"
 
 
-def stamp_of(data: bytes) -> int:
-    """The header stamp in ns of a CDR message that begins with a Header or a time.
-
-    Raises:
-        struct.error: it is shorter than a stamp.
-    """
-    little = data[1:2] == b"\x01"
-    seconds, nanoseconds = struct.unpack_from("<iI" if little else ">iI", data, 4)
-    return seconds * 1_000_000_000 + nanoseconds
-
-
 def analyse(reader: BagReader, *, stamps: bool = True) -> list[TopicReport]:
     """One report a topic. With `stamps` every message is read (and checked); without, only the indexes are.
 
@@ -117,7 +107,7 @@ def analyse(reader: BagReader, *, stamps: bool = True) -> list[TopicReport]:
             times[message.topic].append(message.time)
             if message.topic in stamped:
                 try:
-                    marks.setdefault(message.topic, []).append(stamp_of(message.data))
+                    marks.setdefault(message.topic, []).append(raw_stamp(message.data))
                 except struct.error:
                     marks.setdefault(message.topic, []).append(0)
     reports = []
@@ -202,7 +192,8 @@ def render(reader: BagReader, reports: list[TopicReport]) -> str:
     lines += _identity_lines(reader)
     width = max((len(report.name) for report in reports), default=5)
     kind = max((len(report.msgtype) for report in reports), default=4)
-    lines.append(f"{'topic':{width}}  {'type':{kind}}  {'count':>7}  {'Hz':>7}  {'p99 ms':>7}  {'delay ms':>8}  gaps  jumps")
+    heads = f"{'count':>7}  {'Hz':>7}  {'p99 ms':>7}  {'delay ms':>8}  gaps  jumps"
+    lines.append(f"{'topic':{width}}  {'type':{kind}}  {heads}")
     for r in reports:
         lines.append(
             f"{r.name:{width}}  {r.msgtype:{kind}}  {r.count:7d}  {_number(r.rate, 1, 2):>7}  "

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import tempfile
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -24,7 +24,7 @@ _SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 _STORES = {1: "DASHING", 2: "ELOQUENT", 3: "FOXY", 4: "GALACTIC", 5: "HUMBLE", 6: "IRON", 7: "IRON", 8: "IRON"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def typestore(distro: str = "JAZZY"):
     """rosbags' table of the common message types of a ROS distribution (Jazzy's where it knows none)."""
     from rosbags.typesys import Stores, get_typestore

@@ -8,6 +8,7 @@ robot's loop never waits for it. SIGINT and SIGTERM end the recording cleanly.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -104,14 +105,11 @@ def gate_watch(topic: str, modes: set[str]):
 
 def gate_mode(data: bytes) -> str | None:
     """The value `mode` in a serialised DiagnosticArray, in capitals; None when there is none."""
+    from jepa_ros.bags.decode import key_values
     from jepa_ros.bags.reader import typestore
 
-    message = typestore().deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")
-    for status in message.status:
-        for pair in status.values:
-            if pair.key == "mode":
-                return pair.value.upper()
-    return None
+    mode = key_values(typestore().deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")).get("mode")
+    return None if mode is None else mode.upper()
 
 
 def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
@@ -385,10 +383,8 @@ class Recorder:
         if kind is None:
             self.stop()
         else:
-            try:
+            with contextlib.suppress(BagError):
                 self.stop()
-            except BagError:
-                pass
 
 
 def run_module(argv: list[str]) -> int:

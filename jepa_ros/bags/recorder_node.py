@@ -84,7 +84,7 @@ def message_class(msgtype: str):
         package, folder, name = msgtype.split("/")
         return getattr(importlib.import_module(f"{package}.{folder}"), name)
     except (ImportError, AttributeError, ValueError):
-        raise BagError(f"type {msgtype}: no Python package for it here; install or source its message package") from None
+        raise BagError(f"type {msgtype}: no Python package for it here; install or source it") from None
 
 
 class RecorderNode(Node):

@@ -2,7 +2,7 @@
 """Mending a bag whose recorder was killed or whose disk was full: the summary and metadata.yaml are written anew.
 
 A file is mended in place: what stands behind its last whole record (at most the one that was cut) is taken away, and
-the summary that was never written is added. Chunks that are damaged in the middle stay in the file but not in its index.
+the summary that was never written is added. Chunks that are damaged stay in the file but not in its index.
 """
 
 from __future__ import annotations

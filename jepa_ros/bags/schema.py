@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -22,7 +22,8 @@ from jepa_ros.bags import BagError
 
 _SEPARATOR = "=" * 80
 _PRIMITIVES = frozenset(
-    "bool byte char float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 string wstring".split()
+    {"bool", "byte", "char", "float32", "float64", "string", "wstring"}
+    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 )
 _FIELD = re.compile(r"^\s*([a-zA-Z][a-zA-Z0-9_/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+[a-zA-Z]", re.MULTILINE)
 _INFINITE = {"sec": 9223372036, "nsec": 854775807}
@@ -81,7 +82,7 @@ def qos_text(entries: list[dict]) -> str:
     return yaml.safe_dump(entries, sort_keys=False).strip() if entries else ""
 
 
-@lru_cache(maxsize=None)
+@cache
 def definition(msgtype: str) -> Definition:
     """The definition of `msgtype` ("sensor_msgs/msg/Image").
 

@@ -30,13 +30,13 @@ _OVERHEAD = 200
 class Sink(Protocol):
     """What the writer thread needs: a BagWriter or a RingWriter."""
 
-    def add_topic(self, name: str, msgtype: Definition, qos: list[dict]) -> Topic: ...  # noqa: D102
+    def add_topic(self, name: str, msgtype: Definition, qos: list[dict]) -> Topic: ...
 
-    def write(self, topic: Topic, log_time: int, data: bytes, publish_time: int, sequence: int) -> None: ...  # noqa: D102
+    def write(self, topic: Topic, log_time: int, data: bytes, publish_time: int, sequence: int) -> None: ...
 
-    def tick(self) -> None: ...  # noqa: D102
+    def tick(self) -> None: ...
 
-    def close(self, report: dict | None = None) -> None: ...  # noqa: D102
+    def close(self, report: dict | None = None) -> None: ...
 
 
 class WriterThread(threading.Thread):

@@ -18,8 +18,7 @@ import yaml
 import zstandard
 from mcap.opcode import Opcode
 
-from jepa_ros.bags import BagError
-from jepa_ros.bags import mcap_scan
+from jepa_ros.bags import BagError, mcap_scan
 from jepa_ros.bags.mcap_file import MAGIC
 
 MCAP, SQLITE = "mcap", "sqlite3"
@@ -58,9 +57,9 @@ class Storage(Protocol):
     complete: bool
     problems: list[str]
 
-    def messages(self, topics: set[str], start: int | None, stop: int | None) -> Iterator[Message]: ...  # noqa: D102
+    def messages(self, topics: set[str], start: int | None, stop: int | None) -> Iterator[Message]: ...
 
-    def times(self) -> dict[str, np.ndarray]: ...  # noqa: D102
+    def times(self) -> dict[str, np.ndarray]: ...
 
 
 class McapStorage:
@@ -159,7 +158,7 @@ class SqliteStorage:
         from rosbags.rosbag2.errors import ReaderError
 
         class Guarded(Reader):
-            def __enter__(inner):  # noqa: N805
+            def __enter__(inner):
                 try:
                     return super().__enter__()
                 except (ReaderError, OSError, UnicodeDecodeError) as error:

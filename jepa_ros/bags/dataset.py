@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`jepa-ros dataset BAG... --robot NAME --out DIR`: bags become a dataset that `jepa-ros train` reads.
+
+Two passes over each bag: the first finds the steps and the cuts (:mod:`jepa_ros.bags.steps`), the second decodes the
+images that are used, shard by shard and in several processes. Shards that are there are kept: the same command resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jepa_ros.bags import CONTRACT_KEY, BagError
+from jepa_ros.bags.decode import COMPRESSED, IMAGE, pixels
+from jepa_ros.bags.reader import BagReader
+from jepa_ros.bags.steps import CutReport, CutSettings, Segment, Topics, cut, resolve_topics
+from jepa_ros.errors import JepaRosError
+from jepa_ros.learning.dataset import DatasetWriter, Episode
+from jepa_ros.perception.preprocess import ImageError, model_input
+from jepa_ros.robot import RobotContract, load_contract
+
+SHARD_STEPS = 1500
+"""A shard is closed after so many steps: 18 MB of 64x64 pictures, a unit of work and of resuming."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One shard: episodes of one bag."""
+
+    folder: str
+    contract: dict[str, Any]
+    settings: dict[str, Any]
+    shard: int
+    bag: str
+    topic: str
+    segments: tuple[Segment, ...]
+
+
+def contract_of(reader: BagReader, robot: str | None) -> RobotContract:
+    """The contract to build with: `robot` if given, else the bag's own.
+
+    Raises:
+        BagError: there is none, or the bag was recorded under one that differs in what a model depends on.
+    """
+    text = reader.custom_data.get(CONTRACT_KEY)
+    recorded = None
+    if text:
+        try:
+            recorded = RobotContract.from_dict(json.loads(text), f"{reader.path}: contract in the bag")
+        except ValueError as error:
+            raise BagError(f"{reader.path}: the contract in the bag is not JSON: {error}") from None
+    if robot is None:
+        if recorded is None:
+            raise BagError(f"{reader.path}: no robot contract in this bag: give one with --robot")
+        return recorded
+    contract = load_contract(robot)
+    if recorded is not None:
+        lines = contract.model_differences(recorded)
+        if lines:
+            raise BagError(
+                f"{reader.path} was recorded with robot '{recorded.name}', which differs from '{contract.name}' "
+                "(given != recorded):\n  " + "\n  ".join(lines)
+            )
+    return contract
+
+
+def build(
+    bags: list[str | Path],
+    folder: str | Path,
+    robot: str | None = None,
+    *,
+    settings: CutSettings | None = None,
+    namespace: str = "",
+    topics: dict[str, str] | None = None,
+    workers: int = 1,
+    progress=None,
+) -> dict[str, Any]:
+    """Build a dataset from bags; returns the report that is also in its `report.json`.
+
+    Args:
+        bags: folders or files, in the order of their episodes.
+        folder: of the dataset; one that was begun with the same bags and settings is resumed.
+        robot: contract name or file; None takes the one in the first bag.
+        progress: called with (shards done, shards in all) after each.
+
+    Raises:
+        BagError: a bag cannot be read, lacks a topic, or does not fit the contract.
+        DatasetError: the folder holds something else.
+    """
+    settings = settings or CutSettings()
+    if not bags:
+        raise BagError("no bag was given")
+    contract: RobotContract | None = None
+    plans: list[tuple[Path, Topics, list[Segment], CutReport]] = []
+    identity, problems = [], {}
+    for bag in bags:
+        with BagReader(bag) as reader:
+            if reader.message_count == 0:
+                raise BagError(f"{bag}: the bag has no messages")
+            own = contract_of(reader, robot)
+            if contract is not None and robot is None and (lines := contract.model_differences(own)):
+                raise BagError(f"{bag} was recorded with another contract than {bags[0]}:\n  " + "\n  ".join(lines))
+            contract = contract or own
+            found = resolve_topics(reader, contract, namespace, topics)
+            _check_image_type(reader, found.image)
+            segments, report = cut(reader, contract, found, settings)
+            plans.append((Path(bag), found, segments, report))
+            identity.append({"path": str(bag), "start_ns": reader.start, "messages": reader.message_count})
+            problems[str(bag)] = reader.problems
+    if not any(segments for _, _, segments, _ in plans):
+        raise BagError(f"no episode of {settings.min_length} steps in {len(plans)} bag(s). " + _why(plans))
+    described = {
+        "source": "bags", "bags": identity, "cut": asdict(settings), "namespace": namespace, "topics": topics or {},
+    }  # fmt: skip
+    writer = DatasetWriter(folder, contract, described)
+    jobs = _jobs(writer, contract, described, plans)
+    writer.begin()
+    todo = [job for job in jobs if not writer.has_shard(job.shard)]
+    began, frames = time.monotonic(), 0
+    for done, count in enumerate(_run(todo, workers), 1):
+        frames += count
+        if progress is not None:
+            progress(len(jobs) - len(todo) + done, len(jobs))
+    elapsed = time.monotonic() - began
+    report = {
+        "steps": sum(r.kept for *_, r in plans),
+        "episodes": sum(r.episodes for *_, r in plans),
+        "robot_minutes": sum(r.kept for *_, r in plans) * contract.period / 60.0,
+        "frames_per_second": frames / elapsed if frames else None,
+        "bags": {str(path): asdict(r) | {"problems": problems[str(path)]} for path, _, _, r in plans},
+    }
+    writer.finish(report)
+    return report
+
+
+def _check_image_type(reader: BagReader, topic: str) -> None:
+    found = reader.topics[topic].msgtype
+    if found not in (IMAGE, COMPRESSED):
+        raise BagError(f"{reader.path}: {topic} is {found}; expected {IMAGE} or {COMPRESSED}")
+
+
+def _why(plans) -> str:
+    reasons: dict[str, int] = {}
+    for *_, report in plans:
+        for reason, entry in report.dropped.items():
+            reasons[reason] = reasons.get(reason, 0) + entry["count"]
+    listed = ", ".join(f"{reason}: {count}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1]))
+    return f"Dropped: {listed or 'nothing; the bag has too few images'}"
+
+
+def _jobs(writer: DatasetWriter, contract: RobotContract, described: dict, plans) -> list[_Job]:
+    jobs: list[_Job] = []
+    for path, topics, segments, _ in plans:
+        group: list[Segment] = []
+        for number, segment in enumerate(segments):
+            group.append(segment)
+            if sum(map(len, group)) >= SHARD_STEPS or number == len(segments) - 1:
+                where = (str(writer.folder), contract.to_dict(), described, len(jobs), str(path), topics.image)
+                jobs.append(_Job(*where, tuple(group)))
+                group = []
+    return jobs
+
+
+def _run(jobs: list[_Job], workers: int):
+    """Do the jobs; yields the number of frames of each that is done."""
+    if workers <= 1 or len(jobs) <= 1:
+        yield from map(_write_shard, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
+        yield from pool.imap_unordered(_write_shard, jobs)
+
+
+_open: dict[str, BagReader] = {}
+
+
+def _reader(path: str) -> BagReader:
+    """The bag, opened once a process."""
+    if path not in _open:
+        for reader in _open.values():
+            reader.close()
+        _open.clear()
+        _open[path] = BagReader(path)
+    return _open[path]
+
+
+def _write_shard(job: _Job) -> int:
+    contract = RobotContract.from_dict(job.contract)
+    reader = _reader(job.bag)
+    episodes = [
+        Episode(
+            images=_decode(reader, job.topic, segment, contract),
+            actions=segment.actions,
+            commands=segment.commands,
+            poses=segment.poses,
+            contacts=segment.contacts,
+        )
+        for segment in job.segments
+    ]
+    DatasetWriter(job.folder, contract, job.settings).write_shard(job.shard, episodes)
+    return sum(map(len, episodes))
+
+
+def _decode(reader: BagReader, topic: str, segment: Segment, contract: RobotContract) -> np.ndarray:
+    """The model inputs of a segment, (T, size, size, 3) uint8."""
+    camera = contract.cameras[0]
+    images = np.empty((len(segment), camera.size, camera.size, 3), np.uint8)
+    wanted = {int(stamp): k for k, stamp in enumerate(segment.stamps)}
+    left = set(wanted.values())
+    for message in reader.messages({topic}, int(segment.times[0]), int(segment.times[-1]) + 1):
+        content = reader.deserialize(message)
+        k = wanted.get(content.header.stamp.sec * 1_000_000_000 + content.header.stamp.nanosec)
+        if k is None or k not in left or message.time != segment.times[k]:
+            continue
+        try:
+            image, encoding = pixels(content)
+            images[k] = model_input(image, camera, encoding)
+        except (BagError, ImageError) as error:
+            raise BagError(f"{reader.path}: {topic}: image of time {message.time}: {error}") from None
+        left.discard(k)
+    if left:
+        raise BagError(f"{reader.path}: {topic}: {len(left)} images changed while the dataset was built")
+    return images
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("bags", nargs="+", metavar="BAG", help="bags (folders or files)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the dataset; the same command resumes")
+    parser.add_argument("--robot", help="contract: a name or a YAML file (default: the one in the bag)")
+    parser.add_argument("--namespace", default="", help="namespace of the robot in the bag")
+    for name, what in (
+        ("image", "images"), ("command", "executed commands (the gate's output)"), ("pose", "localisation"),
+        ("contact", "bumper"), ("gate", "the gate's state"),
+    ):  # fmt: skip
+        parser.add_argument(f"--{name}", default="", metavar="TOPIC", help=f"topic of the {what}")
+    parser.add_argument("--min-length", type=int, default=20, help="shortest episode in steps (default: %(default)s)")
+    parser.add_argument("--max-length", type=int, default=600, help="longest episode in steps (default: %(default)s)")
+    parser.add_argument("--max-idle", type=float, default=2.0, help="cut longer standstills, s (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count(), help="processes")
+    parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command."""
+    if args.min_length < 2 or args.max_length < args.min_length or args.workers < 1:
+        raise JepaRosError("--min-length must be at least 2, --max-length at least that, --workers at least 1")
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    settings = CutSettings(args.min_length, args.max_length, args.max_idle)
+    topics = {name: getattr(args, name) for name in ("image", "command", "pose", "contact", "gate")}
+    with Progress(TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task("shards", total=None)
+        report = build(
+            args.bags, args.out, args.robot, settings=settings, namespace=args.namespace,
+            topics={k: v for k, v in topics.items() if v}, workers=args.workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )  # fmt: skip
+    print(summary(args.out, report))
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def summary(folder: Path, report: dict[str, Any]) -> str:
+    """The report as text: what was kept, what was dropped and why."""
+    rate = f", {report['frames_per_second']:.0f} frames/s" if report["frames_per_second"] else " (already there)"
+    lines = [
+        f"{folder}: {report['episodes']} episodes, {report['steps']} steps, "
+        f"{report['robot_minutes']:.1f} minutes of robot time{rate}"
+    ]
+    for path, entry in report["bags"].items():
+        lines.append(f"{path}: {entry['images']} images, {entry['steps']} steps, {entry['kept']} kept")
+        for reason, dropped in sorted(entry["dropped"].items(), key=lambda item: -item[1]["count"]):
+            where = ", ".join(f"{at:.1f}" for at in dropped["at"][:6])
+            more = " ..." if len(dropped["at"]) > 6 else ""
+            lines.append(f"  dropped {dropped['count']:6d}  {reason}  (at {where}{more} s)")
+        lines += [f"  note: {note}" for note in entry["notes"]]
+        lines += [f"  problem: {problem}" for problem in entry["problems"]]
+    return "\n".join(lines)

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands in a bag's messages, as arrays and numbers, with no ROS installed: for building datasets and replaying.
+
+The functions take messages by their fields, so that those of rosbags and of rclpy serve alike. What pixels become for
+the model is not decided here but in :mod:`jepa_ros.perception.preprocess`.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import numpy as np
+
+from jepa_ros.bags import BagError
+from jepa_ros.perception.preprocess import CHANNELS
+from jepa_ros.robot import RobotContract
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+_AXES = ("x", "y", "z")
+
+
+def raw_stamp(data: bytes) -> int:
+    """The stamp in ns of a CDR message that begins with a Header or a time, without deserialising it.
+
+    Raises:
+        struct.error: it is shorter than a stamp.
+    """
+    little = data[1:2] == b"\x01"
+    seconds, nanoseconds = struct.unpack_from("<iI" if little else ">iI", data, 4)
+    return seconds * 1_000_000_000 + nanoseconds
+
+
+def stamp_ns(message: Any) -> int | None:
+    """The header's stamp in ns; None for types that have no header."""
+    header = getattr(message, "header", None)
+    return None if header is None else header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+
+
+def pixels(message: Any) -> tuple[np.ndarray, str]:
+    """Pixels (H, W, C) uint8 and their encoding, of an Image or a CompressedImage (JPEG or PNG).
+
+    Raises:
+        BagError: an encoding that is not supported, or data that does not fit the size.
+    """
+    return _decompressed(message) if hasattr(message, "format") else (_raw(message), message.encoding)
+
+
+def _raw(message: Any) -> np.ndarray:
+    channels = CHANNELS.get(message.encoding)
+    if channels is None:
+        raise BagError(f"image encoding '{message.encoding}' is not supported; expected one of {', '.join(CHANNELS)}")
+    height, width = message.height, message.width
+    row, step = width * channels, message.step or width * channels
+    data = np.frombuffer(message.data, np.uint8)
+    if 0 in (height, width) or step < row or data.size < step * height:
+        raise BagError(
+            f"image of {width} x {height} {message.encoding} with step {step} needs {max(step, row) * height} bytes, "
+            f"found {data.size}"
+        )
+    return data[: step * height].reshape(height, step)[:, :row].reshape(height, width, channels)
+
+
+def _decompressed(message: Any) -> tuple[np.ndarray, str]:
+    import cv2
+
+    data = np.frombuffer(message.data, np.uint8)
+    found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if found is None or found.dtype != np.uint8:
+        raise BagError(f"compressed image ('{message.format}', {data.size} bytes) is no 8-bit JPEG or PNG")
+    if found.ndim == 2:
+        return found[:, :, None], "mono8"
+    return found, {3: "bgr8", 4: "bgra8"}[found.shape[2]]
+
+
+def yaw_of(quaternion: Any) -> float:
+    """Heading (rad) of a quaternion; NaN where it is no rotation."""
+    x, y, z, w = quaternion.x, quaternion.y, quaternion.z, quaternion.w
+    if not 0.5 < x * x + y * y + z * z + w * w < 2.0:
+        return math.nan
+    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
+
+def planar_pose(message: Any) -> tuple[float, float, float]:
+    """x, y [m], yaw [rad] of a PoseStamped, PoseWithCovarianceStamped or Odometry."""
+    pose = message.pose
+    while hasattr(pose, "pose"):
+        pose = pose.pose
+    return pose.position.x, pose.position.y, yaw_of(pose.orientation)
+
+
+def command(message: Any, contract: RobotContract) -> np.ndarray:
+    """A command as a vector (A,) in the order of the contract's action; NaN where it does not fit it."""
+    names = [dim.name for dim in contract.action]
+    twist = getattr(message, "twist", message)
+    if hasattr(twist, "linear"):
+        values = [getattr(getattr(twist, name.split(".")[0]), name.split(".")[1]) for name in names]
+        every = [getattr(part, axis) for part in (twist.linear, twist.angular) for axis in _AXES]
+        return np.array(values if all(map(math.isfinite, every)) else [math.nan] * len(names))
+    if hasattr(message, "points"):
+        joints = list(message.joint_names)
+        wanted = list(contract.command.joints or names)
+        point = message.points[0] if message.points else None
+        position = all(dim.unit in ("rad", "m") for dim in contract.action)
+        numbers = [] if point is None else np.asarray(point.positions if position else point.velocities)
+        if sorted(joints) != sorted(wanted) or len(numbers) != len(wanted):
+            return np.full(len(names), math.nan)
+        return np.array([numbers[joints.index(name)] for name in wanted], dtype=np.float64)
+    values = np.asarray(message.data, dtype=np.float64)
+    return values if values.shape == (len(names),) else np.full(len(names), math.nan)
+
+
+def key_values(message: Any) -> dict[str, str]:
+    """The pairs of a DiagnosticArray, of all its statuses."""
+    return {pair.key: pair.value for status in message.status for pair in status.values}
