@@ -72,7 +72,7 @@ class ChunkBuilder:
     def _reset(self) -> None:
         self._pieces: list[bytes] = []
         self._index: dict[int, list[tuple[int, int]]] = {}
-        self._start, self._end = 2**63 - 1, 0
+        self.start, self._end = 2**63 - 1, 0
         self.size = 0
         self.count = 0
 
@@ -85,14 +85,14 @@ class ChunkBuilder:
         self._pieces += (head, data)
         self.size += len(head) + len(data)
         self.count += 1
-        self._start, self._end = min(self._start, log_time), max(self._end, log_time)
+        self.start, self._end = min(self.start, log_time), max(self._end, log_time)
 
     def close(self) -> Chunk:
         """Compress what was added and start anew."""
         raw = b"".join(self._pieces)
         data = self._compressor.compress(raw) if self._compressor else raw
         chunk = Chunk(
-            self._start, self._end, self.compression, data, len(raw), zlib.crc32(raw), self._index
+            self.start, self._end, self.compression, data, len(raw), zlib.crc32(raw), self._index
         )
         self._reset()
         return chunk

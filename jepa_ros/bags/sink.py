@@ -172,6 +172,9 @@ class RingWriter:
 
     def write(self, topic: Topic, log_time: int, data: bytes, publish_time: int, sequence: int = 0) -> None:
         """Take one message into the ring; times in ns."""
+        # A process that was held up takes a backlog in one go; the ring is measured by when things happened.
+        if self._builder.count and log_time - self._builder.start > self.config.chunk_seconds * 1e9:
+            self._close_chunk()
         if not self._builder.count:
             self._opened = time.monotonic()
         self._builder.add(topic.id, log_time, publish_time, data, sequence)
