@@ -17,10 +17,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jepa_ros import bringup
 from jepa_ros.errors import JepaRosError
+from jepa_ros.ros_env import PORT_BASE, PORT_GAIN
 
 #: A node that dies more often than this within the window stays dead, and the whole graph stops.
 MAX_RESPAWNS, RESPAWN_WINDOW = 5, 60.0
@@ -30,6 +32,9 @@ END_TIMEOUT = 5.0
 SETTLE = 0.4
 #: Exit code of a node that was given something wrong (see nodes/process.py): starting it again cannot help.
 INPUT_ERROR = 2
+#: Seconds to look for another stack where other ROS processes are. Discovery takes 0.1 to 0.3 s, and just over 3 s
+#: where the first announcements were lost: participants repeat them every 3 s.
+DISCOVERY = 3.5
 _PR_SET_PDEATHSIG = 1
 
 
@@ -327,18 +332,45 @@ class Stack:
         return Watcher(f"jepa_up_{os.getpid()}", int(domain) if domain.isdigit() else None)
 
     def _refuse_a_second_stack(self) -> None:
+        domain = self._environment.get("ROS_DOMAIN_ID", "") or "0"
+        alone = self._environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] in ("LOCALHOST", "OFF")
+        if alone and domain.isdecimal() and not _others_listen(int(domain)):
+            return
         gate = f"{self._space}/{self.graph.nodes[0].nodes[0]}"
         watcher = self._watcher()
         try:
-            watcher.spin(0.6)  # localhost discovery takes 0.1 to 0.3 s
+            end = time.monotonic() + DISCOVERY
+            while gate not in watcher.nodes() and time.monotonic() < end:
+                watcher.spin(0.1)
             if gate in watcher.nodes():
-                domain = self._environment.get("ROS_DOMAIN_ID", "0")
                 raise StackError(
                     f"a gate '{gate}' runs already in ROS_DOMAIN_ID {domain}: stop the other stack, or choose another "
                     "domain (export ROS_DOMAIN_ID=...) or another namespace (namespace:=...)"
                 )
         finally:
             watcher.close()
+
+
+def _others_listen(domain: int) -> bool:
+    """Whether another process of this machine listens on the UDP ports of a ROS domain (Linux; True elsewhere)."""
+    try:
+        own = {_link(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
+        lines = [line for table in ("udp", "udp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    except OSError:
+        return True
+    first = PORT_BASE + PORT_GAIN * domain
+    for fields in (line.split() for line in lines):
+        port, inode = int(fields[1].rpartition(":")[2], 16), fields[9]
+        if first <= port < first + PORT_GAIN and f"socket:[{inode}]" not in own:
+            return True
+    return False
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # closed meanwhile, as the one that the listing itself was read through
+        return ""
 
 
 def _exit_text(code: int) -> str:
