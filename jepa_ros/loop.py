@@ -17,9 +17,12 @@ import numpy as np
 
 from jepa_ros.robot import RobotContract
 from jepa_ros.safety.gate import Gate, GateConfig
-from jepa_ros.safety.inputs import CommandIn, ContactIn, GateInputs, ImageIn, OdomIn, PoseIn, ScanIn
+from jepa_ros.safety.inputs import CommandIn, ContactIn, GateInputs, ImageIn, OdomIn, PoseIn, ScanIn, SignalsIn
+from jepa_ros.safety.output import GateOutput
 
 COMPONENTS = ("perception", "planner")
+#: Hz at which the gate hears of each sensor, as the ``sim`` node publishes them.
+SENSOR_RATES = {"odom": 25.0, "pose": 10.0, "contact": 20.0, "scan": 10.0}
 
 
 class Robot(Protocol):
@@ -33,6 +36,7 @@ class Robot(Protocol):
     def odom(self) -> tuple[float, float, float, float, float]: ...
     def pose(self) -> tuple[float, float, float, np.ndarray]: ...
     def contact(self) -> bool: ...
+    def scan(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,13 @@ class Loop:
         robot: started and reset.
         policy: asked once a step.
         gate: the safety gate; by default the contract's, armed by itself.
+        scan: let the gate see the robot's lidar, where the contract has one. Exploration does without: a model that
+            is to know what a contact is must have touched something.
     """
 
-    def __init__(self, contract: RobotContract, robot: Robot, policy: Policy, gate: Gate | None = None) -> None:
+    def __init__(
+        self, contract: RobotContract, robot: Robot, policy: Policy, gate: Gate | None = None, scan: bool = True
+    ) -> None:
         self.contract = contract
         self.robot = robot
         self.policy = policy
@@ -105,9 +113,16 @@ class Loop:
         self.executed: np.ndarray | None = None
         self.gated = np.zeros(contract.action_dim)
         self.touched = False
-        self._pending: list[tuple[float, CommandIn, dict[str, float]]] = []
+        self._pending: list[tuple[float, CommandIn, SignalsIn]] = []
         self._inputs: dict[str, Any] = {}
         self._sequence = 0
+        sensors = {"odom": self._odom, "pose": self._pose, "contact": self._contact, "scan": self._scan}
+        self._sensors = [
+            (max(1, round(contract.gate_rate / SENSOR_RATES[name])), read)
+            for name, read in sensors.items()
+            if name in contract.state and (scan or name != "scan")
+        ]
+        self._ticked = 0
         self._arm()
 
     def _arm(self) -> None:
@@ -130,21 +145,40 @@ class Loop:
         command = CommandIn(
             values=np.asarray(decision.command, dtype=np.float64), stamp=now, received=now + delay, seq=self._sequence
         )
-        self._pending.append((now + delay, command, decision.signals))
+        signals = SignalsIn(stamp=now, received=now + delay, values=decision.signals)
+        self._pending.append((now + delay, command, signals))
 
-    def _gate_tick(self) -> Any:
+    def _odom(self, now: float) -> None:
+        x, y, yaw, v, w = self.robot.odom()
+        self._inputs["odom"] = OdomIn(
+            stamp=now, received=now, x=x, y=y, yaw=yaw, v=(v, w), frame_id=self.contract.frames.odom
+        )
+
+    def _pose(self, now: float) -> None:
+        x, y, yaw, cov = self.robot.pose()
+        self._inputs["pose"] = PoseIn(
+            stamp=now, received=now, x=x, y=y, yaw=yaw, cov=cov, frame_id=self.contract.frames.map
+        )
+
+    def _contact(self, now: float) -> None:
+        self._inputs["contact"] = ContactIn(stamp=now, received=now, value=self.robot.contact())
+
+    def _scan(self, now: float) -> None:
+        s = self.robot.scan()
+        self._inputs["scan"] = ScanIn(
+            stamp=now, received=now, angle_min=s.angle_min, angle_increment=s.angle_increment, ranges=s.ranges,
+            range_min=s.range_min, range_max=s.range_max, frame_id=self.contract.frames.base,
+        )  # fmt: skip
+
+    def _gate_tick(self) -> GateOutput:
         """One tick of the gate: newest inputs in, command out to the robot, robot moves on by a tick."""
         now = self.robot.time
         while self._pending and self._pending[0][0] <= now + 1e-9:
-            self._inputs["command"] = self._pending.pop(0)[1]
-        x, y, yaw, v, w = self.robot.odom()
-        frames = self.contract.frames
-        self._inputs["odom"] = OdomIn(
-            stamp=now, received=now, x=x, y=y, yaw=yaw, v=(v, w), frame_id=frames.odom
-        )
-        px, py, pyaw, cov = self.robot.pose()
-        self._inputs["pose"] = PoseIn(stamp=now, received=now, x=px, y=py, yaw=pyaw, cov=cov, frame_id=frames.map)
-        self._inputs["contact"] = ContactIn(stamp=now, received=now, value=self.robot.contact())
+            _, self._inputs["command"], self._inputs["signals"] = self._pending.pop(0)
+        for every, read in self._sensors:
+            if self._ticked % every == 0:
+                read(now)
+        self._ticked += 1
         inputs = GateInputs(heartbeats=dict.fromkeys(COMPONENTS, now), output_publishers=1, **self._inputs)
         self.gate_state, output = self.gate.step(self.gate_state, inputs, now, now)
         self.robot.set_command(output.values)

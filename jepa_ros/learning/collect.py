@@ -62,7 +62,7 @@ def collect_episode(contract: RobotContract, settings: CollectSettings, number: 
     scene = SceneConfig(layout="fixed" if fixed else "random", randomise=settings.randomise)
     with ArenaSim(contract, scene) as sim:
         sim.reset(seed, layout_seed=None if fixed else layout_seed)
-        loop = Loop(contract, sim, Exploration(contract, rng))
+        loop = Loop(contract, sim, Exploration(contract, rng), scan=False)
         records = [loop.step() for _ in range(settings.length)]
     camera = contract.cameras[0]
     return Episode(

@@ -7,6 +7,7 @@ difference to a learned model is the model's, and nothing else's.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,10 @@ class OracleModel:
     def encode_state(self, x: float, y: float, yaw: float) -> np.ndarray:
         """The true pose as a latent, (4,) float32."""
         return np.array([x, y, np.cos(yaw), np.sin(yaw)], dtype=np.float32)
+
+    def parameters(self) -> Iterator[Tensor]:
+        """It has none: nothing was learned."""
+        return iter(())
 
     def has_readout(self, name: str) -> bool:
         """The oracle has pose and distance."""

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ROS-free loop: its timing is the one that everything else relies on."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from jepa_ros.loop import Decision, Loop
+from jepa_ros.robot import load_contract
+
+
+class PointRobot:
+    """A robot that does at once what it is told, with perfect sensors; it writes down every command."""
+
+    def __init__(self):
+        self.time, self.at, self.v = 0.0, [0.0, 0.0, 0.0], np.zeros(2)
+        self.log = []
+        self.images = 0
+
+    def set_command(self, values):
+        self.v = np.array(values)
+        self.log.append((round(self.time, 6), *values))
+
+    def advance(self, duration):
+        self.time += duration
+        self.at[0] += self.v[0] * math.cos(self.at[2]) * duration
+        self.at[2] += self.v[1] * duration
+
+    def image(self):
+        self.images += 1
+        return np.full((128, 128, 3), self.images % 251, np.uint8)
+
+    def odom(self):
+        return (*self.at, *self.v)
+
+    def pose(self):
+        return (*self.at, np.diag([1e-4, 1e-4, 1e-4]))
+
+    def contact(self):
+        return False
+
+    def scan(self):
+        return SimpleNamespace(
+            angle_min=-math.pi, angle_increment=math.tau / 60, ranges=np.full(60, np.inf), range_min=0.05, range_max=3.0
+        )
+
+
+class Constant:
+    def __init__(self, command):
+        self.command = np.array(command)
+        self.seen = []
+
+    def act(self, observation):
+        self.seen.append(observation)
+        return Decision(self.command)
+
+
+@pytest.fixture
+def contract():
+    return load_contract("arena")
+
+
+def test_a_command_takes_effect_the_actuation_latency_after_its_image(contract):
+    robot, policy = PointRobot(), Constant([0.05, 0.0])
+    loop = Loop(contract, robot, policy)
+    loop.step()
+    begin = policy.seen[0].stamp
+    moving = [t for t, v, _ in robot.log if v > 0]
+    assert moving[0] == pytest.approx(begin + contract.actuation_latency, abs=1e-6)
+
+
+def test_the_executed_action_is_the_mean_of_what_the_gate_let_through(contract):
+    robot, policy = PointRobot(), Constant([0.05, 0.3])
+    loop = Loop(contract, robot, policy)
+    record = loop.step()
+    begin = policy.seen[0].stamp
+    sent = np.array([row[1:] for row in robot.log if row[0] >= begin - 1e-9])
+    assert len(sent) == round(contract.gate_rate / contract.rate)
+    np.testing.assert_allclose(record.executed, sent.mean(axis=0))
+    share = contract.actuation_latency * contract.rate
+    np.testing.assert_allclose(record.executed, (1 - share) * np.array([0.05, 0.3]), atol=1e-9)
+    assert loop.step().executed == pytest.approx([0.05, 0.3])
+
+
+def test_the_policy_sees_what_was_executed_in_the_step_before(contract):
+    policy = Constant([0.05, 0.0])
+    loop = Loop(contract, PointRobot(), policy)
+    records = [loop.step() for _ in range(4)]
+    assert policy.seen[0].executed is None
+    for before, now in zip(records, policy.seen[1:], strict=False):
+        np.testing.assert_array_equal(now.executed, before.executed)
+    np.testing.assert_allclose(np.diff([o.stamp for o in policy.seen]), contract.period)
+
+
+def test_a_command_that_is_not_finite_does_not_reach_the_robot(contract):
+    robot = PointRobot()
+    loop = Loop(contract, robot, Constant([math.nan, 0.0]))
+    record = loop.step()
+    assert np.isfinite([row[1:] for row in robot.log]).all()
+    np.testing.assert_array_equal(record.executed, 0.0)
+    assert "STOPPED" in record.modes
+
+
+def test_a_camera_that_froze_stops_a_moving_robot(contract):
+    robot = PointRobot()
+    loop = Loop(contract, robot, Constant([0.2, 0.0]))
+    loop.step()
+    robot.image = lambda: np.zeros((128, 128, 3), np.uint8)
+    records = [loop.step() for _ in range(10)]
+    assert records[-1].modes[-1] == "STOPPED"
+    np.testing.assert_array_equal(records[-1].executed, 0.0)
+
+
+def test_an_obstacle_in_the_scan_stops_the_robot_before_it(contract):
+    class Wall(PointRobot):
+        def scan(self):
+            scan = super().scan()
+            angles = scan.angle_min + scan.angle_increment * np.arange(60)
+            gap = 1.0 - self.at[0]
+            with np.errstate(divide="ignore"):
+                scan.ranges = np.where(np.cos(angles) > 0.05, gap / np.cos(angles), np.inf)
+            return scan
+
+    robot = Wall()
+    loop = Loop(contract, robot, Constant([0.4, 0.0]))
+    for _ in range(40):
+        loop.step()
+    assert 0.6 < robot.at[0] < 1.0 - contract.footprint.radius
