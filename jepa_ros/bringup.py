@@ -84,7 +84,7 @@ class NodeSpec:
     """One process of the graph.
 
     Attributes:
-        executable: name of the process and of its console script; ``jepa_ros.nodes.<executable>`` is its module.
+        executable: name of the process and of its script; ``jepa_ros.nodes.<executable>`` is its module.
         nodes: the ROS nodes in it; one, save for ``composed``.
         parameters: name -> value (bool, int, float, str, or a list of one of these).
         remappings: (from, to) pairs.
@@ -92,6 +92,7 @@ class NodeSpec:
         respawn: start it again when it dies.
         required: when it dies, the whole graph stops.
         log_level: of the process.
+        command: module and arguments of a process that takes no ROS arguments (the recorder); None for nodes.
     """
 
     executable: str
@@ -103,11 +104,17 @@ class NodeSpec:
     respawn: bool = False
     required: bool = False
     log_level: str = "info"
+    command: tuple[str, ...] | None = None
 
     @property
     def module(self) -> str:
         """The Python module that runs this process."""
-        return f"jepa_ros.nodes.{self.executable}"
+        return self.command[0] if self.command else f"jepa_ros.nodes.{self.executable}"
+
+    @property
+    def words(self) -> list[str]:
+        """What follows ``python -m``."""
+        return list(self.command) if self.command else [self.module, *ros_arguments(self)]
 
     @property
     def node_name(self) -> str | None:
@@ -153,6 +160,8 @@ _COMMON = (
     Argument("gate_params", "", "YAML file with further settings of the gate ({name: value}); see docs/safety.md."),
     Argument("guardrails", "", "YAML file with the guardrail set; empty for the contract's."),
     Argument("costs", "", "YAML file with the weights of the task's cost terms; empty for the defaults."),
+    Argument("record", False, "Record every topic into a bag."),
+    Argument("bag", "", "Folder of the bag; empty for rosbag2_<time> in the present folder."),
     Argument("autostart", True, "Configure and activate perception and planner as they start."),
     Argument("log_level", "info", "Log level of the nodes.", ("debug", "info", "warn", "error")),
 )
@@ -221,6 +230,8 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
     if kind == "robot" and args["camera"]:
         nodes.append(_camera(args, contract))
     nodes.extend(_brain(kind, args, contract))
+    if args["record"]:
+        nodes.append(_recorder(kind, args, contract))
     return Graph(kind, contract, tuple(nodes))
 
 
@@ -283,6 +294,18 @@ def _brain(kind: str, args: dict[str, Any], contract: RobotContract) -> list[Nod
         _node(args, "perception", perception, remaps, lifecycle=("perception",), respawn=True),
         _node(args, "planner", planner, remaps, lifecycle=("planner",), respawn=True),
     ]
+
+
+def _recorder(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
+    """`jepa-ros record`, in a process of its own; when it fails, the robot goes on."""
+    words = ["jepa_ros.bags.record", "--quiet", "--robot", args["robot"], "--model", _model(args, contract)]
+    if args["bag"]:
+        words += ["--output", args["bag"]]
+    if _sim_time(kind, args):
+        words.append("--use-sim-time")
+    if args["namespace"]:
+        words += ["--namespace", absolute(args["namespace"])]
+    return NodeSpec("recorder", (), args["namespace"], {}, command=tuple(words))
 
 
 def _node(

@@ -7,6 +7,7 @@ ROS installation and not of a virtual environment.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from jepa_ros import bringup
@@ -14,9 +15,10 @@ from jepa_ros import bringup
 
 def describe(kind: str) -> Any:
     """The ``LaunchDescription`` of "sim", "robot" or "replay", with every argument of the table declared."""
-    from launch import LaunchDescription
     from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
     from launch.substitutions import LaunchConfiguration
+
+    from launch import LaunchDescription
 
     names = [argument.name for argument in bringup.arguments(kind)]
 
@@ -36,12 +38,18 @@ def describe(kind: str) -> Any:
 
 
 def actions(kind: str, given: dict[str, str]) -> list[Any]:
-    """One ``Node`` action for each process of the table, the gate first.
+    """One action for each process of the table, the gate first.
 
     Raises:
         BringupError, ContractError: an argument, or a file that one names, is wrong.
     """
-    return [_node(spec) for spec in bringup.graph(kind, given).nodes]
+    return [_process(spec) if spec.command else _node(spec) for spec in bringup.graph(kind, given).nodes]
+
+
+def _process(spec: bringup.NodeSpec) -> Any:
+    from launch.actions import ExecuteProcess
+
+    return ExecuteProcess(cmd=[sys.executable, "-m", *spec.words], name=spec.executable, output="screen")
 
 
 def _node(spec: bringup.NodeSpec) -> Any:

@@ -227,7 +227,7 @@ class Stack:
             self._end_all()
 
     def _spawn(self, process: _Process) -> None:
-        command = [sys.executable, "-m", process.spec.module, *bringup.ros_arguments(process.spec)]
+        command = [sys.executable, "-m", *process.spec.words]
         process.start_at = None
         process.starts.append(time.monotonic())
         # A session of its own: Ctrl-C in the terminal reaches this process only, which then stops the rest in order.
@@ -274,7 +274,7 @@ class Stack:
             what += f"; it is started again in {bringup.RESPAWN_DELAY:g} s"
         elif process.spec.respawn and code != INPUT_ERROR:
             what += f", for the {len(recent)}th time within {RESPAWN_WINDOW:.0f} s; given up"
-        self._fault(process, what, fatal=not respawn)
+        self._fault(process, what, fatal=process.spec.required or (process.spec.respawn and not respawn))
 
     def _fault(self, process: _Process, what: str, fatal: bool) -> None:
         fault = Fault(process.name, what, tuple(process.lines), fatal)

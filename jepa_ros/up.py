@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -20,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``jepa-ros up``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("kind", choices=bringup.KINDS, help="what to bring up")
-    parser.add_argument("settings", nargs="*", metavar="key:=value", help="arguments, as ros2 launch takes them")
+    # REMAINDER, for argparse takes no positional arguments on both sides of an option.
+    parser.add_argument(
+        "settings", nargs=argparse.REMAINDER, metavar="key:=value", help="arguments, as ros2 launch takes them"
+    )
     parser.add_argument("--show-args", action="store_true", help="list the arguments of KIND and exit")
     parser.add_argument("--print", dest="show", action="store_true", help="print the processes' commands and exit")
 
@@ -50,13 +54,14 @@ def _show_arguments(kind: str) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the graph until Ctrl-C (exit code 0) or until a process fails (1)."""
-    if args.show_args:
+    words = set(args.settings)
+    if args.show_args or words & {"--show-args", "-s"}:
         _show_arguments(args.kind)
         return 0
-    given = parse_settings(args.settings)
-    if args.show:
+    given = parse_settings([word for word in args.settings if word != "--print"])
+    if args.show or "--print" in words:
         for node in bringup.graph(args.kind, given).nodes:
-            print(" ".join(["python", "-m", node.module, *bringup.ros_arguments(node)]))
+            print(shlex.join(["python", "-m", *node.words]))
         return 0
     return _run(args.kind, given)
 

@@ -50,8 +50,10 @@ def launch_stand_ins(monkeypatch):
 
     kinds = {
         name: type(name, (Action,), {})
-        for name in ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable", "Shutdown", "Node")
-    }
+        for name in (
+            "DeclareLaunchArgument", "ExecuteProcess", "Node", "OpaqueFunction", "SetEnvironmentVariable", "Shutdown"
+        )
+    }  # fmt: skip
     modules = [
         _module("launch", LaunchDescription=LaunchDescription),
         _module("launch.actions", **kinds),
@@ -76,6 +78,9 @@ def launched(kind: str, given: dict[str, str], kinds) -> tuple[dict[str, str], l
     opaque = next(e for e in entities if type(e).__name__ == "OpaqueFunction")
     processes = []
     for node in opaque.named["function"]({**declared, **given}):
+        if type(node).__name__ == "ExecuteProcess":
+            processes.append({"executable": node.named["name"], "command": node.named["cmd"][1:]})
+            continue
         (parameters,) = node.named["parameters"]
         plain = {k: v.positional[0] if isinstance(v, Action) else v for k, v in parameters.items()}
         for key, value in parameters.items():
@@ -100,6 +105,9 @@ def upped(kind: str, given: dict[str, str]) -> list[dict]:
     """The processes that `jepa-ros up` would start, read back from their command lines."""
     processes = []
     for spec in bringup.graph(kind, given).nodes:
+        if spec.command:
+            processes.append({"executable": spec.executable, "command": ["-m", *spec.words]})
+            continue
         words = bringup.ros_arguments(spec)
         assert words[0] == "--ros-args"
         found = {"parameters": {}, "remappings": [], "name": None}
@@ -127,6 +135,7 @@ CASES = [
     ("robot", {}),
     ("robot", {"camera": "false", "image": "/cam/image_raw", "odom": "/base/odom", "command_topic": "/base/cmd_vel"}),
     ("robot", {"device": "0", "command_kind": "twist", "compressed": "true", "estop": "/panel/stop"}),
+    ("sim", {"record": "true", "bag": "runs/one", "namespace": "left"}),
     ("replay", {"auto_enable": "false"}),
 ]
 
@@ -154,6 +163,19 @@ def test_every_executable_is_a_module_and_a_script(kind):
         for node in bringup.graph(kind, given).nodes:
             assert importlib.util.find_spec(node.module) is not None
             assert (ROOT / "scripts" / node.executable).is_file()
+
+
+def test_a_recorder_takes_what_the_table_gives_it():
+    from argparse import ArgumentParser
+
+    from jepa_ros.bags import record
+
+    spec = bringup.graph("sim", {"record": "true", "bag": "runs/one", "namespace": "left"}).find("recorder")
+    assert not spec.required and not spec.respawn
+    parser = ArgumentParser()
+    record.add_arguments(parser)
+    options = parser.parse_args(spec.words[1:])
+    assert (options.output, options.namespace, options.use_sim_time) == ("runs/one", "/left", True)
 
 
 def test_names_are_relative():
