@@ -121,7 +121,8 @@ class SafetyGateNode(Node):
             self._next_look = now + LOOK_PERIOD
             self._on_output = self.count_publishers(self._output_topic)
         inputs = self._inputs.collect(requests, self._on_output)
-        self._state, output = self._gate.step(self._state, inputs, now, self._ros_now())
+        self._tick_ros = self._ros_now()
+        self._state, output = self._gate.step(self._state, inputs, now, self._tick_ros)
         return output
 
     def _ros_now(self) -> float:
@@ -173,6 +174,12 @@ class SafetyGateNode(Node):
             "image_age": "nan" if age is None else f"{age:.6f}",
             "image_stamp": "nan" if age is None else f"{stamp - age:.6f}",
             "monotonic": f"{sent:.6f}",
+            # What a replay needs to repeat this tick: its two clocks, when each input had been received, and the rest.
+            "tick": f"{self.last_tick:.6f}",
+            "tick_ros": f"{self._tick_ros:.6f}",
+            "ages": " ".join(f"{name}={value:.4f}" for name, value in output.ages.items()),
+            "asked": " ".join(output.answers),
+            "publishers": "" if self._on_output is None else str(self._on_output),
             "guardrail_hash": self._guardrail_hash,
         }
         return self._status(self.get_name(), output.level, output.sentence, pairs)
