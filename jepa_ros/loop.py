@@ -137,13 +137,16 @@ class Loop:
 
     def _see(self, image: np.ndarray) -> None:
         now = self.robot.time
-        self._inputs["image"] = ImageIn(stamp=now, received=now, checksum=zlib.adler32(image))
+        self._inputs["image"] = ImageIn(stamp=now, received=now, checksum=zlib.adler32(image.tobytes()))
 
     def _send(self, decision: Decision, delay: float) -> None:
         self._sequence += 1
         now = self.robot.time
         command = CommandIn(
-            values=np.asarray(decision.command, dtype=np.float64), stamp=now, received=now + delay, seq=self._sequence
+            values=np.asarray(decision.command, dtype=np.float64).tolist(),
+            stamp=now,
+            received=now + delay,
+            seq=self._sequence,
         )
         signals = SignalsIn(stamp=now, received=now + delay, values=decision.signals)
         self._pending.append((now + delay, command, signals))
@@ -166,9 +169,15 @@ class Loop:
     def _scan(self, now: float) -> None:
         s = self.robot.scan()
         self._inputs["scan"] = ScanIn(
-            stamp=now, received=now, angle_min=s.angle_min, angle_increment=s.angle_increment, ranges=s.ranges,
-            range_min=s.range_min, range_max=s.range_max, frame_id=self.contract.frames.base,
-        )  # fmt: skip
+            stamp=now,
+            received=now,
+            angle_min=s.angle_min,
+            angle_increment=s.angle_increment,
+            ranges=s.ranges,
+            range_min=s.range_min,
+            range_max=s.range_max,
+            frame_id=self.contract.frames.base,
+        )
 
     def _gate_tick(self) -> GateOutput:
         """One tick of the gate: newest inputs in, command out to the robot, robot moves on by a tick."""

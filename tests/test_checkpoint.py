@@ -66,7 +66,7 @@ def test_a_pickle_is_never_loaded(saved):
 
     card["weights_sha256"] = hashlib.sha256(blob).hexdigest()
     (saved[0] / "card.json").write_text(json.dumps(card))
-    with pytest.raises(CheckpointError, match="model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         load_checkpoint(saved[0])
 
 

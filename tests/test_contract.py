@@ -57,7 +57,11 @@ def test_actions_are_normalised_linearly_and_back():
         (("action", 1, "name"), "angular.w", r"action\[1\].name: expected a component of a Twist"),
         (("cameras",), [], r"cameras: expected at least one camera"),
         (("cameras", 0, "name"), "cam", r"cameras\[0\].name: the first camera is called 'image'"),
-        (("cameras", 0, "crop"), [0, 0, 500, 500], r"cameras\[0\].crop: expected \[x, y, width, height\] inside 128x128"),
+        (
+            ("cameras", 0, "crop"),
+            [0, 0, 500, 500],
+            r"cameras\[0\].crop: expected \[x, y, width, height\] inside 128x128",
+        ),
         (("limits", "velocity", "linear.x"), 0.1, r"limits.velocity.linear.x: is 0.1 m/s, but action"),
         (("limits", "velocity", "linear.x"), KeyError, r"limits.velocity.linear.x: missing"),
         (("watchdog", "comand_timeout"), 1.0, r"watchdog.comand_timeout: unknown key; did you mean 'command_timeout'"),

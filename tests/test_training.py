@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training: the loss terms mean what they say, a run repeats itself, and a killed run goes on as if nothing happened."""
+"""Training: the loss terms mean what they say, a run repeats itself, and a killed run goes on where it was."""
 
 import json
 import math
@@ -37,9 +37,13 @@ def blob_episode(rng, layout, length=24):
         poses.append([*(at / 32 - 1), 0.0])
         at = np.clip(at + 3 * action, 4, 60)
     return Episode(
-        np.stack(images), np.array(actions, np.float32), np.array(actions, np.float32), np.array(poses, np.float32),
-        np.zeros(length, bool), layout,
-    )  # fmt: skip
+        np.stack(images),
+        np.array(actions, np.float32),
+        np.array(actions, np.float32),
+        np.array(poses, np.float32),
+        np.zeros(length, bool),
+        layout,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +102,10 @@ def test_training_writes_a_checkpoint_with_card_and_log(data, tmp_path):
     assert {"x", "y", "position_cm"} <= set(card["metrics"]["probe_r2"])
     assert card["calibration"]["prediction_error"] > 0
     lines = [json.loads(line) for line in (tmp_path / "m" / "log.jsonl").read_text().splitlines()]
-    assert {"representation", "judged", "predictor", "distance", "readouts", "final"} == {line["phase"] for line in lines}
+    assert {"representation", "judged", "predictor", "distance", "readouts", "final"} == {
+        line["phase"] for line in lines
+    }
+    assert "<h2>Open loop</h2>" in (tmp_path / "m" / "report.html").read_text()
     assert model.distance(torch.zeros(2, 16), torch.ones(2, 16)).min() >= 0
 
 

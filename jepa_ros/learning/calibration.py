@@ -19,7 +19,8 @@ def calibrate(model: WorldModel, held_out: Latents) -> dict[str, Any]:
 
     Returns:
         ``surprise``: quantiles of the one-step prediction error (RMS over the latent, predicted with the executed
-        action); ``prediction_error`` is its 99 % quantile, the unit of the planner's surprise. ``pose_error_m``: quantiles of the pose readout's error against the localisation.
+        action). ``prediction_error``: its 99 % quantile, the unit of the planner's surprise.
+        ``pose_error_m``: quantiles of the pose readout's error against the localisation.
         ``latent_rms``: root mean square of the latent about its mean, the unit that latent distances are given in.
         ``latent_mean``, ``latent_precision``: for the Mahalanobis distance of an input from the data;
         ``novelty``: its quantiles.

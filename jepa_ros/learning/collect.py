@@ -101,11 +101,19 @@ def collect(contract: RobotContract, folder: Path | str, settings: CollectSettin
     writer.begin()
     todo = [s for s in range(shards) if not writer.has_shard(s)]
     jobs = [(str(folder), contract.to_dict(), settings, s) for s in todo]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-               TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     started, steps, contacts = time.monotonic(), 0, 0.0
     with Progress(*columns) as progress:
-        bar = progress.add_task("episodes", total=settings.episodes, rate="", completed=settings.episodes - _episodes(todo, settings))
+        bar = progress.add_task(
+            "episodes", total=settings.episodes, rate="", completed=settings.episodes - _episodes(todo, settings)
+        )
         # Spawned, not forked: PyBullet's and torch's threads do not survive a fork.
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             for episodes, n, touched in pool.imap_unordered(_collect_shard, jobs):
@@ -136,10 +144,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, default=1000, help="number of episodes (default: %(default)s)")
     parser.add_argument("--length", type=int, default=120, help="control steps an episode (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="all randomness follows from it (default: %(default)s)")
-    parser.add_argument("--layout", choices=("fixed", "random", "mixed"), default="mixed", help="obstacles (default: %(default)s)")
-    parser.add_argument("--per-layout", type=int, default=2, help="episodes that share a random layout (default: %(default)s)")
-    parser.add_argument("--no-randomise", action="store_true", help="keep lighting, colours, camera, slip and latency as they are")
-    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count(), help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--layout", choices=("fixed", "random", "mixed"), default="mixed", help="obstacles (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--per-layout", type=int, default=2, help="episodes that share a random layout (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--no-randomise", action="store_true", help="keep lighting, colours, camera, slip and latency as they are"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=multiprocessing.cpu_count(), help="processes (default: %(default)s)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -147,7 +163,9 @@ def main(args: argparse.Namespace) -> int:
     if args.episodes < 1 or args.length < 2 or args.workers < 1 or args.per_layout < 1:
         raise JepaRosError("--episodes, --workers and --per-layout must be at least 1, --length at least 2")
     contract = load_contract(args.robot)
-    settings = CollectSettings(args.episodes, args.length, args.seed, args.layout, not args.no_randomise, args.per_layout)
+    settings = CollectSettings(
+        args.episodes, args.length, args.seed, args.layout, not args.no_randomise, args.per_layout
+    )
     report = collect(contract, args.out, settings, args.workers)
     print(
         f"{args.out}: {report['episodes']} episodes, {report['robot_minutes']:.0f} minutes of robot time; "

@@ -64,15 +64,21 @@ class Episode:
         """
         steps = len(self.actions)
         if self.images.shape != (steps, size, size, 3) or self.images.dtype != np.uint8:
-            raise DatasetError(f"images of shape {self.images.shape} {self.images.dtype}: expected ({steps}, {size}, {size}, 3) uint8")
+            raise DatasetError(
+                f"images of shape {self.images.shape} {self.images.dtype}: expected ({steps}, {size}, {size}, 3) uint8"
+            )
         for name in ("actions", "commands"):
             array = getattr(self, name)
             if array.shape != (steps, action_dim):
                 raise DatasetError(f"{name} of shape {array.shape}: expected ({steps}, {action_dim})")
             if not np.isfinite(array).all():
-                raise DatasetError(f"{name} hold values that are not finite at step {int(np.argwhere(~np.isfinite(array))[0, 0])}")
+                raise DatasetError(
+                    f"{name} hold values that are not finite at step {int(np.argwhere(~np.isfinite(array))[0, 0])}"
+                )
         if self.poses.shape != (steps, 3) or self.contacts.shape != (steps,):
-            raise DatasetError(f"poses {self.poses.shape} and contacts {self.contacts.shape}: expected ({steps}, 3) and ({steps},)")
+            raise DatasetError(
+                f"poses {self.poses.shape} and contacts {self.contacts.shape}: expected ({steps}, 3) and ({steps},)"
+            )
 
 
 class DatasetWriter:
@@ -98,8 +104,12 @@ class DatasetWriter:
             if lines:
                 raise DatasetError(f"{self.folder} holds data of another contract:\n  " + "\n  ".join(lines))
             if found["settings"] != json.loads(json.dumps(settings)):
-                changed = sorted(k for k in {**found["settings"], **settings} if found["settings"].get(k) != settings.get(k))
-                raise DatasetError(f"{self.folder} was made with other settings ({', '.join(changed)}): choose another folder")
+                changed = sorted(
+                    k for k in {**found["settings"], **settings} if found["settings"].get(k) != settings.get(k)
+                )
+                raise DatasetError(
+                    f"{self.folder} was made with other settings ({', '.join(changed)}): choose another folder"
+                )
         elif self.folder.exists() and any(self.folder.iterdir()):
             raise DatasetError(f"{self.folder} exists and is not a dataset (no {META}): choose another folder")
         else:
@@ -153,7 +163,9 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be read: {error.strerror}; a dataset is made by 'jepa-ros collect' or 'jepa-ros dataset'") from None
+        raise DatasetError(
+            f"{path}: cannot be read: {error.strerror}; a dataset is made by 'jepa-ros collect' or 'jepa-ros dataset'"
+        ) from None
     except ValueError as error:
         raise DatasetError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
@@ -182,13 +194,18 @@ class Dataset:
         self.folder = Path(folder)
         meta = _read_meta(self.folder)
         if (self.folder / LOCK).exists():
-            raise DatasetError(f"{self.folder} is being written (file '{LOCK}'): wait, or run the same 'jepa-ros collect' again to resume it")
+            raise DatasetError(
+                f"{self.folder} is being written (file '{LOCK}'): wait, or run the same command again to resume it"
+            )
         self.contract = RobotContract.from_dict(meta["contract"], f"{self.folder / META}: contract")
         self.settings: dict[str, Any] = meta["settings"]
         if contract is not None:
             lines = self.contract.model_differences(contract)
             if lines:
-                raise DatasetError(f"{self.folder} holds data of robot '{self.contract.name}', not '{contract.name}':\n  " + "\n  ".join(lines))
+                raise DatasetError(
+                    f"{self.folder} holds data of robot '{self.contract.name}', not '{contract.name}':\n  "
+                    + "\n  ".join(lines)
+                )
         shards = sorted(p for p in self.folder.glob("shard_*") if p.is_dir() and ".partial" not in p.name)
         if not shards:
             raise DatasetError(f"{self.folder} holds no data (no shard_* folder)")
@@ -200,7 +217,9 @@ class Dataset:
                 self.arrays[name].append(_load(shard / f"{name}.npy"))
             images, actions = self.arrays["images"][i], self.arrays["actions"][i]
             if images.shape[1:] != (size, size, 3):
-                raise DatasetError(f"{shard}: frames of {images.shape[1:]}, expected ({size}, {size}, 3): frames of mixed size")
+                raise DatasetError(
+                    f"{shard}: frames of {images.shape[1:]}, expected ({size}, {size}, 3): frames of mixed size"
+                )
             if len(images) != len(actions):
                 raise DatasetError(f"{shard}: {len(images)} images but {len(actions)} actions")
             if not np.isfinite(actions).all():
@@ -249,4 +268,6 @@ def _load(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}): the shard is damaged; delete its folder and collect again") from None
+        raise DatasetError(
+            f"{path}: cannot be read ({error}): the shard is damaged; delete its folder and collect again"
+        ) from None

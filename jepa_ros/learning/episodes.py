@@ -57,12 +57,20 @@ def make_spec(number: int, seed: int, layout: str, randomise: bool) -> EpisodeSp
         obstructed = blocked(pair, scene)
         if layout != "blocked" or obstructed:
             break
-    start, goal = (tuple(float(v) for v in pose) for pose in pair)
+    start, goal = ((float(x), float(y), float(yaw)) for x, y, yaw in pair)
     path = shortest_path(scene, start, goal)
     return EpisodeSpec(
-        number, episode_seed, "fixed" if layout == "fixed" else "random", layout_seed, randomise, start, goal,
-        math.dist(start[:2], goal[:2]), bool(obstructed), float(path) if path is not None else math.nan,
-    )  # fmt: skip
+        number,
+        episode_seed,
+        "fixed" if layout == "fixed" else "random",
+        layout_seed,
+        randomise,
+        start,
+        goal,
+        math.dist(start[:2], goal[:2]),
+        bool(obstructed),
+        float(path) if path is not None else math.nan,
+    )
 
 
 @dataclass
@@ -110,7 +118,7 @@ class Scorer:
         self.stopped = 0
 
     def add(self, time: float, x: float, y: float, yaw: float, contact: bool, arrived: bool, stopped: bool) -> None:
-        """One sample of the truth: time [s] since the start, pose, touched since the last sample?, what the planner says."""
+        """One sample of the truth: time since the start [s], pose, touched since the last, what the planner says."""
         goal = self.spec.goal
         distance = math.hypot(x - goal[0], y - goal[1])
         error = abs(math.remainder(yaw - goal[2], math.tau))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``jepa-ros eval``: success of the whole loop, gate included, beside a random policy and an oracle on the same pairs."""
+"""``jepa-ros eval``: success of the whole loop, gate included, beside random and oracle on the same pairs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 import json
 import multiprocessing
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class EvalSettings:
     layout: str = "fixed"
     randomise: bool = False
     goal: str = "image"
-    search: SearchConfig = SearchConfig()
+    search: SearchConfig = field(default_factory=SearchConfig)
 
 
 def make_policy(kind: str, contract: RobotContract, sim: Any, spec: EpisodeSpec, settings: EvalSettings, loaded: Any):
@@ -72,12 +72,18 @@ def make_policy(kind: str, contract: RobotContract, sim: Any, spec: EpisodeSpec,
     model, card = loaded
     perception = Perception(model, contract)
     planner = Planner(model, contract, config, card=card)
-    goal = Goal.from_pose(*spec.goal) if settings.goal == "pose" else Goal.from_latent(perception.encode(sim.image_at(spec.goal)))
+    goal = (
+        Goal.from_pose(*spec.goal)
+        if settings.goal == "pose"
+        else Goal.from_latent(perception.encode(sim.image_at(spec.goal)))
+    )
     planner.set_goal(goal)
     return PlannerPolicy(perception, planner)
 
 
-def run_episode(kind: str, contract: RobotContract, spec: EpisodeSpec, settings: EvalSettings, loaded: Any) -> dict[str, Any]:
+def run_episode(
+    kind: str, contract: RobotContract, spec: EpisodeSpec, settings: EvalSettings, loaded: Any
+) -> dict[str, Any]:
     """Run one episode in-process and score it.
 
     Returns:
@@ -102,9 +108,14 @@ def run_episode(kind: str, contract: RobotContract, spec: EpisodeSpec, settings:
                 encode.append(policy.encode_seconds)
                 iterations.append(int(status["iterations"]))
             scorer.add(
-                sim.time - begun, truth.x, truth.y, truth.yaw, truth.contact_steps > touches,
-                bool(status.get("arrived")), "STOPPED" in record.modes,
-            )  # fmt: skip
+                sim.time - begun,
+                truth.x,
+                truth.y,
+                truth.yaw,
+                truth.contact_steps > touches,
+                bool(status.get("arrived")),
+                "STOPPED" in record.modes,
+            )
             touches = truth.contact_steps
     return {"score": scorer.score().to_dict(), "plan": plan, "encode": encode, "iterations": iterations}
 
@@ -124,9 +135,13 @@ def _work(job: tuple[str, EpisodeSpec, EvalSettings]) -> tuple[str, dict[str, An
 
 
 def evaluate(
-    contract: RobotContract, model: str | None, settings: EvalSettings, policies: tuple[str, ...] = POLICIES,
-    workers: int = 1, threads: int = 1,
-) -> dict[str, Any]:  # fmt: skip
+    contract: RobotContract,
+    model: str | None,
+    settings: EvalSettings,
+    policies: tuple[str, ...] = POLICIES,
+    workers: int = 1,
+    threads: int = 1,
+) -> dict[str, Any]:
     """Score policies on the same pairs.
 
     Args:
@@ -141,9 +156,10 @@ def evaluate(
     results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in policies}
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     context = multiprocessing.get_context("spawn")
-    with Progress(transient=True) as progress, context.Pool(
-        workers, _start_worker, (contract.to_dict(), model, threads)
-    ) as pool:
+    with (
+        Progress(transient=True) as progress,
+        context.Pool(workers, _start_worker, (contract.to_dict(), model, threads)) as pool,
+    ):
         bars = {kind: progress.add_task(kind, total=len(specs)) for kind in policies}
         for kind, result in pool.imap(_work, jobs):
             results[kind].append(result)
@@ -176,9 +192,14 @@ def rates(scores: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def summarise(
-    contract: RobotContract, model: str, card_id: str, settings: EvalSettings, results: dict[str, list[dict[str, Any]]],
-    workers: int, threads: int,
-) -> dict[str, Any]:  # fmt: skip
+    contract: RobotContract,
+    model: str,
+    card_id: str,
+    settings: EvalSettings,
+    results: dict[str, list[dict[str, Any]]],
+    workers: int,
+    threads: int,
+) -> dict[str, Any]:
     """The report that ``--json`` writes; DESIGN's keys first."""
     scores = {kind: [r["score"] for r in rows] for kind, rows in results.items()}
     main = results.get("planner") or next(iter(results.values()))
@@ -216,18 +237,38 @@ def summarise(
 
 def print_table(report: dict[str, Any], console: Console) -> None:
     """The report for people."""
-    table = Table(title=f"{report['robot']}, {report['layout']} layout, {report['episodes']} episodes, {report['goal']} goal")
-    for column in ("", "n", "arrive and hold", "95 %", "no contact", "95 %", "ever", "heading", "contact", "false arrival"):
+    table = Table(
+        title=f"{report['robot']}, {report['layout']} layout, {report['episodes']} episodes, {report['goal']} goal"
+    )
+    for column in (
+        "",
+        "n",
+        "arrive and hold",
+        "95 %",
+        "no contact",
+        "95 %",
+        "ever",
+        "heading",
+        "contact",
+        "false arrival",
+    ):
         table.add_column(column, justify="left" if not column else "right")
 
     def row(name: str, r: dict[str, Any]) -> None:
         low, high = r["success_rate_ci95"]
         clow, chigh = r["success_no_contact_rate_ci95"]
         table.add_row(
-            name, str(r["episodes"]), f"{r['success_rate']:.1%}", f"{low:.1%}..{high:.1%}", f"{r['success_no_contact_rate']:.1%}",
-            f"{clow:.1%}..{chigh:.1%}", f"{r['ever_rate']:.1%}", f"{r['heading_rate']:.1%}", f"{r['collision_rate']:.1%}",
+            name,
+            str(r["episodes"]),
+            f"{r['success_rate']:.1%}",
+            f"{low:.1%}..{high:.1%}",
+            f"{r['success_no_contact_rate']:.1%}",
+            f"{clow:.1%}..{chigh:.1%}",
+            f"{r['ever_rate']:.1%}",
+            f"{r['heading_rate']:.1%}",
+            f"{r['collision_rate']:.1%}",
             f"{r['false_arrival_rate']:.1%}",
-        )  # fmt: skip
+        )
 
     for kind, r in report["policies"].items():
         row(kind, r)
@@ -238,7 +279,8 @@ def print_table(report: dict[str, Any], console: Console) -> None:
     p, e = report["plan_ms"], report["encode_ms"]
     if report["iterations"] is not None:
         console.print(
-            f"plan p50 {p['p50']:.1f} ms, p99 {p['p99']:.1f} ms ({report['iterations']:.1f} iterations); encode p50 {e['p50']:.1f} ms, "
+            f"plan p50 {p['p50']:.1f} ms, p99 {p['p99']:.1f} ms ({report['iterations']:.1f} iterations); "
+            f"encode p50 {e['p50']:.1f} ms, "
             f"p99 {e['p99']:.1f} ms; {report['workers']} processes x {report['threads']} threads"
         )
 
@@ -246,18 +288,34 @@ def print_table(report: dict[str, Any], console: Console) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
-    parser.add_argument("--model", default=None, help="checkpoint: a folder or a shipped name (default: the robot's name)")
+    parser.add_argument(
+        "--model", default=None, help="checkpoint: a folder or a shipped name (default: the robot's name)"
+    )
     parser.add_argument("--episodes", type=int, default=100, help="pairs (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the pairs (default: %(default)s)")
-    parser.add_argument("--layout", choices=("fixed", "random", "blocked"), default="fixed", help="obstacles (default: %(default)s)")
-    parser.add_argument("--randomise", action="store_true", help="draw lighting, colours, camera, slip and latency anew each episode")
-    parser.add_argument("--goal", choices=("image", "pose"), default="image", help="how the goal is given (default: %(default)s)")
+    parser.add_argument(
+        "--layout", choices=("fixed", "random", "blocked"), default="fixed", help="obstacles (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--randomise", action="store_true", help="draw lighting, colours, camera, slip and latency anew each episode"
+    )
+    parser.add_argument(
+        "--goal", choices=("image", "pose"), default="image", help="how the goal is given (default: %(default)s)"
+    )
     parser.add_argument("--policies", default=",".join(POLICIES), help="comma-separated (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count(), help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=multiprocessing.cpu_count(), help="processes (default: %(default)s)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="torch threads a process (default: %(default)s)")
-    parser.add_argument("--horizon", type=int, default=SearchConfig().horizon, help="steps of a plan (default: %(default)s)")
-    parser.add_argument("--samples", type=int, default=SearchConfig().samples, help="candidates an iteration (default: %(default)s)")
-    parser.add_argument("--iterations", type=int, default=SearchConfig().iterations, help="of the search (default: %(default)s)")
+    parser.add_argument(
+        "--horizon", type=int, default=SearchConfig().horizon, help="steps of a plan (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=SearchConfig().samples, help="candidates an iteration (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--iterations", type=int, default=SearchConfig().iterations, help="of the search (default: %(default)s)"
+    )
     parser.add_argument("--json", type=Path, default=None, help="write the report here")
 
 
@@ -266,7 +324,9 @@ def main(args: argparse.Namespace) -> int:
     policies = tuple(p.strip() for p in args.policies.split(",") if p.strip())
     unknown = sorted(set(policies) - set(POLICIES))
     if unknown or not policies:
-        raise JepaRosError(f"--policies: {', '.join(unknown) or 'nothing'} found; expected some of {', '.join(POLICIES)}")
+        raise JepaRosError(
+            f"--policies: {', '.join(unknown) or 'nothing'} found; expected some of {', '.join(POLICIES)}"
+        )
     if args.episodes < 1 or args.workers < 1 or args.threads < 1:
         raise JepaRosError("--episodes, --workers and --threads must be at least 1")
     contract = load_contract(args.robot)

@@ -54,7 +54,11 @@ class InverseDynamics(nn.Module):
     def __init__(self, latent_dim: int, action_dim: int, width: int = 256) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(2 * latent_dim, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, action_dim)
+            nn.Linear(2 * latent_dim, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, action_dim),
         )
 
     def forward(self, z: Tensor, actions: Tensor) -> Tensor:

@@ -30,9 +30,7 @@ class PlannerPolicy:
         started = time.perf_counter()
         latent = self.perception.encode(observation.image)
         self.encode_seconds = time.perf_counter() - started
-        output = self.planner.step(
-            latent, observation.stamp, executed=observation.executed, gated=observation.gated
-        )
+        output = self.planner.step(latent, observation.stamp, executed=observation.executed, gated=observation.gated)
         return Decision(output.command, output.signals, output)
 
 

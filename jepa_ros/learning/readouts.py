@@ -116,7 +116,9 @@ def fit_distance(model: WorldModel, latents: Latents, steps: int, seed: int, rep
             target = torch.minimum(hindsight, 1.0 + value(slow, following, goal)).clamp_max(longest)
         difference = target - value(head, z, goal)
         weight = torch.where(difference > 0, 0.15, 0.85)  # expectile 0.15: near the least that was seen
-        loss = (weight * nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=5.0, reduction="none")).mean()
+        loss = (
+            weight * nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=5.0, reduction="none")
+        ).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(head.parameters(), 1.0)

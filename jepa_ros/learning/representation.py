@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phase one of training: encoder, predictor and inverse dynamics together, self-supervised from pictures and actions."""
+"""Phase one of training: encoder, predictor and inverse dynamics, self-supervised from pictures and actions."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ class RepresentationTrainer:
             "anti_collapse": anti_collapse(z, s.covariance, s.within, s.everywhere),
             "inverse_dynamics": inverse.mean(),
         }
-        terms["total"] = (
-            terms["prediction"] + terms["anti_collapse"] + s.inverse_dynamics * terms["inverse_dynamics"]
-        )
+        terms["total"] = terms["prediction"] + terms["anti_collapse"] + s.inverse_dynamics * terms["inverse_dynamics"]
         with torch.no_grad():
             flat = z.flatten(0, 1)
             terms["copy"] = (flat[:, 2:] - flat[:, 1:2]).square().mean()
@@ -79,7 +77,10 @@ class RepresentationTrainer:
             group["lr"] = self.settings.learning_rate * cosine(number, self.settings.steps)
         terms = self.losses(images.to(device, non_blocking=True), actions.to(device, non_blocking=True))
         if not math.isfinite(terms["total"].item()):
-            raise TrainError(f"step {number}: the loss is not finite ({ {k: v.item() for k, v in terms.items()} }): lower --learning-rate")
+            raise TrainError(
+                f"step {number}: the loss is not finite ({', '.join(f'{k} {v.item():g}' for k, v in terms.items())}): "
+                "lower --learning-rate"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()
         nn.utils.clip_grad_norm_(self.trained.parameters(), self.settings.clip)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches of windows from a dataset; a batch is a function of the seed and its number, so that training resumes exactly."""
+"""Batches of windows from a dataset; a batch follows from the seed and its number, so that training resumes exactly."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of a training run on disk, so that it resumes after a kill at any moment. safetensors and JSON, no pickle."""
+"""The state of a training run on disk, so that it resumes after a kill at any moment: safetensors, no pickle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from jepa_ros.learning.settings import TrainError
 STATE = "state.safetensors"
 
 
-def save_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, info: dict[str, Any]) -> None:
+def save_state(
+    folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, info: dict[str, Any]
+) -> None:
     """Write everything that the next step depends on; the file appears whole or not at all.
 
     Args:
@@ -47,7 +49,9 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
             prefix = f"{name}/"
             module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise TrainError(f"{path}: cannot be resumed from ({' '.join(str(error).split())[:200]}): delete {folder} and start again") from None
+        raise TrainError(
+            f"{path}: cannot be resumed from ({' '.join(str(error).split())[:200]}): delete {folder} and start again"
+        ) from None
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer/"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``jepa-ros train``: from a dataset to a checkpoint. Resumes after a kill; logs to the terminal, JSON and TensorBoard."""
+"""``jepa-ros train``: from a dataset to a checkpoint. Resumes after a kill; logs to terminal, JSON and TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.learning import readouts
 from jepa_ros.learning.calibration import calibrate
 from jepa_ros.learning.dataset import Dataset
-from jepa_ros.learning.diagnostics import Latents, encode_episodes, judge
+from jepa_ros.learning.diagnostics import encode_episodes, judge
+from jepa_ros.learning.report import write_report
 from jepa_ros.learning.representation import RepresentationTrainer, run, seed_everything
 from jepa_ros.learning.sampler import BatchShape, WindowSampler
 from jepa_ros.learning.settings import TrainError, TrainSettings, choose_device, has_fast_bf16
@@ -89,12 +90,13 @@ def train(
         TrainError: the folder holds another run, or the loss diverged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    contract = data.contract
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16(device))
     description = {"settings": settings.to_dict(), "model": config.to_dict(), "data": str(data.folder), "bf16": bf16}
     info = read_info(folder)
     if info is not None and info["description"] != json.loads(json.dumps(description)):
-        raise TrainError(f"{folder} holds a run with other settings or data: resume it with the same command, or choose another --out")
+        raise TrainError(
+            f"{folder} holds a run with other settings or data: resume it with the same command, or take another --out"
+        )
     seed_everything(settings.seed)
     model = WorldModel(config).to(device)
     trainer = RepresentationTrainer(model, settings, bf16)
@@ -110,7 +112,10 @@ def train(
         raise TrainError(f"{data.folder}: no episode is as long as the {settings.batch.frames} frames of a window")
     piece = min(PIECE, int(data.index[:, 2].min()))
     if piece < settings.horizon + 2:
-        raise TrainError(f"{data.folder}: episodes of {piece} steps are shorter than the rollout of {settings.horizon} + 2 steps: collect longer ones or lower --horizon")
+        raise TrainError(
+            f"{data.folder}: episodes of {piece} steps are shorter than the rollout of {settings.horizon} + 2 "
+            "steps: collect longer ones or lower --horizon"
+        )
     started = time.monotonic() - spent
     bar = progress.add_task("representation", total=settings.steps, completed=first, rate="")
     rng = np.random.default_rng(settings.seed)
@@ -134,8 +139,12 @@ def train(
         if done % JUDGE_EVERY == 0 or done == settings.steps:
             log.write("judged", number, judged())
         if done % SAVE_EVERY == 0 or done == settings.steps:
-            save_state(folder, trainer.modules, trainer.optimizer,
-                       {"step": done, "seconds": time.monotonic() - started, "description": description})  # fmt: skip
+            save_state(
+                folder,
+                trainer.modules,
+                trainer.optimizer,
+                {"step": done, "seconds": time.monotonic() - started, "description": description},
+            )
 
     run(trainer, sampler.batches(first, settings.steps), each)
     card = finish(model, data, settings, training, validation, piece, bf16, log, progress)
@@ -149,13 +158,22 @@ def train(
         "training_seconds": round(time.monotonic() - started, 1),
     }
     log.close()
-    return save_checkpoint(folder, model, card)
+    card = save_checkpoint(folder, model, card)
+    write_report(folder)
+    return card
 
 
 def finish(
-    model: WorldModel, data: Dataset, settings: TrainSettings, training: np.ndarray, validation: np.ndarray, piece: int,
-    bf16: bool, log: Log, progress: Progress,
-) -> dict[str, Any]:  # fmt: skip
+    model: WorldModel,
+    data: Dataset,
+    settings: TrainSettings,
+    training: np.ndarray,
+    validation: np.ndarray,
+    piece: int,
+    bf16: bool,
+    log: Log,
+    progress: Progress,
+) -> dict[str, Any]:
     """Phase two on frozen latents, and the metrics and calibration that the card carries."""
     model.eval().requires_grad_(False)
     longest = min(120, int(data.index[training, 2].min()))
@@ -194,7 +212,11 @@ def finish(
 
 def readouts_for(contract: RobotContract, latents_have_pose: bool) -> tuple[str, ...]:
     """The readouts that the data can teach."""
-    return ("distance", *(("pose",) if latents_have_pose else ()), *(("contact",) if "contact" in contract.state else ()))
+    return (
+        "distance",
+        *(("pose",) if latents_have_pose else ()),
+        *(("contact",) if "contact" in contract.state else ()),
+    )
 
 
 def _commit() -> str:
@@ -212,15 +234,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     d = TrainSettings()
     parser.add_argument("--data", type=Path, required=True, help="folder of a dataset")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; the same command resumes")
-    parser.add_argument("--seed", type=int, default=d.seed, help="all randomness follows from it (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=d.steps, help="batches of the representation phase (default: %(default)s)")
-    parser.add_argument("--readout-steps", type=int, default=d.readout_steps, help="batches on frozen latents (default: %(default)s)")
-    parser.add_argument("--horizon", type=int, default=d.horizon, help="open-loop steps of the predictor's refit (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=d.seed, help="all randomness follows from it (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=d.steps, help="batches of the representation phase (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--readout-steps", type=int, default=d.readout_steps, help="batches on frozen latents (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--horizon", type=int, default=d.horizon, help="open-loop steps of the predictor's refit (default: %(default)s)"
+    )
     parser.add_argument("--learning-rate", type=float, default=d.learning_rate, help="AdamW's (default: %(default)s)")
-    parser.add_argument("--latent-dim", type=int, default=ModelConfig().latent_dim, help="size of the latent (default: %(default)s)")
-    parser.add_argument("--encoder-width", type=int, default=ModelConfig().encoder_width, help="channels of the encoder (default: %(default)s)")
-    parser.add_argument("--keypoints", type=int, default=ModelConfig().keypoints, help="attention maps of the encoder (default: %(default)s)")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default=d.precision, help="of the arithmetic (default: %(default)s: bf16 where it is fast)")
+    parser.add_argument(
+        "--latent-dim", type=int, default=ModelConfig().latent_dim, help="size of the latent (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--encoder-width",
+        type=int,
+        default=ModelConfig().encoder_width,
+        help="channels of the encoder (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keypoints",
+        type=int,
+        default=ModelConfig().keypoints,
+        help="attention maps of the encoder (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default=d.precision,
+        help="of the arithmetic (default: %(default)s: bf16 where it is fast)",
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch on a CPU (default: %(default)s)")
 
@@ -231,23 +278,44 @@ def main(args: argparse.Namespace) -> int:
         raise JepaRosError("--threads must be at least 1 and --learning-rate above 0")
     torch.set_num_threads(args.threads)
     settings = replace(
-        TrainSettings(), seed=args.seed, steps=args.steps, readout_steps=args.readout_steps, horizon=args.horizon,
-        learning_rate=args.learning_rate, precision=args.precision,
-    )  # fmt: skip
+        TrainSettings(),
+        seed=args.seed,
+        steps=args.steps,
+        readout_steps=args.readout_steps,
+        horizon=args.horizon,
+        learning_rate=args.learning_rate,
+        precision=args.precision,
+    )
     data = Dataset(args.data, min_length=max(BatchShape().frames, settings.horizon + 2))
     contract = data.contract
     has_pose = "pose" in contract.state and bool(np.isfinite(data.arrays["poses"][0]).all())
     config = ModelConfig(
-        image_size=contract.cameras[0].size, action_dim=contract.action_dim, latent_dim=args.latent_dim,
-        encoder_width=args.encoder_width, keypoints=args.keypoints, readouts=readouts_for(contract, has_pose),
-    )  # fmt: skip
-    command = f"jepa-ros train --data {args.data} --seed {args.seed} --steps {args.steps} --readout-steps {args.readout_steps} --out {args.out}"
-    columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-               TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
+        image_size=contract.cameras[0].size,
+        action_dim=contract.action_dim,
+        latent_dim=args.latent_dim,
+        encoder_width=args.encoder_width,
+        keypoints=args.keypoints,
+        readouts=readouts_for(contract, has_pose),
+    )
+    command = (
+        f"jepa-ros train --data {args.data} --out {args.out} --seed {args.seed} --steps {args.steps} "
+        f"--readout-steps {args.readout_steps}"
+    )
+    columns = (
+        TextColumn("{task.description:>14}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as progress:
         card = train(data, args.out, settings, config, choose_device(args.device), command, progress)
     metrics = card["metrics"]
     probe = ", ".join(f"{k} {v:.3f}" for k, v in metrics["probe_r2"].items())
     ratio = ", ".join(f"{k[6:]} steps {v:.3f}" for k, v in metrics["open_loop"].items() if k.startswith("ratio"))
-    print(f"{args.out}: {card['parameters']} parameters, {card['training_seconds']:.0f} s; held out: probes {probe}; error against copy: {ratio}")
+    print(
+        f"{args.out}: {card['parameters']} parameters, {card['training_seconds']:.0f} s; held out: probes {probe}; "
+        f"error against copy: {ratio}"
+    )
     return 0

@@ -41,7 +41,9 @@ def to_rgb(image: np.ndarray, encoding: str) -> np.ndarray:
     if image.ndim == 2:
         image = image[:, :, None]
     if image.ndim != 3 or image.shape[2] != CHANNELS[encoding] or 0 in image.shape:
-        raise ImageError(f"image of shape {image.shape} does not fit encoding '{encoding}' ({CHANNELS[encoding]} channels)")
+        raise ImageError(
+            f"image of shape {image.shape} does not fit encoding '{encoding}' ({CHANNELS[encoding]} channels)"
+        )
     code = ENCODINGS[encoding]
     return image if code is None else cv2.cvtColor(image, code)
 

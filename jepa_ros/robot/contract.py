@@ -307,9 +307,25 @@ def _read(top: Fields) -> RobotContract:
     }
     data = json.loads(json.dumps(data))
     return RobotContract(
-        name, description, rate, gate_rate, latency, frames, footprint, kinematics, cameras, action, command, state,
-        limits, watchdog, stop, guardrails, top.where, data,
-    )  # fmt: skip
+        name,
+        description,
+        rate,
+        gate_rate,
+        latency,
+        frames,
+        footprint,
+        kinematics,
+        cameras,
+        action,
+        command,
+        state,
+        limits,
+        watchdog,
+        stop,
+        guardrails,
+        top.where,
+        data,
+    )
 
 
 def _frames(f: Fields) -> Frames:
@@ -344,7 +360,7 @@ def _kinematics(f: Fields) -> Kinematics:
 
 
 def _cameras(top: Fields) -> tuple[Camera, ...]:
-    cameras = []
+    cameras: list[Camera] = []
     for i, f in enumerate(top.sections("cameras")):
         name = f.text("name")
         if i == 0 and name != "image":
@@ -401,7 +417,9 @@ def _action(top: Fields, kinematics: Kinematics) -> tuple[ActionDim, ...]:
         if not low < high:
             raise f.error("low", f"expected low < high, found low {low:g} and high {high:g}")
         if not low <= 0.0 <= high and unit.endswith("/s"):
-            raise f.error("low", f"expected a range that contains 0, so that the robot can stand; found {low:g}..{high:g}")
+            raise f.error(
+                "low", f"expected a range that contains 0, so that the robot can stand; found {low:g}..{high:g}"
+            )
         f.done()
         dims.append(ActionDim(name, unit, low, high))
     if not dims:
@@ -421,7 +439,9 @@ def _command(f: Fields, action: tuple[ActionDim, ...], kinematics: Kinematics) -
         raise f.error("joints", "expected a list of joint names")
     joints = tuple(joints_raw)
     if arm and joints != tuple(a.name for a in action):
-        raise f.error("joints", f"expected the names of the action dimensions {[a.name for a in action]}, found {list(joints)}")
+        raise f.error(
+            "joints", f"expected the names of the action dimensions {[a.name for a in action]}, found {list(joints)}"
+        )
     command = Command(kind, f.text("topic"), joints)
     f.done()
     return command
@@ -521,7 +541,9 @@ def _guardrails(top: Fields) -> tuple[dict[str, Any], ...]:
 
 def _model_part(data: dict[str, Any]) -> dict[str, Any]:
     part = {key: data[key] for key in ("rate", "kinematics", "action")}
-    part["cameras"] = [{k: c[k] for k in ("name", "width", "height", "size", "crop") if k in c} for c in data["cameras"]]
+    part["cameras"] = [
+        {k: c[k] for k in ("name", "width", "height", "size", "crop") if k in c} for c in data["cameras"]
+    ]
     return part
 
 

@@ -35,7 +35,7 @@ def save_checkpoint(folder: Path | str, model: WorldModel, card: dict[str, Any])
     Args:
         folder: made when it does not exist.
         model: any device; weights are written as fp32 on the CPU.
-        card: data, contract (``contract``: plain data), settings, metrics; format, sizes and the weights' hash are added.
+        card: data, contract (``contract``: plain data), settings, metrics; format, sizes and weights' hash are added.
 
     Returns:
         The card as written.
@@ -82,7 +82,9 @@ def load_card(folder: Path | str) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}; a checkpoint is a folder with {WEIGHTS} and {CARD}") from None
+        raise CheckpointError(
+            f"{path}: cannot be read: {error.strerror}; a checkpoint is a folder with {WEIGHTS} and {CARD}"
+        ) from None
     except ValueError as error:
         raise CheckpointError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
 #: Factor on the attention's logits. Attention that begins nearly flat sees every position as the middle of the
 #: picture, and its gradient is as flat; sharper from the start, it finds the robot in a fraction of the time.
 SHARPNESS = 8.0
@@ -20,6 +19,8 @@ class KeypointEncoder(nn.Module):
     position. Positions are what a robot's motion changes, so that the latent finds *where* things are instead of
     *which* scene it is; a flat head learns the heading only partly when layouts change every episode.
     """
+
+    positions: Tensor
 
     def __init__(self, size: int, latent_dim: int, width: int = 48, keypoints: int = 8, values: int = 16) -> None:
         super().__init__()
@@ -37,15 +38,14 @@ class KeypointEncoder(nn.Module):
         axis = torch.linspace(-1.0, 1.0, grid)
         ys, xs = torch.meshgrid(axis, axis, indexing="ij")
         self.register_buffer("positions", torch.stack([xs.flatten(), ys.flatten()], dim=1), persistent=False)
-        self.head = nn.Sequential(
-            nn.Linear(keypoints * (values + 2), 256), nn.ReLU(), nn.Linear(256, latent_dim)
-        )
+        self.head = nn.Sequential(nn.Linear(keypoints * (values + 2), 256), nn.ReLU(), nn.Linear(256, latent_dim))
 
     def forward(self, images: Tensor) -> Tensor:
         """Args: images (B, H, W, 3) uint8. Returns: (B, latent_dim)."""
         x = images.permute(0, 3, 1, 2)
-        x = (x.to(torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else torch.float32)
-             - 128.0) / 64.0  # fmt: skip
+        kind = x.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        x = (x.to(dtype) - 128.0) / 64.0
         x = self.trunk(self.unshuffle(x))
         weights = (SHARPNESS * self.attention(x).flatten(2).float()).softmax(dim=2)  # (B, K, cells)
         values = self.value(x).flatten(2).transpose(1, 2)  # (B, cells, V)
