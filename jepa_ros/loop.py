@@ -142,12 +142,8 @@ class Loop:
     def _send(self, decision: Decision, delay: float) -> None:
         self._sequence += 1
         now = self.robot.time
-        command = CommandIn(
-            values=np.asarray(decision.command, dtype=np.float64).tolist(),
-            stamp=now,
-            received=now + delay,
-            seq=self._sequence,
-        )
+        values = np.asarray(decision.command, dtype=np.float64).tolist()
+        command = CommandIn(values=values, stamp=now, received=now + delay, seq=self._sequence)
         signals = SignalsIn(stamp=now, received=now + delay, values=decision.signals)
         self._pending.append((now + delay, command, signals))
 
