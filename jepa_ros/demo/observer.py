@@ -153,8 +153,9 @@ class Observer:
         ]
         for group, raw in ((rows, False), (unread, True)):
             for kind, topic, profile, handle in group:
-                self.node.create_subscription(kind, topic, partial(self._take, topic, handle), profile, raw=raw)
-        self._goal_out = self.node.create_publisher(Image, "goal_image", qos.LATCHED)
+                take = partial(self._take, topic, handle)
+                qos.subscription(self.node, kind, topic, take, profile, raw=raw)
+        self._goal_out = qos.publisher(self.node, Image, "goal_image", qos.LATCHED)
 
     def _command_type(self) -> type:
         from jepa_ros.nodes.commands import CommandCodec

@@ -191,7 +191,10 @@ class _Demo:
             )
         except ObserverError as error:
             gate = observer.gate
-            raise ObserverError(f"{error}; it says: {gate.get('mode', 'nothing')}, {gate.get('message', '')}") from None
+            text = f"{error}; it says: {gate.get('mode', 'nothing')}, {gate.get('message', '')}"
+            if stack.faults:
+                text += f"\n{stack.faults[-1]}"
+            raise ObserverError(text) from None
         observer.wait_for(
             "nobody listened for a goal", lambda: observer.goal_listeners() > 0, GOAL_TIMEOUT, stack.check
         )

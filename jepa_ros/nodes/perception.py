@@ -3,14 +3,17 @@
 
 Publishes ``embedding`` (32FC1, one token a row), ``model_id`` (latched) and ``~/heartbeat`` after each image that was
 encoded. A picture that the model cannot take is refused by name and gives no heartbeat, so that the gate stops.
+``~/status`` says once an image how long encoding took (``encode_s``).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
@@ -43,6 +46,7 @@ class PerceptionNode(ManagedNode):
         self.listener: Callable[[NDArray[np.float32], float], None] | None = None
         self._out = qos.publisher(self, Image, "embedding", qos.EMBEDDING)
         self._id_out = qos.publisher(self, String, "model_id", qos.LATCHED)
+        self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.STATUS)
         self._subscription: Any = None
 
     def configure(self) -> None:
@@ -76,7 +80,9 @@ class PerceptionNode(ManagedNode):
             return
         try:
             pixels, encoding = any_image_to_numpy(message)
+            started = time.perf_counter()
             latent = self._perception.encode(pixels, encoding)
+            seconds = time.perf_counter() - started
         except JepaRosError as error:
             self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
             return
@@ -86,6 +92,10 @@ class PerceptionNode(ManagedNode):
         out.header = message.header
         self._out.publish(latent_to_image(out, latent))
         self.beat(self._identity)
+        pairs = [KeyValue(key="encode_s", value=f"{seconds:.6f}")]
+        status = DiagnosticArray(status=[DiagnosticStatus(name="perception", values=pairs)])
+        status.header = message.header
+        self._status_out.publish(status)
 
 
 def main(args: Sequence[str] | None = None) -> int:
