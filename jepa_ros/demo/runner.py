@@ -33,7 +33,7 @@ from jepa_ros.robot import RobotContract, load_contract, share_dir
 from jepa_ros.stack import Stack
 
 FILMED = 10  # episodes; the pictures of more would fill the memory
-ARM_TIMEOUT, GOAL_TIMEOUT = 20.0, 8.0  # s
+ARM_TIMEOUT, GOAL_TIMEOUT = 40.0, 15.0  # s
 EMPTY = np.empty((0, 0, 3), np.uint8)
 GOAL_REPEAT = 1.0  # s between two sendings of a goal that the planner has not taken yet
 
@@ -63,7 +63,8 @@ class _Demo:
     ) -> None:
         self.args, self.contract, self.specs, self.out, self.domain = args, contract, specs, out, domain
         self.console = Console()
-        self.problems: list[str] = []
+        self.warnings: list[str] = []
+        self.problems: list[str] = []  # what makes the run fail even though the robot arrived
         self.episodes: list[Episode] = []
         self.factors: list[float] = []
         self.memory_mb = 0.0
@@ -101,7 +102,7 @@ class _Demo:
                     self._start_recorder(model)
                 self._drive(stack, observer)
         scores = [report.score_episode(spec, e) for spec, e in zip(self.specs, self.episodes, strict=True)]
-        result = report.result(scores, head, observer, self.factors, self.memory_mb, self.problems)
+        result = report.result(scores, head, observer, self.factors, self.memory_mb, [*self.problems, *self.warnings])
         self._write(result, scores)
         return self._verdict(result, scores)
 
@@ -141,7 +142,7 @@ class _Demo:
             found = self.recorder.stop()
             for key in ("dropped", "lost"):
                 if found and found.get(key):
-                    self.problems.append(f"the bag lacks {found[key]} messages ({key})")
+                    self.warnings.append(f"the bag lacks {found[key]} messages ({key})")
         except BagError as error:
             self.problems.append(f"the recording ended early: {error}")
         self.recorder = None
@@ -280,8 +281,10 @@ class _Demo:
     def _verdict(self, result: dict[str, Any], scores: list[Any]) -> int:
         say = self.console.print
         e2e, plan = result["end_to_end_ms"], result["plan_ms"]
+        for warning in self.warnings:
+            say(f"[yellow]warning:[/] {warning}", soft_wrap=True)
         for problem in self.problems:
-            say(f"[yellow]warning:[/] {problem}", soft_wrap=True)
+            say(f"[bold red]problem:[/] {problem}", soft_wrap=True)
         say(
             f"plan {_ms(plan)}, camera to command {_ms(e2e)} (p50 / p99), "
             f"real-time factor {_number(result['real_time_factor'], '.3f')}, "
