@@ -207,3 +207,16 @@ def test_plan_and_candidates_come_with_poses_to_draw():
     costs = [cost for _, cost in output.candidates]
     assert costs == sorted(costs)
     assert output.candidates[0][0].shape == (10, 3)
+
+
+def test_a_model_that_breaks_for_one_step_is_a_surprise_and_then_forgotten():
+    planner = make()
+    planner.set_goal(Goal.from_latent(np.array([2.0, 0.0])))
+    planner.step(np.zeros(2), 0.0)
+    rollout = planner.model.rollout
+    planner.model.rollout = lambda *a: tuple(torch.full_like(x, torch.nan) for x in rollout(*a))
+    assert np.isnan(planner.step(np.zeros(2), 0.2).signals["surprise"])  # the gate stops on this
+    planner.model.rollout = rollout
+    output = planner.step(np.zeros(2), 0.4)
+    assert output.status["reason"] == "ok"
+    assert np.isfinite(output.signals["surprise"])

@@ -55,7 +55,7 @@ class History:
                 gated = executed  # the gate intervened: what was executed goes on
             actions = action.expand(1, steps, -1).to(z.device)
             zs, h = self.model.rollout(self.z[None], self.h[None], actions, None)
-            self.h = h[0]
+            self.h = h[0] if bool(torch.isfinite(h).all()) else self.model.initial_state(1)[0]
             self.surprise = float((zs[0, -1] - z).square().mean().sqrt())
         self.z = z
         self._answered = self._answered and steps == 0
