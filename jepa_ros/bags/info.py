@@ -25,7 +25,11 @@ GAP_FACTOR = 4.0
 GAP_SECONDS = 0.25
 """... and than this: shorter pauses are scheduling, not loss."""
 JUMP_SECONDS = 1.0
-"""Stamps that move by this much more or less than the time of receipt have jumped: delay and skew change far less."""
+"""Stamps that move on by this much more than the time of receipt have jumped. (Slower is a slow or paused clock.)"""
+IRREGULAR_SHARE = 0.1
+"""A topic with more gaps than this share of its messages speaks when it has something to say (a log): no gaps."""
+OTHER_CLOCK_SECONDS = 3600.0
+"""Stamps further than this from the time of receipt are of another clock (a simulation): no delay can be told."""
 RARE_SECONDS = 5.0
 """Topics with a longer median period (latched, on demand) have no rate to be regular at."""
 
@@ -48,6 +52,7 @@ class TopicReport:
     rate: float | None = None
     period_p99: float | None = None
     delay: float | None = None
+    other_clock: bool = False
     gaps: list[Event] = field(default_factory=list)
     jumps: list[Event] = field(default_factory=list)
     unordered: int = 0
@@ -62,16 +67,18 @@ def find_gaps(times: np.ndarray, origin: int) -> list[Event]:
     if median > RARE_SECONDS:
         return []
     where = np.flatnonzero(steps > max(GAP_FACTOR * median, GAP_SECONDS))
+    if len(where) > IRREGULAR_SHARE * len(steps):
+        return []
     return [Event((int(times[i]) - origin) * 1e-9, float(steps[i])) for i in where]
 
 
 def find_jumps(times: np.ndarray, stamps: np.ndarray, origin: int) -> list[Event]:
-    """Places where header stamps (ns) moved by `JUMP_SECONDS` more or less than the receipt times, or backwards."""
+    """Places where header stamps (ns) moved by `JUMP_SECONDS` more than the receipt times, or backwards."""
     if len(stamps) < 2:
         return []
     moved, passed = np.diff(stamps) * 1e-9, np.diff(times) * 1e-9
     known = (stamps[1:] > 0) & (stamps[:-1] > 0)
-    where = np.flatnonzero(known & ((np.abs(moved - passed) > JUMP_SECONDS) | (moved < -1e-3)))
+    where = np.flatnonzero(known & ((moved - passed > JUMP_SECONDS) | (moved < -1e-3)))
     return [Event((int(times[i + 1]) - origin) * 1e-9, float(moved[i])) for i in where]
 
 
@@ -119,14 +126,15 @@ def analyse(reader: BagReader, *, stamps: bool = True) -> list[TopicReport]:
         if len(received) > 1 and received[-1] > received[0]:
             steps = np.diff(received) * 1e-9
             report.period_p99 = float(np.percentile(steps, 99))
-            if np.median(steps) <= RARE_SECONDS:
+            if len(steps) > 2 and np.median(steps) <= RARE_SECONDS:
                 report.rate = (len(received) - 1) / float((received[-1] - received[0]) * 1e-9)
         report.gaps = find_gaps(received, reader.start)
         if name in marks:
             stamped_at = np.array(marks[name], np.int64)[order]
             report.jumps = find_jumps(received, stamped_at, reader.start)
             if (stamped_at > 0).any() and info.msgtype != "rosgraph_msgs/msg/Clock":
-                report.delay = float(np.median((received - stamped_at)[stamped_at > 0]) * 1e-9)
+                delay = float(np.median((received - stamped_at)[stamped_at > 0]) * 1e-9)
+                report.delay, report.other_clock = (delay, False) if abs(delay) < OTHER_CLOCK_SECONDS else (None, True)
         reports.append(report)
     return reports
 
@@ -200,6 +208,8 @@ def render(reader: BagReader, reports: list[TopicReport]) -> str:
             f"{_number(r.period_p99 if r.rate else None, 1e3, 1):>7}  {_number(r.delay, 1e3, 1):>8}  "
             f"{len(r.gaps):4d}  {len(r.jumps):5d}"
         )
+    if any(r.other_clock for r in reports):
+        lines.append("header stamps are of another clock than the times of receipt (a simulation's)")
     for r in reports:
         for name, events in (("gap", r.gaps), ("time jump", r.jumps)):
             for event in sorted(events, key=lambda e: -abs(e.seconds))[:5]:
