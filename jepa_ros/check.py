@@ -52,9 +52,8 @@ def check_robot(name_or_path: str) -> int:
     rails = parse_guardrails(list(contract.guardrails))
     camera = contract.cameras[0]
     print(f"{contract.source}: robot '{contract.name}' ({contract.description or 'no description'})")
-    print(
-        f"  control {contract.rate:g} Hz, gate {contract.gate_rate:g} Hz, latency {1e3 * contract.actuation_latency:g} ms"
-    )
+    latency = 1e3 * contract.actuation_latency
+    print(f"  control {contract.rate:g} Hz, gate {contract.gate_rate:g} Hz, latency {latency:g} ms")
     for dim in contract.action:
         print(f"  action {dim.name}: {dim.low:g} to {dim.high:g} {dim.unit}")
     print(f"  command {contract.command.topic} ({contract.command.kind}), {contract.kinematics.kind}")

@@ -14,7 +14,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import psutil
@@ -70,7 +70,7 @@ class _Demo:
         self.memory_mb = 0.0
         self.recorder: Recorder | None = None
         self._memory_due = self._memory_now = 0.0
-        self._log = None
+        self._log: TextIO | None = None
 
     def run(self) -> int:
         model = self.args.model or str(share_dir() / "models" / self.contract.name)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -45,7 +45,7 @@ def save_film(path: Path, episodes: list[Episode], rate: float) -> None:
     total = sum(len(episode.frames) for episode in episodes)
     if not total:
         return
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, (WIDTH, HEIGHT))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (WIDTH, HEIGHT))
     if not writer.isOpened():
         raise VideoError(f"{path}: OpenCV cannot write an MP4 there")
     try:
@@ -88,7 +88,7 @@ def _draw_paths(view: np.ndarray, episode: Episode, frame: Frame, past: list[Fra
     here = np.array([frame.truth[:2]]) if np.isfinite(frame.truth[0]) else np.empty((0, 2))
     for rank, (path, _) in reversed(list(enumerate(frame.candidates))):
         points = pixels(np.concatenate([here, path[:, :2]]))
-        _blend(view, lambda v, p=points: _line(v, p, CANDIDATE, 2), 0.75 / (1 + 0.35 * rank))
+        _blend(view, partial(_line, points=points, colour=CANDIDATE, width=2), 0.75 / (1 + 0.35 * rank))
     if frame.plan is not None:
         points = pixels(np.concatenate([here, frame.plan[:, :2]]))
         _line(view, points, (40, 20, 0), 7)
