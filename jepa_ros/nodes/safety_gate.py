@@ -121,7 +121,7 @@ class SafetyGateNode(Node):
             self._next_look = now + LOOK_PERIOD
             self._on_output = self.count_publishers(self._output_topic)
         inputs = self._inputs.collect(requests, self._on_output)
-        self._tick_ros = self._ros_now()
+        self._tick_ros, self._tick_inputs = self._ros_now(), inputs
         self._state, output = self._gate.step(self._state, inputs, now, self._tick_ros)
         return output
 
@@ -174,15 +174,23 @@ class SafetyGateNode(Node):
             "image_age": "nan" if age is None else f"{age:.6f}",
             "image_stamp": "nan" if age is None else f"{stamp - age:.6f}",
             "monotonic": f"{sent:.6f}",
-            # What a replay needs to repeat this tick: its two clocks, when each input had been received, and the rest.
+            # What a replay needs to repeat this tick: its two clocks, which inputs it had and since when, and the rest.
             "tick": f"{self.last_tick:.6f}",
             "tick_ros": f"{self._tick_ros:.6f}",
-            "ages": " ".join(f"{name}={value:.4f}" for name, value in output.ages.items()),
+            "inputs": self._told_inputs(output),
             "asked": " ".join(output.answers),
             "publishers": "" if self._on_output is None else str(self._on_output),
             "guardrail_hash": self._guardrail_hash,
         }
         return self._status(self.get_name(), output.level, output.sentence, pairs)
+
+    def _told_inputs(self, output: GateOutput) -> str:
+        """The newest of each input as ``name=age@stamp`` (s), which says exactly which message it was."""
+        told = []
+        for name, age in output.ages.items():
+            stamp = getattr(getattr(self._tick_inputs, name, None), "stamp", None)
+            told.append(f"{name}={age:.4f}" if stamp is None else f"{name}={age:.4f}@{stamp:.6f}")
+        return " ".join(told)
 
     def _counts(self, output: GateOutput) -> DiagnosticStatus:
         pairs = {f"age/{name}": f"{value:.3f}" for name, value in output.ages.items()}
