@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bag as replay needs it: the inputs of perception, planner and gate in their order, and what was decided then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jepa_ros.bags import BagError
+from jepa_ros.bags.decode import command, key_values, stamp_ns
+from jepa_ros.bags.reader import BagReader
+from jepa_ros.bags.run_log import GateTick, RunLog, Step
+from jepa_ros.robot import RobotContract
+from jepa_ros.safety import inputs as gate_in
+
+
+@dataclass
+class Arrival:
+    """A message: log time in ns and its content."""
+
+    time: int
+    content: Any
+
+
+@dataclass
+class Recorded:
+    """The content of a bag.
+
+    Attributes:
+        images: (log time, stamp) in ns of every image, in the order of receipt.
+        goals: goal images and goal poses as messages.
+        gated: the gate's output, (stamp in s, (A,)). gate: inputs of the gate by their name in GateInputs.
+        log: what was decided then.
+    """
+
+    reader: BagReader
+    contract: RobotContract
+    image_topic: str
+    images: list[tuple[int, int]] = field(default_factory=list)
+    goals: list[Arrival] = field(default_factory=list)
+    gated: list[Arrival] = field(default_factory=list)
+    gate: dict[str, list[Arrival]] = field(default_factory=dict)
+    identities: list[Arrival] = field(default_factory=list)
+    log: RunLog = field(default_factory=RunLog)
+
+
+def read(reader: BagReader, contract: RobotContract, namespace: str = "", image: str = "") -> Recorded:
+    """Read everything but the pixels.
+
+    Args:
+        namespace: of the robot in the bag. image: topic of the images where it is not the contract's.
+
+    Raises:
+        BagError: no images in the bag (it lists what is there), or a message that does not fit its type.
+    """
+    prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
+
+    def full(name: str) -> str:
+        return name if name.startswith("/") else f"{prefix}/{name}"
+
+    camera = image or full(contract.cameras[0].name)
+    if camera not in reader.topics and f"{camera}/compressed" in reader.topics:
+        camera = f"{camera}/compressed"
+    reader.require(camera)
+    recorded = Recorded(reader, contract, camera)
+    state = {full(topic.topic): name for name, topic in contract.state.items()}
+    takers = {
+        camera: _take_image,
+        full("embedding"): _take_embedding,
+        full("goal_image"): _take_goal,
+        full("goal_image/compressed"): _take_goal,
+        full("goal_pose"): _take_goal,
+        full(contract.command.topic): _take_gated,
+        full("command_raw"): _take_command,
+        full("command_teleop"): lambda r, t, m: _gate(r, "teleop", t, _command_in(m, r)),
+        full("signals"): _take_signals,
+        full("model_id"): lambda r, t, m: r.identities.append(Arrival(t, ("model/perception", m.data))),
+        full("estop"): lambda r, t, m: _gate(r, "estop", t, gate_in.EstopIn(0.0, bool(m.data))),
+        full("planner/status"): _take_status,
+        full("safety_gate/state"): _take_tick,
+    }
+    takers |= {topic: _STATE[name] for topic, name in state.items() if name in _STATE}
+    for message in reader.messages([topic for topic in takers if topic in reader.topics]):
+        if message.topic == camera:
+            _take_image(recorded, message.time, message)
+        else:
+            takers[message.topic](recorded, message.time, reader.deserialize(message))
+    if not recorded.images:
+        raise BagError(f"{reader.path}: no image on {camera} in this bag")
+    return recorded
+
+
+def _gate(recorded: Recorded, name: str, time: int, value: Any) -> None:
+    recorded.gate.setdefault(name, []).append(Arrival(time, value))
+
+
+def _seconds(message: Any) -> float:
+    stamp = message.header.stamp
+    return stamp.sec + stamp.nanosec * 1e-9
+
+
+def _take_image(recorded: Recorded, time: int, message: Any) -> None:
+    from jepa_ros.bags.decode import raw_image, raw_stamp
+
+    recorded.images.append((time, raw_stamp(message.data)))
+    stamp, checksum = raw_image(message.data)
+    _gate(recorded, "image", time, gate_in.ImageIn(stamp, 0.0, checksum))
+
+
+def _take_embedding(recorded: Recorded, time: int, message: Any) -> None:
+    if message.encoding == "32FC1":
+        latent = np.frombuffer(message.data, np.float32).reshape(message.height, message.width).copy()
+        recorded.log.embeddings[stamp_ns(message)] = latent
+
+
+def _take_goal(recorded: Recorded, time: int, message: Any) -> None:
+    recorded.goals.append(Arrival(time, message))
+
+
+def _take_gated(recorded: Recorded, time: int, message: Any) -> None:
+    stamp = stamp_ns(message)
+    recorded.gated.append(Arrival(time, (None if stamp is None else stamp * 1e-9, command(message, recorded.contract))))
+
+
+def _command_in(message: Any, recorded: Recorded) -> gate_in.CommandIn:
+    names = tuple(message.joint_names) if hasattr(message, "joint_names") else None
+    return gate_in.CommandIn(
+        command(message, recorded.contract), _seconds(message), 0.0, 0, message.header.frame_id, names
+    )
+
+
+def _take_command(recorded: Recorded, time: int, message: Any) -> None:
+    _gate(recorded, "command", time, _command_in(message, recorded))
+    step = recorded.log.steps.setdefault(stamp_ns(message), Step(stamp_ns(message)))
+    step.command = command(message, recorded.contract)
+
+
+def _take_signals(recorded: Recorded, time: int, message: Any) -> None:
+    texts = key_values(message)
+    identity = {key: texts.pop(key, None) for key in ("guardrail_hash", "model_id")}
+    values = {}
+    for key, text in texts.items():
+        try:
+            values[key] = float(text)
+        except ValueError:
+            values[key] = float("nan")
+    _gate(recorded, "signals", time, gate_in.SignalsIn(_seconds(message), 0.0, values, **identity))
+    for key, name in (("model_id", "model/planner"), ("guardrail_hash", "guardrails/planner")):
+        if identity[key] is not None:
+            recorded.identities.append(Arrival(time, (name, identity[key])))
+    step = recorded.log.steps.setdefault(stamp_ns(message), Step(stamp_ns(message)))
+    step.signals = values
+
+
+def _take_status(recorded: Recorded, time: int, message: Any) -> None:
+    step = recorded.log.steps.setdefault(stamp_ns(message), Step(stamp_ns(message)))
+    step.time, step.status = time, key_values(message)
+    executed = step.status.get("executed", "")
+    step.executed = np.array([float(v) for v in executed.split()]) if executed else None
+
+
+def _take_tick(recorded: Recorded, time: int, message: Any) -> None:
+    if not message.status:
+        return
+    pairs = {pair.key: pair.value for pair in message.status[0].values}
+    try:
+        recorded.log.ticks.append(
+            GateTick(
+                time=time,
+                steady=float(pairs.get("tick", pairs.get("monotonic", "nan"))),
+                ros=float(pairs.get("tick_ros", _seconds(message))),
+                mode=pairs.get("mode", ""),
+                reason=pairs.get("reason", ""),
+                values=np.array([float(v) for v in pairs.get("decided", "").split()]),
+                scale=float(pairs.get("scale", "1")),
+                **_inputs(pairs.get("inputs", "")),
+                asked=tuple(pairs.get("asked", "").split()),
+                publishers=int(pairs["publishers"]) if pairs.get("publishers") else None,
+            )
+        )
+    except ValueError as error:
+        raise BagError(f"the gate's state of time {time} cannot be read: {error}") from None
+
+
+def _inputs(text: str) -> dict[str, dict[str, float]]:
+    """Ages and stamps of the gate's inputs from `name=age@stamp name=age ...`."""
+    ages, stamps = {}, {}
+    for entry in text.split():
+        name, _, value = entry.partition("=")
+        age, _, stamp = value.partition("@")
+        ages[name] = float(age)
+        if stamp:
+            stamps[name] = float(stamp)
+    return {"ages": ages, "stamps": stamps}
+
+
+def _take_odom(recorded: Recorded, time: int, m: Any) -> None:
+    from jepa_ros.bags.decode import planar_pose
+
+    velocity = command(m.twist, recorded.contract)
+    _gate(recorded, "odom", time, gate_in.OdomIn(_seconds(m), 0.0, *planar_pose(m), velocity, m.header.frame_id))
+
+
+def _take_pose(recorded: Recorded, time: int, m: Any) -> None:
+    from jepa_ros.bags.decode import planar_pose
+
+    rows = np.ix_((0, 1, 5), (0, 1, 5))
+    covariance = np.asarray(m.pose.covariance, np.float64).reshape(6, 6)[rows]
+    _gate(recorded, "pose", time, gate_in.PoseIn(_seconds(m), 0.0, *planar_pose(m), covariance, m.header.frame_id))
+
+
+def _take_joints(recorded: Recorded, time: int, m: Any) -> None:
+    value = gate_in.JointsIn(_seconds(m), 0.0, tuple(m.name), tuple(m.position), tuple(m.velocity))
+    _gate(recorded, "joint_states", time, value)
+
+
+def _take_scan(recorded: Recorded, time: int, m: Any) -> None:
+    ranges = np.asarray(m.ranges, np.float32).astype(np.float64)
+    value = gate_in.ScanIn(
+        _seconds(m), 0.0, m.angle_min, m.angle_increment, ranges, m.range_min, m.range_max, m.header.frame_id
+    )
+    _gate(recorded, "scan", time, value)
+
+
+def _take_contact(recorded: Recorded, time: int, m: Any) -> None:
+    _gate(recorded, "contact", time, gate_in.ContactIn(0.0, 0.0, bool(m.data)))
+
+
+_STATE = {
+    "odom": _take_odom, "pose": _take_pose, "joint_states": _take_joints, "scan": _take_scan, "contact": _take_contact,
+}  # fmt: skip

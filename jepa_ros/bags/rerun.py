@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running perception, planner and gate again over a bag, in this process, as fast as the machine allows.
+
+Nothing asks a clock: plans run the recorded number of iterations with the recorded seed, the gate's ticks are the
+recorded ones with the recorded times of receipt. The same bag, model and settings therefore give the same decisions.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jepa_ros.bags import BagError
+from jepa_ros.bags.decode import pixels
+from jepa_ros.bags.recorded import Recorded
+from jepa_ros.bags.run_log import GateTick, RunLog, Step
+from jepa_ros.nodes.step_clock import CommandLog, StepClock
+from jepa_ros.perception.preprocess import ImageError
+from jepa_ros.safety.gate import Gate, GateConfig
+from jepa_ros.safety.inputs import GateInputs, Requests
+
+RECEIPT_SECONDS = 0.25
+"""A recorded message counts as the one that the gate had received when the times differ by less than this."""
+
+
+@dataclass
+class RerunSettings:
+    """What to change against the recording; the defaults change nothing.
+
+    Attributes:
+        new_commands: the gate is given the replayed planner's commands instead of the recorded ones.
+        follow_iterations: plans run as many iterations as recorded; otherwise as many as configured.
+    """
+
+    new_commands: bool = False
+    follow_iterations: bool = True
+
+
+class Rerun:
+    """One replay.
+
+    Args:
+        recorded: the bag.
+        perception, planner: of jepa_ros.perception and jepa_ros.actor; None leaves the brain out (gate alone).
+        gate_config: of the gate; None leaves the gate out.
+    """
+
+    def __init__(
+        self, recorded: Recorded, perception: Any, planner: Any, gate_config: GateConfig | None,
+        settings: RerunSettings | None = None,
+    ) -> None:  # fmt: skip
+        self.recorded, self.perception, self.planner = recorded, perception, planner
+        self.gate_config, self.settings = gate_config, settings or RerunSettings()
+
+    def run(self, progress=None) -> RunLog:
+        """Replay the whole bag; `progress` is called with (seconds of the bag done, seconds in all)."""
+        log = RunLog()
+        if self.planner is not None:
+            self._think(log, progress)
+        if self.gate_config is not None:
+            self._guard(log)
+        return log
+
+    # ------------------------------------------------------------ perception and planner
+    def _think(self, log: RunLog, progress) -> None:
+        recorded, planner = self.recorded, self.planner
+        reader = recorded.reader
+        steps = self._steps()
+        wanted = set(steps) | (set(recorded.log.embeddings) if recorded.log.embeddings else set())
+        commands = CommandLog(recorded.contract.action_dim)
+        goals, gated = iter(recorded.goals), iter(recorded.gated)
+        self._next_goal, self._next_gated = next(goals, None), next(gated, None)
+        last: int | None = None
+        total = (reader.end - reader.start) * 1e-9
+        for message, (_, stamp) in zip(reader.messages({recorded.image_topic}), recorded.images, strict=True):
+            if stamp not in wanted or stamp in log.embeddings:
+                continue
+            content = reader.deserialize(message)
+            try:
+                latent = self.perception.encode(*pixels(content))
+            except (BagError, ImageError) as error:
+                raise BagError(f"{reader.path}: {message.topic}: image of time {message.time}: {error}") from None
+            log.embeddings[stamp] = latent
+            if progress is not None:
+                progress((message.time - reader.start) * 1e-9, total)
+            if stamp not in steps:
+                continue
+            then = steps[stamp]
+            began = then.time - int(_or(then.number("busy_s"), 0.0) * 1e9) if then.time else message.time
+            self._feed(commands, gated, began)
+            self._set_goals(goals, began, then)
+            executed = None if last is None else commands.mean(last * 1e-9, stamp * 1e-9)
+            if then.status and then.executed is None and last is not None:
+                if recorded.log.embeddings and then.status.get("goal") == "none":
+                    planner.reset()  # what ~/clear_goal does; the recording has no other trace of it
+                executed = None
+            last = stamp
+            planner.paused = then.reason == "paused"
+            log.steps[stamp] = self._step(planner, latent, stamp, then, executed, commands.at(stamp * 1e-9))
+
+    def _steps(self) -> dict[int, Step]:
+        """The steps to repeat, by image stamp: those that were recorded, else those that the step clock chooses."""
+        recorded = self.recorded
+        images = {stamp for _, stamp in recorded.images}
+        told = {stamp: step for stamp, step in recorded.log.steps.items() if step.status}
+        if told:
+            missing = len([stamp for stamp in told if stamp not in images])
+            if missing:
+                recorded.log.notes.append(f"{missing} steps cannot be repeated: their images are not in the bag")
+            return {stamp: step for stamp, step in told.items() if stamp in images}
+        clock = StepClock(recorded.contract.rate, recorded.contract.cameras[0].rate)
+        chosen = [stamp for _, stamp in recorded.images if clock.begins_step(stamp * 1e-9)]
+        recorded.log.notes.append("no planner status in the bag: steps begin where the step clock puts them")
+        return {stamp: Step(stamp) for stamp in chosen}
+
+    def _feed(self, commands: CommandLog, gated: Iterator, until: int) -> None:
+        """Give the command log what the planner had received by log time `until`."""
+        while self._next_gated is not None and self._next_gated.time <= until:
+            stamp, values = self._next_gated.content
+            commands.add(self._next_gated.time * 1e-9 if stamp is None else stamp, values)
+            self._next_gated = next(gated, None)
+
+    def _set_goals(self, goals: Iterator, until: int, then: Step) -> None:
+        from jepa_ros.cost.goal import Goal
+
+        planner = self.planner
+        while self._next_goal is not None and self._next_goal.time <= until:
+            message = self._next_goal.content
+            self._next_goal = next(goals, None)
+            if hasattr(message, "pose"):
+                from jepa_ros.bags.decode import planar_pose
+
+                x, y, yaw = planar_pose(message)
+                planner.set_goal(Goal.from_pose(x, y, None if math.isnan(yaw) else yaw))
+            else:
+                latent = self.perception.encode(*pixels(message))
+                planner.set_goal(Goal.from_latent(latent, name=message.header.frame_id))
+        if then.status.get("goal") == "none" and planner.goal is not None:
+            planner.set_goal(None)
+
+    def _step(self, planner, latent, stamp: int, then: Step, executed, in_force) -> Step:
+        iterations, seed = planner.config.search.iterations, None
+        if self.settings.follow_iterations and then.status:
+            iterations = int(_or(then.number("iterations"), iterations)) or None
+            seed = int(_or(then.number("seed"), -1))
+            seed = None if seed < 0 else seed
+        output = planner.step(latent, stamp * 1e-9, executed, in_force, iterations=iterations or 1, seed=seed)
+        return Step(
+            stamp, then.time, np.asarray(output.command, np.float64), dict(output.status), output.plan_actions,
+            output.plan_poses, executed, dict(output.signals),
+        )  # fmt: skip
+
+    # ------------------------------------------------------------ gate
+    def _guard(self, log: RunLog) -> None:
+        gate = Gate(self.gate_config)
+        state = gate.initial_state()
+        ticks = self._ticks()
+        if not ticks:
+            return
+        feeds = {name: _Feed(name, arrivals, ticks) for name, arrivals in self._gate_inputs(log).items()}
+        identities, told = dict.fromkeys(()), 0
+        enabled = ticks[0].mode not in ("DISABLED", "")
+        requests = Requests(enable=True) if enabled else Requests()
+        for number, tick in enumerate(ticks):
+            while told < len(self.recorded.identities) and self.recorded.identities[told].time <= tick.time:
+                name, value = self.recorded.identities[told].content
+                identities[name] = value
+                told += 1
+            inputs = GateInputs(
+                heartbeats={k[10:]: tick.steady - age for k, age in tick.ages.items() if k.startswith("heartbeat/")},
+                identities=dict(identities),
+                requests=self._requests(tick) if number else requests,
+                output_publishers=tick.publishers,
+            )
+            for name, feed in feeds.items():
+                newest, earlier = feed.at(number, tick)
+                setattr(inputs, name, newest)
+                if name == "command":
+                    inputs.earlier_commands = earlier
+            state, output = gate.step(state, inputs, tick.steady, tick.ros)
+            log.ticks.append(
+                GateTick(
+                    tick.time, tick.steady, tick.ros, output.mode.name, output.reason,
+                    np.asarray(output.decided, np.float64), output.scale,
+                )
+            )  # fmt: skip
+        for feed in feeds.values():
+            if feed.missed:
+                log.notes.append(f"gate: {feed.missed} inputs '{feed.name}' that it had are not in the bag")
+
+    def _ticks(self) -> list[GateTick]:
+        """The recorded ticks in the order of their clock; without a recording, ticks at the contract's rate."""
+        recorded = self.recorded
+        ticks = sorted((t for t in recorded.log.ticks if math.isfinite(t.steady)), key=lambda t: t.steady)
+        if any(tick.ages for tick in ticks):
+            return ticks
+        note = "no ticks of the gate in the bag" if not ticks else "the recorded ticks lack the ages of their inputs"
+        recorded.log.notes.append(f"{note}: the gate is run on the times of receipt of the bag")
+        period = 1.0 / recorded.contract.gate_rate
+        reader = recorded.reader
+        first_time = recorded.images[0][0]
+        count = int((reader.end - first_time) * 1e-9 / period)
+        names = [name for name, arrivals in recorded.gate.items() if arrivals]
+        times = {name: [a.time for a in recorded.gate[name]] for name in names}
+        made = []
+        for k in range(count):
+            time = first_time + round(k * period * 1e9)
+            steady = (time - reader.start) * 1e-9 + 1.0
+            ages = {}
+            for name in names:
+                at = bisect.bisect_right(times[name], time) - 1
+                if at >= 0:
+                    ages[name] = (time - times[name][at]) * 1e-9
+            at = bisect.bisect_right(recorded.images, (time, 2**63)) - 1
+            ages |= dict.fromkeys(("heartbeat/perception", "heartbeat/planner"), 0.0)
+            image_time, image_stamp = recorded.images[max(at, 0)]
+            ros = (image_stamp + time - image_time) * 1e-9
+            made.append(GateTick(time, steady, ros, "ARMING", "", np.zeros(0), ages=ages))
+        return made
+
+    def _gate_inputs(self, log: RunLog) -> dict[str, list]:
+        """The gate's inputs by name; with `new_commands` those of the replayed planner in the recorded ones' place."""
+        inputs = dict(self.recorded.gate)
+        if not self.settings.new_commands:
+            return inputs
+        commands, signals = [], []
+        for arrival in inputs.get("command", []):
+            step = log.steps.get(round(arrival.content.stamp * 1e9)) or _nearest(log.steps, arrival.content.stamp)
+            if step is not None and step.command is not None:
+                arrival = replace(arrival, content=replace(arrival.content, values=step.command))
+            commands.append(arrival)
+        for arrival in inputs.get("signals", []):
+            step = _nearest(log.steps, arrival.content.stamp)
+            if step is not None:
+                arrival = replace(arrival, content=replace(arrival.content, values=step.signals))
+            signals.append(arrival)
+        return inputs | {"command": commands, "signals": signals}
+
+    @staticmethod
+    def _requests(tick: GateTick) -> Requests:
+        return Requests(
+            enable=(tick.mode != "DISABLED") if "enable" in tick.asked else None,
+            reset="reset" in tick.asked,
+            estop="estop" in tick.asked,
+            shutdown="shutdown" in tick.asked,
+        )
+
+
+class _Feed:
+    """Which message of one input the gate had at each tick, told from the age that the gate published."""
+
+    def __init__(self, name: str, arrivals: list, ticks: list[GateTick]) -> None:
+        self.name, self.missed = name, 0
+        self._arrivals = arrivals
+        # Log times on the gate's steady clock: both clocks run at one rate, so one difference serves.
+        offset = float(np.median([tick.time * 1e-9 - tick.steady for tick in ticks[:2000]]))
+        self._base = ticks[0].time
+        shift = self._base * 1e-9 - offset
+        self._times = [(a.time - self._base) * 1e-9 + shift for a in arrivals]
+        self._by_stamp = {
+            round(a.content.stamp * 1e6): i for i, a in enumerate(arrivals) if getattr(a.content, "stamp", 0.0)
+        }
+        self._current, self._received = -1, math.nan
+        self._value: Any = None
+
+    def at(self, number: int, tick: GateTick) -> tuple[Any, tuple]:
+        """(newest, earlier ones since the last tick)."""
+        age = tick.ages.get(self.name)
+        if age is None:
+            return None, ()
+        received = tick.steady - age
+        if self._value is not None and abs(received - self._received) < 1e-3:
+            return self._value, ()
+        best = self._which(tick, received)
+        if best is None:
+            self.missed += 1
+            if self._value is None:
+                return None, ()
+            self._received = received
+            return self._value, ()
+        earlier = tuple(self._make(i, self._times[i], tick) for i in range(self._current + 1, best)) if number else ()
+        self._current, self._received = best, received
+        self._value = self._make(best, received, tick)
+        return self._value, earlier
+
+    def _which(self, tick: GateTick, received: float) -> int | None:
+        """The message by its stamp where the gate told it, else by the time of its receipt."""
+        stamp = tick.stamps.get(self.name)
+        if stamp is not None and self._by_stamp:
+            wanted = round(stamp * 1e6)
+            return next((self._by_stamp[k] for k in (wanted, wanted - 1, wanted + 1) if k in self._by_stamp), None)
+        at = bisect.bisect_left(self._times, received)
+        near = [i for i in (at - 1, at) if 0 <= i < len(self._times) and i > self._current]
+        best = min(near, key=lambda i: abs(self._times[i] - received), default=None)
+        return None if best is None or abs(self._times[best] - received) > RECEIPT_SECONDS else best
+
+    def _make(self, index: int, received: float, tick: GateTick) -> Any:
+        content = self._arrivals[index].content
+        changes: dict[str, Any] = {"received": received}
+        if hasattr(content, "seq"):
+            changes["seq"] = index + 1
+        if self.name == "contact":  # a Bool has no stamp: the time of its receipt stands in
+            changes["stamp"] = tick.stamps.get("contact", tick.ros - (tick.steady - received))
+        return replace(content, **changes)
+
+
+def _or(value: float, other: float) -> float:
+    return value if math.isfinite(value) else other
+
+
+def _nearest(steps: dict[int, Step], stamp: float) -> Step | None:
+    """The step of an image stamp in s (float64 keeps it to 0.2 us)."""
+    wanted = stamp * 1e9
+    best = min(steps, key=lambda s: abs(s - wanted), default=None)
+    return steps[best] if best is not None and abs(best - wanted) < 2000 else None
