@@ -132,8 +132,8 @@ def test_the_wheel_puts_one_command_on_the_path_and_the_nodes_where_ros_looks(so
         assert info.external_attr >> 16 & 0o111, f"{name} lost its executable bit"
     assert f"{data}/share/jepa_ros/robots/arena.yaml" in names
     assert "jepa_ros_sim/assets/arena_robot.urdf" in names
-    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "jepa_ros").rglob("*.py")}
-    assert modules <= set(names), f"not in the wheel: {modules - set(names)}"
+    ours = {p.relative_to(source).as_posix() for p in (source / "jepa_ros").rglob("*") if p.is_file()}
+    assert ours <= set(names), f"not in the wheel: {ours - set(names)}"
     assert not [n for n in names if n.startswith(("tests/", "runs/", "data/", "benchmarks/"))]
 
 

@@ -27,7 +27,7 @@ from jepa_ros.demo.log import Episode
 from jepa_ros.demo.observer import Observer, ObserverError
 from jepa_ros.demo.session import DemoError, make_folder, ordered_stop, run_domain
 from jepa_ros.demo.table import LiveTable
-from jepa_ros.demo.video import VideoError, save_film
+from jepa_ros.demo.video import VideoError, save_film, save_picture
 from jepa_ros.learning.episodes import HOLD, PROTOCOL, TIME_LIMIT, EpisodeSpec, make_spec
 from jepa_ros.robot import RobotContract, load_contract, share_dir
 from jepa_ros.stack import Stack
@@ -273,6 +273,7 @@ class _Demo:
         if self.args.video:
             try:
                 save_film(self.out / "video.mp4", self.episodes[:FILMED], self.contract.cameras[0].rate)
+                save_picture(self.out / "picture.png", self.episodes[0])
             except VideoError as error:
                 self.problems.append(str(error))
                 result["problems"].append(str(error))

@@ -62,6 +62,21 @@ def save_film(path: Path, episodes: list[Episode], rate: float) -> None:
         raise VideoError(f"{path}: {total} frames were written but {found} can be read: disk full?")
 
 
+def save_picture(path: Path, episode: Episode) -> None:
+    """Write one picture of the film as PNG: where the robot has gone a third of its way; nothing without frames.
+
+    Raises:
+        VideoError: OpenCV cannot write it there.
+    """
+    if not episode.frames:
+        return
+    way = episode.frames[0].distance * 2 / 3
+    at = next((i for i, f in enumerate(episode.frames) if f.plan is not None and f.distance < way), 0)
+    picture = compose(episode, episode.frames[at], episode.frames[:at], f"{episode.frames[at].time:.1f} s")
+    if not cv2.imwrite(str(path), picture[:, :, ::-1]):
+        raise VideoError(f"{path}: OpenCV cannot write a PNG there")
+
+
 def compose(episode: Episode, frame: Frame, past: list[Frame], title: str) -> np.ndarray:
     """One picture of the film, (HEIGHT, WIDTH, 3) uint8 RGB; `past` are the frames before it."""
     canvas = np.empty((HEIGHT, WIDTH, 3), np.uint8)
