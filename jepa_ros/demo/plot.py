@@ -29,7 +29,7 @@ def save_plot(path: Path, episodes: list[Episode], title: str) -> None:
     axes[0].axhline(0.10, color="crimson", lw=1, ls="--", label="0.10 m: arrived")
     axes[0].set_ylabel("true distance\nto the goal [m]")
     axes[0].set_ylim(bottom=0)
-    axes[1].set_ylabel("cost of the plan,\nsteps to go")
+    axes[1].set_ylabel("as the planner\nsees it")
     axes[2].set_ylabel("plan time [ms]")
     axes[2].set_ylim(bottom=0)
     axes[3].set_yticks([])
