@@ -74,6 +74,7 @@ class PlannerNode(ManagedNode):
         config = planner_settings.planner_config(self, self.values)
         guardrails = planner_settings.guardrails(self.values.guardrails, contract)
         self._planner = Planner(model, contract, config, card, guardrails)
+        self._settings = planner_messages.settings(config)
         self._perception = Perception(model, contract)
         seconds = self._planner.warm_up()
         self.get_logger().info(f"model {self._identity}; one iteration of the search takes {seconds * 1e3:.1f} ms")
@@ -137,13 +138,21 @@ class PlannerNode(ManagedNode):
         started = time.monotonic()
         last, self._step_stamp = self._step_stamp, stamp
         executed = None if last is None else self._log.mean(last, stamp)
-        output = self._planner.step(latent, stamp, executed, self._log.at(stamp))
+        gated = self._log.at(stamp)
+        output = self._planner.step(latent, stamp, executed, gated)
         self._command_out.publish(self._codec.write_input(output.command, stamp))
         self._steps += 1
-        self._tell(output, stamp, time.monotonic() - started, executed)
+        self._tell(output, stamp, time.monotonic() - started, executed, gated)
         self.beat(self._identity)
 
-    def _tell(self, output: Any, stamp: float, busy: float, executed: NDArray[np.float64] | None) -> None:
+    def _tell(
+        self,
+        output: Any,
+        stamp: float,
+        busy: float,
+        executed: NDArray[np.float64] | None,
+        gated: NDArray[np.float64] | None,
+    ) -> None:
         """Publish what was thought: for the gate first, then for people."""
         when = to_stamp(stamp)
         frame = self._contract.frames.map
@@ -156,7 +165,10 @@ class PlannerNode(ManagedNode):
             "goal_name": "" if goal is None else goal.name,
             "goal_refused": self._refused,
             "gate": self._gate_mode(),
-            "executed": executed,
+            # All digits, and the settings: what a replay needs to repeat this plan.
+            "executed": planner_messages.exact(executed),
+            "gated": planner_messages.exact(gated),
+            "settings": self._settings,
             "command": output.command,
         }
         self._status_out.publish(planner_messages.status(when, output, facts))

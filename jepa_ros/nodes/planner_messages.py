@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -33,6 +35,16 @@ def text(value: Any) -> str:
     if isinstance(value, (list, tuple, np.ndarray)):
         return " ".join(text(v) for v in value)
     return str(value)
+
+
+def exact(values: NDArray[np.float64] | None) -> str:
+    """Numbers with all their digits, blanks between; empty for None."""
+    return "" if values is None else " ".join(repr(float(v)) for v in values)
+
+
+def settings(config: Any) -> str:
+    """The planner's configuration as JSON text."""
+    return json.dumps(dataclasses.asdict(config), sort_keys=True)
 
 
 def _array(stamp: Time, name: str, level: bytes, message: str, values: dict[str, str]) -> DiagnosticArray:
