@@ -138,6 +138,7 @@ class Rig:
     Args:
         robot: "base", "arm" or "joints". without: rows that the gate lacks (mutation). seed: of the noise.
         pose_noise: standard deviation [m]; the pose says so in its covariance.
+        gate: one that was made before, instead of ``without`` and ``settings``.
         settings: further fields of GateConfig.
     """
 
@@ -148,11 +149,12 @@ class Rig:
         without: frozenset[str] = frozenset(),
         seed: int = 0,
         pose_noise: float = 0.0,
+        gate: Gate | None = None,
         **settings: Any,
     ) -> None:
         settings.setdefault("auto_enable", True)
-        self.cfg = GateConfig.from_contract(contract_of(robot), **settings)
-        self.gate = Gate(self.cfg, without=without)
+        self.gate = gate or Gate(GateConfig.from_contract(contract_of(robot), **settings), without=without)
+        self.cfg = self.gate.config
         self.state = self.gate.initial_state()
         self.robot = Robot(self.cfg, self.cfg.reaction_time)
         self.rng = random.Random(seed)
@@ -175,6 +177,8 @@ class Rig:
         self.errors: tuple[str, ...] = ()
         self.newest: dict[str, Any] = {}
         self.outputs: list[GateOutput] = []
+        self.last_inputs = GateInputs()
+        self.last_ros = self.ros
         self._sequence = 0
 
     # ------------------------------------------------------------ inputs
@@ -195,7 +199,7 @@ class Rig:
             self._deliver("command", CommandIn(list(self.command), ros, now, self._sequence))
         if k % 5 == 0:
             self._deliver("image", ImageIn(ros, now, self.rng.getrandbits(32)))
-            self._deliver("signals", SignalsIn(ros, now, dict(self.signals), cfg.guardrails.hash, "model"))
+            self._deliver("signals", SignalsIn(ros, now, dict(self.signals), self.gate.config.guardrails.hash, "model"))
         if self.teleop is not None and k % 3 == 0:
             self._sequence += 1
             self._deliver("teleop", CommandIn(list(self.teleop), ros, now, self._sequence))
@@ -244,11 +248,14 @@ class Rig:
 
     def tick(self, gap: float | None = None) -> GateOutput:
         """One tick; ``gap`` is the time that passed since the last one, where it was not the period."""
+        cfg = self.cfg
         self._publish_all()
         inputs = self.inputs()
+        self.last_inputs, self.last_ros = inputs, self.ros
         self.state, output = self.gate.step(self.state, inputs, self.steady, self.ros)
         self.requests = Requests()
-        self.robot.move(output.values.tolist())
+        if output.publish or cfg.output == "velocity":
+            self.robot.move(output.values.tolist())
         self.outputs.append(output)
         passed = self.cfg.period if gap is None else gap
         self.tick_index += 1

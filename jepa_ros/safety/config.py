@@ -37,6 +37,7 @@ class GateConfig:
         heartbeats: components that must beat. image_required, signals_required, identities_required: as they say.
         reaction_time: from a command's leaving until the robot obeys it.
         pose_sigma: how many standard deviations of the pose count as margin.
+        region_margin: room kept to regions for what is not modelled [m].
         obstacle_margin: room kept to what the scan sees [m]; time_to_contact: kept at the speed asked for.
         scan_offset: (x, y, yaw) of the lidar in the base frame. scan_frame: its name.
         escape_speed: share of the velocity limit that is allowed out of a forbidden region.
@@ -95,6 +96,7 @@ class GateConfig:
     identity_grace: float = 1.0
     reaction_time: float = 0.1
     pose_sigma: float = 2.0
+    region_margin: float = 0.005
     obstacle_margin: float = 0.02
     time_to_contact: float = 0.2
     escape_speed: float = 0.25

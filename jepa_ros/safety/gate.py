@@ -127,6 +127,7 @@ class Gate:
         for function in self._watch:
             function(t)
         answers = self._requests(t)
+        t.track = s.teleop if t.source == "teleop" else s.planner  # a reset forgets what was followed
         self._freshness(t)
         mode, out = self._decide(t)
         return s, self._finish(t, mode, out, answers)
@@ -211,14 +212,14 @@ class Gate:
             return (Mode.ESTOP if s.latch is not None else Mode.STOPPED), limits.stop_output(t, at_once=True)
         if s.latch is not None:
             return Mode.ESTOP, limits.stop_output(t, at_once=True)
-        if not s.enabled:
-            return Mode.DISABLED, limits.stop_output(t, at_once=False)
         stops = [row for row, _ in t.trips if row.effect != "limit"]
+        at_once = any(row.effect in (ZERO, LATCH) for row in stops)
+        if not s.enabled:
+            return Mode.DISABLED, limits.stop_output(t, at_once=at_once)
         if stops:
             for row in stops:
                 if row.counted and s.active_once and not teleop:
                     s.stopped_by = row.name
-            at_once = any(row.effect in (ZERO, LATCH) for row in stops)
             return (Mode.STOPPED if s.active_once else Mode.ARMING), limits.stop_output(t, at_once=at_once)
         since = s.fresh_all if teleop else s.fresh_planner
         if since is None or t.now - since < cfg.rearm_time - 1e-9:

@@ -183,7 +183,7 @@ def free_length(shape_clearance: Any, pose: tuple[float, float, float], twist: t
 
     Sphere tracing: with a clearance of c left, no path of length c can use it up, so the arc is walked by such
     strides and nothing thin is stepped over. ``step`` [m] is the least stride: an edge that is only grazed may be
-    grazed by less than that; one that lies across is met up to ``step`` early, never late.
+    grazed by less than that; one that lies across is never met late.
 
     Returns:
         ``length`` where the whole arc is free; 0 where there is no clearance at the start.
@@ -198,8 +198,8 @@ def free_length(shape_clearance: Any, pose: tuple[float, float, float], twist: t
         clearance = shape_clearance(x, y)
         if not clearance > 0.0:
             return free
-        free = gone
+        free = gone + clearance  # so far it cannot be used up
         gone += clearance if clearance > step else step
         if gone >= length:
             x, y, _ = advance(*pose, vx, vy, w, length / speed)
-            return length if clearance > step or shape_clearance(x, y) > 0.0 else free
+            return length if free >= length or shape_clearance(x, y) > 0.0 else free

@@ -29,8 +29,11 @@ Clearance = Callable[[float, float], float]
 #: A scale that a geometric row has cut grows back by this much a second: the noise of a pose must not make the robot
 #: nod at a boundary, nor creep over it in the moments in which the noise is kind.
 RECOVERY = 1.0
-#: A scale below this is a stop.
-LEAST = 0.05
+#: Less than this share of the present stopping distance is left: nothing but zeros, at once. (Between this share and
+#: all of it the command that fits is below the present speed, and the robot brakes as hard as is guaranteed.)
+TOO_LATE = 0.7
+#: A command scaled to less than this share of the velocity limits is a stop.
+LEAST = 0.01
 
 
 #: Time constant of the smoothed pose [s]; further off than this from the raw one [m], it starts anew.
@@ -56,8 +59,8 @@ class Path:
         self.speed = math.hypot(self.twist[0], self.twist[1])
         self.stop_time = max(abs(u) / b for u, b in zip(t.u, cfg.braking, strict=True))
         self.length = self.speed * (cfg.period + 0.5 * self.stop_time)
-        self.margin = margin + yaw_margin * self.length
-        self.now_length = _stopping(t, motion(t))
+        self.margin = margin + yaw_margin * self.length + cfg.region_margin
+        self.now_length = _stopping(t)
 
     def nearest(self, clearance: Clearance) -> tuple[Pose, float]:
         """The start with the least clearance, and that clearance."""
@@ -67,7 +70,7 @@ class Path:
         """The largest share of the command that stops within ``free`` metres: s v t + s^2 v T / 2 = free."""
         if free >= self.length:
             return 1.0
-        if free <= 0.0 or free < self.now_length:
+        if free <= 0.0 or free < TOO_LATE * self.now_length:
             return 0.0
         a, b = 0.5 * self.speed * self.stop_time, self.speed * _tick(self)
         return min(1.0, (math.sqrt(b * b + 4.0 * a * free) - b) / (2.0 * a)) if a > 0.0 else min(1.0, free / b)
@@ -94,10 +97,15 @@ def motion(t: Tick) -> list[float]:
     return [o if o * m > 0.0 and abs(o) > abs(m) else m for o, m in zip(t.s.out, t.measured, strict=True)]
 
 
-def _stopping(t: Tick, u: list[float]) -> float:
-    vx, vy, _ = twist(t, u)
+def _stopping(t: Tick) -> float:
+    """Metres that the robot needs to stop from the speed that it will have when the next command takes effect: that of
+    the last command, or what is left of the measured one after braking until then."""
+    slowest = min(t.cfg.braking[k] for k in (t.cfg.forward, t.cfg.sideways) if k is not None)
+    vx, vy, _ = twist(t, t.s.out)
     speed = math.hypot(vx, vy)
-    slowest = min(t.cfg.braking[k] for k in (t.cfg.forward, t.cfg.sideways) if k is not None) if speed else 1.0
+    if t.measured is not None:
+        vx, vy, _ = twist(t, t.measured)
+        speed = max(speed, math.hypot(vx, vy) - slowest * t.cfg.reaction_time)
     return speed * speed / (2.0 * slowest)
 
 
@@ -155,12 +163,12 @@ def settle(t: Tick, kept: float, scale: float) -> tuple[float, float]:
     if scale >= 1.0:
         return 1.0, 1.0
     kept = min(scale, kept + RECOVERY * min(t.dt, 0.1))
-    return kept, kept if kept >= LEAST else 0.0
+    return kept, kept
 
 
 def apply(t: Tick, name: str, scale: float, sentence: str) -> None:
-    """Scale the command; to nothing is a stop."""
-    if scale <= 0.0:
+    """Scale the command; to nothing, or next to nothing, is a stop."""
+    if scale * max(abs(u) / v for u, v in zip(t.u, t.cfg.velocity, strict=True)) < LEAST:
         t.stop(name, sentence + ": stop")
     else:
         t.u = [u * scale for u in t.u]

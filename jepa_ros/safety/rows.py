@@ -71,7 +71,7 @@ TABLE: tuple[Row, ...] = (
         rearm=True, level=2),
     Row("signals_lost", "the planner's signals are required and silent", RAMP, planner_only=True, counted=True),
     Row("command_stamp", "a command's stamp is old, in the future, or behind an earlier one", RAMP, "message",
-        planner_only=True, counted=True),
+        counted=True),
     Row("command_timeout", "no command for too long", RAMP, counted=True),
     Row("contact", "the bumper is pressed", ZERO, "shape"),
     Row("guardrail_cost", "the planner's own guardrail cost is too high or not finite", RAMP, "shape",
