@@ -24,7 +24,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.convert import fill, to_stamp
-from jepa_ros.nodes.process import run
+from jepa_ros.nodes.process import leave, run
 from jepa_ros.robot import load_contract
 
 #: Seconds between two attempts to open a source, and the longest wait for a frame of an open one.
@@ -226,4 +226,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    leave(main())

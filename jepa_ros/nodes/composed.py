@@ -12,7 +12,7 @@ from rclpy.node import Node
 
 from jepa_ros.nodes import perception, planner
 from jepa_ros.nodes.lifecycle import AUTOSTART
-from jepa_ros.nodes.process import run
+from jepa_ros.nodes.process import leave, run
 
 
 def build() -> list[Node]:
@@ -30,4 +30,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    leave(main())

@@ -23,7 +23,7 @@ from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.convert import any_image_to_numpy, latent_to_image, to_seconds
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import LOADING, load
-from jepa_ros.nodes.process import run
+from jepa_ros.nodes.process import leave, run
 from jepa_ros.robot import load_contract
 
 PARAMS = (
@@ -104,4 +104,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    leave(main())

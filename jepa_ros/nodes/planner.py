@@ -31,7 +31,7 @@ from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import any_image_to_numpy, image_to_latent, to_seconds, to_stamp, yaw_of
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import load
-from jepa_ros.nodes.process import run
+from jepa_ros.nodes.process import leave, run
 from jepa_ros.nodes.step_clock import CommandLog, StepClock
 from jepa_ros.robot import load_contract
 
@@ -139,7 +139,7 @@ class PlannerNode(ManagedNode):
         last, self._step_stamp = self._step_stamp, stamp
         executed = None if last is None else self._log.mean(last, stamp)
         gated = self._log.at(stamp)
-        output = self._planner.step(latent, stamp, executed, gated)
+        output = self._planner.step(latent, stamp, executed, gated, gate_reason=self._gate_value("reason", ""))
         self._command_out.publish(self._codec.write_input(output.command, stamp))
         self._steps += 1
         self._tell(output, stamp, time.monotonic() - started, executed, gated)
@@ -164,7 +164,7 @@ class PlannerNode(ManagedNode):
             "goal": "none" if goal is None else goal.kind,
             "goal_name": "" if goal is None else goal.name,
             "goal_refused": self._refused,
-            "gate": self._gate_mode(),
+            "gate": self._gate_value("mode", "unknown"),
             # All digits, and the settings: what a replay needs to repeat this plan.
             "executed": planner_messages.exact(executed),
             "gated": planner_messages.exact(gated),
@@ -185,12 +185,12 @@ class PlannerNode(ManagedNode):
         # The gate speaks at 50 Hz; it is read once a step, when it is needed.
         self._gate_bytes = data
 
-    def _gate_mode(self) -> str:
+    def _gate_value(self, key: str, default: str) -> str:
+        """One value of the gate's newest state."""
         if self._gate_bytes is None:
-            return "unknown"
+            return default
         state = deserialize_message(self._gate_bytes, DiagnosticArray)
-        values = {pair.key: pair.value for status in state.status for pair in status.values}
-        return values.get("mode", "unknown")
+        return next((p.value for status in state.status for p in status.values if p.key == key), default)
 
     # ------------------------------------------------------------ goals
 
@@ -269,4 +269,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    leave(main())

@@ -2,22 +2,46 @@
 """How a node's process runs: start, spin single-threaded, end cleanly on SIGINT and SIGTERM, say what went wrong.
 
 Exit codes: 0 after a signal, 2 for a mistake in an input (one line, no traceback), 1 for a bug (with its traceback).
-The gate is not run by this module: it handles signals itself (:mod:`jepa_ros.nodes.safety_gate`).
+The gate is not run by this module: it answers a signal with stops (:mod:`jepa_ros.nodes.safety_gate`).
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from jepa_ros.errors import JepaRosError
+
+#: Seconds after which a signal is noticed at the latest, when nothing else wakes the executor.
+PATIENCE = 0.1
+
+
+class Signals:
+    """Notes SIGINT and SIGTERM for as long as the process lives.
+
+    Ctrl-C under ``ros2 launch`` reaches a node twice, from the terminal and from launch; handlers that are taken down
+    when the first has arrived, as rclpy's are, let the second one kill the process in the middle of its ending.
+    """
+
+    def __init__(self, on_signal: Callable[[], None] = lambda: None) -> None:
+        self.asked = False
+        self._on_signal = on_signal
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, _number: int, _frame: object) -> None:
+        self.asked = True
+        self._on_signal()
 
 
 def run(build: Callable[[], Sequence[Node]], name: str, args: Sequence[str] | None = None) -> int:
@@ -28,33 +52,37 @@ def run(build: Callable[[], Sequence[Node]], name: str, args: Sequence[str] | No
         name: for messages before a node exists.
         args: command line (``--ros-args ...``); default ``sys.argv``.
     """
+    signals = Signals()
     nodes: Sequence[Node] = ()
     code = 0
+    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.ALL)
         nodes = build()
         executor = SingleThreadedExecutor()
         for node in nodes:
             executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        while not signals.asked:
+            executor.spin_once(timeout_sec=PATIENCE)
     except JepaRosError as error:
         get_logger(name).fatal(str(error))
         code = 2
     except Exception:
-        # A signal may tear the context down in the middle of a callback; what fails then is no fault.
-        if rclpy.ok():
-            get_logger(name).fatal(f"unexpected error, the process ends:\n{traceback.format_exc()}")
-            code = 1
-    finally:
-        for node in nodes:
-            close = getattr(node, "close", None)
-            try:
-                if close is not None:
-                    close()
-                node.destroy_node()
-            except Exception:
-                traceback.print_exc(file=sys.stderr)
-        rclpy.try_shutdown()
+        get_logger(name).fatal(f"unexpected error, the process ends:\n{traceback.format_exc()}")
+        code = 1
+    for node in nodes:
+        close = getattr(node, "close", None)
+        try:
+            if close is not None:
+                close()
+            node.destroy_node()
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+    rclpy.try_shutdown()
     return code
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now. Everything is closed; taking torch apart would take another second or more."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -10,7 +10,6 @@ An exception, wherever it comes from, stops the robot and latches until ``~/rese
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 import time
 import traceback
@@ -34,6 +33,7 @@ from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.gate_inputs import InputCollector
 from jepa_ros.nodes.models import card_id
+from jepa_ros.nodes.process import Signals
 from jepa_ros.robot import load_contract
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.guardrails import parse_guardrails
@@ -289,16 +289,8 @@ class _Latched(Exception):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the gate until SIGINT or SIGTERM; then send stops for ``exit_duration`` and return the exit code."""
-    asked: list[int] = []
     node: SafetyGateNode | None = None
-
-    def on_signal(number: int, _frame: object) -> None:
-        asked.append(number)
-        if node is not None:
-            node.end()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    signals = Signals(lambda: node.end() if node is not None else None)
     rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = SafetyGateNode()
@@ -311,7 +303,7 @@ def main(args: Sequence[str] | None = None) -> int:
     # What was made so far lives as long as the process: the collector need not walk through it in every pause.
     gc.collect()
     gc.freeze()
-    if asked:
+    if signals.asked:
         node.end()
     while not node.ended:
         try:

@@ -30,7 +30,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import fill, set_yaw, to_stamp
-from jepa_ros.nodes.process import run
+from jepa_ros.nodes.process import leave, run
 from jepa_ros.robot import load_contract
 
 #: Simulated seconds between two wake-ups; also the resolution of /clock and of the gate's tick.
@@ -318,4 +318,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    leave(main())
