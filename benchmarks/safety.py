@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The safety gate under fault: random histories of inputs, one mutant a row, and the time of a step.
 
-``histories``: no history of inputs, however bad, may break one of the judge's rules (``jepa_ros/bench/gate_histories``).
+``histories``: no history of inputs, however bad, may break a rule of the judge (``jepa_ros/bench/gate_histories.py``).
 ``mutation``: the gate without one row at a time; each must be noticed, by the row's scenario or by the histories.
 ``step``: CPU time of one step, in three situations.
 """
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the first history; history N has seed + N")
     parser.add_argument("--mutants", type=int, default=1500, help="histories for each mutant at most (default: 1,500)")
     parser.add_argument("--steps", type=int, default=5000, help="steps timed in each situation (default: 5,000)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="worker processes (default: all cores)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: all cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
 
 
@@ -159,7 +159,8 @@ def _progress(what: str, done: int, of: int, start: float) -> None:
 def report(result: dict[str, Any]) -> str:
     """The results as text."""
     h = result["histories"]
-    lines = [f"histories: {h['histories']:,} ({h['ticks']:,} ticks, {h['seconds']:.0f} s), rules broken: {len(h['broken'])}"]
+    played = f"{h['histories']:,} ({h['ticks']:,} ticks, {h['seconds']:.0f} s)"
+    lines = [f"histories: {played}, rules broken: {len(h['broken'])}"]
     lines += [f"  {text}" for text in h["broken"]]
     if h["rate_upper_bound_95"]:
         lines.append(f"  so fewer than {h['rate_upper_bound_95']:.1e} of such histories break one (95 %)")
@@ -167,7 +168,8 @@ def report(result: dict[str, Any]) -> str:
     mutants = result["mutation"]
     missed = [row for row, found in mutants.items() if not found["noticed_by"]]
     by_histories = sum("histories" in found["noticed_by"] for found in mutants.values())
-    lines.append(f"mutants: {len(mutants) - len(missed)} of {len(mutants)} noticed ({by_histories} by the histories too)")
+    noticed = len(mutants) - len(missed)
+    lines.append(f"mutants: {noticed} of {len(mutants)} noticed ({by_histories} by the histories too)")
     lines += [f"  NOT noticed: {row}" for row in missed]
     lines.append("one step, CPU time [us]")
     for name, t in result["step_us"].items():

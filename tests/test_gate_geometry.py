@@ -110,3 +110,8 @@ def test_points_that_are_touched_stop_motion_towards_them_alone() -> None:
     x, y = np.array([0.1]), np.array([0.0])
     assert free_ahead(x, y, (0.3, 0.0, 0.0), 0.2) == (0.0, True)
     assert free_ahead(x, y, (-0.3, 0.0, 0.0), 0.2) == (math.inf, True)
+    wall = np.linspace(-1.0, 1.0, 201)
+    beside = np.full(201, 0.19)
+    assert free_ahead(wall, beside, (0.3, 0.0, 0.0), 0.2) == (math.inf, True), "along a wall that it touches"
+    assert free_ahead(wall, beside, (0.3, 0.0, -0.5), 0.2)[0] > 1.0, "away from it"
+    assert free_ahead(wall, beside, (0.3, 0.0, 0.5), 0.2)[0] < 0.1, "into it"

@@ -13,12 +13,17 @@ from jepa_ros.safety.rows import check
 from jepa_ros.safety.sensing import examine, read_scan
 from jepa_ros.safety.tick import Tick
 
+#: Of points that are touched already, those within 60 degrees of the direction of travel stop the robot. The others may
+#: be passed, as along a wall, as long as nothing comes nearer than the nearest is now, by more than this [m].
+AHEAD = 0.5
+NEARER = 0.003
+
 
 def free_ahead(x: np.ndarray, y: np.ndarray, twist: tuple[float, float, float], radius: float) -> tuple[float, bool]:
     """How far [m] a disc at the origin may go along the arc of ``twist`` until it touches one of some points.
 
     Exact, for all points at once: a point is met where its distance from the middle line of the swept band is less
-    than ``radius``. Points that are touched already stop motion towards them and do not stop motion away.
+    than ``radius``.
 
     Args:
         x, y: (n,) in the body frame [m]. twist: (vx, vy, w), with vx, vy not both 0.
@@ -30,28 +35,29 @@ def free_ahead(x: np.ndarray, y: np.ndarray, twist: tuple[float, float, float], 
     speed = math.hypot(vx, vy)
     c, s = vx / speed, vy / speed
     along, across = c * x + s * y, c * y - s * x
-    square = along * along + across * across
-    touched = square < radius * radius
+    distance = np.sqrt(along * along + across * across)
+    touched = distance < radius
     any_touched = bool(touched.any())
-    if any_touched and bool((touched & (along > 0.0)).any()):
+    if any_touched and bool((touched & (along > AHEAD * distance)).any()):
         return 0.0, True
+    room = max(float(distance.min()) - NEARER, 0.0) if any_touched else radius
     curve = abs(w) / speed  # 1/m
     if curve < 1e-3:
-        met = (np.abs(across) < radius) & (along > 0.0)
+        met = (np.abs(across) < room) & (along > 0.0)
         if not met.any():
             return math.inf, any_touched
-        near = along[met] - np.sqrt(np.maximum(radius * radius - across[met] ** 2, 0.0))
-        return max(0.0, float(near.min())), any_touched
+        near = along - np.sqrt(np.maximum(room * room - across * across, 0.0))
+        return max(0.0, float(near[met].min())), any_touched
     bend = 1.0 / curve
     side = across if w > 0.0 else -across  # the centre of the circle is at (0, bend)
     far = np.hypot(along, side - bend)
-    met = (np.abs(far - bend) < radius) & ~touched
+    met = np.abs(far - bend) < room
     if not met.any():
         return math.inf, any_touched
-    a, f = along[met], far[met]
-    turned = np.arctan2(a, bend - side[met]) % (2.0 * math.pi)  # along the arc to the point's own direction
-    reach = np.arccos(np.clip((bend * bend + f * f - radius * radius) / (2.0 * bend * np.maximum(f, 1e-9)), -1.0, 1.0))
-    return max(0.0, float(((turned - reach) * bend).min())), any_touched
+    turned = np.arctan2(along, bend - side) % (2.0 * math.pi)  # along the arc to the point's own direction
+    share = (bend * bend + far * far - room * room) / (2.0 * bend * np.maximum(far, 1e-9))
+    reach = np.arccos(np.clip(share, -1.0, 1.0))
+    return max(0.0, float(((turned - reach)[met] * bend).min())), any_touched
 
 
 @check("obstacle")

@@ -168,9 +168,9 @@ def identity(t: Tick) -> None:
     found = dict(t.i.identities)
     signals = t.i.signals
     if signals is not None:
-        if signals.model_id is not None:
+        if signals.model_id:
             found.setdefault("model/planner", signals.model_id)
-        if signals.guardrail_hash is not None:
+        if signals.guardrail_hash:
             found["guardrails/planner"] = signals.guardrail_hash
     for name in cfg.identities_required:
         if not found.get(name):
