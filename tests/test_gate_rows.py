@@ -7,6 +7,8 @@ import pytest
 
 from jepa_ros.bench.gate_rig import Rig
 from jepa_ros.bench.gate_scenarios import SCENARIOS
+from jepa_ros.robot import share_dir
+from jepa_ros.safety import parse_guardrails
 from jepa_ros.safety.rows import CHECKS, ROWS
 
 
@@ -28,3 +30,16 @@ def test_scenario_fails_without_the_row(row: str) -> None:
 
     with pytest.raises(Exception):  # noqa: B017  (an assertion, or what a gate without that check runs into)
         SCENARIOS[row](mutant)
+
+
+def test_the_document_lists_every_row_as_it_is() -> None:
+    text = (share_dir() / "docs" / "safety.md").read_text(encoding="utf-8")
+    for row in ROWS.values():
+        mark = "°" if row.planner_only else ""
+        line = f"| `{row.name}`{mark} | {row.case} | {row.effect} | {'yes' * row.rearm} | {'yes' * row.counted} |"
+        assert line in text, f"docs/safety.md lacks: {line}"
+
+
+def test_the_document_s_guardrails_are_valid() -> None:
+    text = (share_dir() / "docs" / "safety.md").read_text(encoding="utf-8")
+    assert len(parse_guardrails(text.split("```yaml")[1].split("```")[0])) == 10
