@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from jepa_ros import __version__
 from jepa_ros.errors import JepaRosError
+from jepa_ros.interrupts import INTERRUPTED, say_interrupted, while_importing
 from jepa_ros.ros_env import ros_environment
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -72,13 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.update(ros_environment())  # every command, and every process that one starts, sees the same graph
     try:
         try:
-            options = build_parser(command).parse_args(arguments)
+            with while_importing():
+                options = build_parser(command).parse_args(arguments)
             return int(options.run(options) or 0)
         finally:
             sys.stdout.flush()  # here, where a closed pipe is expected, and not when the interpreter ends
     except KeyboardInterrupt:
-        _say("interrupted")
-        return 130
+        say_interrupted()
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `jepa-ros info BAG | head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -98,13 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _fail(message: str) -> int:
     if os.environ.get("JEPA_ROS_TRACEBACK"):
         traceback.print_exc()
-    _say(f"error: {message}")
-    return 2
-
-
-def _say(line: str) -> None:
     sys.stdout.flush()
-    print(f"\r\033[K{line}" if sys.stderr.isatty() else line, file=sys.stderr)
+    print(f"error: {message}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

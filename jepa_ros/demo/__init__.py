@@ -34,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the demonstration; 0 only when the robot arrived (with --episodes: when every episode was run)."""
-    from jepa_ros.demo.runner import run
+    from jepa_ros.interrupts import while_importing
+
+    with while_importing():
+        import jepa_ros_sim.world  # noqa: F401  (imports PyBullet, which `run` needs only later)
+        from jepa_ros.demo.runner import run
 
     return run(args)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.demo.log import Episode
+from jepa_ros.interrupts import while_importing
 from jepa_ros.learning.episodes import RADIUS, EpisodeScore, EpisodeSpec, Scorer
 
 #: A single demonstration ends this long after the planner said that it arrived [s]; the last second of it counts.
@@ -71,7 +72,8 @@ def result(
         head: protocol, robot, model, seed and the like. observed: the Observer.
         real_time_factors: one an episode. memory_mb: the most that all processes held together.
     """
-    from jepa_ros.learning.evaluate import rates
+    with while_importing():
+        from jepa_ros.learning.evaluate import rates
 
     rows = [score.to_dict() for score in scores]
     factor = min(real_time_factors, default=math.nan)

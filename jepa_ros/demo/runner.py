@@ -133,7 +133,7 @@ class _Demo:
         card = model if Path(model).is_dir() else None
         log = self.out / "recorder.log"
         self.recorder = Recorder(self.out / "bag", robot=self.args.robot, model=card, log=log)
-        self.recorder.start()
+        self.recorder.start(timeout=60.0)
 
     def _stop_recorder(self) -> None:
         if self.recorder is None:
