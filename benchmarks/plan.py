@@ -306,17 +306,35 @@ def against_peers(model: Any, contract: Any, python: str, plans: int, threads: i
         for size in SIZES:
             search = make_search(model, contract, size, "auto", "auto", 1)
             seconds: dict[str, list[float]] = {"jepa_ros": [], **{name: [] for name in peers.names}}
+            processor: dict[str, list[float]] = {name: [] for name in seconds}
             share = max(2, plans // ROUNDS)
             for turn in range(ROUNDS):
-                seconds["jepa_ros"] += timed(search, model, share, turn * share)[0]
+                wall, used = timed(search, model, share, turn * share)
+                seconds["jepa_ros"] += wall
+                processor["jepa_ros"] += used
                 for name in peers.names:
-                    seconds[name] += peers.ask(peer=name, size=size, plans=share, first=turn * share)
-            best = min(float(np.median(seconds[name])) for name in peers.names)
-            ratio = best / float(np.median(seconds["jepa_ros"]))
-            rows.append({"size": list(size), "times_faster": ratio, **{n: milliseconds(s) for n, s in seconds.items()}})
+                    answer = peers.ask(peer=name, size=size, plans=share, first=turn * share)
+                    seconds[name] += answer["seconds"]
+                    processor[name] += answer["processor"]
+            rows.append(
+                {
+                    "size": list(size),
+                    "times_faster": _ratio(seconds, peers.names),
+                    "times_less_processor": _ratio(processor, peers.names),
+                    **{
+                        name: {**milliseconds(times), "processor_ms": 1e3 * float(np.median(processor[name]))}
+                        for name, times in seconds.items()
+                    },
+                }
+            )
         return {"versions": peers.names, "rows": rows, "time_to_cost": time_to_cost(model, contract, peers)}
     finally:
         peers.close()
+
+
+def _ratio(times: dict[str, list[float]], peers: Any) -> float:
+    """The better peer's median over ours."""
+    return min(float(np.median(times[name])) for name in peers) / float(np.median(times["jepa_ros"]))
 
 
 def time_to_cost(model: Any, contract: Any, peers: Peers, problems: int = 10) -> dict[str, Any]:
@@ -337,7 +355,7 @@ def time_to_cost(model: Any, contract: Any, peers: Peers, problems: int = 10) ->
     task, theirs, ours, costs = TaskCost(model), [], [], []
     for i in range(problems):
         z, h, goal = problem(model, i)
-        answer = peers.ask(peer="stable-worldmodel CEM", size=[10, 300, 30], plans=1, first=i, actions=True)
+        answer = peers.ask(peer="stable-worldmodel CEM", size=[10, 300, 30], plans=1, first=i)
         plan = torch.tensor(answer["actions"][0]).clamp(-1.0, 1.0)[None]
         zs = ModelRollout(model)(torch.from_numpy(z), torch.from_numpy(h), plan, None)
         target = float(task(zs, goal)[0])
@@ -391,12 +409,14 @@ def tables(report: dict[str, Any]) -> str:
 
 def _peer_tables(peers: dict[str, Any]) -> list[str]:
     names = list(peers["versions"])
-    lines = ["", "Same model, same number of rollouts, p50 (min) in ms:", ""]
+    lines = ["", "Same model, same number of rollouts; p50 (processor time) in ms:", ""]
     lines += [f"| size | jepa_ros | {' | '.join(f'{n} {v}' for n, v in peers['versions'].items())} | times faster |"]
     lines += ["|---" * (3 + len(names)) + "|"]
     for r in peers["rows"]:
-        cells = [f"{r[n]['p50_ms']:.1f} ({r[n]['min_ms']:.1f})" for n in ["jepa_ros", *names]]
-        lines.append(f"| {' x '.join(map(str, r['size']))} | {' | '.join(cells)} | {r['times_faster']:.1f} |")
+        cells = [f"{r[n]['p50_ms']:.1f} ({r[n]['processor_ms']:.1f})" for n in ["jepa_ros", *names]]
+        lines.append(
+            f"| {' x '.join(map(str, r['size']))} | {' | '.join(cells)} | {r['times_faster']:.1f} ({r['times_less_processor']:.1f}) |"
+        )
     t = peers["time_to_cost"]
     lines += [
         "",
