@@ -414,9 +414,8 @@ def _peer_tables(peers: dict[str, Any]) -> list[str]:
     lines += ["|---" * (3 + len(names)) + "|"]
     for r in peers["rows"]:
         cells = [f"{r[n]['p50_ms']:.1f} ({r[n]['processor_ms']:.1f})" for n in ["jepa_ros", *names]]
-        lines.append(
-            f"| {' x '.join(map(str, r['size']))} | {' | '.join(cells)} | {r['times_faster']:.1f} ({r['times_less_processor']:.1f}) |"
-        )
+        ratio = f"{r['times_faster']:.1f} ({r['times_less_processor']:.1f})"
+        lines.append(f"| {' x '.join(map(str, r['size']))} | {' | '.join(cells)} | {ratio} |")
     t = peers["time_to_cost"]
     lines += [
         "",
