@@ -139,10 +139,11 @@ class PlannerNode(ManagedNode):
         last, self._step_stamp = self._step_stamp, stamp
         executed = None if last is None else self._log.mean(last, stamp)
         gated = self._log.at(stamp)
-        output = self._planner.step(latent, stamp, executed, gated, gate_reason=self._gate_value("reason", ""))
+        reason = self._gate_value("reason", "")
+        output = self._planner.step(latent, stamp, executed, gated, gate_reason=reason)
         self._command_out.publish(self._codec.write_input(output.command, stamp))
         self._steps += 1
-        self._tell(output, stamp, time.monotonic() - started, executed, gated)
+        self._tell(output, stamp, time.monotonic() - started, executed, gated, reason)
         self.beat(self._identity)
 
     def _tell(
@@ -152,6 +153,7 @@ class PlannerNode(ManagedNode):
         busy: float,
         executed: NDArray[np.float64] | None,
         gated: NDArray[np.float64] | None,
+        gate_reason: str,
     ) -> None:
         """Publish what was thought: for the gate first, then for people."""
         when = to_stamp(stamp)
@@ -168,6 +170,7 @@ class PlannerNode(ManagedNode):
             # All digits, and the settings: what a replay needs to repeat this plan.
             "executed": planner_messages.exact(executed),
             "gated": planner_messages.exact(gated),
+            "gate_reason": gate_reason,
             "settings": self._settings,
             "command": output.command,
         }
