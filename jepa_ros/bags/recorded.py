@@ -46,6 +46,20 @@ class Recorded:
     log: RunLog = field(default_factory=RunLog)
 
 
+def camera_topic(reader: BagReader, contract: RobotContract, namespace: str = "") -> str:
+    """The full name of the contract's image topic in a bag, raw or else compressed.
+
+    Raises:
+        BagError: neither is there; it lists what is.
+    """
+    prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
+    name = f"{prefix}/{contract.cameras[0].name}"
+    if name not in reader.topics and f"{name}/compressed" in reader.topics:
+        return f"{name}/compressed"
+    reader.require(name)
+    return name
+
+
 def read(reader: BagReader, contract: RobotContract, namespace: str = "", image: str = "") -> Recorded:
     """Read everything but the pixels.
 
@@ -60,11 +74,10 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
     def full(name: str) -> str:
         return name if name.startswith("/") else f"{prefix}/{name}"
 
-    camera = image or full(contract.cameras[0].name)
-    if camera not in reader.topics and f"{camera}/compressed" in reader.topics:
-        camera = f"{camera}/compressed"
+    camera = image or camera_topic(reader, contract, namespace)
     reader.require(camera)
     recorded = Recorded(reader, contract, camera)
+    state_topic = full("safety_gate/state")
     state = {full(topic.topic): name for name, topic in contract.state.items()}
     takers = {
         camera: _take_image,
@@ -79,7 +92,7 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
         full("model_id"): lambda r, t, m: r.identities.append(Arrival(t, ("model/perception", m.data))),
         full("estop"): lambda r, t, m: _gate(r, "estop", t, gate_in.EstopIn(0.0, bool(m.data))),
         full("planner/status"): _take_status,
-        full("safety_gate/state"): _take_tick,
+        state_topic: _take_tick,
     }
     takers |= {topic: _STATE[name] for topic, name in state.items() if name in _STATE}
     for message in reader.messages([topic for topic in takers if topic in reader.topics]):
@@ -87,6 +100,8 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
             _take_image(recorded, message.time, message)
         else:
             takers[message.topic](recorded, message.time, reader.deserialize(message))
+            if message.topic == state_topic and recorded.log.ticks:
+                recorded.log.ticks[-1].sequence = message.sequence
     if not recorded.images:
         raise BagError(f"{reader.path}: no image on {camera} in this bag")
     return recorded
@@ -157,8 +172,9 @@ def _take_signals(recorded: Recorded, time: int, message: Any) -> None:
 def _take_status(recorded: Recorded, time: int, message: Any) -> None:
     step = recorded.log.steps.setdefault(stamp_ns(message), Step(stamp_ns(message)))
     step.time, step.status = time, key_values(message)
-    executed = step.status.get("executed", "")
-    step.executed = np.array([float(v) for v in executed.split()]) if executed else None
+    for name in ("executed", "gated"):
+        text = step.status.get(name, "")
+        setattr(step, name, np.array([float(v) for v in text.split()]) if text else None)
 
 
 def _take_tick(recorded: Recorded, time: int, message: Any) -> None:

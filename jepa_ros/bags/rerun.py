@@ -11,6 +11,7 @@ import bisect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from jepa_ros.perception.preprocess import ImageError
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.inputs import GateInputs, Requests
 
+UNSURE_SECONDS = 0.5
+"""So long after a tick that was lost the gate's state may still differ (ramps, scales): it is not compared."""
 RECEIPT_SECONDS = 0.25
 """A recorded message counts as the one that the gate had received when the times differ by less than this."""
 
@@ -94,14 +97,16 @@ class Rerun:
             began = then.time - int(_or(then.number("busy_s"), 0.0) * 1e9) if then.time else message.time
             self._feed(commands, gated, began)
             self._set_goals(goals, began, then)
-            executed = None if last is None else commands.mean(last * 1e-9, stamp * 1e-9)
-            if then.status and then.executed is None and last is not None:
-                if recorded.log.embeddings and then.status.get("goal") == "none":
+            if then.status:  # what the planner was told, whatever of it had reached it
+                executed, in_force = then.executed, then.gated
+                if executed is None and last is not None and then.status.get("goal") == "none":
                     planner.reset()  # what ~/clear_goal does; the recording has no other trace of it
-                executed = None
+            else:
+                executed = None if last is None else commands.mean(last * 1e-9, stamp * 1e-9)
+                in_force = commands.at(stamp * 1e-9)
             last = stamp
             planner.paused = then.reason == "paused"
-            log.steps[stamp] = self._step(planner, latent, stamp, then, executed, commands.at(stamp * 1e-9))
+            log.steps[stamp] = self._step(planner, latent, stamp, then, executed, in_force)
 
     def _steps(self) -> dict[int, Step]:
         """The steps to repeat, by image stamp: those that were recorded, else those that the step clock chooses."""
@@ -149,10 +154,13 @@ class Rerun:
             iterations = int(_or(then.number("iterations"), iterations)) or None
             seed = int(_or(then.number("seed"), -1))
             seed = None if seed < 0 else seed
-        output = planner.step(latent, stamp * 1e-9, executed, in_force, iterations=iterations or 1, seed=seed)
+        output = planner.step(
+            latent, stamp * 1e-9, executed, in_force, iterations=iterations or 1, seed=seed,
+            gate_reason=then.status.get("gate_reason", ""),
+        )  # fmt: skip
         return Step(
             stamp, then.time, np.asarray(output.command, np.float64), dict(output.status), output.plan_actions,
-            output.plan_poses, executed, dict(output.signals),
+            output.plan_poses, executed, in_force, dict(output.signals),
         )  # fmt: skip
 
     # ------------------------------------------------------------ gate
@@ -166,7 +174,9 @@ class Rerun:
         identities, told = dict.fromkeys(()), 0
         enabled = ticks[0].mode not in ("DISABLED", "")
         requests = Requests(enable=True) if enabled else Requests()
+        unsure = -math.inf
         for number, tick in enumerate(ticks):
+            unsure = tick.steady + UNSURE_SECONDS if tick.made_up else unsure
             while told < len(self.recorded.identities) and self.recorded.identities[told].time <= tick.time:
                 name, value = self.recorded.identities[told].content
                 identities[name] = value
@@ -186,7 +196,7 @@ class Rerun:
             log.ticks.append(
                 GateTick(
                     tick.time, tick.steady, tick.ros, output.mode.name, output.reason,
-                    np.asarray(output.decided, np.float64), output.scale,
+                    np.asarray(output.decided, np.float64), output.scale, made_up=tick.steady <= unsure,
                 )
             )  # fmt: skip
         for feed in feeds.values():
@@ -198,7 +208,7 @@ class Rerun:
         recorded = self.recorded
         ticks = sorted((t for t in recorded.log.ticks if math.isfinite(t.steady)), key=lambda t: t.steady)
         if any(tick.ages for tick in ticks):
-            return ticks
+            return self._filled(ticks)
         note = "no ticks of the gate in the bag" if not ticks else "the recorded ticks lack the ages of their inputs"
         recorded.log.notes.append(f"{note}: the gate is run on the times of receipt of the bag")
         period = 1.0 / recorded.contract.gate_rate
@@ -222,6 +232,25 @@ class Rerun:
             ros = (image_stamp + time - image_time) * 1e-9
             made.append(GateTick(time, steady, ros, "ARMING", "", np.zeros(0), ages=ages))
         return made
+
+    def _filled(self, ticks: list[GateTick]) -> list[GateTick]:
+        """The ticks with those put in that the recorder missed: the gate was not late, its message was lost."""
+        config, whole, missing = self.gate_config, ticks[:1], 0
+        for before, tick in pairwise(ticks):
+            gap = tick.steady - before.steady
+            lost = tick.sequence - before.sequence - 1 if before.sequence and tick.sequence else 0
+            if not lost and gap > config.late_tick and "gate_late" not in tick.reason:
+                lost = round(gap / config.period) - 1
+            for k in range(1, lost + 1):
+                passed = gap * k / (lost + 1)
+                ages = {name: age + passed for name, age in before.ages.items()}
+                filled = replace(before, time=0, steady=before.steady + passed, ros=before.ros + passed, ages=ages)
+                whole.append(replace(filled, asked=(), made_up=True))
+            missing += lost
+            whole.append(tick)
+        if missing:
+            self.recorded.log.notes.append(f"{missing} ticks of the gate are not in the bag; they were filled in")
+        return whole
 
     def _gate_inputs(self, log: RunLog) -> dict[str, list]:
         """The gate's inputs by name; with `new_commands` those of the replayed planner in the recorded ones' place."""

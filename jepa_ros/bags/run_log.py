@@ -18,7 +18,8 @@ class Step:
     Attributes:
         stamp: of the image, ns. time: log time of the planner's status, ns (0 where it was not recorded).
         command: (A,) physical. status: the planner's, texts as published (recorded) or values (replayed).
-        plan: (T, A) or None. poses: (T, 3) or None. executed: (A,) that the step was told, or None.
+        plan: (T, A) or None. poses: (T, 3) or None.
+        executed, gated: (A,) that the step was told (mean over the last step, and in force at the stamp), or None.
     """
 
     stamp: int
@@ -28,6 +29,7 @@ class Step:
     plan: np.ndarray | None = None
     poses: np.ndarray | None = None
     executed: np.ndarray | None = None
+    gated: np.ndarray | None = None
     signals: dict[str, float] = field(default_factory=dict)
 
     def number(self, name: str) -> float:
@@ -47,7 +49,8 @@ class Step:
 class GateTick:
     """One tick of the gate: log time in ns, steady and ROS time in s, what left and why.
 
-    `ages` and `stamps` say when each of its inputs had been received, and which message it was (s).
+    `ages` and `stamps` say when each of its inputs had been received, and which message it was (s). `made_up`: the
+    recording lacks this tick, or one shortly before it. `sequence` counts the gate's messages (0: not known).
     """
 
     time: int
@@ -61,6 +64,8 @@ class GateTick:
     stamps: dict[str, float] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     publishers: int | None = 1
+    made_up: bool = False
+    sequence: int = 0
 
 
 @dataclass

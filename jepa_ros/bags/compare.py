@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Comparing two runs of the stack: what differs, when, on which topic. The tolerances stand here and nowhere else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from jepa_ros.bags.run_log import GateTick, RunLog, Step
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How much two runs may differ and still agree.
+
+    Attributes:
+        embedding: largest difference of a value (latents are of order 1). Another number of threads or another CPU
+            changes the last bits of a sum.
+        cost: relative. command: in the action's units; both grow from the embedding through the search.
+        gate: of the values that leave, in the action's units (published with six digits).
+        settle: seconds at the beginning in which the gate is not compared: it may have been armed before the bag began.
+    """
+
+    embedding: float = 1e-4
+    cost: float = 1e-3
+    command: float = 1e-3
+    gate: float = 1e-4
+    settle: float = 1.0
+
+
+@dataclass
+class Difference:
+    """One disagreement: `at` seconds after the bag's start, on `topic`, as a sentence; `size` in the topic's unit."""
+
+    at: float
+    topic: str
+    text: str
+    size: float = math.nan
+
+
+@dataclass
+class Comparison:
+    """What was compared and what differed."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    largest: dict[str, float] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def agree(self) -> bool:
+        """True when nothing differed by more than the tolerance, and something was compared."""
+        return not self.differences and sum(self.counts.values()) > 0
+
+    def add(self, topic: str, size: float) -> None:
+        """Count a pair that was compared, and keep the largest difference."""
+        self.counts[topic] = self.counts.get(topic, 0) + 1
+        if math.isfinite(size):
+            self.largest[topic] = max(self.largest.get(topic, 0.0), size)
+
+    def to_dict(self) -> dict:
+        """Plain data."""
+        return asdict(self) | {"agree": self.agree}
+
+
+def compare(old: RunLog, new: RunLog, start: int, tolerance: Tolerance | None = None) -> Comparison:
+    """Compare a replay (`new`) with what was recorded, or with another replay.
+
+    Args:
+        start: the bag's start in ns, from which the times of differences are counted.
+    """
+    tolerance, found = tolerance or Tolerance(), Comparison()
+    _embeddings(old, new, start, tolerance, found)
+    _steps(old, new, start, tolerance, found)
+    _gate(old, new, start, tolerance, found)
+    found.differences.sort(key=lambda d: d.at)
+    return found
+
+
+def _embeddings(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Comparison) -> None:
+    clock = _clock(old, new)
+    for stamp in sorted(old.embeddings.keys() & new.embeddings.keys()):
+        a, b = old.embeddings[stamp], new.embeddings[stamp]
+        if a.size != b.size:
+            size, text = math.inf, f"{a.size} values, now {b.size}"
+        else:
+            size = float(np.abs(a.reshape(-1) - b.reshape(-1)).max())
+            text = f"differs by {size:.3g}"
+        found.add("embedding", size)
+        if not size <= tolerance.embedding:
+            found.differences.append(Difference(clock(stamp, start), "embedding", text, size))
+
+
+def _steps(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Comparison) -> None:
+    clock = _clock(old, new)
+    for stamp in sorted(old.steps.keys() & new.steps.keys()):
+        a, b = old.steps[stamp], new.steps[stamp]
+        at = clock(stamp, start)
+        if a.reason and a.reason != b.reason:
+            found.add("planner/status", math.nan)
+            text = f"was '{a.reason}', now '{b.reason}'"
+            found.differences.append(Difference(at, "planner/status", text))
+            continue
+        _cost(a, b, at, tolerance, found)
+        if a.command is not None and b.command is not None:
+            size = float(np.abs(a.command - b.command).max())
+            found.add("command_raw", size)
+            if not size <= tolerance.command:
+                text = f"was {_vector(a.command)}, now {_vector(b.command)}"
+                found.differences.append(Difference(at, "command_raw", text, size))
+
+
+def _cost(a: Step, b: Step, at: float, tolerance: Tolerance, found: Comparison) -> None:
+    was, now = a.number("cost"), b.number("cost")
+    if math.isnan(was) and math.isnan(now):
+        found.add("planner/status", math.nan)
+        return
+    size = abs(was - now) / max(abs(was), 1e-6)
+    found.add("planner/status", size)
+    if not size <= tolerance.cost:
+        found.differences.append(Difference(at, "planner/status", f"cost was {was:.6g}, now {now:.6g}", size))
+
+
+def _gate(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Comparison) -> None:
+    theirs = {tick.time: tick for tick in new.ticks if not tick.made_up}
+    begin = min((tick.time for tick in old.ticks), default=0) + tolerance.settle * 1e9
+    for a in old.ticks:
+        b = theirs.get(a.time)
+        if b is None or a.time < begin or a.values.shape != b.values.shape:
+            continue
+        size = float(np.abs(a.values - b.values).max()) if a.values.size else 0.0
+        found.add("safety_gate/state", size)
+        if a.mode != b.mode or not size <= tolerance.gate:
+            found.differences.append(Difference((a.time - start) * 1e-9, "safety_gate/state", _tick_text(a, b), size))
+
+
+def _tick_text(a: GateTick, b: GateTick) -> str:
+    return f"was {a.mode} ({a.reason}) {_vector(a.values)}, now {b.mode} ({b.reason}) {_vector(b.values)}"
+
+
+def _vector(values: np.ndarray) -> str:
+    return "[" + ", ".join(f"{v:.4g}" for v in values) + "]"
+
+
+def _clock(*logs: RunLog):
+    """A function from an image stamp (ns) to seconds after the bag's start, by the log times of the steps."""
+    pairs = sorted({(s.stamp, s.time) for log in logs for s in log.steps.values() if s.time})
+    stamps = np.array([p[0] for p in pairs], np.float64)
+    times = np.array([p[1] for p in pairs], np.float64)
+
+    def at(stamp: int, start: int) -> float:
+        if not len(stamps):
+            return (stamp - start) * 1e-9
+        return float(np.interp(stamp, stamps, times) - start) * 1e-9
+
+    return at
+
+
+def summary(found: Comparison, limit: int = 20) -> str:
+    """The comparison as text."""
+    lines = []
+    for topic, count in found.counts.items():
+        differ = sum(d.topic == topic for d in found.differences)
+        largest = found.largest.get(topic)
+        lines.append(
+            f"{topic:20} {count:6d} compared, {differ:5d} differ"
+            + (f", largest difference {largest:.3g}" if largest is not None else "")
+        )
+    for d in found.differences[:limit]:
+        lines.append(f"  {d.at:9.3f} s  {d.topic}: {d.text}")
+    if len(found.differences) > limit:
+        lines.append(f"  ... and {len(found.differences) - limit} more")
+    lines.append("agree" if found.agree else "nothing to compare" if not found.counts else "DIFFER")
+    return "\n".join(lines)

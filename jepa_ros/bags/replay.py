@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`jepa-ros replay BAG`: play a bag into running nodes, or run the stack over it in this process and compare.
+
+Over ROS: `jepa-ros up replay` (or replay.launch.py) in one terminal, `jepa-ros replay BAG` in another. In this process
+(`--fast`, and whatever asks for results): perception, planner and gate run as fast as the machine allows and decide the
+same every time; `--compare` lists where they differ from the recording, `--report` draws it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from jepa_ros.bags import BagError
+from jepa_ros.bags.reader import BagReader
+from jepa_ros.errors import JepaRosError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("bag", metavar="BAG", help="a bag's folder, or one of its files")
+    parser.add_argument("--robot", help="contract: a name or a YAML file (default: the one in the bag)")
+    parser.add_argument("--namespace", default="", help="namespace of the robot in the bag")
+    over = parser.add_argument_group("playing over ROS")
+    over.add_argument("--rate", type=float, default=1.0, help="times real time; 0 is as fast as possible (default: 1)")
+    over.add_argument("--loop", action="store_true", help="begin again at the end")
+    over.add_argument("--step", action="store_true", help="wait for Enter before each image")
+    over.add_argument("--start", type=float, default=0.0, metavar="S", help="begin so many seconds into the bag")
+    over.add_argument("--duration", type=float, default=0.0, metavar="S", help="play so many seconds")
+    over.add_argument("--all", action="store_true", help="play every topic, outputs too")
+    over.add_argument("--wait", type=float, default=10.0, metavar="S", help="wait so long for a listener to the images")
+    fast = parser.add_argument_group("running the stack over the bag, in this process")
+    fast.add_argument("--fast", action="store_true", help="run it, as fast as possible")
+    fast.add_argument("--compare", action="store_true", help="list what differs from the recording (exit code 1)")
+    fast.add_argument("--report", metavar="FILE", help="write a page (HTML) with plots and pictures")
+    fast.add_argument("--json", metavar="FILE", help="write the comparison and the hashes as JSON")
+    fast.add_argument("--model", default="", help="checkpoint: a folder or a shipped name (default: the robot's)")
+    fast.add_argument("--guardrails", default="", metavar="FILE", help="another guardrail set (YAML)")
+    fast.add_argument("--image", default="", metavar="TOPIC", help="topic of the images (default: the contract's)")
+    fast.add_argument("--no-brain", action="store_true", help="the gate alone, on the recorded commands")
+    fast.add_argument("--no-gate", action="store_true", help="perception and planner alone")
+    fast.add_argument("--free-iterations", action="store_true", help="do not follow the recorded numbers of iterations")
+    fast.add_argument("--threads", type=int, default=1, help="compute threads (default: 1)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command; 1 when `--compare` found a difference."""
+    if args.rate < 0 or args.start < 0 or args.duration < 0 or args.threads < 1:
+        raise JepaRosError("--rate, --start and --duration must not be negative, --threads at least 1")
+    if args.fast or args.compare or args.report or args.json:
+        return _run_fast(args)
+    return _play(args)
+
+
+# ---------------------------------------------------------------- in this process
+
+
+def _run_fast(args: argparse.Namespace) -> int:
+    from jepa_ros.bags.compare import summary
+    from jepa_ros.bags.stack_of_bag import Changes
+
+    changes = Changes(
+        robot=args.robot, model=args.model, guardrails=args.guardrails, namespace=args.namespace, image=args.image,
+        threads=args.threads, brain=not args.no_brain, gate=not args.no_gate, free_iterations=args.free_iterations,
+    )  # fmt: skip
+    show = sys.stderr.isatty()
+
+    def progress(done: float, total: float) -> None:
+        if show:
+            sys.stderr.write(f"\r{done:8.1f} of {total:.1f} s ")
+
+    result, comparison = replay(args.bag, changes, progress, report=args.report)
+    if show:
+        sys.stderr.write("\r\033[K")
+    hashes = " ".join(f"{name} {value}" for name, value in result["digest"].items())
+    print(f"{args.bag}: {result['seconds']:.1f} s in {result['took']:.1f} s ({result['speed']:.1f}x), {hashes}")
+    for line in result["changed"]:
+        print(f"changed  {line}")
+    for line in result["notes"]:
+        print(f"note  {line}")
+    if args.compare:
+        print(summary(comparison))
+    if args.report:
+        print(f"report: {args.report}")
+    if args.json:
+        Path(args.json).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 1 if args.compare and not comparison.agree else 0
+
+
+def replay(bag: str | Path, changes, progress=None, *, report: str | None = None) -> tuple[dict[str, Any], Any]:
+    """Run the stack over a bag.
+
+    Args:
+        changes: a jepa_ros.bags.stack_of_bag.Changes. progress: called with (seconds done, in all).
+        report: file for a page with plots and pictures.
+
+    Returns:
+        (plain result, Comparison with the recording).
+
+    Raises:
+        JepaRosError: the bag, the model or a setting does not fit.
+    """
+    from jepa_ros.bags.compare import compare
+    from jepa_ros.bags.stack_of_bag import prepare
+
+    with BagReader(bag) as reader:
+        began = time.monotonic()
+        prepared = prepare(reader, changes)
+        ready = time.monotonic()
+        log = prepared.rerun.run(progress)
+        took = time.monotonic() - ready
+        comparison = compare(prepared.recorded.log, log, reader.start)
+        seconds = (reader.end - reader.start) * 1e-9
+        result = {
+            "bag": str(bag),
+            "robot": prepared.contract.name,
+            "model_id": prepared.model_id,
+            "threads": changes.threads,
+            "seconds": seconds,
+            "took": took,
+            "preparing_took": ready - began,
+            "speed": seconds / took if took > 0 else None,
+            "digest": log.digest(),
+            "changed": prepared.changed,
+            "notes": prepared.recorded.log.notes + log.notes + reader.problems,
+            "comparison": comparison.to_dict(),
+        }
+        if report:
+            from jepa_ros.bags.replay_report import write_report
+
+            write_report(Path(report), reader, prepared, log, comparison, result)
+    return result, comparison
+
+
+# ---------------------------------------------------------------- over ROS
+
+
+def _play(args: argparse.Namespace) -> int:
+    from jepa_ros.ros_env import ros_environment
+
+    os.environ.update(ros_environment())
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from jepa_ros.bags.dataset import contract_of
+    from jepa_ros.bags.player import Player, PlaySettings, input_topics
+    from jepa_ros.bags.recorded import camera_topic
+
+    settings = PlaySettings(args.rate, args.loop, args.start, args.duration, args.all, args.wait)
+    ended: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda signum, frame: ended.append(signum))
+    with BagReader(args.bag) as reader:
+        if args.all:
+            topics = list(reader.topics)
+            image = ""
+        else:
+            contract = contract_of(reader, args.robot)
+            topics = input_topics(reader, contract, args.namespace)
+            image = camera_topic(reader, contract, args.namespace)
+        rclpy.init(args=getattr(args, "ros_args", None), signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            player = Player(reader, topics, settings)
+            for line in player.skipped:
+                print(f"not played: {line}")
+            if image and settings.wait > 0 and not player.wait_for_listeners(image, lambda: bool(ended)) and not ended:
+                raise BagError(
+                    f"nobody listened to {image} within {settings.wait:g} s: start `jepa-ros up replay` (same "
+                    "ROS_DOMAIN_ID), or give --wait 0"
+                )
+            began = time.monotonic()
+            player.play(lambda: bool(ended), _stepper(image) if args.step else None)
+            took = time.monotonic() - began
+            print(f"{args.bag}: {player.played} messages of {len(topics)} topics in {took:.1f} s")
+            player.destroy_node()
+        finally:
+            rclpy.try_shutdown()
+    return 0
+
+
+def _stepper(image: str):
+    """Waits for Enter before each image; what lies between two images is played with the first of them."""
+
+    def before(message) -> None:
+        if not image or message.topic == image:
+            print(f"{message.time * 1e-9:.3f} s  {message.topic}  (Enter plays it)", flush=True)
+            sys.stdin.readline()
+
+    return before

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Building perception, planner and gate for a replay: as recorded where the bag says how, or with something changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jepa_ros.bags import BagError
+from jepa_ros.bags.dataset import contract_of
+from jepa_ros.bags.reader import BagReader
+from jepa_ros.bags.recorded import Recorded, read
+from jepa_ros.bags.rerun import Rerun, RerunSettings
+from jepa_ros.errors import JepaRosError
+from jepa_ros.robot import RobotContract
+from jepa_ros.safety.gate import GateConfig
+from jepa_ros.safety.guardrails import parse_guardrails
+
+
+@dataclass
+class Changes:
+    """What a replay does otherwise than the recording; None and "" change nothing.
+
+    Attributes:
+        robot: contract; default the bag's own. model: checkpoint; default the shipped one of the robot's name.
+        guardrails: YAML file. gate_settings: further settings of the gate ({name: value}).
+        threads: compute threads. brain, gate: leave one of them out.
+        free_iterations: plans run as many iterations as configured instead of as many as recorded.
+    """
+
+    robot: str | None = None
+    model: str = ""
+    guardrails: str = ""
+    gate_settings: dict[str, Any] | None = None
+    namespace: str = ""
+    image: str = ""
+    threads: int = 1
+    brain: bool = True
+    gate: bool = True
+    free_iterations: bool = False
+
+
+@dataclass
+class Prepared:
+    """A replay that is ready to run; `changed` says what is not as recorded."""
+
+    contract: RobotContract
+    recorded: Recorded
+    rerun: Rerun
+    changed: list[str]
+    model_id: str = ""
+
+
+def prepare(reader: BagReader, changes: Changes) -> Prepared:
+    """Read the bag and build what runs on it.
+
+    Raises:
+        JepaRosError: the bag, the model or a file does not fit; the message says what.
+    """
+    contract = contract_of(reader, changes.robot)
+    recorded = read(reader, contract, changes.namespace, changes.image)
+    changed: list[str] = []
+    text = _text(changes.guardrails)
+    guardrails = parse_guardrails(text if text.strip() else list(contract.guardrails)).bind(contract)
+    then = {a.content[1] for a in recorded.identities if a.content[0] == "guardrails/planner"}
+    if then and str(guardrails.hash) not in then:
+        changed.append(f"guardrails: {guardrails.hash} in the place of {', '.join(sorted(then))}")
+    perception = planner = None
+    model_id = ""
+    if changes.brain:
+        perception, planner, model_id = _brain(contract, recorded, changes, guardrails, changed)
+    config = None
+    if changes.gate:
+        settings = dict(changes.gate_settings or {})
+        settings.setdefault("auto_enable", True)
+        config = GateConfig.from_contract(contract, guardrails=guardrails, **settings)
+    own = bool(changed) and changes.brain
+    settings = RerunSettings(new_commands=own, follow_iterations=not changes.free_iterations)
+    return Prepared(contract, recorded, Rerun(recorded, perception, planner, config, settings), changed, model_id)
+
+
+def _brain(contract: RobotContract, recorded: Recorded, changes: Changes, guardrails, changed: list[str]):
+    import torch
+
+    from jepa_ros.actor.planner import Planner
+    from jepa_ros.perception import Perception
+    from jepa_ros.world_model.checkpoint import load_checkpoint, model_id
+
+    torch.set_num_threads(changes.threads)
+    model, card = load_checkpoint(changes.model or contract.name, contract)
+    identity = model_id(card)
+    then = {a.content[1] for a in recorded.identities if a.content[0].startswith("model/")}
+    if then and identity not in then:
+        changed.append(f"model: {identity} in the place of {', '.join(sorted(then))}")
+    planner = Planner(model, contract, _config(recorded, changed), card, guardrails)
+    planner.warm_up()
+    return Perception(model, contract), planner, identity
+
+
+def _config(recorded: Recorded, changed: list[str]):
+    """The planner's configuration: as the recorded status tells it, else the defaults."""
+    from jepa_ros.actor.arrival import ArrivalConfig
+    from jepa_ros.actor.config import SearchConfig
+    from jepa_ros.actor.planner import PlannerConfig
+    from jepa_ros.cost.risk import Risk
+    from jepa_ros.cost.task import TaskWeights
+
+    text = next((s.status["settings"] for s in recorded.log.steps.values() if s.status.get("settings")), "")
+    if not text:
+        if any(step.status for step in recorded.log.steps.values()):
+            changed.append("planner settings: the defaults, the bag has none")
+        return PlannerConfig()
+    try:
+        plain = json.loads(text)
+        search = dict(plain["search"])
+        search["risk"], search["weights"] = Risk(**search["risk"]), TaskWeights(**search["weights"])
+        return PlannerConfig(SearchConfig(**search), ArrivalConfig(**plain["arrival"]), plain["max_gap"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BagError(
+            f"{recorded.reader.path}: the planner's settings in this bag are of another version: {error}"
+        ) from None
+
+
+def _text(path: str) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise JepaRosError(f"{path}: cannot be read: {error}") from None
