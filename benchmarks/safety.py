@@ -3,12 +3,14 @@
 
 ``histories``: no history of inputs, however bad, may break a rule of the judge (``jepa_ros/bench/gate_histories.py``).
 ``mutation``: the gate without one row at a time; each must be noticed, by the row's scenario or by the histories.
+``episodes``: in physics, a planner that drives at forbidden regions at full speed, with the gate and without it.
 ``step``: CPU time of one step, in three situations.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import os
@@ -21,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.bench.gate_episodes import Episode, drive
 from jepa_ros.bench.gate_histories import ROOM, play
 from jepa_ros.bench.gate_rig import Rig
 from jepa_ros.bench.gate_scenarios import SCENARIOS
@@ -35,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--histories", type=int, default=100_000, help="random histories (default: 100,000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first history; history N has seed + N")
     parser.add_argument("--mutants", type=int, default=1500, help="histories for each mutant at most (default: 1,500)")
+    parser.add_argument("--episodes", type=int, default=1000, help="adversarial episodes in physics (default: 1,000)")
     parser.add_argument("--steps", type=int, default=5000, help="steps timed in each situation (default: 5,000)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: all cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
@@ -46,12 +50,14 @@ def main(args: argparse.Namespace) -> int:
         result: dict[str, Any] = {"step_us": {name: time_steps(name, args.steps) for name in SITUATIONS}}
         result["histories"] = histories(pool, args.seed, args.histories)
         result["mutation"] = mutation(pool, args.seed, args.mutants)
+        result["episodes"] = episodes(pool, args.seed, args.episodes)
     print(report(result))
     if args.json is not None:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     unsafe = result["histories"]["broken"]
     missed = [row for row, found in result["mutation"].items() if not found["noticed_by"]]
-    return 0 if not unsafe and not missed else 1
+    violations = (result["episodes"] or {}).get("violations_with_gate", 0)
+    return 0 if not unsafe and not missed and not violations else 1
 
 
 # ---------------------------------------------------------------- histories
@@ -101,6 +107,44 @@ def mutation(pool: ProcessPoolExecutor, seed: int, count: int) -> dict[str, Any]
         found[row] = result
         _progress("mutants", len(found), len(ROWS), start)
     return found
+
+
+# ---------------------------------------------------------------- episodes in physics
+
+
+def both(seed: int) -> tuple[Episode, Episode]:
+    """An episode with the gate and the same without it."""
+    return drive(seed, True), drive(seed, False)
+
+
+def episodes(pool: ProcessPoolExecutor, seed: int, count: int) -> dict[str, Any] | None:
+    """Violations by the simulator's truth, with and without the gate; None where the simulator is not installed."""
+    if count <= 0 or importlib.util.find_spec("pybullet") is None:
+        return None
+    start, gated, free = time.monotonic(), [], []
+    for with_gate, without in pool.map(both, range(seed, seed + count)):
+        gated.append(with_gate)
+        free.append(without)
+        _progress("episodes", len(gated), count, start)
+    worst = min(gated, key=lambda e: e.room)
+    violations = sum(e.room < 0.0 for e in gated)
+    return {
+        "episodes": count, "violations_with_gate": violations,
+        "violations_without": sum(e.room < 0.0 for e in free), "upper_bound_95": wilson(violations, count)[1],
+        "least_room_m": worst.room, "least_room_seed": worst.seed,
+        "median_room_m": float(np.median([e.room for e in gated])),
+        "median_driven_m": float(np.median([e.driven for e in gated])),
+        "contacts_with_gate": sum(e.contact for e in gated), "contacts_without": sum(e.contact for e in free),
+        "seconds": round(time.monotonic() - start, 1),
+    }  # fmt: skip
+
+
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    z, share = 1.959964, hits / count
+    middle, spread = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + z * z / (4 * count**2))
+    scale = 1.0 + z * z / count
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 # ---------------------------------------------------------------- the time of a step
@@ -171,6 +215,13 @@ def report(result: dict[str, Any]) -> str:
     noticed = len(mutants) - len(missed)
     lines.append(f"mutants: {noticed} of {len(mutants)} noticed ({by_histories} by the histories too)")
     lines += [f"  NOT noticed: {row}" for row in missed]
+    e = result["episodes"]
+    if e:
+        lines.append(f"adversarial episodes: {e['episodes']:,}; footprint in a forbidden region:")
+        lines.append(f"  with the gate {e['violations_with_gate']} (95 %: under {100 * e['upper_bound_95']:.2f} %), "
+                     f"without it {e['violations_without']}")  # fmt: skip
+        lines.append(f"  least room {1000 * e['least_room_m']:.0f} mm (seed {e['least_room_seed']}), median "
+                     f"{1000 * e['median_room_m']:.0f} mm; median way driven {e['median_driven_m']:.2f} m")  # fmt: skip
     lines.append("one step, CPU time [us]")
     for name, t in result["step_us"].items():
         lines.append(f"  {name:36} p50 {t['p50']:6.0f}   p99 {t['p99']:6.0f}   max {math.ceil(t['max']):6d}")
