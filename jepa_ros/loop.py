@@ -47,7 +47,7 @@ class Observation:
         step: k. stamp: t_k [s].
         image: (H, W, 3) uint8 RGB as the camera delivers it.
         executed: (A,) executed action of step k-1 in physical units, None at the first step.
-        gated: (A,) the gate's output in effect at t_k.
+        gated: (A,) the gate's output in effect at t_k. gate_reason: its reason word then.
         pose: localisation (x, y, yaw), or None. contact: the bumper during step k-1.
     """
 
@@ -56,6 +56,7 @@ class Observation:
     image: np.ndarray
     executed: np.ndarray | None
     gated: np.ndarray
+    gate_reason: str
     pose: tuple[float, float, float] | None
     contact: bool
 
@@ -112,6 +113,7 @@ class Loop:
         self.step_index = 0
         self.executed: np.ndarray | None = None
         self.gated = np.zeros(contract.action_dim)
+        self.gate_reason = ""
         self.touched = False
         self._pending: list[tuple[float, CommandIn, SignalsIn]] = []
         self._inputs: dict[str, Any] = {}
@@ -197,7 +199,14 @@ class Loop:
         self._see(image)
         x, y, yaw, _ = self.robot.pose()
         observation = Observation(
-            self.step_index, self.robot.time, image, self.executed, self.gated, (x, y, yaw), self.touched
+            step=self.step_index,
+            stamp=self.robot.time,
+            image=image,
+            executed=self.executed,
+            gated=self.gated,
+            gate_reason=self.gate_reason,
+            pose=(x, y, yaw),
+            contact=self.touched,
         )
         decision = self.policy.act(observation)
         self._send(decision, self.contract.actuation_latency)
@@ -205,6 +214,7 @@ class Loop:
         outputs = [self._gate_tick() for _ in range(self.ticks)]
         self.executed = np.mean([o.values for o in outputs], axis=0)
         self.gated = np.asarray(outputs[-1].values)
+        self.gate_reason = str(outputs[-1].reason)
         self.step_index += 1
         return StepRecord(
             observation,

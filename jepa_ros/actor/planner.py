@@ -17,6 +17,7 @@ import torch
 from jepa_ros.actor.arrival import Arrival, ArrivalConfig, Reading, read_distance
 from jepa_ros.actor.config import SearchConfig, SearchError
 from jepa_ros.actor.history import History
+from jepa_ros.actor.outcome import Outcome
 from jepa_ros.actor.proposals import shift_plan
 from jepa_ros.actor.result import PlanResult
 from jepa_ros.actor.search import Search
@@ -107,6 +108,7 @@ class Planner:
         self.arrival = Arrival(self.config.arrival)
         calibration = (card or {}).get("calibration", {}).get("prediction_error")
         self._error_scale = float(calibration) if calibration else None
+        self.outcome = Outcome(contract, self.search.obstructions)
         self.goal: Goal | None = None
         self.paused = False
         self.reset()
@@ -115,6 +117,8 @@ class Planner:
         """Forget history and plan (the robot was moved, the clock jumped); the goal stays."""
         self.history.reset()
         self.arrival.reset()
+        self.outcome.reset()
+        self.search.obstructions.clear()
         self._warm: torch.Tensor | None = None
         self._stamp: float | None = None
         self._plans = 0
@@ -133,6 +137,7 @@ class Planner:
             goal.check_model(self.model)
         self.goal = goal
         self.arrival.reset()
+        self.search.obstructions.clear_dead_ends()
         self._warm = None
 
     def goal_from_current(self) -> Goal | None:
@@ -153,7 +158,7 @@ class Planner:
 
     def step(
         self, latent: np.ndarray, stamp: float, executed: np.ndarray | None = None, gated: np.ndarray | None = None,
-        iterations: int | None = None, seed: int | None = None,
+        iterations: int | None = None, seed: int | None = None, gate_reason: str = "",
     ) -> PlannerOutput:  # fmt: skip
         """Answer one image.
 
@@ -162,6 +167,7 @@ class Planner:
             executed: (A,) physical, mean of the gate's output since the last image; None: as commanded.
             gated: (A,) physical, the gate's output in effect at the stamp; None: what was commanded.
             iterations, seed: from a recorded status, to repeat that plan whatever the clock says.
+            gate_reason: the gate's reason word at the stamp; it tells whether something is in the way.
         """
         flat = np.ascontiguousarray(latent, dtype=np.float32).reshape(-1)
         if flat.size != self.model.config.latent_dim or not np.isfinite(flat).all():
@@ -170,6 +176,9 @@ class Planner:
         z = torch.from_numpy(flat).to(self.search.device)
         steps = self._steps(stamp)
         self.history.observe(z, steps, self._unit(executed), self._unit(gated))
+        if self.model.has_readout("pose"):
+            with torch.no_grad():
+                self.outcome.observe(self.model.pose(z[None])[0], steps, executed, gate_reason, stamp)
         if self.goal is None or self.paused:
             self._warm = None
             return self._stop("paused" if self.paused else "idle", None, None)
@@ -178,6 +187,8 @@ class Planner:
         if self.arrival.update(reading):
             self._warm = None
             return self._stop("arrived", reading, None)
+        if reading.unit == "m":
+            self.outcome.judge_progress(reading.distance, stamp)
         warm = None if self._warm is None else shift_plan(self._warm, steps)
         self._plans += 1
         plan_seed = self.config.search.seed + self._plans if seed is None else seed
@@ -186,9 +197,11 @@ class Planner:
         )
         if result.actions is None:
             self._warm = None
+            self.search.obstructions.clear_dead_ends()
             return self._stop(result.reason, reading, result)
         self._warm = torch.from_numpy(result.actions)
         self.history.command(self._warm[0])
+        self.outcome.command(self.contract.denormalise(result.actions[0]))
         return self._output("ok", self.contract.denormalise(result.actions), reading, result)
 
     # -- parts -------------------------------------------------------------------------------------------------------
@@ -210,6 +223,7 @@ class Planner:
 
     def _stop(self, reason: str, reading: Reading | None, result: PlanResult | None) -> PlannerOutput:
         self.history.command(self.search.neutral)
+        self.outcome.command(np.zeros(self.contract.action_dim))
         return self._output(reason, None, reading, result)
 
     def _output(self, reason: str, plan: np.ndarray | None, reading, result: PlanResult | None) -> PlannerOutput:

@@ -25,6 +25,7 @@ from jepa_ros.cost.goal import Goal
 from jepa_ros.cost.guardrails import GuardrailCost, Verdict
 from jepa_ros.cost.select import lexicographic_order
 from jepa_ros.cost.task import TaskCost, TaskWeights
+from jepa_ros.memory import Obstructions
 
 
 @dataclass
@@ -83,6 +84,9 @@ class Search:
         self._recent: deque[float] = deque(maxlen=8)  # seconds of the last iterations
         self._fastest = 0.0  # seconds of one iteration, undisturbed
         self._closing = 0.0  # seconds from the last iteration to the answer, last time
+        #: What came of earlier motions; plans that go there again are infeasible. The planner fills it.
+        self.obstructions = Obstructions(contract.footprint.radius, contract.period)
+        self._remembers = model.has_readout("pose") and contract.kinematics.kind != "joints"
         self.set_weights(config.weights)
         self.set_guardrails(guardrails)
 
@@ -234,7 +238,18 @@ class Search:
         actions = self.delay.effective(candidates, sent, out=executed).to(self.device)
         zs = self._rollout(z, h, actions, noise)
         cost, terms = self.task(zs, goal, target)  # (C, S)
-        return _Scores(self.config.risk(cost.cpu().numpy()), self.guard(zs, actions), terms, zs)
+        verdict = self.guard(zs, actions)
+        if self._remembers and len(self.obstructions):
+            self._remember(verdict, z, zs)
+        return _Scores(self.config.risk(cost.cpu().numpy()), verdict, terms, zs)
+
+    def _remember(self, verdict: Verdict, z, zs) -> None:
+        """What is remembered to be in the way counts like a guardrail, in the worst of the futures."""
+        readouts = self.engine.readouts
+        here = readouts.pose(z[None])[0, :2].float().cpu().numpy().copy()
+        excess = self.obstructions.excess(readouts.pose(zs)[..., :2].float().cpu().numpy(), here).max(axis=1)
+        verdict.excess["obstruction"] = excess
+        verdict.violation = np.maximum(verdict.violation, np.maximum(excess, 0.0))
 
     def _better(self, best, scores: _Scores, order: np.ndarray):
         """The best so far; of equals the older stays."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The task cost of predicted latents: how far each step of a future is from the goal.
 
-Near the goal the latent's RMS distance is precise, far from it only the temporal-distance readout orders states well,
-so the two are added. A pose goal is measured through the pose readout. The cost of a future is a weighted mean over
-its steps in which the last one counts more.
+Near the goal the latent's RMS distance is precise, far from it only readouts order states well, so they are added:
+the temporal distance, and position and heading where the model has a pose readout. A pose goal is measured through the
+pose readout alone. The cost of a future is a weighted mean over its steps in which the last one counts more.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class TaskWeights:
         latent: weight of the RMS latent distance (1 is about one standard deviation of the latents).
         steps: weight of one control step of temporal distance.
         final: how many further steps the last one counts for.
-        position: weight of one metre, pose goals.
-        heading: weight of (1 - cos(yaw error)), pose goals.
+        position: weight of one metre, through the pose readout.
+        heading: weight of (1 - cos(yaw error)), through the pose readout.
     """
 
-    latent: float = 1.0
-    steps: float = 0.1
+    latent: float = 0.3
+    steps: float = 0.05
     final: float = 1.0
     position: float = 1.0
-    heading: float = 0.05
+    heading: float = 0.1
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -59,6 +59,7 @@ class TaskCost:
         self.weights = weights or TaskWeights()
         self._rms = getattr(model, "latent_rms", latent_rms)
         self._use_steps = bool(self.weights.steps) and model.has_readout("distance")
+        self._use_pose = bool(self.weights.position or self.weights.heading) and model.has_readout("pose")
 
     def goal_tensor(self, goal: Goal, like: torch.Tensor) -> torch.Tensor:
         """The goal as a tensor: a latent (D,), or (x, y, cos, sin) with cos = sin = 0 where the yaw is free."""
@@ -74,19 +75,29 @@ class TaskCost:
         """Weighted terms at every step: {name: (..., T)} for latents (..., T, D) and `goal_tensor`'s target."""
         w = self.weights
         if goal.pose is not None:
-            pose = self.model.pose(zs)  # (..., T, 4)
-            terms = {"position": torch.linalg.vector_norm(pose[..., :2] - target[:2], dim=-1) * w.position}
-            if w.heading and goal.pose[2] is not None:
-                cosine = (pose[..., 2:] * target[2:]).sum(-1) / pose[..., 2:].norm(dim=-1).clamp_min(1e-3)
-                terms["heading"] = (1.0 - cosine) * w.heading
-            return terms
+            return self._pose_terms(zs, target)
         terms = {}
         if w.latent:
             terms["latent"] = self._rms(zs, target) * w.latent
         if self._use_steps:
             terms["steps"] = self.model.distance(zs, target) * w.steps
+        if self._use_pose:
+            terms |= self._pose_terms(zs, self.model.pose(target[None])[0].clone())
         if not terms:
-            raise JepaRosError("task cost has no term: every weight is 0, or the model has no distance readout")
+            raise JepaRosError("task cost has no term: every weight is 0, or the model has no readout for the others")
+        return terms
+
+    def _pose_terms(self, zs: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Position and heading against (x, y, cos, sin); cos = sin = 0 leaves the heading free."""
+        w = self.weights
+        pose = self.model.pose(zs)  # (..., T, 4)
+        terms = {}
+        if w.position:
+            terms["position"] = torch.linalg.vector_norm(pose[..., :2] - target[:2], dim=-1) * w.position
+        if w.heading and bool(target[2:].any()):
+            wanted = target[2:] / target[2:].norm().clamp_min(1e-3)
+            cosine = (pose[..., 2:] * wanted).sum(-1) / pose[..., 2:].norm(dim=-1).clamp_min(1e-3)
+            terms["heading"] = (1.0 - cosine) * w.heading
         return terms
 
     def over_horizon(self, values: torch.Tensor) -> torch.Tensor:

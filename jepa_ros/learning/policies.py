@@ -30,7 +30,13 @@ class PlannerPolicy:
         started = time.perf_counter()
         latent = self.perception.encode(observation.image)
         self.encode_seconds = time.perf_counter() - started
-        output = self.planner.step(latent, observation.stamp, executed=observation.executed, gated=observation.gated)
+        output = self.planner.step(
+            latent,
+            observation.stamp,
+            executed=observation.executed,
+            gated=observation.gated,
+            gate_reason=observation.gate_reason,
+        )
         return Decision(output.command, output.signals, output)
 
 
@@ -49,7 +55,11 @@ class StatePolicy:
     def act(self, observation: Observation) -> Decision:
         """Plan from the state."""
         output = self.planner.step(
-            self.read(), observation.stamp, executed=observation.executed, gated=observation.gated
+            self.read(),
+            observation.stamp,
+            executed=observation.executed,
+            gated=observation.gated,
+            gate_reason=observation.gate_reason,
         )
         return Decision(output.command, output.signals, output)
 

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory: what was seen and what came of it, asked by the planner."""
+
+from jepa_ros.memory.obstructions import Obstructions
+
+__all__ = ["Obstructions"]
