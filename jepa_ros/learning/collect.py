@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.dataset import DatasetWriter, Episode
 from jepa_ros.learning.exploration import Exploration
+from jepa_ros.learning.gym_collect import GymSettings, add_env_arguments, settings_from
 from jepa_ros.loop import Loop
 from jepa_ros.perception.preprocess import model_input
 from jepa_ros.robot import RobotContract, load_contract
@@ -48,6 +49,13 @@ class CollectSettings:
         """Plain data for the dataset's description."""
         return {"source": "simulation", **vars(self)}
 
+    def episode(self, contract: RobotContract, number: int) -> Episode:
+        """Collect episode ``number``."""
+        return collect_episode(contract, self, number)
+
+
+AnySettings = CollectSettings | GymSettings
+
 
 def collect_episode(contract: RobotContract, settings: CollectSettings, number: int) -> Episode:
     """Drive one episode; a function of the settings and its number alone."""
@@ -75,19 +83,19 @@ def collect_episode(contract: RobotContract, settings: CollectSettings, number: 
     )
 
 
-def _collect_shard(job: tuple[str, dict[str, Any], CollectSettings, int]) -> tuple[int, int, float]:
+def _collect_shard(job: tuple[str, dict[str, Any], AnySettings, int]) -> tuple[int, int, float]:
     folder, contract_data, settings, shard = job
     contract = RobotContract.from_dict(contract_data)
     writer = DatasetWriter(folder, contract, settings.to_dict())
     first = shard * SHARD_EPISODES
     numbers = range(first, min(first + SHARD_EPISODES, settings.episodes))
-    episodes = [collect_episode(contract, settings, n) for n in numbers]
+    episodes = [settings.episode(contract, n) for n in numbers]
     writer.write_shard(shard, episodes)
     steps = sum(len(e) for e in episodes)
     return len(episodes), steps, float(sum(e.contacts.sum() for e in episodes))
 
 
-def collect(contract: RobotContract, folder: Path | str, settings: CollectSettings, workers: int) -> dict[str, Any]:
+def collect(contract: RobotContract, folder: Path | str, settings: AnySettings, workers: int) -> dict[str, Any]:
     """Collect a dataset, in parallel; what a killed run wrote is kept and not collected again.
 
     Returns:
@@ -125,7 +133,7 @@ def collect(contract: RobotContract, folder: Path | str, settings: CollectSettin
         "episodes": settings.episodes,
         "collected_now": steps,
         "robot_minutes": settings.episodes * settings.length * contract.period / 60.0,
-        "contact_share": contacts / steps if steps else None,
+        "contact_share": contacts / steps if steps and "contact" in contract.state else None,
         "steps_per_second": steps / elapsed,
         "workers": workers,
     }
@@ -133,7 +141,7 @@ def collect(contract: RobotContract, folder: Path | str, settings: CollectSettin
     return report
 
 
-def _episodes(todo: list[int], settings: CollectSettings) -> int:
+def _episodes(todo: list[int], settings: AnySettings) -> int:
     return sum(min(SHARD_EPISODES, settings.episodes - s * SHARD_EPISODES) for s in todo)
 
 
@@ -156,16 +164,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=multiprocessing.cpu_count(), help="processes (default: %(default)s)"
     )
+    add_env_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
     if args.episodes < 1 or args.length < 2 or args.workers < 1 or args.per_layout < 1:
         raise JepaRosError("--episodes, --workers and --per-layout must be at least 1, --length at least 2")
-    contract = load_contract(args.robot)
-    settings = CollectSettings(
-        args.episodes, args.length, args.seed, args.layout, not args.no_randomise, args.per_layout
-    )
+    settings: AnySettings
+    if args.env:
+        contract, settings = settings_from(args)
+    else:
+        contract = load_contract(args.robot)
+        settings = CollectSettings(
+            args.episodes, args.length, args.seed, args.layout, not args.no_randomise, args.per_layout
+        )
     report = collect(contract, args.out, settings, args.workers)
     print(
         f"{args.out}: {report['episodes']} episodes, {report['robot_minutes']:.0f} minutes of robot time; "

@@ -22,6 +22,7 @@ from jepa_ros.actor.planner import Planner, PlannerConfig
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.episodes import PROTOCOL, TIME_LIMIT, EpisodeScore, EpisodeSpec, Scorer, make_spec
+from jepa_ros.learning.gym_collect import add_env_arguments
 from jepa_ros.learning.oracle import OracleModel
 from jepa_ros.learning.policies import PlannerPolicy, RandomPolicy, StatePolicy
 from jepa_ros.learning.statistics import quantile, wilson
@@ -302,7 +303,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--goal", choices=("image", "pose"), default="image", help="how the goal is given (default: %(default)s)"
     )
-    parser.add_argument("--policies", default=",".join(POLICIES), help="comma-separated (default: %(default)s)")
+    parser.add_argument(
+        "--policies",
+        default=None,
+        help=f"comma-separated (default: {','.join(POLICIES)}; with --env: planner,random,replay)",
+    )
     parser.add_argument(
         "--workers", type=int, default=multiprocessing.cpu_count(), help="processes (default: %(default)s)"
     )
@@ -317,21 +322,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--iterations", type=int, default=SearchConfig().iterations, help="of the search (default: %(default)s)"
     )
     parser.add_argument("--json", type=Path, default=None, help="write the report here")
+    group = add_env_arguments(parser, repeat=None)
+    group.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.15,
+        help="success: distance to the goal's state, in spreads of the states (default: %(default)s)",
+    )
+    group.add_argument("--limit", type=int, help="steps of an episode (default: the environment's own, or 100)")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
-    policies = tuple(p.strip() for p in args.policies.split(",") if p.strip())
+    search = replace(SearchConfig(), horizon=args.horizon, samples=args.samples, iterations=args.iterations)
+    if args.episodes < 1 or args.workers < 1 or args.threads < 1:
+        raise JepaRosError("--episodes, --workers and --threads must be at least 1")
+    if args.env:
+        from jepa_ros.learning import gym_eval
+
+        return gym_eval.main(args, search)
+    names = ",".join(POLICIES) if args.policies is None else args.policies
+    policies = tuple(p.strip() for p in names.split(",") if p.strip())
     unknown = sorted(set(policies) - set(POLICIES))
     if unknown or not policies:
         raise JepaRosError(
             f"--policies: {', '.join(unknown) or 'nothing'} found; expected some of {', '.join(POLICIES)}"
         )
-    if args.episodes < 1 or args.workers < 1 or args.threads < 1:
-        raise JepaRosError("--episodes, --workers and --threads must be at least 1")
     contract = load_contract(args.robot)
     model = args.model or contract.name
-    search = replace(SearchConfig(), horizon=args.horizon, samples=args.samples, iterations=args.iterations)
     settings = EvalSettings(args.episodes, args.seed, args.layout, args.randomise, args.goal, search)
     # Loaded here too, so that a bad checkpoint is one clear error and not one of a worker.
     card = load_checkpoint(model, contract)[1] if "planner" in policies else None

@@ -21,6 +21,7 @@ from jepa_ros.learning import readouts
 from jepa_ros.learning.calibration import calibrate
 from jepa_ros.learning.dataset import Dataset
 from jepa_ros.learning.diagnostics import encode_episodes, judge
+from jepa_ros.learning.gym_collect import check_data
 from jepa_ros.learning.report import write_report
 from jepa_ros.learning.representation import RepresentationTrainer, run, seed_everything
 from jepa_ros.learning.sampler import BatchShape, WindowSampler
@@ -234,6 +235,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     d = TrainSettings()
     parser.add_argument("--data", type=Path, required=True, help="folder of a dataset")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; the same command resumes")
+    parser.add_argument("--env", metavar="ID", help="refuse data of anything but this Gymnasium environment")
     parser.add_argument(
         "--seed", type=int, default=d.seed, help="all randomness follows from it (default: %(default)s)"
     )
@@ -287,6 +289,8 @@ def main(args: argparse.Namespace) -> int:
         precision=args.precision,
     )
     data = Dataset(args.data, min_length=max(BatchShape().frames, settings.horizon + 2))
+    if args.env:
+        check_data(data, args.env)
     contract = data.contract
     has_pose = "pose" in contract.state and bool(np.isfinite(data.arrays["poses"][0]).all())
     config = ModelConfig(

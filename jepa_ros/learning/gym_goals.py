@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Goals in a Gymnasium environment, and how near a state is to one; the model and its latents have no part in either.
+
+A goal is a picture of a state that a random rollout from the same start reached. A rollout that the environment itself
+calls a success is preferred; then that is what counts. Otherwise success is a distance between states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from jepa_ros.learning.gym_env import GymEnv, GymError
+from jepa_ros.learning.policies import RandomPolicy
+
+SEED_OFFSET = 1_000_000_007  # no episode of an evaluation is one of a training
+GOAL_STEPS = (10, 40)  # of the random rollout that a goal is drawn from
+TRIES = 10  # rollouts from one start until one shows the environment's own success
+SURVEY = (24, 25)  # episodes and steps of the random rollouts that states are measured on
+SHOWN = 0.5  # R2 from which on a picture is said to show a dimension of the state
+
+
+def read_state(env: GymEnv) -> np.ndarray:
+    """The environment's state, (K,), as far as it tells.
+
+    ``achieved_goal`` of its observation where there is one, otherwise the whole observation, flat. An observation that
+    is a picture is taken as 16x16 grey values.
+    """
+    seen: Any = env.observation
+    if isinstance(seen, dict) and "achieved_goal" in seen:
+        seen = seen["achieved_goal"]
+    if isinstance(seen, dict):
+        return np.concatenate([np.asarray(seen[key], np.float64).ravel() for key in sorted(seen)])
+    array = np.asarray(seen)
+    if array.ndim >= 2 and array.dtype == np.uint8:
+        return grey(array, 16)
+    return array.astype(np.float64).ravel()
+
+
+def grey(image: np.ndarray, size: int) -> np.ndarray:
+    """A picture (H, W) or (H, W, 3) as (size * size,) grey values from 0 to 1."""
+    small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    return (small if small.ndim == 2 else small.mean(axis=2)).ravel() / 255.0
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Distance between states: root mean square over ``dims``, each in units of its spread under random actions.
+
+    Attributes:
+        dims: dimensions of the state that change within episodes and that a picture shows. What no picture shows
+            (velocities) is left out, since a goal picture cannot ask for it.
+        scale: their standard deviations. tolerance: a state within it is the goal's. size: K, all dimensions.
+    """
+
+    dims: tuple[int, ...]
+    scale: tuple[float, ...]
+    tolerance: float
+    size: int
+
+    def distance(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Between two states (K,)."""
+        index = list(self.dims)
+        return float(np.sqrt(np.mean(((a[index] - b[index]) / np.array(self.scale)) ** 2)))
+
+
+def survey(env: GymEnv, seed: int, tolerance: float) -> Judge:
+    """Find out how states are compared, by driving at random.
+
+    Raises:
+        GymError: nothing in the observation changes.
+    """
+    pictures, states, episodes = [], [], []
+    for number in range(SURVEY[0]):
+        rng = np.random.default_rng([SEED_OFFSET, seed, number, 7])
+        env.reset(int(rng.integers(2**31)))
+        now = read_state(env)
+        for seen, _, _ in env.drive(RandomPolicy(env.contract, rng), SURVEY[1]):
+            pictures.append(grey(seen.image, 32))
+            states.append(now)
+            episodes.append(number)
+            now = read_state(env)
+    x, s, e = np.array(pictures), np.array(states), np.array(episodes)
+    within = np.sqrt(np.mean([s[e == n].var(axis=0) for n in np.unique(e)], axis=0))
+    moving = np.flatnonzero(within > 1e-6 * (1.0 + np.abs(s).max(axis=0)))
+    if not len(moving):
+        raise GymError(f"--env {env.contract.name}: nothing in its observation changes under random actions")
+    shown = moving[picture_shows(x, s[:, moving], e % 3 == 0) >= SHOWN]
+    dims = shown if len(shown) else moving
+    return Judge(tuple(map(int, dims)), tuple(map(float, s[:, dims].std(axis=0))), tolerance, s.shape[1])
+
+
+def picture_shows(x: np.ndarray, y: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """How well pictures tell a state: R2 (K,) of kernel ridge regression from x (N, P) to the columns of y (N, K).
+
+    Args:
+        test: (N,) bool, the frames that are judged; the others are fitted.
+    """
+    norm = (x**2).sum(axis=1)
+    square = np.maximum(norm[:, None] + norm[None] - 2.0 * x @ x.T, 0.0)
+    kernel = np.exp(-square / (0.5 * np.median(square) + 1e-12))
+    fit = ~test
+    target = (y - y[fit].mean(axis=0)) / (y.std(axis=0) + 1e-12)
+    weights = np.linalg.solve(kernel[np.ix_(fit, fit)] + 1e-2 * np.eye(int(fit.sum())), target[fit])
+    error = kernel[np.ix_(test, fit)] @ weights - target[test]
+    return 1.0 - (error**2).mean(axis=0) / (target[test].var(axis=0) + 1e-12)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A task.
+
+    Attributes:
+        seed: of the environment; it is the start. image, state: of the goal. commands: that led there.
+        own: the environment calls the goal a success.
+    """
+
+    seed: int
+    image: np.ndarray
+    state: np.ndarray
+    commands: tuple[np.ndarray, ...]
+    own: bool
+
+
+def draw_pair(env: GymEnv, judge: Judge, number: int, seed: int) -> Pair:
+    """Draw pair ``number``, a function of its arguments alone; what is solved at the start is not taken.
+
+    Raises:
+        GymError: random actions do not lead away from the start.
+    """
+    start_seed = int(np.random.SeedSequence([SEED_OFFSET, seed, number]).generate_state(1)[0] % 2**31)
+    best: Pair | None = None
+    for attempt in range(TRIES):
+        rng = np.random.default_rng([SEED_OFFSET, seed, number, attempt])
+        steps = int(rng.integers(GOAL_STEPS[0], GOAL_STEPS[1] + 1))
+        policy = RandomPolicy(env.contract, rng)
+        commands: list[np.ndarray] = []
+        env.reset(start_seed)
+        start = read_state(env)
+        for _, command, _ in env.drive(policy, 0 if env.success else steps, look=False):
+            commands.append(command)
+            if env.success:
+                break
+        pair = Pair(start_seed, env.image(), read_state(env), tuple(commands), bool(env.success))
+        if not commands or judge.distance(start, pair.state) <= 2.0 * judge.tolerance:
+            continue
+        if best is None or pair.own:
+            best = pair
+        if env.success is None or pair.own:
+            break  # nothing to look for, or found
+    if best is None:
+        where = "stayed within twice the tolerance of the start"
+        raise GymError(f"--env {env.contract.name}: {TRIES} random rollouts {where}; lower --tolerance")
+    return best

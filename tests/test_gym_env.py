@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other people's environments: the whole way from collecting to scoring, and a clear refusal of what cannot work."""
+
+import json
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import pytest
+
+from jepa_ros.actor.config import SearchConfig
+from jepa_ros.cli import main
+from jepa_ros.learning.dataset import Dataset, DatasetError, DatasetWriter
+from jepa_ros.learning.gym_collect import GymSettings, check_data, env_args
+from jepa_ros.learning.gym_env import GymEnv, GymError
+from jepa_ros.learning.gym_eval import GymEvalSettings, run_pair
+from jepa_ros.learning.gym_goals import Judge, draw_pair, picture_shows, read_state, survey
+from jepa_ros.loop import Decision
+from jepa_ros.world_model import ContractMismatch, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
+
+
+class Dot(gymnasium.Env):
+    """A dot on a square; it is pushed, and its speed is in the observation but not in the picture."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    action_space = gymnasium.spaces.Box(-2.0, 2.0, (2,), np.float32)
+    observation_space = gymnasium.spaces.Box(-9.0, 9.0, (5,), np.float64)
+
+    def __init__(self, render_mode=None, goal=None, lifetime=10**9):
+        self.render_mode, self.goal, self.lifetime = render_mode, goal, lifetime
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at, self.speed, self.age = self.np_random.uniform(-0.8, 0.8, 2), np.zeros(2), 0
+        return self.observe(), {}
+
+    def observe(self):
+        return np.concatenate([self.at, self.speed, [7.0]])
+
+    def step(self, action):
+        self.age += 1
+        self.speed = 0.1 * np.asarray(action, np.float64)
+        self.at = np.clip(self.at + self.speed, -1.0, 1.0)
+        info = {} if self.goal is None else {"is_success": np.linalg.norm(self.at - self.goal) < 0.3}
+        return self.observe(), -1.0, self.age >= self.lifetime, False, info
+
+    def render(self):
+        y, x = np.mgrid[-1:1:48j, -1:1:64j]
+        blob = np.exp(-((x - self.at[0]) ** 2 + (y - self.at[1]) ** 2) / 0.02)
+        return np.repeat((255 * blob)[..., None], 3, axis=2).astype(np.uint8)
+
+
+class Blind(Dot):
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+
+class Ashen(Dot):
+    def render(self):
+        return np.zeros((48, 64), np.uint8)
+
+
+class Endless(Dot):
+    action_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+
+class Switch(Dot):
+    action_space = gymnasium.spaces.Discrete(3)
+
+
+class Broken(Dot):
+    def reset(self, *, seed=None, options=None):
+        raise RuntimeError("no licence found")
+
+
+for entry in (Dot, Blind, Ashen, Endless, Switch, Broken):
+    gymnasium.register(f"jepatest/{entry.__name__}-v0", entry, max_episode_steps=30)
+DOT = "jepatest/Dot-v0"
+
+
+@pytest.fixture
+def dot():
+    return GymEnv(DOT)
+
+
+class Still:
+    def act(self, observation):
+        return Decision(np.zeros(2))
+
+
+def test_the_contract_of_an_environment_says_what_a_robots_would(dot):
+    contract = dot.contract
+    assert contract.rate == 10.0 and contract.actuation_latency == 0.0
+    assert [a.name for a in contract.action] == ["jepatest/Dot-v0.0", "jepatest/Dot-v0.1"]
+    assert contract.action_low.tolist() == [-2.0, -2.0]
+    assert (contract.cameras[0].width, contract.cameras[0].height) == (64, 48)
+    assert GymEnv(DOT).contract.digest() == contract.digest()
+    held = GymEnv(DOT, repeat=2).contract
+    assert held.rate == 5.0 and held.model_differences(contract)
+
+
+def test_an_action_is_held_and_kept_within_bounds(dot):
+    env = GymEnv(DOT, repeat=3)
+    env.reset(1)
+    before = read_state(env)[:2]
+    executed = env.step(np.array([-9.0, 0.5]))
+    assert executed.tolist() == [-2.0, 0.5]
+    expected = np.clip(before[0] - 3 * 0.2, -1, 1), np.clip(before[1] + 3 * 0.05, -1, 1)
+    assert read_state(env)[:2] == pytest.approx(expected)
+
+
+def test_collecting_drops_the_environments_time_limit_and_scoring_keeps_it():
+    for own_limit, steps in ((False, 50), (True, 30)):
+        env = GymEnv(DOT, own_limit=own_limit)
+        env.reset(0)
+        assert len(list(env.drive(Still(), 50))) == steps
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("jepatest/Switch-v0", r"its action is Discrete\(3\); a Box"),
+        ("jepatest/Endless-v0", "finite bounds"),
+        ("jepatest/Blind-v0", r"cannot render to pictures: its render modes are \[\], and 'rgb_array' is needed"),
+        ("jepatest/Ashen-v0", r"render\(\) gave ndarray of shape \(48, 64\); \(H, W, 3\) uint8 is needed"),
+        ("jepatest/Broken-v0", "cannot be started: RuntimeError: no licence found"),
+        ("Nowhere-v0", "is not there: .*Nowhere.* install its package"),
+        ("no_such_package/Thing-v0", "install its package"),
+        ("no_such_package:Thing-v0", "No module named 'no_such_package'"),
+    ],
+)
+def test_an_environment_that_cannot_work_is_one_clear_line(name, message):
+    with pytest.raises(GymError, match=message) as caught:
+        GymEnv(name)
+    assert f"--env {name}" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"x"'])
+def test_arguments_that_are_no_json_object_are_refused(text):
+    with pytest.raises(GymError, match="--env-args"):
+        env_args(text)
+
+
+def test_an_episode_follows_from_settings_and_number_alone(dot):
+    settings = GymSettings(DOT, "{}", 1, 4, 20, 3)
+    a, b = settings.episode(dot.contract, 1), settings.episode(dot.contract, 1)
+    assert np.array_equal(a.images, b.images) and np.array_equal(a.actions, b.actions)
+    assert not np.array_equal(a.actions, settings.episode(dot.contract, 2).actions)
+    a.check(64, 2)
+    assert np.isnan(a.poses).all() and not a.contacts.any()
+    brightest = [np.unravel_index(i[..., 0].argmax(), i.shape[:2])[1] for i in a.images]
+    moved = np.diff(brightest)
+    assert np.corrcoef(moved, a.actions[:-1, 0])[0, 1] > 0.7  # action k leads from picture k to picture k + 1
+
+
+def test_episodes_that_end_too_soon_are_refused_before_training():
+    env = GymEnv(DOT, {"lifetime": 5})
+    with pytest.raises(GymError, match="ended within 16 steps"):
+        GymSettings(DOT, json.dumps({"lifetime": 5}), 1, 4, 20, 3).episode(env.contract, 0)
+
+
+def test_data_of_another_world_is_refused(dot, tmp_path):
+    settings = GymSettings(DOT, "{}", 1, 2, 20, 3)
+    writer = DatasetWriter(tmp_path / "d", dot.contract, settings.to_dict())
+    writer.write_shard(0, [settings.episode(dot.contract, 0)])
+    check_data(Dataset(tmp_path / "d"), DOT)
+    with pytest.raises(DatasetError, match="holds data of jepatest/Dot-v0, not of --env Pendulum-v1"):
+        check_data(Dataset(tmp_path / "d"), "Pendulum-v1")
+
+
+def test_a_model_of_another_environment_is_refused(dot, tmp_path):
+    save_checkpoint(tmp_path / "m", WorldModel(ModelConfig(latent_dim=8)), {"contract": dot.contract.to_dict()})
+    load_checkpoint(tmp_path / "m", GymEnv(DOT).contract)
+    with pytest.raises(ContractMismatch, match=r"rate: 10\.0 != 5\.0"):
+        load_checkpoint(tmp_path / "m", GymEnv(DOT, repeat=2).contract)
+
+
+def test_states_are_compared_by_what_a_picture_shows(dot):
+    judge = survey(dot, 0, 0.15)
+    assert set(judge.dims) == {0, 1}  # not the speed, and not the constant
+    assert judge.distance(np.array([0, 0, 1, 1, 7.0]), np.zeros(5)) == 0.0
+    one = judge.distance(np.array([judge.scale[0], judge.scale[1], 0, 0, 0]), np.zeros(5))
+    assert one == pytest.approx(1.0)
+
+
+def test_what_no_picture_shows_has_no_r2():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (400, 3))
+    y = np.stack([np.sin(2 * x[:, 0]) + x[:, 1], rng.normal(size=400)], axis=1)
+    shown, hidden = picture_shows(x, y, np.arange(400) % 3 == 0)
+    assert shown > 0.9 and hidden < 0.2
+
+
+def test_a_goal_is_reached_by_the_commands_that_made_it(dot):
+    judge = survey(dot, 0, 0.15)
+    settings = GymEvalSettings(DOT, {}, 1, limit=60)
+    for number in range(5):
+        pair = draw_pair(dot, judge, number, 0)
+        assert not pair.own and pair.image.shape == (48, 64, 3)
+        replay = run_pair(dot, judge, pair, "replay", settings, None)
+        assert replay["ever"] and replay["least_distance"] < 1e-9
+        assert replay["start_distance"] > 2 * judge.tolerance  # nothing is solved at the start
+        again = draw_pair(dot, judge, number, 0)
+        assert again.seed == pair.seed and np.array_equal(again.image, pair.image)
+
+
+def test_the_environments_own_success_counts_where_the_goal_shows_it():
+    env = GymEnv(DOT, {"goal": [0.0, 0.0]})
+    judge = Judge((0, 1), (0.5, 0.5), 0.15, 5)
+    pairs = [draw_pair(env, judge, n, 0) for n in range(12)]
+    own = [p for p in pairs if p.own]
+    assert own
+    for pair in own:
+        assert np.linalg.norm(pair.state[:2]) < 0.3
+    still = run_pair(env, judge, own[0], "replay", GymEvalSettings(DOT, {}, 1, limit=len(own[0].commands)), None)
+    assert still["own_goal"] and still["success"] and still["own_success"]
+    assert still["final_distance"] == pytest.approx(0.0)
+
+
+def test_a_planner_without_a_gate_is_scored_with_its_times(dot, tmp_path):
+    save_checkpoint(
+        tmp_path / "m", WorldModel(ModelConfig(latent_dim=8, readouts=())), {"contract": dot.contract.to_dict()}
+    )
+    loaded = load_checkpoint(tmp_path / "m", dot.contract)
+    judge = survey(dot, 0, 0.15)
+    search = replace(SearchConfig(), horizon=3, samples=8, iterations=1, elites=4, keep=2)
+    row = run_pair(
+        dot, judge, draw_pair(dot, judge, 0, 0), "planner", GymEvalSettings(DOT, {}, 1, limit=12, search=search), loaded
+    )
+    assert row["steps"] == 12 and len(row["plan"]) == 12 and len(row["encode"]) == 12
+    assert row["own_success"] is None and row["total_reward"] == -12.0
+
+
+@pytest.mark.slow
+def test_the_commands_take_an_environment_from_data_to_table(tmp_path, monkeypatch, capsys):
+    # Workers are processes of their own: the module in front of the ID makes them register the environment too.
+    monkeypatch.syspath_prepend(__file__.rsplit("/", 1)[0])
+    monkeypatch.setenv("PYTHONPATH", __file__.rsplit("/", 1)[0])
+    env = "test_gym_env:" + DOT
+    data, model, out = tmp_path / "d", tmp_path / "m", tmp_path / "r.json"
+    collect = ["collect", "--env", env, "--out", str(data), "--episodes", "12", "--length", "24", "--workers", "1"]
+    assert main(collect) == 0
+    train = ["train", "--data", str(data), "--out", str(model), "--env", env, "--steps", "4", "--readout-steps", "4",
+             "--latent-dim", "8", "--encoder-width", "8", "--keypoints", "2", "--threads", "1"]  # fmt: skip
+    assert main(train) == 0
+    assert (model / "report.html").exists()
+    evaluate = ["eval", "--env", env, "--model", str(model), "--episodes", "2", "--workers", "1", "--limit", "15",
+                "--samples", "16", "--iterations", "1", "--json", str(out)]  # fmt: skip
+    assert main(evaluate) == 0
+    report = json.loads(out.read_text())
+    assert report["gate"] is False and report["env"]["action_repeat"] == 1
+    assert set(report["policies"]) == {"planner", "random", "replay"}
+    assert len(report["success_rate_ci95"]) == 2 and report["plan_ms"]["p50"] > 0
+    assert any("dimensions [0, 1] of the 5 observed" in sentence for sentence in report["success_means"])
+    assert "replay" in capsys.readouterr().out
+
+
+def test_mistakes_on_the_command_line_are_one_line(tmp_path, capsys):
+    for words, wanted in (
+        (["collect", "--env", "CartPole-v1", "--out", str(tmp_path / "x")], "Discrete(2)"),
+        (["collect", "--env", DOT, "--out", str(tmp_path / "x"), "--action-repeat", "0"], "--action-repeat"),
+        (["eval", "--env", DOT], "needs --model"),
+        (["eval", "--env", DOT, "--policies", "oracle"], "expected some of planner, random, replay"),
+    ):
+        assert main(words) == 2
+        line = capsys.readouterr().err.strip()
+        assert wanted in line and "Traceback" not in line
+    assert not (tmp_path / "x").exists()
+
+
+def test_pendulum_of_gymnasium_itself():
+    pytest.importorskip("pygame")
+    env = GymEnv("Pendulum-v1")
+    judge = survey(env, 0, 0.15)
+    assert judge.dims == (0, 1)  # cosine and sine of the angle; the picture does not show the speed
+    assert env.success is None
