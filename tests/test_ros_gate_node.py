@@ -8,15 +8,19 @@ import signal
 import time
 
 import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from ros_harness import Child, GateWorld, Probe, is_zero
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from jepa_ros.nodes import qos
+from jepa_ros.nodes.safety_gate import SafetyGateNode
 
 STATE, OUT = "safety_gate/state", "cmd_vel"
 
@@ -248,3 +252,41 @@ def test_a_wrong_parameter_ends_it_with_one_line_that_names_it(arg, said):
         assert said in gate.text and "Traceback" not in gate.text
     finally:
         gate.end()
+
+
+def test_an_exception_inside_stops_the_robot_and_latches_until_reset():
+    """In this process, with a gate that breaks: what no input should ever bring about."""
+    probe, context = Probe("/broken"), Context()
+    rclpy.init(args=["--ros-args", "-p", "auto_enable:=true"], context=context)
+    node = SafetyGateNode(namespace="/broken", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        probe.listen(DiagnosticArray, STATE, qos.LATCHED)
+        probe.listen(TwistStamped, OUT, qos.COMMAND)
+        GateWorld(probe)
+        probe.each_spin.append(lambda: executor.spin_once(timeout_sec=0.005))
+        probe.until(lambda: probe.values(STATE).get("mode") == "ACTIVE", "active")
+        probe.until(lambda: not is_zero(probe.last(OUT)), "a command that moves")
+        whole = node._gate
+
+        class Broken:
+            def step(self, *_):
+                raise ZeroDivisionError("a bug")
+
+        node._gate = Broken()
+        probe.until(lambda: probe.values(STATE).get("reason") == "internal_fault", "the fault")
+        assert "a bug" in probe.last(STATE).status[0].message
+        kept = probe.received[OUT]
+        before = len(kept)
+        probe.until(lambda: len(kept) > before + 20, "stops that go on")
+        assert all(is_zero(m) for _, m in kept[before + 1 :])
+        node._gate = whole
+        probe.spin(0.3)
+        assert probe.values(STATE)["reason"] == "internal_fault"  # mended or not, it stays until somebody looked
+        probe.call(Trigger, "safety_gate/reset")
+        probe.until(lambda: probe.values(STATE).get("mode") == "ACTIVE", "active again")
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+        probe.close()

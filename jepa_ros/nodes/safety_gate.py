@@ -10,6 +10,7 @@ An exception, wherever it comes from, stops the robot and latches until ``~/rese
 from __future__ import annotations
 
 import gc
+import math
 import sys
 import time
 import traceback
@@ -44,6 +45,8 @@ from jepa_ros.safety.output import GateOutput, Mode
 LOOK_PERIOD, DIAGNOSTICS_PERIOD = 0.1, 1.0
 #: Seconds between two accounts of ages and counts in ~/state (the decision itself stands in every message).
 COUNTS_PERIOD = 0.1
+#: Seconds between two hardware_estop messages while its value stays; a change leaves at once.
+ESTOP_PERIOD = 0.1
 #: Modes between which a change is no news.
 QUIET = (Mode.ACTIVE, Mode.LIMITED)
 
@@ -85,7 +88,8 @@ class SafetyGateNode(Node):
         self._fault: str | None = None
         self._last = np.zeros(self._contract.action_dim)
         self._on_output: int | None = None
-        self._next_look = self._next_counts = self._next_diagnostics = 0.0
+        self._next_look = self._next_counts = self._next_diagnostics = self._next_estop = 0.0
+        self._told_estop: bool | None = None
         self._said: tuple[Mode, str] | None = None
         self._end_by: float | None = None  # the process ends at this steady time at the latest
         self.ended = False
@@ -135,7 +139,9 @@ class SafetyGateNode(Node):
             self._command_out.publish(self._codec.write_output(output.values, stamp))
             self._last = output.values
         sent = time.monotonic()
-        self._estop_out.publish(Bool(data=output.hardware_estop))
+        if output.hardware_estop != self._told_estop or now >= self._next_estop:
+            self._next_estop, self._told_estop = now + ESTOP_PERIOD, output.hardware_estop
+            self._estop_out.publish(Bool(data=output.hardware_estop))
         changed = (output.mode, output.reason) != self._said
         message = DiagnosticArray(status=[self._account(output, stamp, sent)])
         message.header.stamp = to_stamp(stamp)
@@ -161,7 +167,8 @@ class SafetyGateNode(Node):
             self.get_logger().info(said)
 
     def _account(self, output: GateOutput, stamp: float, sent: float) -> DiagnosticStatus:
-        age = output.image_age
+        # The image behind the command: its stamp, and its age as the command left.
+        image = math.nan if output.image_age is None else self._tick_ros - output.image_age
         pairs = {
             "mode": output.mode.name,
             "reason": output.reason,
@@ -171,8 +178,8 @@ class SafetyGateNode(Node):
             "published": str(output.publish).lower(),
             "values": " ".join(f"{v:.6g}" for v in output.values),
             "decided": " ".join(f"{v:.6g}" for v in output.decided),
-            "image_age": "nan" if age is None else f"{age:.6f}",
-            "image_stamp": "nan" if age is None else f"{stamp - age:.6f}",
+            "image_age": f"{stamp - image:.6f}",
+            "image_stamp": f"{image:.6f}",
             "monotonic": f"{sent:.6f}",
             # What a replay needs to repeat this tick: its two clocks, which inputs it had and since when, and the rest.
             "tick": f"{self.last_tick:.6f}",
