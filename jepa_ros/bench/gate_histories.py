@@ -513,7 +513,9 @@ def _good(*values: Any) -> bool:
 
 def play(seeds: range, without: frozenset[str] = frozenset(), most: int = 5) -> tuple[int, list[str], Counter[str]]:
     """Play histories; (how many, the first rules that were broken, reasons met and how often)."""
-    gates, broken, counts = Gates(without), [], Counter()
+    gates = Gates(without)
+    broken: list[str] = []
+    counts: Counter[str] = Counter()
     played = 0
     for seed in seeds:
         history = History(seed, gates)
