@@ -162,7 +162,8 @@ def _write(canvas: np.ndarray, frame: Frame, title: str, x: int) -> np.ndarray:
     colour = MODE_COLOURS.get(frame.mode, DIM)
     label = frame.mode if frame.reason in ("", "ok", "none") else f"{frame.mode}: {frame.reason}"
     pen.rounded_rectangle((x, y, x + GOAL, y + 34), 6, fill=colour)
-    pen.text((x + 12, y + 5), f"gate {label}"[:34], (15, 15, 15), _font(20, bold=True))
+    text = f"gate {label}"
+    pen.text((x + 12, y + 5), text, (15, 15, 15), _font(20 if len(text) <= 24 else 15, bold=True))
     rows = [
         ("to the goal (true)", f"{frame.distance:.2f} m"),
         ("search", f"{frame.iterations:.0f} iterations, {frame.plan_ms:.0f} ms"),
