@@ -22,7 +22,7 @@ def video(folder, width: int, height: int):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), RATE, (width, height))
     assert writer.isOpened()
     for i in range(FRAMES):
-        writer.write(np.full((height, width, 3), round(2.5 * i), np.uint8))
+        writer.write(np.full((height, width, 3), 20 + 2 * i, np.uint8))
     writer.release()
     return path
 
