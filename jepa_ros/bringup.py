@@ -92,7 +92,7 @@ class NodeSpec:
         respawn: start it again when it dies.
         required: when it dies, the whole graph stops.
         log_level: of the process.
-        command: module and arguments of a process that takes no ROS arguments (the recorder); None for nodes.
+        command: module and arguments of a process that takes no ROS arguments (recorder, player); None for nodes.
     """
 
     executable: str
@@ -190,6 +190,9 @@ _ROBOT = (
 _REPLAY = (
     Argument("auto_enable", True, "The gate arms by itself; false waits for its ~/enable service."),
     Argument("compressed", False, "Take image/compressed in the place of image."),
+    Argument("play", "", "Bag to play; empty waits for `jepa-ros replay BAG` from elsewhere."),
+    Argument("rate", 1.0, "Times real time at which the bag is played."),
+    Argument("loop", False, "Begin the bag again at its end."),
 )
 
 
@@ -230,6 +233,8 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
     if kind == "robot" and args["camera"]:
         nodes.append(_camera(args, contract))
     nodes.extend(_brain(kind, args, contract))
+    if args.get("play"):
+        nodes.append(_player(args))
     if args["record"]:
         nodes.append(_recorder(kind, args, contract))
     return Graph(kind, contract, tuple(nodes))
@@ -306,6 +311,16 @@ def _recorder(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeS
     if args["namespace"]:
         words += ["--namespace", absolute(args["namespace"])]
     return NodeSpec("recorder", (), args["namespace"], {}, command=tuple(words))
+
+
+def _player(args: dict[str, Any]) -> NodeSpec:
+    """`jepa-ros replay`, into this graph; when the bag is at its end, the graph stays."""
+    words = ["jepa_ros.cli", "replay", args["play"], "--rate", f"{args['rate']:g}"]
+    if args["loop"]:
+        words.append("--loop")
+    if args["namespace"]:
+        words += ["--namespace", absolute(args["namespace"])]
+    return NodeSpec("player", (), args["namespace"], {}, command=tuple(words))
 
 
 def _node(

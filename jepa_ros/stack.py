@@ -265,6 +265,9 @@ class Stack:
         if process.reader is not None:
             process.reader.join(1.0)
         code = process.popen.returncode
+        if code == 0 and process.spec.command:
+            process.popen = None  # a player at the end of its bag
+            return
         what = "ended without being asked to" if code == 0 else f"died: {_exit_text(code)}"
         recent = [t for t in process.starts if now - t < RESPAWN_WINDOW]
         respawn = process.spec.respawn and code != INPUT_ERROR and len(recent) <= MAX_RESPAWNS

@@ -137,6 +137,7 @@ CASES = [
     ("robot", {"device": "0", "command_kind": "twist", "compressed": "true", "estop": "/panel/stop"}),
     ("sim", {"record": "true", "bag": "runs/one", "namespace": "left"}),
     ("replay", {"auto_enable": "false"}),
+    ("replay", {"play": "runs/one", "rate": "2", "loop": "true"}),
 ]
 
 
@@ -176,6 +177,18 @@ def test_a_recorder_takes_what_the_table_gives_it():
     record.add_arguments(parser)
     options = parser.parse_args(spec.words[1:])
     assert (options.output, options.namespace, options.use_sim_time) == ("runs/one", "/left", True)
+
+
+def test_a_player_takes_what_the_table_gives_it():
+    from argparse import ArgumentParser
+
+    from jepa_ros.bags import replay
+
+    spec = bringup.graph("replay", {"play": "runs/one", "rate": "2.5", "loop": "true"}).find("player")
+    parser = ArgumentParser()
+    replay.add_arguments(parser)
+    options = parser.parse_args(spec.words[2:])
+    assert (options.bag, options.rate, options.loop) == ("runs/one", 2.5, True)
 
 
 def test_names_are_relative():
