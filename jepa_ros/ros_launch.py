@@ -18,7 +18,7 @@ def describe(kind: str) -> Any:
     from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
     from launch.substitutions import LaunchConfiguration
 
-    from launch import LaunchDescription
+    from launch import LaunchDescription  # type: ignore[attr-defined]
 
     names = [argument.name for argument in bringup.arguments(kind)]
 

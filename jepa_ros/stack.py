@@ -230,8 +230,17 @@ class Stack:
         command = [sys.executable, "-m", *process.spec.words]
         process.start_at = None
         process.starts.append(time.monotonic())
+        try:
+            process.popen = self._popen(command)
+        except OSError as error:
+            self._fault(process, f"cannot be started: {error.strerror}", fatal=True)
+            return
+        process.reader = threading.Thread(target=self._read, args=(process, process.popen), daemon=True)
+        process.reader.start()
+
+    def _popen(self, command: list[str]) -> subprocess.Popen[str]:
         # A session of its own: Ctrl-C in the terminal reaches this process only, which then stops the rest in order.
-        process.popen = subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -242,8 +251,6 @@ class Stack:
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
-        process.reader = threading.Thread(target=self._read, args=(process, process.popen), daemon=True)
-        process.reader.start()
 
     def _read(self, process: _Process, popen: subprocess.Popen[str]) -> None:
         assert popen.stdout is not None

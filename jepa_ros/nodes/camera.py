@@ -117,7 +117,7 @@ class Grabber:
                 due = max(due + period, time.monotonic() - period)
                 self._stop.wait(max(0.0, due - time.monotonic()))
             with self._lock:
-                self._frame = (frame, time.monotonic())
+                self._frame = (np.asarray(frame, dtype=np.uint8), time.monotonic())
 
 
 class CameraNode(Node):
@@ -153,11 +153,11 @@ class CameraNode(Node):
         taken = self._grabber.take()
         if taken is None:
             return
-        frame, read_at = taken
+        delivered, read_at = taken
         now = self.get_clock().now().nanoseconds * 1e-9
         age = time.monotonic() - read_at + self._values.latency
         stamp = to_stamp(max(0.0, now - age))
-        frame = self._fit(frame)
+        frame = self._fit(delivered)
         if frame is None:
             return
         self._times.append(read_at)
@@ -177,7 +177,7 @@ class CameraNode(Node):
         """The frame at the contract's size; None (and a complaint) where its aspect ratio is another."""
         want_width, want_height = self._camera.width, self._camera.height
         if frame.ndim == 2:
-            frame = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
+            frame = np.asarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
         height, width = frame.shape[:2]
         if (width, height) == (want_width, want_height):
             return frame
@@ -190,9 +190,8 @@ class CameraNode(Node):
         if not self._values.resize:
             return frame
         shrink = width > want_width
-        return cv2.resize(
-            frame, (want_width, want_height), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-        )
+        method = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(frame, (want_width, want_height), interpolation=method), dtype=np.uint8)
 
     def _on_report(self) -> None:
         now = time.monotonic()

@@ -77,7 +77,7 @@ def fill(message: Image, pixels: NDArray[Any], encoding: str) -> Image:
     message.step = pixels.strides[0]
     if len(message.data):
         del message.data[:]
-    message.data.frombytes(memoryview(pixels).cast("B"))
+    message.data.frombytes(pixels.data.cast("B"))
     return message
 
 
@@ -126,8 +126,8 @@ def compressed_to_numpy(message: CompressedImage) -> tuple[NDArray[np.uint8], st
     if pixels.dtype != np.uint8:
         raise ConversionError(f"compressed image has {pixels.dtype} pixels; expected 8 bit a channel")
     if pixels.ndim == 2:
-        return pixels[:, :, None], "mono8"
-    return pixels, {3: "bgr8", 4: "bgra8"}[pixels.shape[2]]
+        return np.asarray(pixels[:, :, None], dtype=np.uint8), "mono8"
+    return np.asarray(pixels, dtype=np.uint8), {3: "bgr8", 4: "bgra8"}[pixels.shape[2]]
 
 
 def any_image_to_numpy(message: Image | CompressedImage) -> tuple[NDArray[np.uint8], str]:

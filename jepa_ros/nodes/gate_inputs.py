@@ -157,7 +157,7 @@ class InputCollector:
         self._seq[topic] += 1
         stamp = math.nan if reading.stamp is None else reading.stamp
         return CommandIn(
-            reading.values, stamp, time.monotonic(), self._seq[topic], reading.frame_id, reading.names
+            reading.values.tolist(), stamp, time.monotonic(), self._seq[topic], reading.frame_id, reading.names
         )
 
     def _on_command(self, message: Any) -> None:
@@ -197,7 +197,7 @@ class InputCollector:
             pose.position.x,
             pose.position.y,
             yaw_of(pose.orientation),
-            self._codec.twist_values(message.twist.twist),
+            self._codec.twist_values(message.twist.twist).tolist(),
             message.header.frame_id,
         )
 

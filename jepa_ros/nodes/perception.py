@@ -48,6 +48,7 @@ class PerceptionNode(ManagedNode):
         self._id_out = qos.publisher(self, String, "model_id", qos.LATCHED)
         self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.STATUS)
         self._subscription: Any = None
+        self._perception: Any = None
 
     def configure(self) -> None:
         """Load the model and encode once, so that the first image is as fast as the others."""

@@ -71,7 +71,7 @@ def subscribe_goal(
 
     events = SubscriptionEventCallbacks(incompatible_qos=_silent, use_default_callbacks=False)
     return [
-        node.create_subscription(message_type, topic, once, profile, event_callbacks=events)
+        node.create_subscription(message_type, topic, once, profile, event_callbacks=events)  # type: ignore[arg-type]
         for profile in (_GOAL_VOLATILE, LATCHED, _GOAL_BEST_EFFORT)
     ]
 
