@@ -324,8 +324,8 @@ class _Feed:
             wanted = round(stamp * 1e6)
             return next((self._by_stamp[k] for k in (wanted, wanted - 1, wanted + 1) if k in self._by_stamp), None)
         at = bisect.bisect_left(self._times, received)
-        near = [i for i in (at - 1, at) if 0 <= i < len(self._times) and i > self._current]
-        best = min(near, key=lambda i: abs(self._times[i] - received), default=None)
+        near = {max(i, self._current + 1) for i in (at - 1, at)} - {len(self._times)}
+        best = min(sorted(near), key=lambda i: abs(self._times[i] - received), default=None)
         return None if best is None or abs(self._times[best] - received) > RECEIPT_SECONDS else best
 
     def _make(self, index: int, received: float, tick: GateTick) -> Any:

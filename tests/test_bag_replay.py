@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A replay decides what was decided then, the same every time, and lists what a change makes different."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bag_helpers import write_bag
+from drive_bag import write_drive
+from stack_bag import make_model, write_stack_bag
+
+from jepa_ros.bags import BagError
+from jepa_ros.bags import replay as command
+from jepa_ros.bags.compare import Tolerance, compare
+from jepa_ros.bags.reader import BagReader
+from jepa_ros.bags.replay import replay
+from jepa_ros.bags.run_log import RunLog
+from jepa_ros.bags.stack_of_bag import Changes, prepare
+from jepa_ros.errors import JepaRosError
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("replay")
+    model = make_model(folder / "model")
+    write_stack_bag(folder / "bag", model)
+    return folder / "bag", model
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.main(parser.parse_args([str(word) for word in words]))
+
+
+def test_a_replay_agrees_with_the_recording(recorded):
+    bag, model = recorded
+    result, comparison = replay(bag, Changes(model=str(model)))
+    assert comparison.agree, comparison.differences[:5]
+    assert result["changed"] == [] and result["notes"] == []
+    counts = comparison.counts
+    assert counts["embedding"] == 60 and counts["command_raw"] == 30 and counts["safety_gate/state"] > 240
+    assert comparison.largest["embedding"] == 0.0 and comparison.largest["command_raw"] == 0.0
+
+
+def test_plans_were_made_and_the_gate_let_them_through(recorded):
+    """Guards the test above: agreement on nothing would be cheap."""
+    bag, _ = recorded
+    with BagReader(bag) as reader:
+        log = prepare(reader, Changes(brain=False)).recorded.log
+    reasons = {step.reason for step in log.steps.values()}
+    assert {"idle", "ok"} <= reasons
+    assert {"ACTIVE", "LIMITED"} & {tick.mode for tick in log.ticks}
+    assert max(np.abs(tick.values).max() for tick in log.ticks) > 0.05
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_fresh_processes_decide_the_same(recorded, tmp_path, threads):
+    _, model = recorded
+    write_stack_bag(tmp_path / "bag", model, seconds=2.4)
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from test_bag_replay import run; "
+    # Threads that wait without spinning: this machine may have fewer free cores than threads.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    found = []
+    for attempt in range(2):
+        out = tmp_path / f"{attempt}.json"
+        words = [str(tmp_path / "bag"), "--model", str(model), "--threads", str(threads), "--json", str(out)]
+        command = [sys.executable, "-c", code + f"sys.exit(run(*{words!r}))"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(out.read_text()))
+    assert found[0]["digest"] == found[1]["digest"]
+    assert found[0]["comparison"]["agree"] or threads > 1
+
+
+def test_another_model_is_named_and_its_differences_are_listed(recorded, tmp_path, capsys):
+    bag, _ = recorded
+    other = make_model(tmp_path / "other", seed=1)
+    assert run(bag, "--model", other, "--compare", "--report", tmp_path / "page.html") == 1
+    out = capsys.readouterr().out
+    assert re.search(r"changed  model: [0-9a-f]+ in the place of [0-9a-f]+", out)
+    assert re.search(r"\d+\.\d+ s  embedding: differs by", out) and "DIFFER" in out
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/png;base64,") >= 5 and page.count("<svg") >= 4
+    assert "http://" not in page and "https://" not in page and "src=\"data:" in page
+    assert "differs by" in page
+
+
+def test_other_guardrails_change_what_the_gate_lets_through(recorded, tmp_path):
+    bag, model = recorded
+    rules = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}\n"
+    (tmp_path / "rules.yaml").write_text(rules)
+    result, comparison = replay(bag, Changes(model=str(model), guardrails=str(tmp_path / "rules.yaml")))
+    assert any("guardrails" in text for text in result["changed"])
+    assert any(d.topic == "safety_gate/state" for d in comparison.differences)
+
+
+def test_ticks_that_the_recorder_missed_are_no_difference(recorded, tmp_path):
+    _, model = recorded
+    lost = {150, 151, 152, 200}
+    write_stack_bag(tmp_path / "bag", model, drop=lambda topic, n: topic == "/safety_gate/state" and n in lost)
+    result, comparison = replay(tmp_path / "bag", Changes(model=str(model)))
+    assert comparison.agree, comparison.differences[:5]
+    assert "4 ticks of the gate are not in the bag; they were filled in" in result["notes"]
+
+
+def test_an_image_that_the_recorder_missed_is_told(recorded, tmp_path):
+    _, model = recorded
+    write_stack_bag(tmp_path / "bag", model, drop=lambda topic, n: topic == "/image" and n == 41)
+    result, comparison = replay(tmp_path / "bag", Changes(model=str(model)))
+    assert any("1 steps cannot be repeated" in note for note in result["notes"])
+    assert comparison.counts["command_raw"] == 29
+
+
+def test_a_bag_without_the_stacks_own_topics_is_replayed_too(recorded, tmp_path):
+    _, model = recorded
+    write_drive(tmp_path / "bag")
+    result, _ = replay(tmp_path / "bag", Changes(model=str(model)))
+    assert any("step clock" in note for note in result["notes"])
+    again, _ = replay(tmp_path / "bag", Changes(model=str(model)))
+    assert again["digest"] == result["digest"]
+
+
+def test_the_gate_alone_needs_no_model(recorded):
+    bag, _ = recorded
+    result, comparison = replay(bag, Changes(brain=False))
+    assert comparison.agree and set(comparison.counts) == {"safety_gate/state"} and result["model_id"] == ""
+
+
+def test_a_change_beyond_the_tolerance_is_found(recorded):
+    """The comparison itself: one value of each kind is changed, and named with its time."""
+    bag, _ = recorded
+    with BagReader(bag) as reader:
+        one = prepare(reader, Changes(brain=False)).recorded.log
+        two = prepare(reader, Changes(brain=False)).recorded.log
+        assert compare(one, two, reader.start).agree
+        stamp = sorted(two.steps)[20]
+        two.embeddings[stamp][0, 0] += 1e-3
+        two.steps[stamp].command = two.steps[stamp].command + 0.01
+        two.ticks[200].mode = "STOPPED"
+        found = compare(one, two, reader.start).differences
+        assert sorted(d.topic for d in found) == ["command_raw", "embedding", "safety_gate/state"]
+        assert all(abs(d.at - 4.0) < 0.1 for d in found)
+        loose = Tolerance(embedding=0.01, command=0.1)
+        assert [d.topic for d in compare(one, two, reader.start, loose).differences] == ["safety_gate/state"]
+        assert not compare(RunLog(), RunLog(), reader.start).agree  # nothing compared is no agreement
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "says"),
+    [
+        (write_bag, ["--robot", "arena", "--no-brain"], None),
+        (lambda path: None, [], "no such bag"),
+        (write_bag, [], "no robot contract in this bag"),
+        (write_drive, ["--model", "/nowhere"], "/nowhere"),
+        (write_drive, ["--image", "/front"], "no topic /front"),
+        (write_drive, ["--guardrails", "/nowhere.yaml"], "nowhere.yaml"),
+        (write_drive, ["--threads", "0"], "--threads at least 1"),
+    ],
+)
+def test_what_cannot_be_replayed_says_why(tmp_path, make, words, says):
+    make(tmp_path / "bag")
+    if says is None:
+        assert run(tmp_path / "bag", "--fast", *words) == 0
+        return
+    with pytest.raises(JepaRosError, match=re.escape(says)):
+        run(tmp_path / "bag", "--fast", *words)
+
+
+def test_a_report_that_cannot_be_written_says_where(recorded, tmp_path):
+    bag, _ = recorded
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BagError, match=r"page\.html: cannot be written"):
+        replay(bag, Changes(brain=False), report=str(tmp_path / "file" / "page.html"))
