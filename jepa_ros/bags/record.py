@@ -24,6 +24,9 @@ from jepa_ros.bags.writer import BagWriter, WriterConfig
 from jepa_ros.errors import JepaRosError
 from jepa_ros.ros_env import ros_environment
 
+POLL_SECONDS = 0.01
+"""Pause between two looks for messages; at 100 Hz the readers' queues (100 messages) never fill."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -162,17 +165,21 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
         else:
             thread.sink = BagWriter(output, config, custom_data=custom, attachments=attachments)
         thread.start()
+        # Only the ROS clock needs an executor here; messages are polled for.
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         node.look(force=True)
         progress = _Progress(node, thread, started, quiet=args.quiet or not sys.stderr.isatty())
         while not stop and thread.error is None:
-            executor.spin_once(timeout_sec=0.1)
+            if args.use_sim_time:
+                executor.spin_once(timeout_sec=0)
+            node.poll()
             node.look()
+            time.sleep(POLL_SECONDS)
             progress.tick()
             if args.duration and time.monotonic() - started >= args.duration:
                 break
-        _drain(executor, node)
+        _drain(node)
         thread.finish(node.report)
         progress.end()
         report = node.report()
@@ -224,13 +231,12 @@ class _Progress:
             sys.stderr.write("\n")
 
 
-def _drain(executor, node) -> None:
+def _drain(node) -> None:
     """Take what has already arrived, for at most 0.3 s."""
     end = time.monotonic() + 0.3
     while time.monotonic() < end:
-        before = sum(state.messages for state in node.topics.values())
-        executor.spin_once(timeout_sec=0.02)
-        if sum(state.messages for state in node.topics.values()) == before:
+        time.sleep(0.02)
+        if not node.poll():
             return
 
 
