@@ -66,6 +66,7 @@ class Run:
         finally:
             for process in self.running():
                 process.kill()
+            self.process.wait(10)
 
     def running(self) -> list[psutil.Process]:
         """The processes of this run that live now."""
@@ -97,7 +98,7 @@ def test_the_shipped_model_arrives_and_leaves_bag_film_plot_and_result(tmp_path)
     for seed in ("0", "1"):
         out = tmp_path / f"run{seed}"
         run = Run("--out", str(out), "--seed", seed)
-        said = run.finish(120)
+        said = run.finish(240)
         if run.process.returncode == 0:
             break
     assert run.process.returncode == 0, said
