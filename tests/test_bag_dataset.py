@@ -133,6 +133,7 @@ def test_other_encodings_are_converted_as_live(tmp_path, encoding):
 
 def test_several_processes_and_a_resumed_run_give_the_same_data(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset, "SHARD_STEPS", 15)
+    monkeypatch.setattr(dataset, "WORTH_PROCESSES", 2)
     write_drive(tmp_path / "bag")
     cut = CutSettings(min_length=5, max_length=15)
     build([tmp_path / "bag"], tmp_path / "one", settings=cut)

@@ -2,6 +2,9 @@
 """Other people's environments: the whole way from collecting to scoring, and a clear refusal of what cannot work."""
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import gymnasium
@@ -14,7 +17,7 @@ from jepa_ros.learning.dataset import Dataset, DatasetError, DatasetWriter
 from jepa_ros.learning.gym_collect import GymSettings, check_data, env_args
 from jepa_ros.learning.gym_env import GymEnv, GymError
 from jepa_ros.learning.gym_eval import GymEvalSettings, run_pair
-from jepa_ros.learning.gym_goals import Judge, draw_pair, picture_shows, read_state, survey
+from jepa_ros.learning.gym_goals import Judge, Pair, draw_pair, picture_shows, read_state, survey
 from jepa_ros.loop import Decision
 from jepa_ros.world_model import ContractMismatch, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 
@@ -195,7 +198,7 @@ def test_a_goal_is_reached_by_the_commands_that_made_it(dot):
     settings = GymEvalSettings(DOT, {}, 1, limit=60)
     for number in range(5):
         pair = draw_pair(dot, judge, number, 0)
-        assert not pair.own and pair.image.shape == (48, 64, 3)
+        assert pair.kind in ("hold", "reach") and pair.image.shape == (48, 64, 3)
         replay = run_pair(dot, judge, pair, "replay", settings, None)
         assert replay["ever"] and replay["least_distance"] < 1e-9
         assert replay["start_distance"] > 2 * judge.tolerance  # nothing is solved at the start
@@ -207,13 +210,38 @@ def test_the_environments_own_success_counts_where_the_goal_shows_it():
     env = GymEnv(DOT, {"goal": [0.0, 0.0]})
     judge = Judge((0, 1), (0.5, 0.5), 0.15, 5)
     pairs = [draw_pair(env, judge, n, 0) for n in range(12)]
-    own = [p for p in pairs if p.own]
+    own = [p for p in pairs if p.kind == "own"]
     assert own
     for pair in own:
         assert np.linalg.norm(pair.state[:2]) < 0.3
-    still = run_pair(env, judge, own[0], "replay", GymEvalSettings(DOT, {}, 1, limit=len(own[0].commands)), None)
-    assert still["own_goal"] and still["success"] and still["own_success"]
-    assert still["final_distance"] == pytest.approx(0.0)
+    settings = GymEvalSettings(DOT, {}, 1, limit=len(own[0].commands))
+    replay = run_pair(env, judge, own[0], "replay", settings, None)
+    assert replay["kind"] == "own" and replay["success"] and replay["own_success"]
+    assert replay["final_distance"] == pytest.approx(0.0)
+
+
+def test_a_goal_that_was_held_has_to_be_held_and_one_that_was_passed_to_be_met_in_time():
+    env = GymEnv(DOT)
+    judge = Judge((0, 1), (0.5, 0.5), 0.15, 5)
+    env.reset(4)
+    start = read_state(env)
+    there = [np.array([2.0 if start[0] < 0 else -2.0, 0.0])] * 3
+    away = [-there[0]] * 3
+    for command in there:
+        env.step(command)
+    goal = read_state(env)
+
+    def run(kind, commands):
+        settings = GymEvalSettings(DOT, {}, 1, limit=len(commands))
+        return run_pair(env, judge, Pair(4, env.image(), goal, tuple(commands), kind), "replay", settings, None)
+
+    hold = [*there, *[np.zeros(2)] * 9]
+    assert run("hold", hold)["success"]
+    passing = run("hold", [*there, *away])
+    assert not passing["success"] and passing["ever"]
+    assert run("reach", [*there, *away])["success"]
+    late = Pair(4, env.image(), goal, tuple(there[:2]), "reach")  # the third step is one too late
+    assert not run_pair(env, judge, late, "replay", GymEvalSettings(DOT, {}, 1, limit=6), None)["success"]
 
 
 def test_a_planner_without_a_gate_is_scored_with_its_times(dot, tmp_path):
@@ -250,7 +278,8 @@ def test_the_commands_take_an_environment_from_data_to_table(tmp_path, monkeypat
     assert report["gate"] is False and report["env"]["action_repeat"] == 1
     assert set(report["policies"]) == {"planner", "random", "replay"}
     assert len(report["success_rate_ci95"]) == 2 and report["plan_ms"]["p50"] > 0
-    assert any("dimensions [0, 1] of the 5 observed" in sentence for sentence in report["success_means"])
+    assert sum(m["pairs"] for m in report["success_means"].values()) == 2
+    assert "dimensions [0, 1] of the 5 observed" in report["success_means"]["hold"]["means"]
     assert "replay" in capsys.readouterr().out
 
 
@@ -273,3 +302,18 @@ def test_pendulum_of_gymnasium_itself():
     judge = survey(env, 0, 0.15)
     assert judge.dims == (0, 1)  # cosine and sine of the angle; the picture does not show the speed
     assert env.success is None
+
+
+def test_a_command_that_draws_with_sdl_still_ends_on_sigterm():
+    pytest.importorskip("pygame")
+    code = (
+        "from jepa_ros.learning.gym_env import GymEnv; import sys, time\n"
+        "env = GymEnv('Pendulum-v1'); env.image(); print('ready', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.wait(timeout=20) == -signal.SIGTERM
+    finally:
+        process.kill()

@@ -30,6 +30,10 @@ SHARD_STEPS = 1500
 """A shard is closed after so many steps: 18 MB of 64x64 pictures, a unit of work and of resuming."""
 
 
+WORTH_PROCESSES = 6
+"""Fewer shards than this are done sooner in one process than others have started."""
+
+
 @dataclass(frozen=True)
 class _Job:
     """One shard: episodes of one bag."""
@@ -95,6 +99,7 @@ def build(
         DatasetError: the folder holds something else.
     """
     settings = settings or CutSettings()
+    began, frames = time.monotonic(), 0
     if not bags:
         raise BagError("no bag was given")
     contract: RobotContract | None = None
@@ -123,17 +128,17 @@ def build(
     jobs = _jobs(writer, contract, described, plans)
     writer.begin()
     todo = [job for job in jobs if not writer.has_shard(job.shard)]
-    began, frames = time.monotonic(), 0
     for done, count in enumerate(_run(todo, workers), 1):
         frames += count
         if progress is not None:
             progress(len(jobs) - len(todo) + done, len(jobs))
     elapsed = time.monotonic() - began
+    images = sum(r.images for *_, r in plans)
     report = {
         "steps": sum(r.kept for *_, r in plans),
         "episodes": sum(r.episodes for *_, r in plans),
         "robot_minutes": sum(r.kept for *_, r in plans) * contract.period / 60.0,
-        "frames_per_second": frames / elapsed if frames else None,
+        "images_per_second": images / elapsed if frames else None,
         "bags": {str(path): asdict(r) | {"problems": problems[str(path)]} for path, _, _, r in plans},
     }
     writer.finish(report)
@@ -170,7 +175,7 @@ def _jobs(writer: DatasetWriter, contract: RobotContract, described: dict, plans
 
 def _run(jobs: list[_Job], workers: int):
     """Do the jobs; yields the number of frames of each that is done."""
-    if workers <= 1 or len(jobs) <= 1:
+    if workers <= 1 or len(jobs) < WORTH_PROCESSES:
         yield from map(_write_shard, jobs)
         return
     with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
@@ -270,7 +275,8 @@ def main(args: argparse.Namespace) -> int:
 
 def summary(folder: Path, report: dict[str, Any]) -> str:
     """The report as text: what was kept, what was dropped and why."""
-    rate = f", {report['frames_per_second']:.0f} frames/s" if report["frames_per_second"] else " (already there)"
+    speed = report["images_per_second"]
+    rate = f", {speed:.0f} images of the bags a second" if speed else " (already there)"
     lines = [
         f"{folder}: {report['episodes']} episodes, {report['steps']} steps, "
         f"{report['robot_minutes']:.1f} minutes of robot time{rate}"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -21,6 +22,10 @@ from jepa_ros.bags.recorder_node import message_class
 from jepa_ros.bags.storage import Message, TopicInfo
 from jepa_ros.robot import RobotContract
 
+DEPTH = 100
+"""Messages of a topic that are kept for listeners that are slower than the player."""
+UNPACED = 0.0005
+"""As fast as possible still leaves listeners so long (s) after each message. What must not be lost runs in-process."""
 CLOCK_PERIOD = 20_000_000
 """Without /clock in the bag the log times are the clock, published so often (ns of the bag)."""
 
@@ -53,7 +58,7 @@ def offered(info: TopicInfo) -> QoSProfile:
     reliable = any(str(entry.get("reliability")) in ("reliable", "1") for entry in info.qos) or not info.qos
     latched = any(str(entry.get("durability")) in ("transient_local", "1") for entry in info.qos)
     return QoSProfile(
-        depth=10,
+        depth=DEPTH,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
@@ -129,3 +134,8 @@ class Player(Node):
                 self._clock.publish(tick)
             self._out[message.topic].publish(message.data)
             self.played += 1
+            if settings.rate == 0:
+                time.sleep(UNPACED)
+        give_up = time.monotonic() + 3.0
+        for publisher in self._out.values():
+            publisher.wait_for_all_acked(Duration(seconds=max(0.0, give_up - time.monotonic())))

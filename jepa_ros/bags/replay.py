@@ -157,13 +157,9 @@ def _play(args: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, frame: ended.append(signum))
     with BagReader(args.bag) as reader:
-        if args.all:
-            topics = list(reader.topics)
-            image = ""
-        else:
-            contract = contract_of(reader, args.robot)
-            topics = input_topics(reader, contract, args.namespace)
-            image = camera_topic(reader, contract, args.namespace)
+        contract = contract_of(reader, args.robot)
+        image = camera_topic(reader, contract, args.namespace)
+        topics = list(reader.topics) if args.all else input_topics(reader, contract, args.namespace)
         rclpy.init(args=getattr(args, "ros_args", None), signal_handler_options=SignalHandlerOptions.NO)
         try:
             player = Player(reader, topics, settings)

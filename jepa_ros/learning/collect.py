@@ -128,6 +128,8 @@ def collect(contract: RobotContract, folder: Path | str, settings: AnySettings, 
                 steps, contacts = steps + n, contacts + touched
                 rate = steps / (time.monotonic() - started)
                 progress.update(bar, advance=episodes, rate=f"{rate:.0f} steps/s")
+            pool.close()  # an environment's code may catch the signal that ends a worker: let it end by itself
+            pool.join()
     elapsed = time.monotonic() - started
     report = {
         "episodes": settings.episodes,

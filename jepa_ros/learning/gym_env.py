@@ -8,6 +8,7 @@ robot. There is no gate between planner and environment: nothing can be broken, 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +38,8 @@ class GymEnv:
     """
 
     def __init__(self, env_id: str, args: dict[str, Any] | None = None, repeat: int = 1, own_limit: bool = False):
+        # Many environments draw with SDL, which would swallow SIGTERM: a killed command would go on.
+        os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
         import gymnasium
 
         options = {"render_mode": "rgb_array", **({} if own_limit else {"max_episode_steps": -1}), **(args or {})}

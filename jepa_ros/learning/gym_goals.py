@@ -2,7 +2,7 @@
 """Goals in a Gymnasium environment, and how near a state is to one; the model and its latents have no part in either.
 
 A goal is a picture of a state that a random rollout from the same start reached. A rollout that the environment itself
-calls a success is preferred; then that is what counts. Otherwise success is a distance between states.
+calls a success is preferred; then that is what counts. Otherwise success is a distance between states (:class:`Judge`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from jepa_ros.learning.policies import RandomPolicy
 
 SEED_OFFSET = 1_000_000_007  # no episode of an evaluation is one of a training
 GOAL_STEPS = (10, 40)  # of the random rollout that a goal is drawn from
-TRIES = 10  # rollouts from one start until one shows the environment's own success
+STAY = 10  # steps that a rollout stays at a goal which can be held
+TRIES = 10  # rollouts from one start until one shows the environment's own success, or a goal that can be held
+KINDS = ("own", "hold", "reach")
 SURVEY = (24, 25)  # episodes and steps of the random rollouts that states are measured on
 SHOWN = 0.5  # R2 from which on a picture is said to show a dimension of the state
 
@@ -115,14 +117,16 @@ class Pair:
 
     Attributes:
         seed: of the environment; it is the start. image, state: of the goal. commands: that led there.
-        own: the environment calls the goal a success.
+        kind: what success means. ``own``: the environment calls the goal a success, and judges. ``hold``: the rollout
+            stayed at the goal for a while, so it can be held. ``reach``: it passed through, as a swing does; the goal
+            has to be met within as many steps as the rollout took.
     """
 
     seed: int
     image: np.ndarray
     state: np.ndarray
     commands: tuple[np.ndarray, ...]
-    own: bool
+    kind: str
 
 
 def draw_pair(env: GymEnv, judge: Judge, number: int, seed: int) -> Pair:
@@ -131,27 +135,37 @@ def draw_pair(env: GymEnv, judge: Judge, number: int, seed: int) -> Pair:
     Raises:
         GymError: random actions do not lead away from the start.
     """
-    start_seed = int(np.random.SeedSequence([SEED_OFFSET, seed, number]).generate_state(1)[0] % 2**31)
-    best: Pair | None = None
+    start = int(np.random.SeedSequence([SEED_OFFSET, seed, number]).generate_state(1)[0] % 2**31)
+    found: dict[str, list[np.ndarray]] = {}
     for attempt in range(TRIES):
         rng = np.random.default_rng([SEED_OFFSET, seed, number, attempt])
-        steps = int(rng.integers(GOAL_STEPS[0], GOAL_STEPS[1] + 1))
-        policy = RandomPolicy(env.contract, rng)
-        commands: list[np.ndarray] = []
-        env.reset(start_seed)
-        start = read_state(env)
-        for _, command, _ in env.drive(policy, 0 if env.success else steps, look=False):
+        env.reset(start)
+        states, commands, succeeded = [read_state(env)], [], bool(env.success)
+        for _, command, _ in env.drive(RandomPolicy(env.contract, rng), GOAL_STEPS[1] + STAY, look=False):
             commands.append(command)
+            states.append(read_state(env))
             if env.success:
                 break
-        pair = Pair(start_seed, env.image(), read_state(env), tuple(commands), bool(env.success))
-        if not commands or judge.distance(start, pair.state) <= 2.0 * judge.tolerance:
-            continue
-        if best is None or pair.own:
-            best = pair
-        if env.success is None or pair.own:
-            break  # nothing to look for, or found
-    if best is None:
-        where = "stayed within twice the tolerance of the start"
-        raise GymError(f"--env {env.contract.name}: {TRIES} random rollouts {where}; lower --tolerance")
-    return best
+        far = [judge.distance(states[0], s) > 2.0 * judge.tolerance for s in states]
+        if env.success and far[-1] and not succeeded:
+            found["own"] = commands
+            break
+        steps = [t for t in range(GOAL_STEPS[0], len(states)) if far[t]]
+        holds = [
+            t for t in steps
+            if t + STAY < len(states)
+            and all(judge.distance(states[t], s) <= judge.tolerance for s in states[t + 1 : t + STAY + 1])
+        ]  # fmt: skip
+        for kind, choice in (("hold", holds), ("reach", steps)):
+            if choice and kind not in found:
+                found[kind] = commands[: int(rng.choice(choice))]
+        if "hold" in found and env.success is None:
+            break  # nothing better to look for
+    for kind in KINDS:
+        if kind in found:
+            env.reset(start)
+            for command in found[kind]:
+                env.step(command)
+            return Pair(start, env.image(), read_state(env), tuple(found[kind]), kind)
+    where = "stayed within twice the tolerance of the start"
+    raise GymError(f"--env {env.contract.name}: {TRIES} random rollouts {where}; lower --tolerance")

@@ -316,7 +316,7 @@ def main(args: argparse.Namespace) -> int:
     with Progress(*columns) as progress:
         card = train(data, args.out, settings, config, choose_device(args.device), command, progress)
     metrics = card["metrics"]
-    probe = ", ".join(f"{k} {v:.3f}" for k, v in metrics["probe_r2"].items())
+    probe = ", ".join(f"{k} {v:.3f}" for k, v in metrics["probe_r2"].items()) or "none (no poses)"
     ratio = ", ".join(f"{k[6:]} steps {v:.3f}" for k, v in metrics["open_loop"].items() if k.startswith("ratio"))
     print(
         f"{args.out}: {card['parameters']} parameters, {card['training_seconds']:.0f} s; held out: probes {probe}; "
