@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`jepa-ros replay BAG` over ROS: the recorded bytes, in their order and time, with the bag's clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+import rclpy
+from bag_helpers import START
+from drive_bag import Drive, write_drive
+from geometry_msgs.msg import PoseWithCovarianceStamped, TwistStamped
+from rclpy.executors import SingleThreadedExecutor
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+
+from jepa_ros.bags.reader import BagReader
+from jepa_ros.ros_env import ros_environment
+
+
+class Listener:
+    """Hears the topics of a played bag, as bytes with the time of receipt."""
+
+    def __init__(self) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node("listener", context=self.context)
+        self.heard: dict[str, list[tuple[float, bytes]]] = {}
+        for topic, kind in (
+            ("/image", Image), ("/pose", PoseWithCovarianceStamped), ("/clock", Clock), ("/cmd_vel", TwistStamped),
+        ):  # fmt: skip
+            self.heard[topic] = []
+
+            def take(data: bytes, topic=topic) -> None:
+                self.heard[topic].append((time.monotonic(), bytes(data)))
+
+            self.node.create_subscription(kind, topic, take, 500, raw=True)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self._running = True
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while self._running:
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def close(self) -> None:
+        self._running = False
+        self._thread.join()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.context.shutdown()
+
+    def data(self, topic: str) -> list[bytes]:
+        return [data for _, data in self.heard[topic]]
+
+    def wait(self, topic: str, count: int, timeout: float = 30.0) -> None:
+        end = time.monotonic() + timeout
+        while len(self.heard[topic]) < count:
+            assert time.monotonic() < end, f"{len(self.heard[topic])} of {count} messages on {topic}"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def listener():
+    made = Listener()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    path = tmp_path_factory.mktemp("player") / "bag"
+    write_drive(path, Drive(seconds=3.0))
+    return path
+
+
+@pytest.fixture
+def start():
+    """Starts the command; what still runs at the end of a test is killed."""
+    running: list[subprocess.Popen] = []
+
+    def begin(*words, **options) -> subprocess.Popen:
+        command = [sys.executable, "-m", "jepa_ros.cli", "replay", *map(str, words)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        running.append(subprocess.Popen(command, env=ros_environment(), **pipes, **options))
+        return running[-1]
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def recorded(bag, topic: str) -> list[bytes]:
+    with BagReader(bag) as reader:
+        return [message.data for message in reader.messages({topic})]
+
+
+def padded(data: list[bytes]) -> list[bytes]:
+    """The middleware pads a message to a multiple of four bytes."""
+    return [d + b"\0" * (-len(d) % 4) for d in data]
+
+
+def test_inputs_are_played_byte_for_byte_and_outputs_are_not(bag, listener, start):
+    process = start(bag, "--rate", "4")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    images = recorded(bag, "/image")
+    listener.wait("/image", len(images))
+    assert padded(listener.data("/image")) == padded(images)
+    assert padded(listener.data("/pose")) == padded(recorded(bag, "/pose"))
+    assert listener.data("/cmd_vel") == []
+    assert "messages of" in out
+
+
+def test_the_bags_clock_is_played_and_the_rate_is_kept(bag, listener, start):
+    process = start(bag, "--rate", "2", "--start", "0.5", "--duration", "2")
+    assert process.wait(60) == 0
+    listener.wait("/clock", 40)
+    from jepa_ros.bags.decode import raw_stamp
+
+    clock = [raw_stamp(data) for data in listener.data("/clock")]
+    assert clock == sorted(clock)
+    assert clock[0] == pytest.approx(START + 0.5e9, abs=0.1e9) and clock[-1] - clock[0] == pytest.approx(2e9, rel=0.05)
+    times = [t for t, _ in listener.heard["/image"]]
+    assert times[-1] - times[0] == pytest.approx(0.95, abs=0.35)  # 1.9 s of images at twice the speed
+    assert 18 <= len(times) <= 21
+
+
+def test_as_fast_as_possible_and_everything(bag, listener, start):
+    process = start(bag, "--rate", "0", "--all")
+    assert process.wait(60) == 0
+    listener.wait("/image", 30)
+    assert len(listener.data("/cmd_vel")) > 100
+
+
+def test_a_loop_goes_on_until_a_signal_and_the_clock_jumps_back(bag, listener, start):
+    process = start(bag, "--rate", "8", "--loop")
+    listener.wait("/image", 70)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    from jepa_ros.bags.decode import raw_stamp
+
+    clock = [raw_stamp(data) for data in listener.data("/clock")]
+    assert any(b < a - 1e9 for a, b in pairwise(clock))
+
+
+def test_stepping_waits_for_enter_at_each_image(bag, listener, start):
+    process = start(bag, "--step", "--rate", "0", stdin=subprocess.PIPE)
+    for wanted in (1, 2, 3):
+        process.stdin.write("\n")
+        process.stdin.flush()
+        listener.wait("/image", wanted)
+        time.sleep(0.2)
+        assert len(listener.data("/image")) == wanted
+    process.send_signal(signal.SIGTERM)
+    process.stdin.write("\n" * 5)
+    process.stdin.close()
+    assert process.wait(20) == 0
+
+
+def test_nobody_listening_is_an_error_that_says_what_to_start(bag, start):
+    process = start(bag, "--wait", "0.5")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "nobody listened to /image" in err and "jepa-ros up replay" in err and "Traceback" not in err
+    assert os.path.isdir(bag)
