@@ -150,7 +150,7 @@ def draw_pair(env: GymEnv, judge: Judge, number: int, seed: int) -> Pair:
         if env.success and far[-1] and not succeeded:
             found["own"] = commands
             break
-        steps = [t for t in range(GOAL_STEPS[0], len(states)) if far[t]]
+        steps = [t for t in range(GOAL_STEPS[0], min(len(states), GOAL_STEPS[1] + 1)) if far[t]]
         holds = [
             t for t in steps
             if t + STAY < len(states)
