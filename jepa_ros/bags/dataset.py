@@ -119,6 +119,7 @@ def build(
             plans.append((Path(bag), found, segments, report))
             identity.append({"path": str(bag), "start_ns": reader.start, "messages": reader.message_count})
             problems[str(bag)] = reader.problems
+    assert contract is not None  # there was a bag
     if not any(segments for _, _, segments, _ in plans):
         raise BagError(f"no episode of {settings.min_length} steps in {len(plans)} bag(s). " + _why(plans))
     described = {

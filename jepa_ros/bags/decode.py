@@ -104,12 +104,12 @@ def command(message: Any, contract: RobotContract) -> np.ndarray:
         wanted = list(contract.command.joints or names)
         point = message.points[0] if message.points else None
         position = all(dim.unit in ("rad", "m") for dim in contract.action)
-        numbers = [] if point is None else np.asarray(point.positions if position else point.velocities)
+        numbers = np.asarray([] if point is None else point.positions if position else point.velocities, np.float64)
         if sorted(joints) != sorted(wanted) or len(numbers) != len(wanted):
             return np.full(len(names), math.nan)
-        return np.array([numbers[joints.index(name)] for name in wanted], dtype=np.float64)
-    values = np.asarray(message.data, dtype=np.float64)
-    return values if values.shape == (len(names),) else np.full(len(names), math.nan)
+        return numbers[[joints.index(name) for name in wanted]]
+    flat = np.asarray(message.data, dtype=np.float64)
+    return flat if flat.shape == (len(names),) else np.full(len(names), math.nan)
 
 
 def key_values(message: Any) -> dict[str, str]:

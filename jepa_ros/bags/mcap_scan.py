@@ -232,8 +232,8 @@ def _take(found: McapScan, file, opcode: int, offset: int, length: int) -> None:
         return
     if opcode == Opcode.MESSAGE_INDEX:
         (channel,) = struct.unpack("<H", file.read(2))
-        index = found.chunks[-1].index if found.chunks else None
-        if index is not None and _end(index) == offset:
+        if found.chunks and _end(found.chunks[-1].index) == offset:
+            index = found.chunks[-1].index
             index.message_index_offsets[channel] = offset
             index.message_index_length = offset + 9 + length - index.chunk_start_offset - index.chunk_length
         return
@@ -335,7 +335,7 @@ def messages(
         BagError: a chunk is damaged; says at which byte it begins.
     """
     low, high = (0 if start is None else start), (2**63 if stop is None else stop)
-    sources: list[tuple[int, int, ChunkIndex | None]] = sorted(
+    sources: list[tuple[int, int, ChunkIndex]] = sorted(
         (
             (chunk.index.message_start_time, number, chunk.index)
             for number, chunk in enumerate(found.chunks)
@@ -367,9 +367,9 @@ def messages(
                         break
                     at_loose += 1
                     file.seek(offset)
-                    body = file.read(length)
-                    _, sequence, _, publish_time = _MESSAGE.unpack_from(body)
-                    yield log_time, channel, publish_time, sequence, body[22:]
+                    record = file.read(length)
+                    _, sequence, _, publish_time = _MESSAGE.unpack_from(record)
+                    yield log_time, channel, publish_time, sequence, record[22:]
                 elif heap and heap[0][0] < limit:
                     log_time, _, channel, publish_time, sequence, data = heapq.heappop(heap)
                     yield log_time, channel, publish_time, sequence, data

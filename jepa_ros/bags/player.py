@@ -85,7 +85,7 @@ class Player(Node):
                 self._out[topic] = self.create_publisher(message_class(info.msgtype), topic, offered(info))
             except BagError as error:
                 self.skipped.append(f"{topic}: {error}")
-        self._clock = None if "/clock" in self._out else self.create_publisher(Clock, "/clock", 10)
+        self._clock_out = None if "/clock" in self._out else self.create_publisher(Clock, "/clock", 10)
         self.played = 0
 
     def wait_for_listeners(self, topic: str, stop: Callable[[], bool]) -> bool:
@@ -127,11 +127,11 @@ class Player(Node):
                 paused = time.monotonic()
                 before(message)
                 wall += time.monotonic() - paused
-            if self._clock is not None and message.time - clocked >= CLOCK_PERIOD:
+            if self._clock_out is not None and message.time - clocked >= CLOCK_PERIOD:
                 clocked = message.time
                 tick = Clock()
                 tick.clock.sec, tick.clock.nanosec = divmod(message.time, 1_000_000_000)
-                self._clock.publish(tick)
+                self._clock_out.publish(tick)
             self._out[message.topic].publish(message.data)
             self.played += 1
             if settings.rate == 0:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import yaml
 import zstandard
@@ -56,7 +57,7 @@ class BagReader:
         self.compression_mode = ""
         self.custom_data: dict[str, str] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="jepa_ros_bag_")
-        self._store = None
+        self._store: Any = None
         self._qos: dict[str, tuple[dict, ...]] = {}
         try:
             self.files = self._open_all(self._find_files())

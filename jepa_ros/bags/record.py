@@ -24,8 +24,8 @@ from jepa_ros.bags.writer import BagWriter, WriterConfig
 from jepa_ros.errors import JepaRosError
 from jepa_ros.ros_env import ros_environment
 
-POLL_SECONDS = 0.01
-"""Pause between two looks for messages; at 100 Hz the readers' queues (100 messages) never fill."""
+POLL_SECONDS = 0.02
+"""Pause between two looks for messages: a reader's queue (100 messages) fills at 5 kHz."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -146,7 +146,8 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
     started = time.monotonic()
     try:
         selection = Selection(tuple(args.topics), args.regex, args.exclude, args.include_hidden)
-        thread = WriterThread(_NoSink(), int(args.queue * 1e6))
+        # The folder is made when the node could be made, so that none is left behind when it could not.
+        thread = WriterThread(None, int(args.queue * 1e6))
         if args.ring and (args.topics or args.regex):
             selection.names += (args.trigger,)
         node = RecorderNode(thread, selection, namespace=args.namespace, use_sim_time=args.use_sim_time)
@@ -198,13 +199,6 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
             raise thread.error
         return report
     raise thread.error
-
-
-class _NoSink:
-    """Stands in until the node could be made, so that no folder is left behind when it could not."""
-
-    def tick(self) -> None:
-        return
 
 
 class _Progress:
@@ -301,7 +295,9 @@ class Recorder:
 
         `log` is a file for the process's output (default: nowhere but in error messages).
         """
-        self.output, self.report, self._process = Path(output), None, None
+        self.output = Path(output)
+        self.report: dict = {}
+        self._process: subprocess.Popen | None = None
         self._env, self._log_path = env, log
         handle, name = tempfile.mkstemp(prefix="jepa_ros_record_", suffix=".json")
         os.close(handle)

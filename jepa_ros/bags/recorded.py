@@ -127,7 +127,7 @@ def _take_image(recorded: Recorded, time: int, message: Any) -> None:
 def _take_embedding(recorded: Recorded, time: int, message: Any) -> None:
     if message.encoding == "32FC1":
         latent = np.frombuffer(message.data, np.float32).reshape(message.height, message.width).copy()
-        recorded.log.embeddings[stamp_ns(message)] = latent
+        recorded.log.embeddings[stamp_ns(message) or 0] = latent
 
 
 def _take_goal(recorded: Recorded, time: int, message: Any) -> None:
@@ -142,13 +142,19 @@ def _take_gated(recorded: Recorded, time: int, message: Any) -> None:
 def _command_in(message: Any, recorded: Recorded) -> gate_in.CommandIn:
     names = tuple(message.joint_names) if hasattr(message, "joint_names") else None
     return gate_in.CommandIn(
-        command(message, recorded.contract), _seconds(message), 0.0, 0, message.header.frame_id, names
+        command(message, recorded.contract).tolist(), _seconds(message), 0.0, 0, message.header.frame_id, names
     )
+
+
+def _step(recorded: Recorded, message: Any) -> Step:
+    """The step of the image whose stamp a message carries."""
+    stamp = stamp_ns(message) or 0
+    return recorded.log.steps.setdefault(stamp, Step(stamp))
 
 
 def _take_command(recorded: Recorded, time: int, message: Any) -> None:
     _gate(recorded, "command", time, _command_in(message, recorded))
-    step = recorded.log.steps.setdefault(stamp_ns(message), Step(stamp_ns(message)))
+    step = _step(recorded, message)
     step.command = command(message, recorded.contract)
 
 
@@ -165,12 +171,12 @@ def _take_signals(recorded: Recorded, time: int, message: Any) -> None:
     for key, name in (("model_id", "model/planner"), ("guardrail_hash", "guardrails/planner")):
         if identity[key] is not None:
             recorded.identities.append(Arrival(time, (name, identity[key])))
-    step = recorded.log.steps.setdefault(stamp_ns(message), Step(stamp_ns(message)))
+    step = _step(recorded, message)
     step.signals = values
 
 
 def _take_status(recorded: Recorded, time: int, message: Any) -> None:
-    step = recorded.log.steps.setdefault(stamp_ns(message), Step(stamp_ns(message)))
+    step = _step(recorded, message)
     step.time, step.status = time, key_values(message)
     for name in ("executed", "gated"):
         text = step.status.get(name, "")
@@ -182,6 +188,7 @@ def _take_tick(recorded: Recorded, time: int, message: Any) -> None:
         return
     pairs = {pair.key: pair.value for pair in message.status[0].values}
     try:
+        ages, stamps = _inputs(pairs.get("inputs", ""))
         recorded.log.ticks.append(
             GateTick(
                 time=time,
@@ -191,7 +198,8 @@ def _take_tick(recorded: Recorded, time: int, message: Any) -> None:
                 reason=pairs.get("reason", ""),
                 values=np.array([float(v) for v in pairs.get("decided", "").split()]),
                 scale=float(pairs.get("scale", "1")),
-                **_inputs(pairs.get("inputs", "")),
+                ages=ages,
+                stamps=stamps,
                 asked=tuple(pairs.get("asked", "").split()),
                 publishers=int(pairs["publishers"]) if pairs.get("publishers") else None,
             )
@@ -200,7 +208,7 @@ def _take_tick(recorded: Recorded, time: int, message: Any) -> None:
         raise BagError(f"the gate's state of time {time} cannot be read: {error}") from None
 
 
-def _inputs(text: str) -> dict[str, dict[str, float]]:
+def _inputs(text: str) -> tuple[dict[str, float], dict[str, float]]:
     """Ages and stamps of the gate's inputs from `name=age@stamp name=age ...`."""
     ages, stamps = {}, {}
     for entry in text.split():
@@ -209,13 +217,13 @@ def _inputs(text: str) -> dict[str, dict[str, float]]:
         ages[name] = float(age)
         if stamp:
             stamps[name] = float(stamp)
-    return {"ages": ages, "stamps": stamps}
+    return ages, stamps
 
 
 def _take_odom(recorded: Recorded, time: int, m: Any) -> None:
     from jepa_ros.bags.decode import planar_pose
 
-    velocity = command(m.twist, recorded.contract)
+    velocity = command(m.twist, recorded.contract).tolist()
     _gate(recorded, "odom", time, gate_in.OdomIn(_seconds(m), 0.0, *planar_pose(m), velocity, m.header.frame_id))
 
 

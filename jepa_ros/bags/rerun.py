@@ -66,7 +66,7 @@ class Rerun:
         if self.planner is not None:
             self._think(log, progress)
         if self.gate_config is not None:
-            self._guard(log)
+            self._guard(log, self.gate_config)
         return log
 
     # ------------------------------------------------------------ perception and planner
@@ -164,14 +164,15 @@ class Rerun:
         )  # fmt: skip
 
     # ------------------------------------------------------------ gate
-    def _guard(self, log: RunLog) -> None:
-        gate = Gate(self.gate_config)
+    def _guard(self, log: RunLog, config: GateConfig) -> None:
+        gate = Gate(config)
         state = gate.initial_state()
-        ticks = self._ticks()
+        ticks = self._ticks(config)
         if not ticks:
             return
         feeds = {name: _Feed(name, arrivals, ticks) for name, arrivals in self._gate_inputs(log).items()}
-        identities, told = dict.fromkeys(()), 0
+        identities: dict[str, str] = {}
+        told = 0
         enabled = ticks[0].mode not in ("DISABLED", "")
         requests = Requests(enable=True) if enabled else Requests()
         unsure = -math.inf
@@ -203,12 +204,12 @@ class Rerun:
             if feed.missed:
                 log.notes.append(f"gate: {feed.missed} inputs '{feed.name}' that it had are not in the bag")
 
-    def _ticks(self) -> list[GateTick]:
+    def _ticks(self, config: GateConfig) -> list[GateTick]:
         """The recorded ticks in the order of their clock; without a recording, ticks at the contract's rate."""
         recorded = self.recorded
         ticks = sorted((t for t in recorded.log.ticks if math.isfinite(t.steady)), key=lambda t: t.steady)
         if any(tick.ages for tick in ticks):
-            return self._filled(ticks)
+            return self._filled(ticks, config)
         note = "no ticks of the gate in the bag" if not ticks else "the recorded ticks lack the ages of their inputs"
         recorded.log.notes.append(f"{note}: the gate is run on the times of receipt of the bag")
         period = 1.0 / recorded.contract.gate_rate
@@ -233,9 +234,9 @@ class Rerun:
             made.append(GateTick(time, steady, ros, "ARMING", "", np.zeros(0), ages=ages))
         return made
 
-    def _filled(self, ticks: list[GateTick]) -> list[GateTick]:
+    def _filled(self, ticks: list[GateTick], config: GateConfig) -> list[GateTick]:
         """The ticks with those put in that the recorder missed: the gate was not late, its message was lost."""
-        config, whole, missing = self.gate_config, ticks[:1], 0
+        whole, missing = ticks[:1], 0
         for before, tick in pairwise(ticks):
             gap = tick.steady - before.steady
             lost = tick.sequence - before.sequence - 1 if before.sequence and tick.sequence else 0

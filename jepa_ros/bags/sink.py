@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags.mcap_file import Chunk, ChunkBuilder
@@ -40,21 +40,21 @@ class Sink(Protocol):
 
 
 class WriterThread(threading.Thread):
-    """Owns a sink. `declare` and `offer` are called from one other thread and never block.
+    """Owns a sink. `declare`, `offer` and `hand_over` are called from one other thread and never block.
 
     `dropped` counts by topic what found the queue full; `error` is set when the sink ended by itself (full disk).
     """
 
-    def __init__(self, sink: Sink, max_bytes: int = QUEUE_BYTES) -> None:
-        """Take over `sink`; `max_bytes` bounds the queue."""
+    def __init__(self, sink: Sink | None, max_bytes: int = QUEUE_BYTES) -> None:
+        """Take over `sink` (it may be set until `start`); `max_bytes` bounds the queue."""
         super().__init__(name="bag writer", daemon=True)
-        self.sink = sink
+        self.sink: Any = sink
         self.max_bytes = max_bytes
         self.dropped: dict[str, int] = {}
         self.error: Exception | None = None
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._in = self._out = 0  # bytes; each is written by one thread only
-        self._report: dict | None = None
+        self._batch: list[tuple[str, int, int, bytes, int]] = []
 
     @property
     def pending_bytes(self) -> int:
@@ -63,20 +63,28 @@ class WriterThread(threading.Thread):
 
     def declare(self, name: str, msgtype: Definition, qos: list[dict]) -> None:
         """Register a topic before its first message."""
+        self.hand_over()
         self._queue.put(("topic", name, msgtype, qos))
 
     def offer(self, name: str, log_time: int, publish_time: int, data: bytes, sequence: int = 0) -> bool:
-        """Hand a message over; False (and counted) when the queue is full or the sink has ended."""
+        """Take a message for the next `hand_over`; False (and counted) when the queue is full or the sink has ended."""
         cost = len(data) + _OVERHEAD
         if self.error is not None or self._in - self._out + cost > self.max_bytes:
             self.dropped[name] = self.dropped.get(name, 0) + 1
             return False
         self._in += cost
-        self._queue.put(("message", name, log_time, publish_time, data, sequence))
+        self._batch.append((name, log_time, publish_time, data, sequence))
         return True
+
+    def hand_over(self) -> None:
+        """Let the thread have what was offered; once for many messages, since each time wakes it up."""
+        if self._batch:
+            self._queue.put(("messages", self._batch))
+            self._batch = []
 
     def finish(self, report: Callable[[], dict] | None = None) -> None:
         """Write what is queued, close the sink, end the thread. `report` is called just before the bag is closed."""
+        self.hand_over()
         self._queue.put(("end", report))
         self.join()
 
@@ -89,11 +97,11 @@ class WriterThread(threading.Thread):
             except queue.Empty:
                 item = ("tick",)
             try:
-                if item[0] == "message":
-                    _, name, log_time, publish_time, data, sequence = item
-                    self._out += len(data) + _OVERHEAD
-                    if self.error is None:
-                        self.sink.write(topics[name], log_time, data, publish_time, sequence)
+                if item[0] == "messages":
+                    for name, log_time, publish_time, data, sequence in item[1]:
+                        self._out += len(data) + _OVERHEAD
+                        if self.error is None:
+                            self.sink.write(topics[name], log_time, data, publish_time, sequence)
                 elif item[0] == "end":
                     if self.error is None:
                         self.sink.close(item[1]() if item[1] else None)

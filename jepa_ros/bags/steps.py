@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -160,6 +161,7 @@ def read_series(reader: BagReader, contract: RobotContract, topics: Topics) -> d
                 series[name].add(message.time, raw_stamp(message.data), None)
                 continue
             content = reader.deserialize(message)
+            value: Any
             if name == "pose":
                 value = planar_pose(content)
             elif name == "contact":

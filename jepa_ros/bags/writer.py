@@ -149,7 +149,7 @@ class BagWriter:
             return known
         topic = Topic(len(self.topics) + 1, name, described, tuple(qos))
         self.topics[name] = topic
-        self._guard(lambda: self._declare(self._file, topic))
+        self._guard(lambda: self._declare(self._open, topic))
         self._metadata_stale = True
         return topic
 
@@ -193,13 +193,13 @@ class BagWriter:
             free = os.statvfs(self.path)
             if free.f_bavail * free.f_frsize < config.min_free_bytes + len(chunk.data):
                 raise OSError(28, f"less than {config.min_free_bytes / 1e6:.0f} MB left on the disk")
-        start, _ = self._file.span()
+        start, _ = self._open.span()
         if start and (
-            (config.max_file_bytes and self._file.size + len(chunk.data) > config.max_file_bytes)
+            (config.max_file_bytes and self._open.size + len(chunk.data) > config.max_file_bytes)
             or (config.max_file_seconds and chunk.end - start > config.max_file_seconds * 1e9)
         ):
             self.split()
-        self._file.add_chunk(chunk)
+        self._open.add_chunk(chunk)
         self._metadata_stale = True
         if time.monotonic() - self._metadata_written >= METADATA_SECONDS:
             self._write_metadata()
@@ -249,21 +249,28 @@ class BagWriter:
             metadata["topic_type_hash"] = topic.definition.type_hash
         file.add_channel(topic.id, schema, topic.name, metadata)
 
+    @property
+    def _open(self) -> McapFile:
+        """The file that is being written."""
+        if self._file is None:
+            raise BagError(f"{self.path}: the bag is closed")
+        return self._file
+
     def _info(self) -> _FileInfo:
-        start, end = self._file.span()
-        return _FileInfo(self._file.path.name, start, end, sum(self._file.counts().values()))
+        start, end = self._open.span()
+        return _FileInfo(self._open.path.name, start, end, sum(self._open.counts().values()))
 
     def _retire(self) -> None:
         """Take the finished file into the totals."""
         self._done.files.append(self._info())
-        for channel, count in self._file.counts().items():
+        for channel, count in self._open.counts().items():
             self._done.counts[channel] = self._done.counts.get(channel, 0) + count
         self._file = None
 
     def split(self) -> None:
         """Finish this file and go on in the next one."""
-        self._file.add_metadata("rosbag2", {"serialized_metadata": self._metadata_text()})
-        self._file.finish()
+        self._open.add_metadata("rosbag2", {"serialized_metadata": self._metadata_text()})
+        self._open.finish()
         self._retire()
         self._file = self._open_file()
 
@@ -328,8 +335,8 @@ class BagWriter:
         self.custom_data[REPORT_KEY] = json.dumps(report, sort_keys=True)
 
     def _finish(self) -> None:
-        self._file.add_metadata("rosbag2", {"serialized_metadata": self._metadata_text()})
-        self._file.finish()
+        self._open.add_metadata("rosbag2", {"serialized_metadata": self._metadata_text()})
+        self._open.finish()
         self._retire()
         self.closed = True
         self._write_metadata()
