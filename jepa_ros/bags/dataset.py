@@ -115,8 +115,8 @@ def build(
             contract = contract or own
             found = resolve_topics(reader, contract, namespace, topics)
             _check_image_type(reader, found.image)
-            segments, report = cut(reader, contract, found, settings)
-            plans.append((Path(bag), found, segments, report))
+            segments, cuts = cut(reader, contract, found, settings)
+            plans.append((Path(bag), found, segments, cuts))
             identity.append({"path": str(bag), "start_ns": reader.start, "messages": reader.message_count})
             problems[str(bag)] = reader.problems
     assert contract is not None  # there was a bag
@@ -135,7 +135,7 @@ def build(
             progress(len(jobs) - len(todo) + done, len(jobs))
     elapsed = time.monotonic() - began
     images = sum(r.images for *_, r in plans)
-    report = {
+    report: dict[str, Any] = {
         "steps": sum(r.kept for *_, r in plans),
         "episodes": sum(r.episodes for *_, r in plans),
         "robot_minutes": sum(r.kept for *_, r in plans) * contract.period / 60.0,

@@ -77,8 +77,8 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
         settings.setdefault("auto_enable", True)
         config = GateConfig.from_contract(contract, guardrails=guardrails, **settings)
     own = bool(changed) and changes.brain
-    settings = RerunSettings(new_commands=own, follow_iterations=not changes.free_iterations)
-    return Prepared(contract, recorded, Rerun(recorded, perception, planner, config, settings), changed, model_id)
+    how = RerunSettings(new_commands=own, follow_iterations=not changes.free_iterations)
+    return Prepared(contract, recorded, Rerun(recorded, perception, planner, config, how), changed, model_id)
 
 
 def _brain(contract: RobotContract, recorded: Recorded, changes: Changes, guardrails, changed: list[str]):
