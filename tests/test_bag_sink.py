@@ -66,6 +66,9 @@ def test_a_slow_disk_never_blocks_and_drops_are_counted():
     assert time.monotonic() - began < 1.0
     assert 10 <= taken <= 12
     assert thread.dropped == {"/a": 100 - taken}
+    thread.hand_over()
+    assert thread.offer("/a", 100, 100, b"x" * 800) is False  # handed over is not yet written
+    thread.dropped["/a"] -= 1
     gate.set()
     thread.finish(lambda: {"dropped": thread.dropped["/a"]})
     assert len(sink.written) == taken and sink.report == {"dropped": 100 - taken}
@@ -78,6 +81,7 @@ def test_a_sink_that_fails_stops_the_thread_from_writing_and_tells(tmp_path):
     thread.start()
     thread.declare("/a", STRING, [default_qos()])
     thread.offer("/a", START, START, string("x"))
+    thread.hand_over()
     end = time.monotonic() + 5
     while thread.error is None and time.monotonic() < end:
         time.sleep(0.01)
