@@ -21,6 +21,8 @@ from jepa_ros.actor.config import SearchConfig
 from jepa_ros.actor.planner import Planner, PlannerConfig
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
+from jepa_ros.learning.baselines import KINDS as BASELINES
+from jepa_ros.learning.baselines import ReachPolicy, load_head
 from jepa_ros.learning.episodes import PROTOCOL, TIME_LIMIT, EpisodeScore, EpisodeSpec, Scorer, make_spec
 from jepa_ros.learning.gym_collect import add_env_arguments
 from jepa_ros.learning.oracle import OracleModel
@@ -29,7 +31,7 @@ from jepa_ros.learning.statistics import quantile, wilson
 from jepa_ros.loop import Loop
 from jepa_ros.perception import Perception
 from jepa_ros.robot import RobotContract, load_contract
-from jepa_ros.world_model import load_checkpoint, model_id
+from jepa_ros.world_model import load_checkpoint, model_id, resolve_model
 
 POLICIES = ("planner", "random", "oracle")
 #: No deadline while scoring: the search always runs its full iterations, so that a score does not depend on how busy
@@ -70,7 +72,9 @@ def make_policy(kind: str, contract: RobotContract, sim: Any, spec: EpisodeSpec,
             return oracle.encode_state(truth.x, truth.y, truth.yaw)
 
         return StatePolicy(planner, read)
-    model, card = loaded
+    model, card, folder = loaded
+    if kind in BASELINES:
+        return ReachPolicy(contract, model, load_head(folder, model.config), sim.image_at(spec.goal))
     perception = Perception(model, contract)
     planner = Planner(model, contract, config, card=card)
     goal = (
@@ -127,7 +131,7 @@ _worker: dict[str, Any] = {}
 def _start_worker(contract: dict[str, Any], model: str | None, threads: int) -> None:
     torch.set_num_threads(threads)
     _worker["contract"] = RobotContract.from_dict(contract)
-    _worker["loaded"] = load_checkpoint(model, _worker["contract"]) if model else None
+    _worker["loaded"] = (*load_checkpoint(model, _worker["contract"]), resolve_model(model)) if model else None
 
 
 def _work(job: tuple[str, EpisodeSpec, EvalSettings]) -> tuple[str, dict[str, Any]]:
@@ -146,7 +150,8 @@ def evaluate(
     """Score policies on the same pairs.
 
     Args:
-        model: checkpoint folder or shipped name; may be None when ``planner`` is not among the policies.
+        model: checkpoint folder or shipped name; may be None when no policy needs one.
+        policies: of :data:`POLICIES`, and those of :mod:`~jepa_ros.learning.baselines` whose folder ``model`` is.
         workers: processes, each with ``threads`` torch threads.
 
     Returns:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,11 @@ def train(
     device: str,
     command: str,
     progress: Progress,
+    make_trainer: Callable[..., RepresentationTrainer] = RepresentationTrainer,
 ) -> dict[str, Any]:
     """Train a model on a dataset and write the checkpoint into ``folder``.
+
+    ``make_trainer`` is the representation's objective: another one than ours for comparisons.
 
     Returns:
         The model card.
@@ -100,7 +104,7 @@ def train(
         )
     seed_everything(settings.seed)
     model = WorldModel(config).to(device)
-    trainer = RepresentationTrainer(model, settings, bf16)
+    trainer = make_trainer(model, settings, bf16)
     first = 0
     if info is not None:
         load_state(folder, trainer.modules, trainer.optimizer)

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policies without search, to be compared with it: they look at the picture and the goal picture, and answer.
+
+``inverse``: a goal-conditioned inverse model on frozen latents, taught with goals few steps ahead. ``bc``: goal-
+conditioned behaviour cloning on frozen latents, taught with goals as far ahead as an episode goes on. ``bc_pixels``:
+the same with an encoder of its own, from pictures. All are taught from the planner's data, by hindsight, until the
+error on held-out episodes has not fallen for a while. Where the model has a pose readout, they stop by it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from jepa_ros.actor.arrival import Arrival, read_distance
+from jepa_ros.cost.goal import Goal
+from jepa_ros.learning.dataset import Dataset
+from jepa_ros.learning.diagnostics import Latents, encode_episodes
+from jepa_ros.learning.settings import TrainError
+from jepa_ros.loop import Decision, Observation
+from jepa_ros.perception import Perception
+from jepa_ros.robot import RobotContract
+from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
+
+KINDS = ("inverse", "bc", "bc_pixels")
+LONGEST_GAP = {"inverse": 12, "bc": 40, "bc_pixels": 40}  # control steps from the picture to the goal
+CHECK_EVERY, PATIENCE = 250, 8  # steps between looks at the held-out error; looks without progress that end a training
+HEAD, META = "reach.safetensors", "reach.json"
+Report = Callable[[str, int, int, dict[str, float]], None]
+
+
+class Reach(nn.Module):
+    """The action that leads from a latent to a goal, in [-1, 1]."""
+
+    def __init__(self, latent_dim: int, action_dim: int, width: int = 256) -> None:
+        super().__init__()
+        first, second = nn.Linear(2 * latent_dim, width), nn.Linear(width, width)
+        self.layers = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Linear(width, action_dim))
+
+    def forward(self, z: Tensor, goal: Tensor) -> Tensor:
+        """z (B, D), goal (B, D). Returns: (B, A)."""
+        return torch.tanh(self.layers(torch.cat([z, goal], dim=-1)).float())
+
+
+def _moments(lengths: Tensor, batch: int, longest: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw episodes, times, and later times of goals, each (batch,)."""
+    e = torch.randint(0, len(lengths), (batch,), generator=generator)
+    room = lengths[e] - 1  # the last frame can only be a goal
+    t = (torch.rand(batch, generator=generator) * room).long()
+    gap = 1 + (torch.rand(batch, generator=generator) * torch.minimum(room - t, torch.tensor(longest))).long()
+    return e, t, torch.minimum(t + gap, room)
+
+
+def _fit(
+    modules: nn.Module, loss_of: Callable[[bool, torch.Generator], Tensor], steps: int, seed: int, report: Report
+) -> dict[str, float]:
+    """AdamW until the held-out loss has not fallen for :data:`PATIENCE` looks, or ``steps``; keeps the best weights."""
+    optimizer = torch.optim.AdamW(modules.parameters(), lr=1e-3, weight_decay=1e-3)
+    generator = torch.Generator().manual_seed(seed)
+    best, best_step, weights = float("inf"), 0, copy.deepcopy(modules.state_dict())
+    for step in range(steps + 1):
+        if step % CHECK_EVERY == 0:
+            modules.eval()
+            with torch.no_grad():
+                drawn = [loss_of(False, torch.Generator().manual_seed(1000 + i)) for i in range(8)]
+            loss = float(torch.stack(drawn).mean())
+            report("policy", step, steps, {"held_out": loss, "best": min(best, loss)})
+            if loss < best * 0.999:
+                best, best_step, weights = loss, step, copy.deepcopy(modules.state_dict())
+            if step - best_step >= PATIENCE * CHECK_EVERY:
+                break
+            modules.train()
+        loss_now = loss_of(True, generator)
+        optimizer.zero_grad(set_to_none=True)
+        loss_now.backward()
+        nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
+        optimizer.step()
+    modules.load_state_dict(weights)
+    modules.eval().requires_grad_(False)
+    return {"held_out_error": best, "steps": best_step, "converged": float(step < steps)}
+
+
+def _fit_latents(
+    kind: str, head: Reach, splits: dict[bool, Latents], steps: int, seed: int, report: Report
+) -> dict[str, float]:
+    lengths = {k: torch.full((len(v.z),), v.z.shape[1]) for k, v in splits.items()}
+
+    def loss_of(training: bool, generator: torch.Generator) -> Tensor:
+        part = splits[training]
+        e, t, goal = _moments(lengths[training], 512, LONGEST_GAP[kind], generator)
+        return (head(part.z[e, t], part.z[e, goal]) - part.actions[e, t]).square().mean()
+
+    return _fit(head, loss_of, steps, seed, report)
+
+
+def _fit_pixels(
+    model: WorldModel, head: Reach, data: Dataset, episodes: dict[bool, np.ndarray], steps: int, seed: int,
+    report: Report,
+) -> dict[str, float]:  # fmt: skip
+    lengths = {k: torch.from_numpy(data.index[v, 2].copy()) for k, v in episodes.items()}
+    action = data.contract.normalise
+
+    def loss_of(training: bool, generator: torch.Generator) -> Tensor:
+        e, t, goal = _moments(lengths[training], 96, LONGEST_GAP["bc_pixels"], generator)
+        rows = [(int(episodes[training][i]), int(a), int(b)) for i, a, b in zip(e, t, goal)]
+        images = np.stack([data.slice("images", n, k, 1)[0] for n, a, b in rows for k in (a, b)])
+        wanted = np.stack([action(data.slice("actions", n, a, 1)[0]) for n, a, _ in rows]).astype(np.float32)
+        z = model.encode(torch.from_numpy(images)).view(len(rows), 2, -1)
+        return (head(z[:, 0], z[:, 1]) - torch.from_numpy(wanted)).square().mean()
+
+    return _fit(nn.ModuleList([model.encoder, head]), loss_of, steps, seed, report)
+
+
+def train_baseline(
+    kind: str, data: Dataset, base: Path, folder: Path, seed: int, steps: int = 20_000, report: Report | None = None
+) -> dict[str, Any]:
+    """Teach a policy and write it to ``folder``.
+
+    Args:
+        kind: one of :data:`KINDS`. base: checkpoint whose latents are used (its sizes alone for ``bc_pixels``).
+        steps: at most so many batches.
+
+    Returns:
+        What came of it: ``held_out_error`` (squared, of normalised actions), ``steps``, ``converged`` (1: it stopped
+        because nothing improved any more).
+    """
+    if kind not in KINDS:
+        raise TrainError(f"no baseline '{kind}'; known: {', '.join(KINDS)}")
+    say: Report = report or (lambda *_: None)
+    torch.manual_seed(seed)
+    model, card = load_checkpoint(base, data.contract)
+    head = Reach(model.config.latent_dim, model.config.action_dim)
+    training, held_out = data.split(0.08, seed)
+    if kind == "bc_pixels":
+        model = WorldModel(ModelConfig.from_dict({**model.config.to_dict(), "readouts": []}))
+        found = _fit_pixels(model, head, data, {True: training, False: held_out}, steps, seed, say)
+        card = {key: card[key] for key in ("contract", "data")}
+    else:
+        length = min(120, int(data.index[:, 2].min()))
+        splits = {
+            True: encode_episodes(model, data, training, length),
+            False: encode_episodes(model, data, held_out, length),
+        }
+        found = _fit_latents(kind, head, splits, steps, seed, say)
+    save_checkpoint(folder, model, card)
+    temporary = folder / (HEAD + ".partial")
+    save_file({k: v.contiguous() for k, v in head.state_dict().items()}, temporary)
+    os.replace(temporary, folder / HEAD)
+    (folder / META).write_text(json.dumps({"kind": kind, "seed": seed, **found}, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
+class ReachPolicy:
+    """A policy without search in the loop.
+
+    Args:
+        model: its encoder sees. head: answers. goal: the goal picture, as the camera delivers it.
+    """
+
+    def __init__(self, contract: RobotContract, model: WorldModel, head: Reach, goal: np.ndarray) -> None:
+        self.contract, self.model, self.head = contract, model, head
+        self.perception = Perception(model, contract)
+        self.goal = Goal.from_latent(self.perception.encode(goal))
+        assert self.goal.latent is not None
+        self.target = torch.as_tensor(self.goal.latent, dtype=torch.float32).reshape(1, -1)
+        self.arrival = Arrival() if model.has_readout("pose") else None
+        self.encode_seconds = 0.0
+
+    @torch.inference_mode()
+    def act(self, observation: Observation) -> Decision:
+        """The command of this step; zeros once the pose readout says that the goal is reached."""
+        z = torch.from_numpy(self.perception.encode(observation.image)).reshape(1, -1)
+        if self.arrival is not None and self.arrival.update(read_distance(self.model, z[0], self.goal)):
+            return Decision(np.zeros(self.contract.action_dim))
+        return Decision(self.contract.denormalise(self.head(z, self.target)[0].numpy()))
+
+
+def load_head(folder: Path, config: ModelConfig) -> Reach:
+    """The head of a baseline's folder.
+
+    Raises:
+        CheckpointError: it is missing or of another size.
+    """
+    head = Reach(config.latent_dim, config.action_dim)
+    try:
+        head.load_state_dict(load_file(folder / HEAD))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{folder / HEAD}: cannot be read as the head of a baseline: {reason}") from None
+    return head.eval().requires_grad_(False)
