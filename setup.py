@@ -82,6 +82,7 @@ setup(
     install_requires=[
         "torch~=2.13.0",
         "numpy>=1.26,<3",
+        "scipy>=1.10,<2",
         "opencv-python-headless>=4.8,<6",
         "safetensors>=0.4.3,<1",
         "PyYAML>=6,<7",

@@ -24,6 +24,7 @@ EXECUTABLES = sorted(p.name for p in (ROOT / "scripts").iterdir())
 ROSDEP_KEYS = {
     "torch": "python3-pytorch-pip",
     "numpy": "python3-numpy",
+    "scipy": "python3-scipy",
     "opencv-python-headless": "python3-opencv",
     "safetensors": None,
     "PyYAML": "python3-yaml",

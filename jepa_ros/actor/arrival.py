@@ -56,7 +56,7 @@ class Reading:
 
 def read_distance(model, z: torch.Tensor, goal: Goal) -> Reading:
     """Measure the way to the goal from a latent (D,), with the best readout that the model has."""
-    target = None if goal.latent is None else torch.as_tensor(goal.latent, dtype=z.dtype, device=z.device)
+    target = goal.target(model, z)
     if model.has_readout("pose"):
         x, y, cosine, sine = model.pose(z).tolist()
         yaw = math.atan2(sine, cosine)

@@ -35,6 +35,8 @@ class SearchConfig:
         noise_samples: futures drawn for each candidate; 1 is the most likely future (zero noise).
         risk: how the costs of the futures become one.
         verify_samples: fresh futures on which the best candidates must keep the guardrails (noise_samples > 1).
+        contact_limit: a plan keeps the chance of contact, read from the map of places, at or under this at every step;
+            1 does not ask. No weight in the cost: see jepa_ros.cost.select.
         publish: candidates shown with their costs.
         deadline: seconds for one plan, > 0.
         converge_tol: stop when the best cost and the elites' mean cost both improve by less than this share; 0 never
@@ -63,6 +65,7 @@ class SearchConfig:
     noise_samples: int = 1
     risk: Risk = field(default_factory=Risk)
     verify_samples: int = 8
+    contact_limit: float = 0.5
     publish: int = 8
     deadline: float = 0.1
     converge_tol: float = 0.0
@@ -89,7 +92,7 @@ class SearchConfig:
         for name, low, high in (
             ("sigma", 0.0, math.inf), ("sigma_floor", 0.0, math.inf), ("ar", 0.0, 0.999), ("momentum", 0.0, 0.999),
             ("temperature", 1e-6, math.inf), ("learning_rate", 0.0, 10.0), ("proposal_share", 0.0, 0.9),
-            ("converge_tol", 0.0, 1.0), ("publish", 0, math.inf), ("threads", 0, 64),
+            ("converge_tol", 0.0, 1.0), ("publish", 0, math.inf), ("threads", 0, 64), ("contact_limit", 0.0, 1.0),
         ):  # fmt: skip
             value = getattr(self, name)
             if not (math.isfinite(value) and low <= value <= high):

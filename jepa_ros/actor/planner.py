@@ -21,7 +21,7 @@ from jepa_ros.actor.outcome import Outcome
 from jepa_ros.actor.proposals import shift_plan
 from jepa_ros.actor.result import PlanResult
 from jepa_ros.actor.search import Search
-from jepa_ros.cost.goal import Goal
+from jepa_ros.cost.goal import Goal, embedding_dim
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
 
@@ -119,6 +119,8 @@ class Planner:
         self.arrival.reset()
         self.outcome.reset()
         self.search.obstructions.clear()
+        if self.search.places is not None:
+            self.search.places.clear()
         self._warm: torch.Tensor | None = None
         self._stamp: float | None = None
         self._plans = 0
@@ -163,19 +165,23 @@ class Planner:
         """Answer one image.
 
         Args:
-            latent: (D,) float32 embedding, any shape of D values. stamp: seconds, of the image.
+            latent: (E,) float32 embedding, any shape of E values (a latent of D values where the model has no map).
+            stamp: seconds, of the image.
             executed: (A,) physical, mean of the gate's output since the last image; None: as commanded.
             gated: (A,) physical, the gate's output in effect at the stamp; None: what was commanded.
             iterations, seed: from a recorded status, to repeat that plan whatever the clock says.
             gate_reason: the gate's reason word at the stamp; it tells whether something is in the way.
         """
         flat = np.ascontiguousarray(latent, dtype=np.float32).reshape(-1)
-        if flat.size != self.model.config.latent_dim or not np.isfinite(flat).all():
+        size = self.model.config.latent_dim
+        if flat.size != embedding_dim(self.model) or not np.isfinite(flat).all():
             self._warm = None
             return self._stop("bad_latent", None, None)
-        z = torch.from_numpy(flat).to(self.search.device)
+        z = torch.from_numpy(flat[:size]).to(self.search.device)
         steps = self._steps(stamp)
         self.history.observe(z, steps, self._unit(executed), self._unit(gated))
+        if self.search.places is not None:
+            self.search.places.observe(flat[size : size + self.search.places.cells**2])
         if self.model.has_readout("pose"):
             with torch.no_grad():
                 self.outcome.observe(self.model.pose(z[None])[0], steps, executed, gate_reason, stamp)

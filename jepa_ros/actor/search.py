@@ -23,9 +23,14 @@ from jepa_ros.actor.result import PlanResult
 from jepa_ros.actor.rollout import make_engine
 from jepa_ros.cost.goal import Goal
 from jepa_ros.cost.guardrails import GuardrailCost, Verdict
+from jepa_ros.cost.route import Route
 from jepa_ros.cost.select import lexicographic_order
 from jepa_ros.cost.task import TaskCost, TaskWeights
-from jepa_ros.memory import Obstructions
+from jepa_ros.memory import Obstructions, Places
+
+#: Seconds for which an obstruction is remembered where a map tells what stands about: long enough to take another way.
+#: The gate's word says that something is in the way, not quite where; for long it would close a passage that is free.
+OBSTRUCTION_LIFETIME = 5.0
 
 
 @dataclass
@@ -86,6 +91,12 @@ class Search:
         self._closing = 0.0  # seconds from the last iteration to the answer, last time
         #: What came of earlier motions; plans that go there again are infeasible. The planner fills it.
         self.obstructions = Obstructions(contract.footprint.radius, contract.period)
+        #: Where the pictures tell that the robot can drive; None without a map. The planner fills it.
+        self.places: Places | None = None
+        self._route: Route | None = None
+        if cells := getattr(model.config, "map_cells", 0):
+            self.places, self._route = Places(cells, model.config.map_extent), Route(cells, model.config.map_extent)
+            self.obstructions.lifetime = OBSTRUCTION_LIFETIME
         self._remembers = model.has_readout("pose") and contract.kinematics.kind != "joints"
         self.set_weights(config.weights)
         self.set_guardrails(guardrails)
@@ -102,12 +113,17 @@ class Search:
             RiskError: a risk level that the number of noise samples cannot resolve.
             GuardrailError: a guardrail that nobody could judge with this model.
         """
-        self.guard = GuardrailCost(guardrails, self.engine.readouts, self.contract, self.config.noise_samples)
+        self.guard = GuardrailCost(
+            guardrails, self.engine.readouts, self.contract, self.config.noise_samples, self.places
+        )
+        self._closed = np.zeros(0) if self.places is None else self.guard.closed(self.places.centres())
 
     def set_weights(self, weights: TaskWeights) -> None:
         """Replace the weights of the task cost, from the next plan on."""
         self.task = TaskCost(self.engine.readouts, weights)
         self._slope_task = TaskCost(self.model, weights)  # the readouts that have gradients
+        if self._route is not None:
+            self.task.detour = self._slope_task.detour = self._route.detour
 
     def warm_up(self, plans: int = 3) -> float:
         """Compile, fill caches and measure: seconds of one iteration. For configure, not for the first goal."""
@@ -151,6 +167,7 @@ class Search:
             raise SearchError(f"iterations is {iterations}; expected at least 1")
         self.generator.manual_seed(seed)
         target = self.task.goal_tensor(goal, z)
+        self._find_route(goal, target)
         z, h = self._roll_forward(z, h, sent)
         self.sampler.start(self._still() if warm is None else warm)
         if isinstance(self.sampler, Gradient):
@@ -219,6 +236,16 @@ class Search:
         zs, h = self.model.rollout(z[None], h[None], decided[None].to(self.device), None)
         return zs[0, -1], h[0]
 
+    def _find_route(self, goal: Goal, target) -> None:
+        """The ways to the goal round all that is known to be in between: seen, bumped into, or forbidden."""
+        if self._route is None or self.places is None:
+            return
+        blocked = np.maximum(self.places.blocked(), self._closed)
+        if len(self.obstructions):
+            blocked = np.maximum(blocked, self.obstructions.near(self.places.centres()))
+        x, y = (target if goal.pose is not None else self.engine.readouts.pose(target[None])[0])[:2].tolist()
+        self._route.solve(blocked, (x, y))
+
     def _seeds(self, z, h, goal, warm):
         seeds = [] if warm is None else [(WARM, warm[None])]
         seeds.append((STOP, self._still()[None]))
@@ -239,17 +266,19 @@ class Search:
         zs = self._rollout(z, h, actions, noise)
         cost, terms = self.task(zs, goal, target)  # (C, S)
         verdict = self.guard(zs, actions)
-        if self._remembers and len(self.obstructions):
+        if self._remembers and (self.places is not None or len(self.obstructions)):
             self._remember(verdict, z, zs)
         return _Scores(self.config.risk(cost.cpu().numpy()), verdict, terms, zs)
 
     def _remember(self, verdict: Verdict, z, zs) -> None:
-        """What is remembered to be in the way counts like a guardrail, in the worst of the futures."""
+        """What is known to be in the way counts like a guardrail, in the worst of the futures."""
         readouts = self.engine.readouts
         here = readouts.pose(z[None])[0, :2].float().cpu().numpy().copy()
-        excess = self.obstructions.excess(readouts.pose(zs)[..., :2].float().cpu().numpy(), here).max(axis=1)
-        verdict.excess["obstruction"] = excess
-        verdict.violation = np.maximum(verdict.violation, np.maximum(excess, 0.0))
+        ways = readouts.pose(zs)[..., :2].float().cpu().numpy()
+        if len(self.obstructions):
+            verdict.add("obstruction", self.obstructions.excess(ways, here).max(axis=1))
+        if self.places is not None and self.config.contact_limit < 1.0:
+            verdict.add("contact", self.places.excess(ways, here, self.config.contact_limit).max(axis=1))
 
     def _better(self, best, scores: _Scores, order: np.ndarray):
         """The best so far; of equals the older stays."""

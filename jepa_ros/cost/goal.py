@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from jepa_ros.errors import JepaRosError
 
@@ -23,7 +24,7 @@ class Goal:
 
     Args:
         kind: "image" and "memory" carry a latent, "pose" carries a pose.
-        latent: (D,) float32, the goal image's embedding.
+        latent: (D,) float32, the goal image's latent; an embedding (E,) may be given, of which it is the first part.
         pose: (x m, y m, yaw rad or None) in the frame of the model's pose readout; yaw None leaves it free.
         name: what people call it (a memory tag, a topic).
 
@@ -77,10 +78,22 @@ class Goal:
             GoalError: the latent has another size than the model's, or a pose goal meets a model without a pose
                 readout.
         """
-        if self.latent is not None and self.latent.size != model.config.latent_dim:
+        sizes = (model.config.latent_dim, embedding_dim(model))
+        if self.latent is not None and self.latent.size not in sizes:
             raise GoalError(
                 f"goal latent has {self.latent.size} values; this model's have {model.config.latent_dim}: "
                 "encode the goal with the model that plans"
             )
         if self.kind == "pose" and not model.has_readout("pose"):
             raise GoalError("a goal pose needs a model with a pose readout; this one has none: give a goal image")
+
+    def target(self, model, like: torch.Tensor) -> torch.Tensor | None:
+        """The goal's latent (D,) as a tensor of the kind of ``like``; None for a pose goal."""
+        if self.latent is None:
+            return None
+        return torch.as_tensor(self.latent[: model.config.latent_dim], dtype=like.dtype, device=like.device)
+
+
+def embedding_dim(model) -> int:
+    """Values of a model's embedding; a model without a context beside the latent need not say it."""
+    return int(getattr(model.config, "embedding_dim", model.config.latent_dim))

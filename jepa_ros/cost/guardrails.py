@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from jepa_ros.cost.risk import check_level
+from jepa_ros.memory import Places
 from jepa_ros.safety.guardrails import FROM_PLANNER, GuardrailError
 
 
@@ -45,6 +46,11 @@ class Verdict:
     violation: np.ndarray
     excess: dict[str, np.ndarray] = field(default_factory=dict)
 
+    def add(self, name: str, excess: np.ndarray) -> None:
+        """Count one more thing to keep: (C,), at most 0 where it is kept."""
+        self.excess[name] = excess
+        self.violation = np.maximum(self.violation, np.maximum(excess, 0.0))
+
     def in_the_way(self, index: int) -> str | None:
         """The name of the guardrail that the candidate exceeds most, None for a feasible one."""
         if not self.violation[index] > 0.0:
@@ -64,6 +70,8 @@ class GuardrailCost:
         model: has `config`, `has_readout`, `pose`, `contact`, `novelty`.
         contract: the robot contract (period, action units).
         samples: noise samples that a plan is judged on.
+        places: what is known about where the robot can drive; where there is a map, the probability of contact at a
+            predicted place is read from it, and from the model's readout otherwise.
 
     Attributes:
         guardrails: those that are judged here; unjudged: the names of those that are left to the gate.
@@ -73,8 +81,8 @@ class GuardrailCost:
         GuardrailError: a guardrail that nobody could judge: the model lacks the readout.
     """
 
-    def __init__(self, guardrails, model, contract, samples: int) -> None:
-        self.model, self.contract = model, contract
+    def __init__(self, guardrails, model, contract, samples: int, places: Places | None = None) -> None:
+        self.model, self.contract, self.places = model, contract, places
         parameter = next(iter(model.parameters()), torch.zeros(0))
         nowhere = self.states(
             torch.zeros(1, samples, 1, model.config.latent_dim, device=parameter.device),
@@ -110,7 +118,7 @@ class GuardrailCost:
             poses = np.concatenate([raw[..., :2], np.arctan2(raw[..., 3:], raw[..., 2:3])], axis=-1)
         return PredictedStates(
             poses=poses,
-            contact=read("contact"),
+            contact=read("contact") if self.places is None or poses is None else self.places.look_up(poses[..., :2]),
             novelty=read("novelty"),
             actions=self.contract.denormalise(actions.double().cpu().numpy())[:, None],
             period=self.contract.period,
@@ -127,3 +135,20 @@ class GuardrailCost:
             excess[guardrail.name] = guardrail.risk(np.moveaxis(value, 1, -1)).max(-1)  # risk over S, worst step
         worst = np.max(np.stack(list(excess.values())), axis=0)
         return Verdict(np.maximum(worst, 0.0), excess)  # NaN stays NaN
+
+    def closed(self, places: np.ndarray) -> np.ndarray:
+        """Whether a guardrail forbids a robot that stands at places (n, m, 2) [m], whatever it does: (n, m) bool."""
+        rows = places.reshape(-1, 1, 1, 2)
+        count = len(rows)
+        nowhere = np.zeros((count, 1, 1))
+        states = PredictedStates(
+            poses=np.concatenate([rows, np.zeros((count, 1, 1, 1))], axis=-1),
+            contact=nowhere,
+            novelty=nowhere,
+            actions=np.zeros((count, 1, 1, self.contract.action_dim)),
+            period=self.contract.period,
+        )
+        shut = np.zeros(count, dtype=bool)
+        for guardrail in self.guardrails:
+            shut |= np.broadcast_to(guardrail.excess(states), (count, 1, 1))[:, 0, 0] > 0.0
+        return shut.reshape(places.shape[:-1])

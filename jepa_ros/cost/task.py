@@ -9,6 +9,7 @@ pose readout alone. The cost of a future is a weighted mean over its steps in wh
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ class TaskWeights:
         latent: weight of the RMS latent distance (1 is about one standard deviation of the latents).
         steps: weight of one control step of temporal distance.
         final: how many further steps the last one counts for.
-        position: weight of one metre, through the pose readout.
+        position: weight of one metre of the way to the goal, through the pose readout.
         heading: weight of (1 - cos(yaw error)), through the pose readout.
     """
 
@@ -60,12 +61,15 @@ class TaskCost:
         self._rms = getattr(model, "latent_rms", latent_rms)
         self._use_steps = bool(self.weights.steps) and model.has_readout("distance")
         self._use_pose = bool(self.weights.position or self.weights.heading) and model.has_readout("pose")
+        #: Further metres to go from places (..., 2), because of what is in between; None where nobody knows.
+        self.detour: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def goal_tensor(self, goal: Goal, like: torch.Tensor) -> torch.Tensor:
         """The goal as a tensor: a latent (D,), or (x, y, cos, sin) with cos = sin = 0 where the yaw is free."""
         goal.check_model(self.model)
-        if goal.kind != "pose":
-            return torch.as_tensor(goal.latent, dtype=like.dtype, device=like.device)
+        latent = goal.target(self.model, like)
+        if latent is not None:
+            return latent
         assert goal.pose is not None  # a goal of kind "pose" has one
         x, y, yaw = goal.pose
         heading = (0.0, 0.0) if yaw is None else (math.cos(yaw), math.sin(yaw))
@@ -93,7 +97,10 @@ class TaskCost:
         pose = self.model.pose(zs)  # (..., T, 4)
         terms = {}
         if w.position:
-            terms["position"] = torch.linalg.vector_norm(pose[..., :2] - target[:2], dim=-1) * w.position
+            way = torch.linalg.vector_norm(pose[..., :2] - target[:2], dim=-1)
+            if self.detour is not None:
+                way = way + self.detour(pose[..., :2])
+            terms["position"] = way * w.position
         if w.heading and bool(target[2:].any()):
             wanted = target[2:] / target[2:].norm().clamp_min(1e-3)
             cosine = (pose[..., 2:] * wanted).sum(-1) / pose[..., 2:].norm(dim=-1).clamp_min(1e-3)

@@ -24,7 +24,6 @@ class OracleConfig:
     """The sizes that the planner asks for."""
 
     latent_dim: int = 4
-    tokens: int = 1
     action_dim: int = 2
     noise_dim: int = 1
     state_dim: int = 1

@@ -32,8 +32,9 @@ def _windows(array: Tensor, episodes: Tensor, starts: Tensor, frames: int) -> Te
     return array[episodes[:, None], starts[:, None] + torch.arange(frames)]
 
 
-def _optimizer(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.AdamW:
-    return torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-4)
+def optimizer_for(parameters: Iterable[nn.Parameter], rate: float, weight_decay: float = 1e-4) -> torch.optim.AdamW:
+    """AdamW for a head on frozen latents."""
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay)
 
 
 def refit_predictor(
@@ -45,7 +46,7 @@ def refit_predictor(
     true one; a third without noise is fitted by squared error, so that zero noise is the mean.
     """
     generator = torch.Generator().manual_seed(seed)
-    optimizer = _optimizer(model.predictor.parameters(), 1e-3)
+    optimizer = optimizer_for(model.predictor.parameters(), 1e-3)
     n, device = model.config.noise_dim, model.device
     model.predictor.train().requires_grad_(True)
     for step in range(steps):
@@ -85,7 +86,7 @@ def fit_distance(model: WorldModel, latents: Latents, steps: int, seed: int, rep
     """
     head, device = model.heads["distance"], model.device
     generator = torch.Generator().manual_seed(seed)
-    optimizer = _optimizer(head.parameters(), 1e-3)
+    optimizer = optimizer_for(head.parameters(), 1e-3)
     slow = copy.deepcopy(model.heads["distance"])
     head.train().requires_grad_(True)
     longest = model.config.max_distance
@@ -151,7 +152,7 @@ def fit_heads(model: WorldModel, latents: Latents, steps: int, seed: int, report
     parameters = [p for n in names for p in model.heads[n].parameters()]
     for n in names:
         model.heads[n].train().requires_grad_(True)
-    optimizer = _optimizer(parameters, 1e-3)
+    optimizer = optimizer_for(parameters, 1e-3)
     length = latents.z.shape[1]
     # The bumper of step k speaks of the frames before and after it.
     touching = latents.contacts.clone()

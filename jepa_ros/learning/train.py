@@ -28,11 +28,13 @@ from jepa_ros.learning.representation import RepresentationTrainer, run, seed_ev
 from jepa_ros.learning.sampler import BatchShape, WindowSampler
 from jepa_ros.learning.settings import TrainError, TrainSettings, choose_device, has_fast_bf16
 from jepa_ros.learning.state import load_state, read_info, save_state
+from jepa_ros.learning.traversability import can_fit, fit_traversability, judge_traversability, map_extent
 from jepa_ros.robot import RobotContract
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
 SAVE_EVERY = 200  # steps between saved states: a kill costs at most as many
 JUDGE_EVERY = 500
+MAP_CELLS = 32  # edge of the traversability map
 PIECE = 40  # control steps of the pieces that episodes are cut into for diagnostics and readouts
 
 
@@ -197,7 +199,13 @@ def finish(
     if model.has_readout("distance"):
         readouts.fit_distance(model, latents, 2 * steps, seed + 1, report)
     readouts.fit_heads(model, latents, steps, seed + 2, report)
+    if model.traversability is not None:
+        fitted = fit_traversability(model, data, training, max(1, steps // 2), seed + 3, report, bf16)
+        if not fitted:  # the picture does not tell where the robot is: no map is better than a wrong one
+            model.traversability, model.config = None, replace(model.config, map_cells=0)
     metrics = judge(model, encode_episodes(model, data, training[:60], piece, bf16), held_out)
+    if model.traversability is not None:
+        metrics["traversability"] = judge_traversability(model, data, validation)
     log.write("final", settings.steps, metrics)
     return {
         "contract": data.contract.to_dict(),
@@ -305,6 +313,9 @@ def main(args: argparse.Namespace) -> int:
         keypoints=args.keypoints,
         readouts=readouts_for(contract, has_pose),
     )
+    if can_fit(contract, has_pose):
+        extent = map_extent(data, data.split(settings.held_out, settings.seed)[0])
+        config = replace(config, map_cells=MAP_CELLS, map_extent=extent)
     command = (
         f"jepa-ros train --data {args.data} --out {args.out} --seed {args.seed} --steps {args.steps} "
         f"--readout-steps {args.readout_steps}"

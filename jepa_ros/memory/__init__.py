@@ -2,5 +2,6 @@
 """Memory: what was seen and what came of it, asked by the planner."""
 
 from jepa_ros.memory.obstructions import Obstructions
+from jepa_ros.memory.places import Places
 
-__all__ = ["Obstructions"]
+__all__ = ["Obstructions", "Places"]

@@ -86,6 +86,12 @@ class Obstructions:
         while self._dead_ends and now - self._dead_ends[0][3] > self.dead_end_lifetime:
             self._dead_ends.popleft()
 
+    def near(self, places: np.ndarray) -> np.ndarray:
+        """Whether a robot at places (..., 2) [m] would be nearer to an obstruction than it may: (...) bool."""
+        if not self._points:
+            return np.zeros(places.shape[:-1], dtype=bool)
+        return (np.linalg.norm(places[..., None, :] - self.points, axis=-1) < self.keep - SLACK).any(axis=-1)
+
     def excess(self, positions: np.ndarray, here: np.ndarray) -> np.ndarray:
         """How far predicted ways come too near, worst over steps and points.
 

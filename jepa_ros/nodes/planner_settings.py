@@ -27,6 +27,7 @@ SEARCH = {
     "sigma_floor": "Standard deviation of the noise at the end.",
     "ar": "Correlation of the noise from one step to the next.",
     "noise_samples": "Futures drawn for each candidate; 1 is the most likely one.",
+    "contact_limit": "Highest chance of contact that a plan may take at any step; 1 does not ask.",
     "verify_samples": "Fresh futures on which the best candidates must keep the guardrails.",
     "publish": "Candidates shown with their costs.",
     "deadline": "Seconds for one plan.",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Perception: one image in, one latent out. Stateless; the planner owns every history."""
+"""Perception: one image in, one embedding out. Stateless; the planner owns every history."""
 
 from __future__ import annotations
 
@@ -30,11 +30,14 @@ class Perception:
 
     @torch.inference_mode()
     def encode(self, image: np.ndarray, encoding: str = "rgb8") -> np.ndarray:
-        """Return the latent of one image, (tokens, D / tokens) float32.
+        """Return the embedding of one image: the latent, and what the model tells beside it.
+
+        Returns:
+            (rows, D) float32; the first row is the latent.
 
         Raises:
             ImageError: an image that does not fit the camera.
         """
         pixels = torch.from_numpy(self.preprocess(image, encoding))[None]
-        latent = self.model.encode(pixels.to(self.model.device))
-        return latent.float().cpu().numpy().reshape(self.tokens, -1)
+        embedding = self.model.embed(pixels.to(self.model.device))
+        return embedding.float().cpu().numpy().reshape(self.tokens, -1)

@@ -40,15 +40,30 @@ class KeypointEncoder(nn.Module):
         self.register_buffer("positions", torch.stack([xs.flatten(), ys.flatten()], dim=1), persistent=False)
         self.head = nn.Sequential(nn.Linear(keypoints * (values + 2), 256), nn.ReLU(), nn.Linear(256, latent_dim))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Args: images (B, H, W, 3) uint8. Returns: (B, latent_dim)."""
+    def features(self, images: Tensor) -> Tensor:
+        """Images (B, H, W, 3) uint8 -> feature maps (B, width, H / 4, W / 4)."""
         x = images.permute(0, 3, 1, 2)
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
         x = (x.to(dtype) - 128.0) / 64.0
-        x = self.trunk(self.unshuffle(x))
-        weights = (SHARPNESS * self.attention(x).flatten(2).float()).softmax(dim=2)  # (B, K, cells)
+        return self.trunk(self.unshuffle(x))
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Feature maps, as :meth:`features` gives them -> latents (B, latent_dim)."""
+        weights = self._weights(x)
         values = self.value(x).flatten(2).transpose(1, 2)  # (B, cells, V)
         pooled = torch.matmul(weights.to(values.dtype), values)  # (B, K, V)
         where = torch.matmul(weights, self.positions)  # (B, K, 2), in fp32: positions are what control needs
         return self.head(torch.cat([pooled.float(), where], dim=2).flatten(1)).float()
+
+    def keypoint_positions(self, x: Tensor) -> Tensor:
+        """Feature maps -> where each attention map looks: (B, K, 2), x to the right and y down, in [-1, 1]."""
+        return torch.matmul(self._weights(x), self.positions)
+
+    def _weights(self, x: Tensor) -> Tensor:
+        """(B, K, cells), in fp32."""
+        return (SHARPNESS * self.attention(x).flatten(2).float()).softmax(dim=2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Args: images (B, H, W, 3) uint8. Returns: (B, latent_dim)."""
+        return self.pool(self.features(images))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from jepa_ros.world_model.encoder import KeypointEncoder
+from jepa_ros.world_model.traversability import TraversabilityHead
 
 READOUTS = ("distance", "pose", "contact")
 
@@ -25,16 +26,16 @@ class ModelConfig:
 
     Attributes:
         image_size: edge of the input picture in pixels.
-        tokens: rows of the latent as it is published; ``latent_dim`` is their total.
         latent_dim: D. action_dim: A. noise_dim: N. state_dim: S, the recurrent state.
         width: hidden width of predictor and heads.
         encoder_width, keypoints, keypoint_values: the encoder's.
         max_distance: the temporal distance saturates here [control steps].
         readouts: the heads that the model has.
+        map_cells: edge of the traversability map in cells; 0: the model has none.
+        map_extent: of that map [m], x and y of its lower and of its upper corner.
     """
 
     image_size: int = 64
-    tokens: int = 1
     latent_dim: int = 64
     action_dim: int = 2
     noise_dim: int = 8
@@ -45,10 +46,22 @@ class ModelConfig:
     keypoint_values: int = 16
     max_distance: float = 60.0
     readouts: tuple[str, ...] = READOUTS
+    map_cells: int = 0
+    map_extent: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+
+    @property
+    def tokens(self) -> int:
+        """Rows of an embedding: the latent, and the traversability map in rows as long as it."""
+        return 1 + -(-(self.map_cells**2) // self.latent_dim)
+
+    @property
+    def embedding_dim(self) -> int:
+        """E = tokens * D, the size of an embedding; what the map leaves of the last row is zero."""
+        return self.tokens * self.latent_dim
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the model card."""
-        return {**asdict(self), "readouts": list(self.readouts)}
+        return {**asdict(self), "readouts": list(self.readouts), "map_extent": list(self.map_extent)}
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ModelConfig:
@@ -57,7 +70,8 @@ class ModelConfig:
         Raises:
             TypeError: a key that this version does not know.
         """
-        return ModelConfig(**{**data, "readouts": tuple(data["readouts"])})
+        extent = tuple(data.get("map_extent", ModelConfig.map_extent))
+        return ModelConfig(**{**data, "readouts": tuple(data["readouts"]), "map_extent": extent})
 
 
 class Predictor(nn.Module):
@@ -105,6 +119,11 @@ class WorldModel(nn.Module):
         if "contact" in config.readouts:
             heads["contact"] = _mlp(config.latent_dim, 128, 1)
         self.heads = nn.ModuleDict(heads)
+        self.traversability = (
+            TraversabilityHead(config.encoder_width, config.image_size // 4, config.map_cells)
+            if config.map_cells
+            else None
+        )
 
     @property
     def device(self) -> torch.device:
@@ -122,6 +141,16 @@ class WorldModel(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, H, W, 3) uint8, preprocessed -> latents (B, D)."""
         return self.encoder(images)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images (B, H, W, 3) uint8, preprocessed -> embeddings (B, E): latent, then the map's logits row by row."""
+        features = self.encoder.features(images)
+        z = self.encoder.pool(features)
+        if self.traversability is None:
+            return z
+        rest = self.config.embedding_dim - self.config.latent_dim - self.config.map_cells**2
+        context = nn.functional.pad(self.traversability(features).flatten(1), (0, rest))
+        return torch.cat([z, context], dim=1)
 
     def initial_state(self, batch: int) -> Tensor:
         """The recurrent state of a model that has seen nothing yet, (B, S)."""

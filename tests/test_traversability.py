@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The map of where the robot can drive: its labels, its fit, its memory, and the ways found over it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from toy_world import ToyWorld, toy_contract
+
+from jepa_ros.actor.config import SearchConfig
+from jepa_ros.actor.search import Search
+from jepa_ros.cost.goal import Goal
+from jepa_ros.cost.route import Route
+from jepa_ros.learning import traversability as fit
+from jepa_ros.memory import Places
+from jepa_ros.robot import load_contract
+from jepa_ros.safety.guardrails import parse_guardrails
+from jepa_ros.world_model import ModelConfig, WorldModel
+from jepa_ros.world_model.traversability import cell_centres, look_up
+
+EXTENT = (-1.0, -1.0, 1.0, 1.0)
+WALL = np.zeros((20, 20))
+WALL[9:11, 3:17] = 1.0  # rows are y: a wall along x in the middle of the map
+
+
+def test_a_way_with_nothing_in_between_has_no_detour():
+    route = Route(20, EXTENT)
+    route.solve(np.zeros((20, 20)), (0.3, -0.7))
+    assert float(route.detour(torch.rand(50, 2) * 2.0 - 1.0).abs().max()) == 0.0
+
+
+def test_a_wall_makes_the_way_longer_by_the_way_round_it():
+    route = Route(20, EXTENT)
+    route.solve(WALL, (0.0, 0.6))
+    behind, beside, through = route.detour(torch.tensor([[0.0, -0.6], [0.0, 0.4], [0.0, 0.0]])).tolist()
+    straight = 1.2
+    round_it = 2.0 * np.hypot(0.75, 0.6)  # from (0, -0.6) past the wall's end at x = 0.75 and back
+    assert round_it - straight - 0.1 < behind < round_it - straight + 0.6  # keeps some room from the wall
+    assert beside == pytest.approx(0.0, abs=0.02)
+    assert through > 1.0
+
+
+def test_lengths_are_right_in_all_directions():
+    route = Route(32, EXTENT)
+    route.solve(np.zeros((32, 32)), (0.01, 0.01))
+    centres = Places(32, EXTENT).centres()
+    goal = centres[16, 16]
+    true = np.linalg.norm(centres - goal, axis=-1)
+    found = route._distances(16 * 32 + 16, np.ones(32 * 32)).reshape(32, 32)
+    assert (found >= true - 1e-9).all() and (found <= 1.03 * true + 1e-9).all()
+
+
+def test_places_look_up_agrees_with_the_one_used_in_training():
+    rng = np.random.default_rng(0)
+    places = Places(8, (-1.0, -2.0, 1.0, 3.0))
+    logits = rng.normal(size=(8, 8)).astype(np.float32)
+    places.observe(logits)
+    points = rng.uniform(-2.5, 3.5, (200, 2))
+    torch_way = look_up(torch.from_numpy(places.blocked())[None], torch.from_numpy(points).float()[None], places.extent)
+    assert np.allclose(places.look_up(points), torch_way[0].numpy(), atol=1e-5)
+    assert np.allclose(places.centres(), cell_centres(8, places.extent).numpy(), atol=1e-6)
+    assert np.allclose(places.look_up(places.centres()), places.blocked(), atol=1e-6)
+
+
+def test_places_remember_and_change_their_mind():
+    places = Places(4, EXTENT)
+    assert not places.known and places.blocked().max() == 0.0
+    places.observe(np.full(16, -4.0))
+    free = places.blocked().max()
+    places.observe(np.full(16, 4.0))
+    one = places.blocked().max()
+    for _ in range(6):
+        places.observe(np.full(16, 4.0))
+    assert free < 0.05 and free < one < 0.5 and places.blocked().min() > 0.5
+    places.clear()
+    assert not places.known
+
+
+def test_a_robot_in_a_doubtful_place_may_leave_but_not_go_deeper():
+    places = Places(4, EXTENT)
+    places.observe(np.tile([-5.0, -1.0, 1.0, 5.0], 4))  # more and more blocked to the right
+    here = np.array([0.25, 0.0])  # chance 0.73
+    ways = np.array([[[-0.2, 0.0], [-0.7, 0.0]], [[0.25, 0.0], [0.25, 0.0]], [[0.4, 0.0], [0.7, 0.0]]])
+    assert (places.excess(ways, here, 0.5) <= 0.0).tolist() == [True, True, False]
+
+
+class MappedToy(ToyWorld):
+    """The toy world with a wall on its map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = ModelConfig(latent_dim=2, noise_dim=2, state_dim=1, map_cells=20, map_extent=EXTENT)
+
+
+def drive(search: Search, start, goal, steps=60):
+    z, track, warm = torch.tensor(start), [start], None
+    for _ in range(steps):
+        result = search.plan(z, torch.zeros(1), goal, warm=warm, iterations=4)
+        assert result.actions is not None
+        z = z + 0.1 * torch.from_numpy(result.actions[0])
+        warm = torch.from_numpy(np.concatenate([result.actions[1:], result.actions[-1:]]))
+        track.append(tuple(z.tolist()))
+    return np.array(track)
+
+
+def test_the_search_goes_round_what_the_map_shows_and_stops_at_what_it_forbids():
+    goal = Goal.from_pose(0.0, 0.6, None)
+    search = Search(MappedToy(), SearchConfig(horizon=8), toy_contract())
+    search.places.observe(12.0 * WALL.astype(np.float32) - 6.0)
+    track = drive(search, (0.0, -0.6), goal)
+    assert np.hypot(*(track[-1] - (0.0, 0.6))) < 0.1
+    assert search.places.look_up(track).max() <= 0.5 + 0.05
+    blind = Search(ToyWorld(), SearchConfig(horizon=8), toy_contract())
+    assert search.places.look_up(drive(blind, (0.0, -0.6), goal, 20)).max() > 0.9  # without the map: through the wall
+
+
+def test_a_forbidden_region_is_routed_round_from_the_next_plan_on():
+    contract = toy_contract()
+    search = Search(MappedToy(), SearchConfig(horizon=8), contract)
+    search.places.observe(np.full(400, -6.0))
+    goal = Goal.from_pose(0.0, 0.6, None)
+    zone = {
+        "kind": "keep_out", "name": "zone", "unit": "m", "polygon": [[-0.5, -0.2], [0.5, -0.2], [0.5, 0.2], [-0.5, 0.2]],
+    }  # fmt: skip
+    search.set_guardrails(parse_guardrails([zone]).bind(contract))
+    track = drive(search, (0.0, -0.7), goal)
+    assert np.hypot(*(track[-1] - (0.0, 0.6))) < 0.1
+    inside = (np.abs(track[:, 0]) < 0.5) & (np.abs(track[:, 1]) < 0.2)
+    assert not inside.any()
+
+
+def straight_drive(contact: bool):
+    """A robot that is sent along x at full speed and stops at x = 0.4 (with or without a contact)."""
+    steps = 10
+    x = np.minimum(0.08 * np.arange(steps), 0.4)
+    poses = np.stack([x, np.zeros(steps), np.zeros(steps)], axis=1)
+    contacts = np.zeros(steps, dtype=bool)
+    contacts[5:] = contact
+    return poses, np.tile([0.4, 0.0], (steps, 1)), contacts
+
+
+def test_labels_come_from_what_the_robot_felt():
+    contract = load_contract("arena")
+    bumps = fit.read_bumps(contract, *straight_drive(contact=True))
+    assert len(bumps.held) == 4 and np.allclose(bumps.held, (0.4, 0.0)) and np.allclose(bumps.ahead, (1.0, 0.0))
+    assert bumps.free[:, 0].max() < 0.4
+    assert len(fit.read_bumps(contract, *straight_drive(contact=False)).held) == 0  # wheels that slip are no obstacle
+
+
+def test_the_picture_of_the_map_is_found_from_the_keypoint_that_follows_the_robot(monkeypatch):
+    rng = np.random.default_rng(1)
+    true = np.array([[0.8, 0.05, 0.02], [0.03, -0.85, -0.04], [0.02, -0.01, 1.0]])
+    places = rng.uniform(-0.9, 0.9, (300, 2))
+    uvw = np.concatenate([places, np.ones((300, 1))], axis=1) @ true.T
+    follower = torch.from_numpy(uvw[:, :2] / uvw[:, 2:]).float()
+    model = WorldModel(ModelConfig(keypoints=2))
+    answers = torch.stack([torch.randn(300, 2), follower], dim=1)
+    monkeypatch.setattr(model.encoder, "features", lambda images: images)
+    monkeypatch.setattr(model.encoder, "keypoint_positions", lambda features: answers[: len(features)])
+    images = torch.zeros(300, 1)
+    monkeypatch.setattr(torch.Tensor, "split", lambda self, n: [self], raising=False)
+    found, r2 = fit.picture_of_map(model, images, torch.from_numpy(places))
+    assert np.allclose(found.numpy(), true, atol=1e-4) and r2 > 0.98
+
+
+def test_calibration_table_tells_honest_from_boastful():
+    rng = np.random.default_rng(2)
+    p = rng.uniform(size=20000)
+    honest = fit.calibration_table(p, (rng.uniform(size=20000) < p).astype(float))
+    boastful = fit.calibration_table(p, (rng.uniform(size=20000) < 0.5 * p).astype(float))
+    assert honest["error"] < 0.02 < 0.2 < boastful["error"]
+    assert sum(n for _, _, n in honest["rows"]) == 20000
+    assert 0.8 < honest["auc"] < 0.9
+    assert np.isnan(fit.area_under_curve(p, np.zeros(20000)))
+
+
+def test_an_embedding_carries_the_latent_first_and_the_map_behind_it():
+    config = ModelConfig(latent_dim=48, map_cells=16, map_extent=EXTENT)
+    model = WorldModel(config).eval()
+    images = torch.randint(0, 255, (3, 64, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        embedding, z = model.embed(images), model.encode(images)
+        grid = model.traversability(model.encoder.features(images))
+    assert config.tokens == 7 and embedding.shape == (3, 7 * 48) == (3, config.embedding_dim)
+    assert torch.allclose(embedding[:, :48], z)
+    assert torch.allclose(embedding[:, 48 : 48 + 256], grid.flatten(1))
+    assert not embedding[:, 48 + 256 :].any()
+    assert WorldModel(ModelConfig(latent_dim=48)).embed(images).shape == (3, 48)
