@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -24,9 +22,11 @@ from .layout import Box, Layout, empty_layout, fixed_layout, random_layout
 from .person import Walker
 from .scene import Draw, SceneConfig, draw, mounting
 from .sensors import Odometry, Scan, cast_scan, wrap
+from .window import Window
 
 DT = 0.005  # s, one physics step
 TICK = 4  # physics steps between encoder readings, floor checks and steps of the person: 20 ms
+WINDOW_TICK = 8  # physics steps between pictures in the window: 40 ms
 STREAMS = ("look", "odom", "pose", "image", "goal", "scan", "person", "start")  # each draws from a generator of its own
 
 
@@ -75,10 +75,10 @@ class ArenaSim:
     Args:
         contract: the robot contract; of it ``kinematics`` and the first camera are used.
         scene: what the arena looks like and how it behaves.
-        gui: show PyBullet's window.
+        gui: show PyBullet's window, see window.py.
 
     Raises:
-        SimError: the contract is of another robot, or there is no display for the window.
+        SimError: the contract is of another robot, or the window cannot be opened.
     """
 
     def __init__(self, contract, scene: SceneConfig | None = None, gui: bool = False) -> None:
@@ -87,14 +87,10 @@ class ArenaSim:
         check_contract(contract)
         camera = contract.cameras[0]
         self._nominal = mounting(camera.position, camera.orientation)
-        if gui and sys.platform == "linux" and not os.environ.get("DISPLAY"):  # PyBullet would end the process
-            raise SimError("the simulator's window needs a display: set DISPLAY, or run with gui=False")
-        self._client = p.connect(p.GUI if gui else p.DIRECT)
+        self._window = Window() if gui else None
+        self._client = p.connect(p.DIRECT)
         if self._client < 0:
-            raise SimError("PyBullet could not open its window: another one may be open in this process")
-        if gui:
-            p.configureDebugVisualizer(p.COV_ENABLE_GUI, 0, physicsClientId=self._client)
-            p.resetDebugVisualizerCamera(1.6, 0, -75, (0, 0, 0), physicsClientId=self._client)
+            raise SimError("PyBullet gave no client: too many simulations are open in this process")
         self._camera = Camera(self.scene, camera.width, camera.height)
         self._resets = 0
         self._saved: list[int] = []
@@ -153,6 +149,12 @@ class ArenaSim:
             self._person = add_cylinder(c, self.scene.person_radius, PERSON_HEIGHT, PERSON_COLOUR, solid=True)
             self._place_person()
         self._body = Body(c, floor, start, self.draw)
+        self._show_scene()
+
+    def _show_scene(self) -> None:
+        if self._window is not None:
+            self._window.build(self.layout, self.draw, None if self._person is None else self.scene.person_radius)
+            self._window.show(self._body.frame(), self._person_at())
 
     def drop_box(self, box: Box, colour: tuple[float, float, float] = (0.90, 0.30, 0.60)) -> None:
         """Set a box down in the middle of an episode: something the robot has never seen.
@@ -172,12 +174,15 @@ class ArenaSim:
             self._client, (box.hx, box.hy, box.height / 2), (box.cx, box.cy, box.height / 2), box.yaw, colour,
             True))  # fmt: skip
         p.changeDynamics(self._obstacles[-1], -1, lateralFriction=0.4, restitution=0.0, physicsClientId=self._client)
+        self._show_scene()
 
     def close(self) -> None:
         """Free PyBullet's clients. The object is of no use afterwards; closing twice is harmless."""
         if self._client >= 0:
             p.disconnect(physicsClientId=self._client)
             self._camera.close()
+            if self._window is not None:
+                self._window.close()
             self._client = -1
 
     def __enter__(self) -> ArenaSim:
@@ -251,6 +256,8 @@ class ArenaSim:
         if s.walker is not None:
             s.walker.walk(TICK * DT, s.rngs["person"])
             self._place_person()
+        if self._window is not None and s.step % WINDOW_TICK == 0:
+            self._window.show(self._body.frame(), self._person_at())
         if not self.layout.patches:
             return
         x, y, yaw = self._body.pose()

@@ -13,6 +13,7 @@ from jepa_ros.actor.search import Search
 from jepa_ros.cost.goal import Goal
 from jepa_ros.cost.route import Route
 from jepa_ros.learning import traversability as fit
+from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.memory import Places
 from jepa_ros.robot import load_contract
 from jepa_ros.safety.guardrails import parse_guardrails
@@ -187,3 +188,76 @@ def test_an_embedding_carries_the_latent_first_and_the_map_behind_it():
     assert torch.allclose(embedding[:, 48 : 48 + 256], grid.flatten(1))
     assert not embedding[:, 48 + 256 :].any()
     assert WorldModel(ModelConfig(latent_dim=48)).embed(images).shape == (3, 48)
+
+
+@pytest.fixture(scope="module")
+def bumpy_data(tmp_path_factory):
+    """Episodes of a robot that drives straight at dark blocks on a light floor, and bumps into them."""
+    contract = load_contract("arena")
+    writer = DatasetWriter(tmp_path_factory.mktemp("bumpy") / "data", contract, {"made": "by a test"})
+    rng = np.random.default_rng(0)
+    writer.begin()
+    for shard in range(6):
+        episodes = []
+        for layout in range(8):
+            blocks = rng.uniform(-0.7, 0.7, (3, 2))
+            image = np.full((64, 64, 3), 200, dtype=np.uint8)
+            axis = (np.arange(64) + 0.5) / 32.0 - 1.0
+            xs, ys = np.meshgrid(axis, -axis)  # the first row of a picture is its top
+            for block in blocks:
+                image[(np.abs(xs - block[0]) < 0.12) & (np.abs(ys - block[1]) < 0.12)] = 40
+            episodes.append(drive_at(blocks, image, rng, 100 + 8 * shard + layout))
+        writer.write_shard(shard, episodes)
+    writer.finish()
+    return Dataset(writer.folder)
+
+
+def drive_at(blocks, image, rng, layout):
+    poses, actions, contacts = [], [], []
+    steps = 80
+    while len(poses) < steps:
+        x, y, yaw = *rng.uniform(-0.85, 0.85, 2), rng.uniform(-np.pi, np.pi)
+        for _ in range(10):
+            ahead = np.array([x + 0.08 * np.cos(yaw), y + 0.08 * np.sin(yaw)])
+            held = bool((np.abs(ahead - blocks).max(axis=1) < 0.2).any() or np.abs(ahead).max() > 0.9)
+            poses.append((x, y, yaw))
+            actions.append((0.4, 0.0))
+            contacts.append(held)
+            if held:
+                poses.append((x, y, yaw))
+                actions.append((-0.4, 0.0))
+                contacts.append(False)
+                break
+            x, y = ahead
+    pictures = np.repeat(image[None], steps, axis=0)
+    part = [np.array(v[:steps], dtype=np.float32) for v in (actions, actions, poses)]
+    return Episode(pictures, *part, np.array(contacts[:steps]), layout)
+
+
+def fitted(data, monkeypatch, steps):
+    """A model with a map over an encoder that nobody trained; told where the picture of the map lies."""
+    straight_down = torch.diag(torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64))
+    monkeypatch.setattr(fit, "picture_of_map", lambda *_: (straight_down, 1.0))
+    torch.manual_seed(0)
+    train, held_out = data.split(0.2, 0)
+    config = ModelConfig(map_cells=16, map_extent=fit.map_extent(data, train))
+    model = WorldModel(config).eval().requires_grad_(False)
+    told = []
+    assert fit.fit_traversability(model, data, train, steps, 0, lambda *row: told.append(row))
+    return model, fit.judge_traversability(model, data, held_out), told
+
+
+def test_a_map_is_learned_from_bumps_and_holds_on_layouts_never_seen(bumpy_data, monkeypatch):
+    _, before, _ = fitted(bumpy_data, monkeypatch, 1)
+    model, after, told = fitted(bumpy_data, monkeypatch, 120)
+    assert before["auc"] < 0.75 and after["auc"] > 0.85
+    assert after["contact"]["auc"] > 0.75 and after["contact"]["error"] < 0.25
+    assert told[0][3]["keypoint_r2"] == 1.0 and told[-1][3]["loss"] < told[1][3]["loss"]
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_no_map_where_no_keypoint_follows_the_robot(bumpy_data):
+    torch.manual_seed(0)
+    train, _ = bumpy_data.split(0.2, 0)
+    model = WorldModel(ModelConfig(map_cells=16, map_extent=fit.map_extent(bumpy_data, train))).eval()
+    assert not fit.fit_traversability(model, bumpy_data, train, 5, 0, lambda *_: None)

@@ -72,7 +72,10 @@ class Log:
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
     flat: list[tuple[str, float]] = []
     for key, value in values.items():
-        flat += _flat(value, f"{prefix}{key}/") if isinstance(value, dict) else [(prefix + key, float(value))]
+        if isinstance(value, dict):
+            flat += _flat(value, f"{prefix}{key}/")
+        elif not isinstance(value, list):  # a table is no curve
+            flat.append((prefix + key, float(value)))
     return flat
 
 
