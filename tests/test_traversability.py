@@ -121,9 +121,8 @@ def test_a_forbidden_region_is_routed_round_from_the_next_plan_on():
     search = Search(MappedToy(), SearchConfig(horizon=8), contract)
     search.places.observe(np.full(400, -6.0))
     goal = Goal.from_pose(0.0, 0.6, None)
-    zone = {
-        "kind": "keep_out", "name": "zone", "unit": "m", "polygon": [[-0.5, -0.2], [0.5, -0.2], [0.5, 0.2], [-0.5, 0.2]],
-    }  # fmt: skip
+    corners = [[-0.5, -0.2], [0.5, -0.2], [0.5, 0.2], [-0.5, 0.2]]
+    zone = {"kind": "keep_out", "name": "zone", "unit": "m", "polygon": corners}
     search.set_guardrails(parse_guardrails([zone]).bind(contract))
     track = drive(search, (0.0, -0.7), goal)
     assert np.hypot(*(track[-1] - (0.0, 0.6))) < 0.1

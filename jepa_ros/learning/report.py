@@ -46,6 +46,8 @@ NOTES = {
     "open_loop": "Error of predicting ahead without looking, relative to copying the first latent (1: no better than "
     "that), on held-out windows in which the robot moves.",
     "frozen": "Phase two: refit of the predictor, then the readouts.",
+    "traversability": "The map of where the robot can drive, on held-out layouts: labelled places told apart, and what "
+    "it said of the place where a step would end against whether the robot touched something in that step.",
     "calibration": "Quantiles on held-out episodes: what counts as normal when the stack runs.",
 }
 
@@ -114,6 +116,7 @@ def render(name: str, phases: dict[str, list[dict[str, Any]]], card: dict[str, A
         _section("Probes", _probes(judged), NOTES["probes"]),
         _section("Open loop", _open_loop(judged, metrics), NOTES["open_loop"]),
         _section("Frozen latents", _second_phase(phases), NOTES["frozen"]),
+        _section("Traversability", _traversability(card), NOTES["traversability"]),
         _section("Calibration", _calibration(card.get("calibration", {})), NOTES["calibration"]),
         _section("Settings", _pre(run), ""),
         _section("Robot contract", _pre(card.get("contract")), ""),
@@ -202,12 +205,31 @@ def _open_loop(judged: list[dict[str, Any]], metrics: dict[str, Any]) -> str:
 
 def _second_phase(phases: dict[str, list[dict[str, Any]]]) -> str:
     axes = []
-    for phase in ("predictor", "distance", "readouts"):
+    for phase in ("predictor", "distance", "readouts", "traversability"):
         records = phases.get(phase, [])
-        names = sorted({k for r in records for k in r} - {"phase", "step"})
+        names = sorted({k for r in records for k in r} - {"phase", "step", "keypoint_r2"})
         if names:
             axes.append((phase, "log", [(n, _series(records, n)) for n in names]))
     return _plot(axes)
+
+
+def _traversability(card: dict[str, Any]) -> str:
+    found = card.get("metrics", {}).get("traversability")
+    if not found:
+        return "<p class=note>The model has no map.</p>" if card else ""
+    contact = found.get("contact", {})
+    rows: list[tuple[Any, ...]] = [
+        ("places: area under the curve", f"{found['auc']:.3f}"),
+        ("places: cross entropy", f"{found['cross_entropy']:.3f}"),
+    ]
+    if contact:
+        rows += [
+            ("contact: area under the curve", f"{contact['auc']:.3f}"),
+            ("contact: expected calibration error", f"{contact['error']:.3f}"),
+            ("contact: share of the steps", f"{contact['rate']:.3f}"),
+        ]
+    reliability = [(f"{p:.3f}", f"{o:.3f}", n) for p, o, n in contact.get("rows", [])]
+    return _table(rows) + _table(reliability, ("said", "came true", "steps"))
 
 
 def _calibration(calibration: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
-from nav_msgs.msg import Path
+from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
@@ -36,6 +36,7 @@ from jepa_ros.nodes.step_clock import CommandLog, StepClock
 from jepa_ros.robot import load_contract
 
 PARAMS = planner_settings.PARAMS
+MAP_EVERY = 5  # control steps between maps of where the robot can drive
 
 
 class PlannerNode(ManagedNode):
@@ -58,6 +59,7 @@ class PlannerNode(ManagedNode):
         self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.STATUS)
         self._plan_out = qos.publisher(self, Path, "plan", qos.STATUS)
         self._candidates_out = qos.publisher(self, MarkerArray, "~/candidates", qos.STATUS)
+        self._map_out = qos.publisher(self, OccupancyGrid, "~/traversability", qos.LATCHED)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(Trigger, "~/clear_goal", self._on_clear_goal)
         self.create_service(Trigger, "~/goal_from_current", self._on_goal_from_current)
@@ -178,6 +180,9 @@ class PlannerNode(ManagedNode):
         if output.plan_poses is not None:
             self._plan_out.publish(planner_messages.path(when, frame, output.plan_poses))
         self._candidates_out.publish(planner_messages.candidates(when, frame, output.candidates))
+        places = self._planner.search.places
+        if places is not None and (self._steps - 1) % MAP_EVERY == 0:
+            self._map_out.publish(planner_messages.traversability(when, frame, places))
 
     def _on_gated(self, message: Any) -> None:
         reading = self._codec.read(message)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the planner node publishes about its thinking, as messages: signals, status, path, candidates."""
+"""What the planner node publishes about its thinking, as messages: signals, status, path, candidates, map."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, PoseStamped
-from nav_msgs.msg import Path
+from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
@@ -106,3 +106,18 @@ def candidates(
         marker.points = [Point(x=float(x), y=float(y), z=0.02) for x, y, _ in poses]
         array.markers.append(marker)
     return array
+
+
+def traversability(stamp: Time, frame: str, places: Any) -> OccupancyGrid:
+    """Where the robot's centre cannot be, as the planner believes: 0 (free) to 100 (blocked)."""
+    grid = OccupancyGrid()
+    grid.header.stamp, grid.header.frame_id = stamp, frame
+    x0, y0, x1, y1 = places.extent
+    grid.info.map_load_time = stamp
+    # The message knows square cells only; the map's are square to within the noise of the localisation it was made by.
+    grid.info.resolution = 0.5 * (x1 - x0 + y1 - y0) / places.cells
+    grid.info.width = grid.info.height = places.cells
+    grid.info.origin.position.x, grid.info.origin.position.y = x0, y0
+    grid.info.origin.orientation.w = 1.0
+    grid.data.frombytes(np.rint(100.0 * places.blocked()).astype(np.int8).tobytes())
+    return grid
