@@ -46,7 +46,9 @@ class Log:
         kept = []
         if self.path.exists() and step:
             lines = self.path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < step]
+            records = [json.loads(line) for line in lines if line.endswith("}")]
+            # What comes after the representation begins anew after a kill.
+            kept = [json.dumps(r) for r in records if r["phase"] in ("representation", "judged") and r["step"] < step]
         self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         self.board: Any = None
         try:
