@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jepa_ros.memory import Places
 from jepa_ros.robot import RobotContract
 
 LATENT = ("x", "y", "cos", "sin")
@@ -28,6 +29,17 @@ class OracleConfig:
     noise_dim: int = 1
     state_dim: int = 1
     max_distance: float = 60.0
+    map_cells: int = 32
+    map_extent: tuple[float, float, float, float] = (-1.1, -1.1, 1.1, 1.1)
+
+    @property
+    def embedding_dim(self) -> int:
+        """The pose and the map."""
+        return self.latent_dim + self.map_cells**2
+
+
+#: m of clearance by which the true map goes from surely free to surely blocked: as sharp as a cell can show.
+EDGE = 0.02
 
 
 class OracleModel:
@@ -50,10 +62,12 @@ class OracleModel:
         self.step_length = float(contract.action_high[0]) * contract.period
         self.field = DistanceField(layout, goal)
         self.device = torch.device("cpu")
+        centres = Places(self.config.map_cells, self.config.map_extent).centres()
+        self._map = ((self.radius - layout.clearance(centres)) / EDGE).astype(np.float32).ravel()
 
     def encode_state(self, x: float, y: float, yaw: float) -> np.ndarray:
-        """The true pose as a latent, (4,) float32."""
-        return np.array([x, y, np.cos(yaw), np.sin(yaw)], dtype=np.float32)
+        """The true pose as a latent, and the true map: an embedding (E,) float32."""
+        return np.concatenate([np.array([x, y, np.cos(yaw), np.sin(yaw)], dtype=np.float32), self._map])
 
     def parameters(self) -> Iterator[Tensor]:
         """It has none: nothing was learned."""
