@@ -160,6 +160,7 @@ _COMMON = (
     Argument("gate_params", "", "YAML file with further settings of the gate ({name: value}); see docs/safety.md."),
     Argument("guardrails", "", "YAML file with the guardrail set; empty for the contract's."),
     Argument("costs", "", "YAML file with the weights of the task's cost terms; empty for the defaults."),
+    Argument("brain", True, "Run perception and planner; false: gate and robot alone, to drive by hand or explore."),
     Argument("record", False, "Record every topic into a bag."),
     Argument("bag", "", "Folder of the bag; empty for rosbag2_<time> in the present folder."),
     Argument("autostart", True, "Configure and activate perception and planner as they start."),
@@ -177,7 +178,10 @@ _SIM = (
 _ROBOT = (
     Argument("auto_enable", False, "The gate arms by itself; false waits for its ~/enable service."),
     Argument("use_sim_time", False, "Take the time from /clock (another simulator)."),
-    Argument("camera", True, "Run the camera node; false where a driver publishes the image."),
+    Argument(
+        "camera", "auto", "Run the camera node; auto: unless the contract names the topic of a driver.",
+        ("auto", "true", "false"),
+    ),
     Argument("device", "0", "Camera: a device number or path, a video file, or an RTSP address."),
     Argument("compressed", False, "Take image/compressed in the place of image."),
     Argument(
@@ -230,9 +234,10 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
     nodes = [_gate(kind, args, contract)]
     if kind == "sim":
         nodes.append(_sim(args))
-    if kind == "robot" and args["camera"]:
+    if kind == "robot" and _runs_camera(args["camera"], contract):
         nodes.append(_camera(args, contract))
-    nodes.extend(_brain(kind, args, contract))
+    if args["brain"]:
+        nodes.extend(_brain(kind, args, contract))
     if args.get("play"):
         nodes.append(_player(args))
     if args["record"]:
@@ -243,7 +248,7 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
 def _gate(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
     parameters = {
         "robot": args["robot"],
-        "model": _model(args, contract),
+        "model": _model(args, contract) if args["brain"] else "",
         "use_sim_time": _sim_time(kind, args),
         "auto_enable": args["auto_enable"],
         "guardrails": _text(args, "guardrails"),
@@ -260,6 +265,10 @@ def _sim(args: dict[str, Any]) -> NodeSpec:
     parameters["real_time_factor"] = args["real_time_factor"]
     parameters["start"] = _numbers(args, "start", 3)
     return _node(args, "sim", parameters, required=True)
+
+
+def _runs_camera(wanted: str, contract: RobotContract) -> bool:
+    return wanted == "true" or (wanted == "auto" and not contract.cameras[0].driven)
 
 
 def _camera(args: dict[str, Any], contract: RobotContract) -> NodeSpec:
@@ -303,7 +312,12 @@ def _brain(kind: str, args: dict[str, Any], contract: RobotContract) -> list[Nod
 
 def _recorder(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
     """`jepa-ros record`, in a process of its own; when it fails, the robot goes on."""
-    words = ["jepa_ros.bags.record", "--quiet", "--robot", args["robot"], "--model", _model(args, contract)]
+    words = ["jepa_ros.bags.record", "--quiet", "--robot", args["robot"]]
+    if args["brain"]:
+        words += ["--model", _model(args, contract)]
+    for name in ("guardrails", "gate_params"):
+        if args[name]:
+            words += [f"--{name.replace('_', '-')}", args[name]]
     if args["bag"]:
         words += ["--output", args["bag"]]
     if _sim_time(kind, args):
@@ -359,11 +373,20 @@ def _remaps(kind: str, args: dict[str, Any], contract: RobotContract) -> tuple[t
     pairs = []
     for topic in ROBOT_TOPICS:
         if args[topic]:
-            own = contract.state[topic].topic if topic in contract.state else topic
+            own = own_topic(contract, topic)
             pairs.append((own, args[topic]))
             if topic in ("image", "goal_image"):
                 pairs.append((f"{own}/compressed", f"{args[topic]}/compressed"))
     return tuple(pairs)
+
+
+def own_topic(contract: RobotContract, name: str) -> str:
+    """What the contract calls one of :data:`ROBOT_TOPICS`."""
+    if name == "image":
+        return contract.cameras[0].topic
+    if name == "estop":
+        return contract.watchdog.estop_topic
+    return contract.state[name].topic if name in contract.state else name
 
 
 def _text(args: dict[str, Any], name: str) -> str:

@@ -34,6 +34,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("jepa_ros.bags.replay", "play a bag through perception, planner and gate"),
     "info": ("jepa_ros.bags.info", "what is in a bag: topics, rates, gaps"),
     "dataset": ("jepa_ros.bags.dataset", "turn bags into training data"),
+    "explore": ("jepa_ros.operate.explore", "drive a robot about under its gate, to record and learn from"),
+    "gate": ("jepa_ros.operate.gate", "enable, disable, reset or stop the gate, or show its state"),
+    "goal": ("jepa_ros.operate.goal", "give the planner a goal: a picture, a pose, what the camera sees, or none"),
     "check": ("jepa_ros.check", "check a robot contract or a checkpoint"),
     "doctor": ("jepa_ros.doctor", "check a running graph: publishers, QoS, clock, silent topics"),
 }

@@ -102,7 +102,8 @@ def expected_topics(contract: RobotContract, compressed: bool = False) -> list[E
     }[contract.command.kind]
     joints = contract.kinematics.kind == "joints"
     raw = "trajectory_msgs/msg/JointTrajectory" if joints else "geometry_msgs/msg/TwistStamped"
-    image = (f"{camera.name}/compressed", "CompressedImage") if compressed else (camera.name, "Image")
+    compressed = compressed or camera.compressed
+    image = (f"{camera.topic}/compressed", "CompressedImage") if compressed else (camera.topic, "Image")
     states = {
         "odom": "nav_msgs/msg/Odometry",
         "pose": "geometry_msgs/msg/PoseWithCovarianceStamped",
@@ -123,7 +124,7 @@ def expected_topics(contract: RobotContract, compressed: bool = False) -> list[E
         # What may be silent for so long must come at least so often.
         rows.append(Expected(state.topic, states[name], 1.0 / state.timeout, required=state.required))
     if contract.watchdog.estop_required:
-        rows.append(Expected("estop", "std_msgs/msg/Bool", 1.0 / contract.watchdog.estop_timeout, single=False))
+        rows.append(Expected(contract.watchdog.estop_topic, "std_msgs/msg/Bool", 1.0 / contract.watchdog.estop_timeout, single=False))
     return rows
 
 

@@ -45,10 +45,10 @@ class PlaySettings:
 def input_topics(reader: BagReader, contract: RobotContract, namespace: str = "") -> list[str]:
     """The topics of a bag that perception, planner and gate take from outside."""
     prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
-    cameras = [camera.name for camera in contract.cameras]
+    cameras = [camera.topic for camera in contract.cameras]
     names = [*cameras, *(f"{name}/compressed" for name in cameras), "camera_info"]
     names += [state.topic for state in contract.state.values()]
-    names += ["goal_image", "goal_image/compressed", "goal_pose", "command_teleop", "estop"]
+    names += ["goal_image", "goal_image/compressed", "goal_pose", "command_teleop", contract.watchdog.estop_topic]
     wanted = {name if name.startswith("/") else f"{prefix}/{name}" for name in names} | {"/clock", "/tf", "/tf_static"}
     return [topic for topic in reader.topics if topic in wanted]
 

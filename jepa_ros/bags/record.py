@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from jepa_ros.bags import CONTRACT_KEY, MODEL_CARD_KEY, BagError
+from jepa_ros.bags import CONTRACT_KEY, GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, BagError
 from jepa_ros.bags.sink import QUEUE_BYTES, RingWriter, WriterThread
 from jepa_ros.bags.writer import BagWriter, WriterConfig
 from jepa_ros.errors import JepaRosError
@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--include-hidden", action="store_true", help="record hidden topics too")
     parser.add_argument("--robot", metavar="NAME|FILE", help="robot contract to put into the bag")
     parser.add_argument("--model", metavar="DIR", help="checkpoint whose model card goes into the bag")
+    parser.add_argument("--guardrails", metavar="FILE", help="guardrail set (YAML) in force, to put into the bag")
+    parser.add_argument("--gate-params", metavar="FILE", help="further settings of the gate (YAML), likewise")
     parser.add_argument("--max-size", type=float, default=0, metavar="MB", help="new file after so many MB")
     parser.add_argument("--max-duration", type=float, default=0, metavar="S", help="new file after so many seconds")
     parser.add_argument("--duration", type=float, default=0, metavar="S", help="end after so many seconds")
@@ -59,12 +61,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--die-with-parent", action="store_true", help=argparse.SUPPRESS)
 
 
-def identity(robot: str | None, model: str | None) -> tuple[dict[str, str], dict[str, tuple[str, bytes]]]:
-    """The contract and the model card as (custom_data, attachments) of a bag.
+def identity(
+    robot: str | None, model: str | None, guardrails: str | None = None, gate_params: str | None = None
+) -> tuple[dict[str, str], dict[str, tuple[str, bytes]]]:
+    """What ran, as (custom_data, attachments) of a bag.
 
     Args:
         robot: contract name or file, or None.
         model: checkpoint folder with its `model_card.json` (any one JSON card is taken), or None.
+        guardrails, gate_params: YAML files as the stack was given them, or None.
+
+    Raises:
+        BagError: a file cannot be read; it names it.
     """
     custom: dict[str, str] = {}
     attachments: dict[str, tuple[str, bytes]] = {}
@@ -88,6 +96,13 @@ def identity(robot: str | None, model: str | None) -> tuple[dict[str, str], dict
             raise BagError(f"{card}: not a model card: {error}") from error
         custom[MODEL_CARD_KEY] = text
         attachments["model_card.json"] = ("application/json", text.encode())
+    for key, name in ((GUARDRAILS_KEY, guardrails), (GATE_SETTINGS_KEY, gate_params)):
+        if name:
+            try:
+                custom[key] = Path(name).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise BagError(f"{name}: cannot be read: {error}") from None
+            attachments[f"{key.removeprefix('jepa_ros.')}.yaml"] = ("application/yaml", custom[key].encode())
     return custom, attachments
 
 
@@ -138,7 +153,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
         max_file_seconds=args.max_duration,
         min_free_bytes=int(args.min_free * 1e6),
     )
-    custom, attachments = identity(args.robot, args.model)
+    custom, attachments = identity(args.robot, args.model, args.guardrails, args.gate_params)
     output = Path(args.output or time.strftime("rosbag2_%Y_%m_%d-%H_%M_%S"))
     if output.exists():
         raise BagError(f"{output} exists already: choose another folder with -o, or remove it first")

@@ -53,7 +53,8 @@ def camera_topic(reader: BagReader, contract: RobotContract, namespace: str = ""
         BagError: neither is there; it lists what is.
     """
     prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
-    name = f"{prefix}/{contract.cameras[0].name}"
+    topic = contract.cameras[0].topic
+    name = topic if topic.startswith("/") else f"{prefix}/{topic}"
     if name not in reader.topics and f"{name}/compressed" in reader.topics:
         return f"{name}/compressed"
     reader.require(name)
@@ -90,7 +91,7 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
         full("command_teleop"): lambda r, t, m: _gate(r, "teleop", t, _command_in(m, r)),
         full("signals"): _take_signals,
         full("model_id"): lambda r, t, m: r.identities.append(Arrival(t, ("model/perception", m.data))),
-        full("estop"): lambda r, t, m: _gate(r, "estop", t, gate_in.EstopIn(0.0, bool(m.data))),
+        full(contract.watchdog.estop_topic): lambda r, t, m: _gate(r, "estop", t, gate_in.EstopIn(0.0, bool(m.data))),
         full("planner/status"): _take_status,
         state_topic: _take_tick,
     }

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jepa_ros.bags import BagError
+import yaml
+
+from jepa_ros.bags import GATE_SETTINGS_KEY, GUARDRAILS_KEY, BagError
 from jepa_ros.bags.dataset import contract_of
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.recorded import Recorded, read
@@ -25,7 +27,8 @@ class Changes:
 
     Attributes:
         robot: contract; default the bag's own. model: checkpoint; default the shipped one of the robot's name.
-        guardrails: YAML file. gate_settings: further settings of the gate ({name: value}).
+        guardrails: YAML file; default the bag's, else the contract's. gate_settings: further settings of the gate
+            ({name: value}), over those in the bag.
         threads: compute threads. brain, gate: leave one of them out.
         free_iterations: plans run as many iterations as configured instead of as many as recorded.
     """
@@ -62,7 +65,7 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
     contract = contract_of(reader, changes.robot)
     recorded = read(reader, contract, changes.namespace, changes.image)
     changed: list[str] = []
-    text = _text(changes.guardrails)
+    text = _text(changes.guardrails) or reader.custom_data.get(GUARDRAILS_KEY, "")
     guardrails = parse_guardrails(text if text.strip() else list(contract.guardrails)).bind(contract)
     then = {a.content[1] for a in recorded.identities if a.content[0] == "guardrails/planner"}
     if then and str(guardrails.hash) not in then:
@@ -73,7 +76,7 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
         perception, planner, model_id = _brain(contract, recorded, changes, guardrails, changed)
     config = None
     if changes.gate:
-        settings = dict(changes.gate_settings or {})
+        settings = contract.lidar() | _gate_settings(reader) | (changes.gate_settings or {})
         settings.setdefault("auto_enable", True)
         config = GateConfig.from_contract(contract, guardrails=guardrails, **settings)
     own = bool(changed) and changes.brain
@@ -121,6 +124,17 @@ def _config(recorded: Recorded, changed: list[str]):
         raise BagError(
             f"{recorded.reader.path}: the planner's settings in this bag are of another version: {error}"
         ) from None
+
+
+def _gate_settings(reader: BagReader) -> dict[str, Any]:
+    """The further settings that the recorded gate ran with."""
+    try:
+        found = yaml.safe_load(reader.custom_data.get(GATE_SETTINGS_KEY, "")) or {}
+    except yaml.YAMLError as error:
+        raise BagError(f"{reader.path}: the gate's settings in this bag are not YAML: {error}") from None
+    if not isinstance(found, dict):
+        raise BagError(f"{reader.path}: the gate's settings in this bag are no mapping")
+    return found
 
 
 def _text(path: str) -> str:

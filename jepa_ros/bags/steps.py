@@ -119,7 +119,7 @@ def resolve_topics(
             raise BagError(f"{reader.path}: no message on {wanted[0]} in this bag")
         return ""
 
-    camera, state = contract.cameras[0].name, contract.state
+    camera, state = contract.cameras[0].topic, contract.state
     return Topics(
         image=find("image", camera, f"{camera}/compressed", required=True),
         command=find("command", contract.command.topic, required=True),

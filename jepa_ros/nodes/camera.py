@@ -127,8 +127,8 @@ class CameraNode(Node):
         super().__init__("camera", **options)
         self._values = values = params.declare(self, PARAMS)
         self._camera = load_contract(values.robot).cameras[0]
-        topic = self._camera.name
-        if values.compressed:
+        topic = self._camera.topic
+        if values.compressed or self._camera.compressed:
             self._out = qos.publisher(self, CompressedImage, f"{topic}/compressed", qos.IMAGE)
         else:
             self._out = qos.publisher(self, Image, topic, qos.IMAGE)
@@ -163,7 +163,7 @@ class CameraNode(Node):
         self._times.append(read_at)
         self._trouble = ""
         height, width = frame.shape[:2]
-        if self._values.compressed:
+        if self._values.compressed or self._camera.compressed:
             _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, self._values.jpeg_quality])
             message: Image | CompressedImage = CompressedImage(format="bgr8; jpeg compressed bgr8")
             message.data.frombytes(data.tobytes())

@@ -88,16 +88,16 @@ class InputCollector:
     # ------------------------------------------------------------ subscriptions
 
     def _subscribe_all(self, compressed: bool) -> None:
-        image = self._contract.cameras[0].name
-        if compressed:
-            self._subscribe(CompressedImage, f"{image}/compressed", qos.IMAGE, self._on_image, raw=True)
+        camera = self._contract.cameras[0]
+        if compressed or camera.compressed:
+            self._subscribe(CompressedImage, f"{camera.topic}/compressed", qos.IMAGE, self._on_image, raw=True)
         else:
-            self._subscribe(Image, image, qos.IMAGE, self._on_image, raw=True)
+            self._subscribe(Image, camera.topic, qos.IMAGE, self._on_image, raw=True)
         kind = self._codec.input_type
         self._subscribe(kind, "command_raw", qos.COMMAND, self._on_command)
         self._subscribe(kind, "command_teleop", qos.COMMAND, self._on_teleop)
         self._subscribe(DiagnosticArray, "signals", qos.SIGNALS, self._on_signals)
-        self._subscribe(Bool, "estop", qos.ESTOP, self._on_estop)
+        self._subscribe(Bool, self._contract.watchdog.estop_topic, qos.ESTOP, self._on_estop)
         self._subscribe(String, "model_id", qos.LATCHED, self._on_model_id)
         for name in ("perception", "planner"):
             self._subscribe(Header, f"{name}/heartbeat", qos.HEARTBEAT, self._heartbeat(name))

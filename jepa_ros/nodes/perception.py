@@ -29,7 +29,7 @@ from jepa_ros.robot import load_contract
 PARAMS = (
     params.ROBOT,
     *LOADING,
-    params.Param("compressed", False, "Take image/compressed in the place of image."),
+    params.Param("compressed", False, "Take image/compressed whatever the contract says."),
 )
 
 
@@ -60,12 +60,10 @@ class PerceptionNode(ManagedNode):
         camera = contract.cameras[0]
         for _ in range(3):
             self._perception.encode(np.zeros((camera.height, camera.width, 3), np.uint8))
-        topic = camera.name
-        if self.values.compressed:
-            kind: type = CompressedImage
-            topic += "/compressed"
+        if self.values.compressed or camera.compressed:
+            kind, topic = CompressedImage, f"{camera.topic}/compressed"
         else:
-            kind = Image
+            kind, topic = Image, camera.topic
         self._subscription = qos.subscription(self, kind, topic, self._on_image, qos.IMAGE)
         self._id_out.publish(String(data=self._identity))
 

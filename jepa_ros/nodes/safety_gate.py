@@ -262,7 +262,7 @@ class SafetyGateNode(Node):
             self._end_by = time.monotonic() + self._contract.watchdog.exit_duration + 1.0
 
     def _make_config(self, values: Any) -> GateConfig:
-        overrides = params.yaml_mapping("settings", values.settings)
+        overrides = self._contract.lidar() | params.yaml_mapping("settings", values.settings)
         if values.guardrails:
             overrides["guardrails"] = parse_guardrails(values.guardrails)
         overrides["auto_enable"] = values.auto_enable

@@ -68,12 +68,15 @@ class Camera:
     """One camera, as its images are delivered, and what the model makes of them.
 
     Attributes:
-        name: topic of the images; the first camera is ``image``.
+        name: the first camera is ``image``.
         width, height: pixels, as delivered.
         rate: frames a second.
         crop: (x, y, width, height) in pixels, or None for the whole picture.
         size: edge of the square model input in pixels, after crop and area resampling.
         frame, position, orientation: mounting: parent frame, xyz [m] and roll-pitch-yaw [rad].
+        topic: of the images, as the driver calls it; the name where the contract does not say.
+        compressed: the images are those of ``TOPIC/compressed`` (JPEG or PNG).
+        driven: the contract names a topic: a driver publishes it, the node ``camera`` is not needed.
     """
 
     name: str
@@ -85,6 +88,14 @@ class Camera:
     frame: str
     position: tuple[float, float, float]
     orientation: tuple[float, float, float]
+    topic: str
+    compressed: bool
+    driven: bool
+
+    @property
+    def image_topic(self) -> str:
+        """The topic that carries the images, ``/compressed`` included where they are."""
+        return f"{self.topic}/compressed" if self.compressed else self.topic
 
 
 @dataclass(frozen=True)
@@ -108,11 +119,16 @@ class Command:
 
 @dataclass(frozen=True)
 class StateTopic:
-    """A state input of the gate. Silent for longer than ``timeout`` [s], a required one stops the robot."""
+    """A state input of the gate. Silent for longer than ``timeout`` [s], a required one stops the robot.
+
+    ``frame`` and ``offset`` (x, y [m], yaw [rad] in the base frame) are of a lidar; None is the base frame itself.
+    """
 
     topic: str
     timeout: float
     required: bool
+    frame: str | None = None
+    offset: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +156,7 @@ class Watchdog:
     stamp_tolerance: float
     max_stamp_age: float
     exit_duration: float
+    estop_topic: str
     estop_required: bool
     estop_timeout: float
     bad_command_latch: int
@@ -200,6 +217,13 @@ class RobotContract:
         """The inverse of :meth:`normalise`: (..., A) in [-1, 1] to physical units."""
         low, high = self.action_low, self.action_high
         return low + 0.5 * (np.asarray(unit, dtype=np.float64) + 1.0) * (high - low)
+
+    def lidar(self) -> dict[str, Any]:
+        """The gate's settings for where the lidar stands (``scan_frame``, ``scan_offset``); empty: in the base."""
+        scan = self.state.get("scan")
+        if scan is None or scan.frame is None:
+            return {}
+        return {"scan_frame": scan.frame, "scan_offset": scan.offset or (0.0, 0.0, 0.0)}
 
     def to_dict(self) -> dict[str, Any]:
         """The contract as plain data, every default written out; :meth:`from_dict` reads it back."""
@@ -299,7 +323,7 @@ def _read(top: Fields) -> RobotContract:
         "cameras": [_plain_camera(c) for c in cameras],
         "action": [vars(a) for a in action],
         "command": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(command).items() if v != ()},
-        "state": {k: vars(v) for k, v in state.items()},
+        "state": {k: {n: v for n, v in vars(s).items() if v is not None} for k, s in state.items()},
         "limits": _plain_limits(limits, action),
         "watchdog": vars(watchdog),
         "stop": stop,
@@ -364,7 +388,8 @@ def _cameras(top: Fields) -> tuple[Camera, ...]:
     for i, f in enumerate(top.sections("cameras")):
         name = f.text("name")
         if i == 0 and name != "image":
-            raise f.error("name", f"the first camera is called 'image' (remap the topic of the driver), found '{name}'")
+            said = "the first camera is called 'image' (its driver's topic goes under the key 'topic')"
+            raise f.error("name", f"{said}, found '{name}'")
         if name in [c.name for c in cameras]:
             raise f.error("name", f"two cameras are called '{name}'")
         width, height = f.integer("width", least=8), f.integer("height", least=8)
@@ -384,8 +409,12 @@ def _cameras(top: Fields) -> tuple[Camera, ...]:
         orientation = mounting.vector("orientation", 3, [0.0, 0.0, 0.0], unit="rad")
         mounting.done()
         rate = f.number("rate", above=0.0, unit="Hz")
+        topic, compressed, driven = f.text("topic", name), f.boolean("compressed", False), "topic" in f.data
+        if topic.endswith("/compressed"):
+            raise f.error("topic", f"expected the base topic and compressed: true, found '{topic}'")
         f.done()
-        cameras.append(Camera(name, width, height, rate, crop, size, frame, position, orientation))  # type: ignore[arg-type]
+        where = (frame, position, orientation)
+        cameras.append(Camera(name, width, height, rate, crop, size, *where, topic, compressed, driven))  # type: ignore[arg-type]
     if not cameras:
         raise top.error("cameras", "expected at least one camera, the first of them named 'image'")
     return tuple(cameras)
@@ -395,6 +424,10 @@ def _plain_camera(c: Camera) -> dict[str, Any]:
     plain: dict[str, Any] = {"name": c.name, "width": c.width, "height": c.height, "rate": c.rate, "size": c.size}
     if c.crop is not None:
         plain["crop"] = list(c.crop)
+    if c.driven:
+        plain["topic"] = c.topic
+    if c.compressed:
+        plain["compressed"] = True
     plain["mounting"] = {"frame": c.frame, "position": list(c.position), "orientation": list(c.orientation)}
     return plain
 
@@ -453,9 +486,11 @@ def _state(f: Fields) -> dict[str, StateTopic]:
         if key not in STATE_KEYS:
             raise f.error(str(key), f"unknown state; expected one of {', '.join(STATE_KEYS)}")
         s = f.section(key)
-        state[key] = StateTopic(
-            s.text("topic", key), s.number("timeout", 0.5, above=0.0, unit="s"), s.boolean("required", True)
-        )
+        topic, timeout = s.text("topic", key), s.number("timeout", 0.5, above=0.0, unit="s")
+        required, frame, offset = s.boolean("required", True), None, None
+        if key == "scan" and "frame" in s.data:
+            frame, offset = s.text("frame"), s.vector("offset", 3, [0.0, 0.0, 0.0], unit="m, m, rad")
+        state[key] = StateTopic(topic, timeout, required, frame, offset)  # type: ignore[arg-type]
         s.done()
     return state
 
@@ -512,6 +547,7 @@ def _watchdog(f: Fields) -> Watchdog:
         stamp_tolerance=f.number("stamp_tolerance", 0.1, least=0.0, unit="s"),
         max_stamp_age=f.number("max_stamp_age", 0.5, above=0.0, unit="s"),
         exit_duration=f.number("exit_duration", 1.0, least=0.0, most=30.0, unit="s"),
+        estop_topic=f.text("estop_topic", "estop"),
         estop_required=f.boolean("estop_required", False),
         estop_timeout=f.number("estop_timeout", 0.5, above=0.0, unit="s"),
         bad_command_latch=f.integer("bad_command_latch", 10, least=1),

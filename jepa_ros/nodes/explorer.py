@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exploratory driving through ROS: the policy of ``jepa-ros collect`` in the place of an operator.
+
+It publishes on ``command_teleop``, so that a robot can be explored before there is a model: the gate asks for neither
+perception nor planner while teleoperation drives, and keeps every limit. Steps begin at images, as the planner's do.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Bool
+
+from jepa_ros.learning.exploration import Exploration
+from jepa_ros.loop import Observation
+from jepa_ros.nodes import qos
+from jepa_ros.nodes.commands import CommandCodec
+from jepa_ros.nodes.convert import read_raw_image
+from jepa_ros.nodes.step_clock import StepClock
+from jepa_ros.robot import RobotContract
+
+#: Modes in which the gate lets through what is asked.
+DRIVING = ("ACTIVE", "LIMITED")
+#: Reasons of the gate that say that something is in the way; the policy then backs off, as it does after a contact.
+IN_THE_WAY = ("obstacle", "region", "inside_region", "contact")
+
+
+class ExplorerNode(Node):
+    """Drives a robot about.
+
+    Args:
+        contract: of the robot. seed: of the policy.
+        scale: share of the contract's range that is used, in (0, 1].
+
+    Attributes:
+        steps: control steps so far. driven: those during which the gate let commands through.
+        mode, reason: what the gate said last; empty before it was heard.
+    """
+
+    def __init__(self, contract: RobotContract, seed: int = 0, scale: float = 1.0, **options: Any) -> None:
+        super().__init__("explorer", start_parameter_services=False, **options)
+        self.steps = self.driven = 0
+        self.mode = self.reason = ""
+        self._contract, self._scale = contract, scale
+        self._policy = Exploration(contract, np.random.default_rng(seed))
+        self._codec = CommandCodec(contract)
+        camera, state = contract.cameras[0], contract.state
+        self._clock = StepClock(contract.rate, camera.rate)
+        self._touched = False
+        self._command = np.zeros(contract.action_dim)
+        self._sent = 0.0
+        self._gate_bytes: bytes | None = None
+        self._out = qos.publisher(self, self._codec.input_type, "command_teleop", qos.COMMAND)
+        kind: type = CompressedImage if camera.compressed else Image
+        qos.subscription(self, kind, camera.image_topic, self._on_image, qos.IMAGE, raw=True)
+        qos.subscription(self, DiagnosticArray, "safety_gate/state", self._on_gate, qos.LATCHED, raw=True)
+        if "contact" in state:
+            qos.subscription(self, Bool, state["contact"].topic, self._on_contact, qos.STATE)
+        # A robot with long steps hears its command again before the gate's time-out.
+        self._patience = 0.5 * contract.watchdog.command_timeout
+        self.create_timer(0.25 * self._patience, self._repeat, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def restart(self) -> None:
+        """Begin an episode anew, at another place, as the robot stands there."""
+        self._policy.hold = self._policy.reflex = 0
+        self._touched = False
+        self._clock.reset()
+
+    def stop(self) -> None:
+        """Ask for a standstill."""
+        self._send(np.zeros(self._contract.action_dim), self._now())
+
+    # ------------------------------------------------------------ details
+
+    def _now(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _on_contact(self, message: Bool) -> None:
+        self._touched |= bool(message.data)
+
+    def _on_gate(self, data: bytes) -> None:
+        self._gate_bytes = data  # it speaks at 50 Hz and is read once a step
+
+    def _read_gate(self) -> None:
+        if self._gate_bytes is None:
+            return
+        state = deserialize_message(self._gate_bytes, DiagnosticArray)
+        values = {pair.key: pair.value for pair in state.status[0].values} if state.status else {}
+        self.mode, self.reason = values.get("mode", ""), values.get("reason", "")
+
+    def _on_image(self, data: bytes) -> None:
+        stamp = read_raw_image(data).stamp
+        if not self._clock.begins_step(stamp):
+            return
+        self._read_gate()
+        blocked = self._touched or (self.mode == "STOPPED" and self.reason in IN_THE_WAY)
+        seen = Observation(self.steps, stamp, np.empty(0, np.uint8), None, self._command, self.reason, None, blocked)
+        self._touched = False
+        self._command = self._scale * self._policy.act(seen).command
+        self.steps += 1
+        self.driven += self.mode in DRIVING
+        self._send(self._command, stamp)
+
+    def _repeat(self) -> None:
+        # Without new images the robot is not driven on: the command is repeated within one step alone.
+        if self._patience < time.monotonic() - self._sent < self._contract.period:
+            self._out.publish(self._codec.write_input(self._command, self._now()))
+
+    def _send(self, values: np.ndarray, stamp: float) -> None:
+        self._sent = time.monotonic()
+        self._out.publish(self._codec.write_input(values, stamp))

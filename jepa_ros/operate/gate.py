@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`jepa-ros gate enable|disable|reset|estop|state`: the gate's services and its state, where there is no `ros2`."""
+
+from __future__ import annotations
+
+import argparse
+
+from jepa_ros.operate.link import Link
+
+ACTIONS = ("enable", "disable", "reset", "estop", "state")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("action", choices=ACTIONS, help="what to ask of the gate; state only reads")
+    parser.add_argument("--namespace", default="", help="of the robot's nodes")
+    parser.add_argument("--timeout", type=float, default=5.0, metavar="S", help="wait so long (default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Ask, and print the answer; 1 when the gate refuses, or (for state) when it does not let the robot drive."""
+    from diagnostic_msgs.msg import DiagnosticArray
+    from std_srvs.srv import SetBool, Trigger
+
+    from jepa_ros.nodes import qos
+
+    with Link(args.namespace, args.timeout) as link:
+        if args.action == "state":
+            status = link.hear(DiagnosticArray, "safety_gate/state", qos.LATCHED).status[0]
+            mode = next((pair.value for pair in status.values if pair.key == "mode"), "?")
+            print(f"{mode}: {status.message}")
+            return 0 if mode in ("ACTIVE", "LIMITED") else 1
+        if args.action in ("enable", "disable"):
+            request = SetBool.Request(data=args.action == "enable")
+            answer = link.call(SetBool, "safety_gate/enable", request)
+        else:
+            answer = link.call(Trigger, f"safety_gate/{args.action}")
+    print(answer.message)
+    return 0 if answer.success else 1

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`jepa-ros goal PICTURE|current|clear|X,Y,YAW`: give the planner a goal from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.operate.link import Link
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "goal", help="a picture (JPEG or PNG) taken by the robot's camera; current: what it sees now; clear: none; "
+        "or a pose X,Y,YAW in m and rad"
+    )  # fmt: skip
+    parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
+    parser.add_argument("--namespace", default="", help="of the robot's nodes")
+    parser.add_argument("--timeout", type=float, default=5.0, metavar="S", help="wait so long (default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Send the goal and print what became of it; 1 when it was refused."""
+    from std_srvs.srv import Trigger
+
+    with Link(args.namespace, args.timeout) as link:
+        if args.goal in ("current", "clear"):
+            service = "goal_from_current" if args.goal == "current" else "clear_goal"
+            answer = link.call(Trigger, f"planner/{service}")
+            print(answer.message)
+            return 0 if answer.success else 1
+        parts = args.goal.split(",")
+        if len(parts) == 3:
+            return _pose(link, args, parts)
+        return _picture(link, Path(args.goal))
+
+
+def _pose(link: Link, args: argparse.Namespace, parts: list[str]) -> int:
+    from geometry_msgs.msg import PoseStamped
+
+    from jepa_ros.nodes import qos
+    from jepa_ros.nodes.convert import set_yaw
+    from jepa_ros.robot import load_contract
+
+    try:
+        x, y, yaw = (float(part) for part in parts)
+    except ValueError:
+        raise JepaRosError(f"'{args.goal}': expected three numbers X,Y,YAW, a picture, current or clear") from None
+    message = PoseStamped()
+    message.header.frame_id = load_contract(args.robot).frames.map
+    message.pose.position.x, message.pose.position.y = x, y
+    set_yaw(message.pose.orientation, yaw)
+    link.say(PoseStamped, "goal_pose", qos.COMMAND, message)
+    return _verdict(link, "pose")
+
+
+def _picture(link: Link, path: Path) -> int:
+    from sensor_msgs.msg import CompressedImage
+
+    from jepa_ros.nodes import qos
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JepaRosError(f"{path}: cannot be read: {error.strerror}; give a picture, current, clear or X,Y,YAW") from None
+    message = CompressedImage(format=path.suffix.lstrip("."))
+    message.data.frombytes(data)
+    link.say(CompressedImage, "goal_image/compressed", qos.COMMAND, message)
+    return _verdict(link, "image")
+
+
+def _verdict(link: Link, kind: str) -> int:
+    """What the planner's next status says of the goal."""
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from jepa_ros.nodes import qos
+
+    for _ in range(2):  # the first may have been under way already
+        status = link.hear(DiagnosticArray, "planner/status", qos.STATUS)
+    values = {pair.key: pair.value for part in status.status for pair in part.values}
+    if values.get("goal_refused"):
+        print(values["goal_refused"])
+        return 1
+    print(f"goal: {values.get('goal', '?')}; planner: {values.get('reason', '?')}; gate: {values.get('gate', '?')}")
+    return 0 if values.get("goal") == kind else 1
