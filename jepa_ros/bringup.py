@@ -385,7 +385,7 @@ def own_topic(contract: RobotContract, name: str) -> str:
     if name == "image":
         return contract.cameras[0].topic
     if name == "estop":
-        return contract.watchdog.estop_topic
+        return contract.estop_topic
     return contract.state[name].topic if name in contract.state else name
 
 

@@ -25,6 +25,8 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 #: A topic that is slower than this share of its declared rate is reported.
 SLOW = 0.7
 DISCOVERY = 1.5  # s until every publisher of a machine or a small network is known
+#: Seconds to look for the gate: participants announce themselves every 3 s, and the first announcement may be lost.
+LATE_DISCOVERY = 3.5
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--namespace", default="", help="of the nodes (default: none)")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long to listen (default: %(default)s)")
     parser.add_argument("--compressed", action="store_true", help="the camera publishes image/compressed")
+    parser.add_argument("--no-brain", action="store_true", help="perception and planner are not meant to run")
     parser.add_argument("--json", type=Path, default=None, help="write the findings here")
 
 
@@ -77,7 +80,7 @@ def main(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     contract = load_contract(args.robot)
-    findings = examine(contract, args.namespace, args.seconds, args.compressed)
+    findings = examine(contract, args.namespace, args.seconds, args.compressed, brain=not args.no_brain)
     console, marks = Console(), {OK: "[green]ok[/]     ", WARNING: "[yellow]warning[/]", ERROR: "[bold red]error[/]  "}
     for finding in findings:
         console.print(
@@ -91,8 +94,8 @@ def main(args: argparse.Namespace) -> int:
     return 1 if errors else 0
 
 
-def expected_topics(contract: RobotContract, compressed: bool = False) -> list[Expected]:
-    """The topics that a running graph of this robot has, by the contract."""
+def expected_topics(contract: RobotContract, compressed: bool = False, brain: bool = True) -> list[Expected]:
+    """The topics that a running graph of this robot has, by the contract; `brain`: with perception and planner."""
     camera = contract.cameras[0]
     output = {
         "twist_stamped": "geometry_msgs/msg/TwistStamped",
@@ -111,12 +114,15 @@ def expected_topics(contract: RobotContract, compressed: bool = False) -> list[E
         "scan": "sensor_msgs/msg/LaserScan",
         "contact": "std_msgs/msg/Bool",
     }
-    rows = [
-        Expected(image[0], f"sensor_msgs/msg/{image[1]}", camera.rate),
+    thinking = [
         Expected("embedding", "sensor_msgs/msg/Image", contract.rate),
         Expected("model_id", "std_msgs/msg/String"),
         Expected("command_raw", raw, contract.rate),
         Expected("signals", "diagnostic_msgs/msg/DiagnosticArray", contract.rate),
+    ]
+    rows = [
+        Expected(image[0], f"sensor_msgs/msg/{image[1]}", camera.rate),
+        *(thinking if brain else ()),
         Expected(contract.command.topic, output, contract.gate_rate),
         Expected("safety_gate/state", "diagnostic_msgs/msg/DiagnosticArray", contract.gate_rate),
     ]
@@ -124,7 +130,7 @@ def expected_topics(contract: RobotContract, compressed: bool = False) -> list[E
         # What may be silent for so long must come at least so often.
         rows.append(Expected(state.topic, states[name], 1.0 / state.timeout, required=state.required))
     if contract.watchdog.estop_required:
-        rows.append(Expected(contract.watchdog.estop_topic, "std_msgs/msg/Bool", 1.0 / contract.watchdog.estop_timeout, single=False))
+        rows.append(Expected(contract.estop_topic, "std_msgs/msg/Bool", 1.0 / contract.watchdog.estop_timeout, single=False))
     return rows
 
 
@@ -157,11 +163,13 @@ def judge(expected: Expected, seen: Seen) -> list[Finding]:
     return found
 
 
-def judge_gate(values: dict[str, str], message: str) -> list[Finding]:
-    """What the gate says of itself."""
+def judge_gate(values: dict[str, str], message: str, brain: bool = True) -> list[Finding]:
+    """What the gate says of itself; without a `brain` it stands still until somebody drives by teleoperation."""
     mode = values.get("mode", "")
     if mode in ("ACTIVE", "LIMITED"):
         return [Finding(OK, "gate", f"{mode}: {message}")]
+    if not brain and mode in ("ARMING", "STOPPED") and values.get("reason") == "heartbeat":
+        return [Finding(OK, "gate", f"{mode}: waits for teleoperation or `jepa-ros explore`")]
     advice = {
         "DISABLED": "enable it with ~/enable once the robot may move",
         "ARMING": "it waits for fresh inputs; see what is silent above",
@@ -175,11 +183,13 @@ def judge_gate(values: dict[str, str], message: str) -> list[Finding]:
 # ---------------------------------------------------------------- looking (ROS)
 
 
-def examine(contract: RobotContract, namespace: str, seconds: float, compressed: bool = False) -> list[Finding]:
+def examine(
+    contract: RobotContract, namespace: str, seconds: float, compressed: bool = False, brain: bool = True
+) -> list[Finding]:
     """Listen to the graph for some seconds and judge it.
 
     Args:
-        namespace: of the nodes, "" for none. seconds: to listen, after discovery.
+        namespace: of the nodes, "" for none. seconds: to listen, after discovery. brain: perception and planner too.
     """
     import rclpy
 
@@ -189,8 +199,11 @@ def examine(contract: RobotContract, namespace: str, seconds: float, compressed:
     try:
         watcher.spin(DISCOVERY)
         space = "/" + namespace.strip("/")
+        end = time.monotonic() + LATE_DISCOVERY - DISCOVERY
+        while _resolve(space, "safety_gate") not in watcher.nodes() and time.monotonic() < end:
+            watcher.spin(0.2)
         names = watcher.nodes()
-        found = _nodes(watcher, names, space)
+        found = _nodes(watcher, names, space, ("safety_gate", "perception", "planner") if brain else ("safety_gate",))
         if not names:
             domain, reach = (
                 os.environ.get("ROS_DOMAIN_ID", "0"),
@@ -205,7 +218,7 @@ def examine(contract: RobotContract, namespace: str, seconds: float, compressed:
                 )
             )
             return found
-        looks = [_Look(watcher.node, _resolve(space, e.topic), e) for e in expected_topics(contract, compressed)]
+        looks = [_Look(watcher.node, _resolve(space, e.topic), e) for e in expected_topics(contract, compressed, brain)]
         clock = _Look(watcher.node, "/clock", Expected("/clock", "rosgraph_msgs/msg/Clock"))
         begun = time.monotonic()
         watcher.spin(seconds)
@@ -216,7 +229,7 @@ def examine(contract: RobotContract, namespace: str, seconds: float, compressed:
         gate = next(look for look in looks if look.expected.topic == "safety_gate/state")
         if gate.last is not None and gate.last.status:
             status = gate.last.status[0]
-            found += judge_gate({pair.key: pair.value for pair in status.values}, status.message)
+            found += judge_gate({pair.key: pair.value for pair in status.values}, status.message, brain)
         return found
     finally:
         watcher.close()
@@ -226,9 +239,9 @@ def _resolve(space: str, topic: str) -> str:
     return topic if topic.startswith("/") else f"{space.rstrip('/')}/{topic}"
 
 
-def _nodes(watcher: Any, names: set[str], space: str) -> list[Finding]:
+def _nodes(watcher: Any, names: set[str], space: str, wanted: tuple[str, ...]) -> list[Finding]:
     found = []
-    for name in ("safety_gate", "perception", "planner"):
+    for name in wanted:
         full = _resolve(space, name)
         if full not in names:
             found.append(Finding(ERROR, name, f"node {full} is not running"))

@@ -111,6 +111,7 @@ def graph() -> Iterator[None]:
 
 def test_a_running_graph_is_examined(graph, monkeypatch):
     monkeypatch.setattr(doctor, "DISCOVERY", 0.7)
+    monkeypatch.setattr(doctor, "LATE_DISCOVERY", 0.7)
     findings = doctor.examine(load_contract("arena"), "", 1.0)
     said = {(f.level, f.subject): f.text for f in findings}
     assert "/first" in said[ERROR, "cmd_vel"] and "/second" in said[ERROR, "cmd_vel"]
@@ -121,5 +122,6 @@ def test_a_running_graph_is_examined(graph, monkeypatch):
 
 def test_an_empty_graph_says_where_it_looked(monkeypatch, ros_domain):
     monkeypatch.setattr(doctor, "DISCOVERY", 0.5)
+    monkeypatch.setattr(doctor, "LATE_DISCOVERY", 0.5)
     findings = doctor.examine(load_contract("arena"), "", 0.1)
     assert f"ROS_DOMAIN_ID {ros_domain}" in findings[-1].text

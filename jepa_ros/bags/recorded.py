@@ -91,7 +91,7 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
         full("command_teleop"): lambda r, t, m: _gate(r, "teleop", t, _command_in(m, r)),
         full("signals"): _take_signals,
         full("model_id"): lambda r, t, m: r.identities.append(Arrival(t, ("model/perception", m.data))),
-        full(contract.watchdog.estop_topic): lambda r, t, m: _gate(r, "estop", t, gate_in.EstopIn(0.0, bool(m.data))),
+        full(contract.estop_topic): lambda r, t, m: _gate(r, "estop", t, gate_in.EstopIn(0.0, bool(m.data))),
         full("planner/status"): _take_status,
         state_topic: _take_tick,
     }

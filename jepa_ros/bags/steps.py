@@ -223,6 +223,17 @@ def _belonging(series: _Series, images: np.ndarray) -> _Series:
     return _Series(*([values[i] for i in chosen] for values in (series.times, series.stamps, series.values)))
 
 
+def _tolerance(contract: RobotContract) -> float:
+    """How much longer or shorter than the period a step may be [s].
+
+    Half a frame; where the camera's rate is no multiple of the control rate, also what the frames' own grid does to it.
+    """
+    camera = contract.cameras[0].rate
+    frames = camera * contract.period
+    grid = 0.0 if frames < 1.0 else max(math.ceil(frames - 1e-6) - frames, frames - math.floor(frames + 1e-6)) / camera
+    return max(0.5 * min(1.0 / camera, contract.period), grid * 1.1) + 1e-6
+
+
 class _Span:
     """The steps of one run of images over which time did not jump."""
 
@@ -355,7 +366,7 @@ class _Span:
         contract = self._contract
         begin, end = int(self._starts[k, 1]), int(self._starts[k + 1, 1])
         late = (end - begin) * 1e-9 - contract.period
-        tolerance = 0.5 * min(1.0 / contract.cameras[0].rate, contract.period) + 1e-6
+        tolerance = _tolerance(contract)
         if late > tolerance:
             return "image gap"
         if late < -tolerance:

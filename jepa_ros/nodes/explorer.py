@@ -52,7 +52,7 @@ class ExplorerNode(Node):
         self._policy = Exploration(contract, np.random.default_rng(seed))
         self._codec = CommandCodec(contract)
         camera, state = contract.cameras[0], contract.state
-        self._clock = StepClock(contract.rate, camera.rate)
+        self._step_clock = StepClock(contract.rate, camera.rate)
         self._touched = False
         self._command = np.zeros(contract.action_dim)
         self._sent = 0.0
@@ -71,7 +71,7 @@ class ExplorerNode(Node):
         """Begin an episode anew, at another place, as the robot stands there."""
         self._policy.hold = self._policy.reflex = 0
         self._touched = False
-        self._clock.reset()
+        self._step_clock.reset()
 
     def stop(self) -> None:
         """Ask for a standstill."""
@@ -97,7 +97,7 @@ class ExplorerNode(Node):
 
     def _on_image(self, data: bytes) -> None:
         stamp = read_raw_image(data).stamp
-        if not self._clock.begins_step(stamp):
+        if not self._step_clock.begins_step(stamp):
             return
         self._read_gate()
         blocked = self._touched or (self.mode == "STOPPED" and self.reason in IN_THE_WAY)

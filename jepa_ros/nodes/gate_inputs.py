@@ -97,7 +97,7 @@ class InputCollector:
         self._subscribe(kind, "command_raw", qos.COMMAND, self._on_command)
         self._subscribe(kind, "command_teleop", qos.COMMAND, self._on_teleop)
         self._subscribe(DiagnosticArray, "signals", qos.SIGNALS, self._on_signals)
-        self._subscribe(Bool, self._contract.watchdog.estop_topic, qos.ESTOP, self._on_estop)
+        self._subscribe(Bool, self._contract.estop_topic, qos.ESTOP, self._on_estop)
         self._subscribe(String, "model_id", qos.LATCHED, self._on_model_id)
         for name in ("perception", "planner"):
             self._subscribe(Header, f"{name}/heartbeat", qos.HEARTBEAT, self._heartbeat(name))

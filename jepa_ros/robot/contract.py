@@ -156,7 +156,6 @@ class Watchdog:
     stamp_tolerance: float
     max_stamp_age: float
     exit_duration: float
-    estop_topic: str
     estop_required: bool
     estop_timeout: float
     bad_command_latch: int
@@ -181,6 +180,7 @@ class RobotContract:
     action: tuple[ActionDim, ...]
     command: Command
     state: dict[str, StateTopic]
+    estop_topic: str
     limits: Limits
     watchdog: Watchdog
     stop: str
@@ -301,6 +301,7 @@ def _read(top: Fields) -> RobotContract:
     action = _action(top, kinematics)
     command = _command(top.section("command"), action, kinematics)
     state = _state(top.section("state", {}))
+    estop_topic = top.text("estop_topic", "estop")
     limits = _limits(top.section("limits"), action, kinematics)
     watchdog = _watchdog(top.section("watchdog", {}))
     stop = top.text("stop", "ramp", choices=("ramp", "zero"))
@@ -324,6 +325,7 @@ def _read(top: Fields) -> RobotContract:
         "action": [vars(a) for a in action],
         "command": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(command).items() if v != ()},
         "state": {k: {n: v for n, v in vars(s).items() if v is not None} for k, s in state.items()},
+        **({"estop_topic": estop_topic} if estop_topic != "estop" else {}),
         "limits": _plain_limits(limits, action),
         "watchdog": vars(watchdog),
         "stop": stop,
@@ -343,6 +345,7 @@ def _read(top: Fields) -> RobotContract:
         action,
         command,
         state,
+        estop_topic,
         limits,
         watchdog,
         stop,
@@ -547,7 +550,6 @@ def _watchdog(f: Fields) -> Watchdog:
         stamp_tolerance=f.number("stamp_tolerance", 0.1, least=0.0, unit="s"),
         max_stamp_age=f.number("max_stamp_age", 0.5, above=0.0, unit="s"),
         exit_duration=f.number("exit_duration", 1.0, least=0.0, most=30.0, unit="s"),
-        estop_topic=f.text("estop_topic", "estop"),
         estop_required=f.boolean("estop_required", False),
         estop_timeout=f.number("estop_timeout", 0.5, above=0.0, unit="s"),
         bad_command_latch=f.integer("bad_command_latch", 10, least=1),

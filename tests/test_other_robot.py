@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A robot that is not ours (tests/other_robot.py): one YAML file, and it is driven, recorded, learned from and examined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+from ros_harness import Child, Probe
+
+from jepa_ros import bringup, cli, doctor
+from jepa_ros.bags import GUARDRAILS_KEY
+from jepa_ros.bags.dataset import build
+from jepa_ros.bags.reader import BagReader
+from jepa_ros.bags.steps import CutSettings
+from jepa_ros.learning.dataset import Dataset
+from jepa_ros.nodes import qos
+from jepa_ros.operate.explore import Explorer
+from jepa_ros.robot import RobotContract, load_contract
+from jepa_ros.stack import Stack
+from jepa_ros.world_model.checkpoint import save_checkpoint
+from jepa_ros.world_model.model import ModelConfig, WorldModel
+
+HERE = Path(__file__).resolve().parent
+YAML = str(HERE / "other_robot.yaml")
+STATE, STATUS = "safety_gate/state", "planner/status"
+FLOOR = "[{name: floor, kind: keep_in, unit: m, frame: world, box: {center: [0, 0], size: [3.0, 2.25]}}]\n"
+
+
+@pytest.fixture(scope="module")
+def cart():
+    child = Child(str(HERE / "other_robot.py"))
+    yield child
+    child.end()
+
+
+@pytest.fixture
+def probe():
+    made = Probe()
+    made.listen(DiagnosticArray, STATE, qos.LATCHED)
+    made.listen(DiagnosticArray, STATUS, qos.STATUS)
+    made.listen(Twist, "/mobile_base/cmd_vel", qos.COMMAND)
+    yield made
+    made.close()
+
+
+def moved(probe) -> bool:
+    return any(m.linear.x or m.angular.z for _, m in probe.received["/mobile_base/cmd_vel"])
+
+
+def test_it_is_explored_recorded_and_made_a_dataset(cart, probe, tmp_path, capsys):
+    guardrails = tmp_path / "floor.yaml"
+    guardrails.write_text(FLOOR)
+    given = {"robot": YAML, "brain": "false", "record": "true", "bag": str(tmp_path / "bag")}
+    with Stack("robot", given | {"guardrails": str(guardrails)}) as stack:
+        stack.wait_ready()
+        probe.until(lambda: (tmp_path / "bag" / "metadata.yaml").exists(), "the recorder")
+        assert cli.main(["gate", "state"]) == 1 and "DISABLED" in capsys.readouterr().out
+        assert cli.main(["gate", "enable"]) == 0
+        with Explorer(load_contract(YAML), seed=0, scale=1.0) as explorer:
+            assert explorer.drive(30) >= 30
+        errors = [f for f in doctor.examine(load_contract(YAML), "", 1.0, brain=False) if f.level == doctor.ERROR]
+        assert not errors, errors
+        assert cli.main(["gate", "disable"]) == 0
+        stack.check()
+    with BagReader(tmp_path / "bag") as bag:
+        assert bag.custom_data[GUARDRAILS_KEY] == FLOOR
+    report = build([tmp_path / "bag"], tmp_path / "data", settings=CutSettings(min_length=4))
+    assert report["steps"] >= 10, report
+    data = Dataset(tmp_path / "data")
+    assert data.slice("images", 0).shape[1:] == (64, 64, 3) and np.isfinite(data.slice("poses", 0)).all()
+    assert np.abs(data.slice("actions", 0)).max() > 0.05
+
+
+def test_a_model_drives_it_under_the_gate(cart, probe, tmp_path):
+    contract = load_contract(YAML)
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "model", WorldModel(ModelConfig()), {"contract": contract.to_dict()})
+    quick = tmp_path / "planner.yaml"
+    quick.write_text("{arrival.arrive: 1.0e-9, arrival.leave: 1.0e-9, search.samples: 32, search.elites: 8}\n")
+    given = {"robot": YAML, "model": str(tmp_path / "model"), "planner_params": str(quick), "composed": "true"}
+    with Stack("robot", given) as stack:
+        stack.wait_ready()
+        assert "camera" not in stack.pids()  # the YAML names its driver's topic
+        probe.until(lambda: probe.values(STATUS).get("reason") == "idle", "an idle planner")
+        assert cli.main(["gate", "enable"]) == 0
+        probe.until(lambda: probe.values(STATE).get("mode") in ("ACTIVE", "LIMITED"), "an armed gate", 40)
+        assert cli.main(["goal", "0.5,0.2,0.0", "--robot", YAML]) == 0
+        probe.until(lambda: moved(probe), "a command that moves", 30)
+        stack.check()
+
+
+def test_what_the_yaml_says_reaches_the_gate():
+    contract = load_contract(YAML)
+    assert contract.lidar() == {"scan_frame": "front_laser_link", "scan_offset": (0.08, 0.0, 0.0)}
+    assert contract.cameras[0].image_topic == "/ceiling_cam/color/image_raw"
+    assert RobotContract.from_dict(contract.to_dict()).to_dict() == contract.to_dict()
+    names = [node.executable for node in bringup.graph("robot", {"robot": YAML}).nodes]
+    assert names == ["safety_gate", "perception", "planner"]
+    assert "camera" in [n.executable for n in bringup.graph("robot", {"robot": YAML, "camera": "true"}).nodes]
