@@ -130,6 +130,11 @@ class Graph:
     contract: RobotContract
     nodes: tuple[NodeSpec, ...]
 
+    @property
+    def gate(self) -> NodeSpec | None:
+        """The gate's process; None where it runs on another machine."""
+        return self.nodes[0] if self.nodes and self.nodes[0].executable == "safety_gate" else None
+
     def find(self, executable: str) -> NodeSpec:
         """The process named ``executable`` (KeyError where there is none)."""
         for node in self.nodes:
@@ -177,6 +182,7 @@ _SIM = (
 )
 _ROBOT = (
     Argument("auto_enable", False, "The gate arms by itself; false waits for its ~/enable service."),
+    Argument("gate", True, "Run the gate; false where it runs on another machine, beside the robot."),
     Argument("use_sim_time", False, "Take the time from /clock (another simulator)."),
     Argument(
         "camera", "auto", "Run the camera node; auto: unless the contract names the topic of a driver.",
@@ -231,7 +237,7 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
     """
     args = parse(kind, given or {})
     contract = load_contract(args["robot"])
-    nodes = [_gate(kind, args, contract)]
+    nodes = [_gate(kind, args, contract)] if args.get("gate", True) else []
     if kind == "sim":
         nodes.append(_sim(args))
     if kind == "robot" and _runs_camera(args["camera"], contract):
@@ -242,6 +248,8 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
         nodes.append(_player(args))
     if args["record"]:
         nodes.append(_recorder(kind, args, contract))
+    if not nodes:
+        raise BringupError("nothing is left to bring up: gate, brain, camera and record are all false")
     return Graph(kind, contract, tuple(nodes))
 
 

@@ -157,7 +157,7 @@ class Stack:
             for name in process.spec.lifecycle
             if process.spec.parameters.get("autostart")
         }
-        gate = f"{self._space}/{self.graph.nodes[0].nodes[0]}"
+        gate = None if self.graph.gate is None else f"{self._space}/{self.graph.gate.node_name}"
         watcher = self._watcher()
         end = time.monotonic() + timeout
         try:
@@ -168,10 +168,10 @@ class Stack:
                 states = {name: watcher.state(name) for name in waiting}
                 watcher.spin(0.05)
                 missing = [n for n in waiting if states[n] != "active"]
-                if not missing and gate in watcher.nodes():
+                if not missing and (gate is None or gate in watcher.nodes()):
                     return
                 if time.monotonic() > end:
-                    name = missing[0] if missing else gate
+                    name = missing[0] if missing else str(gate)
                     process = self._processes.get(waiting.get(name, self.graph.nodes[0].executable))
                     lines = tuple(process.lines) if process else ()
                     what = f"not ready after {timeout:.0f} s (state: {states.get(name) or 'no answer'})"
@@ -297,20 +297,21 @@ class Stack:
 
     def _end_all(self) -> None:
         """The brain first; then, once the gate has brought the robot to rest, the rest; the gate last."""
-        gate = self._processes[self.graph.nodes[0].executable]
+        gate = None if self.graph.gate is None else self._processes[self.graph.gate.executable]
         others = [p for p in self._processes.values() if p is not gate]
         brain = [p for p in others if p.spec.lifecycle]
         self._end(brain)
-        if gate.alive and any(p.alive for p in others) and not self._hurry.is_set():
+        if gate is not None and gate.alive and any(p.alive for p in others) and not self._hurry.is_set():
             self._hurry.wait(SETTLE)
         self._end([p for p in others if p not in brain])
-        self._end([gate], END_TIMEOUT + self.graph.contract.watchdog.exit_duration)
+        if gate is not None:
+            self._end([gate], END_TIMEOUT + self.graph.contract.watchdog.exit_duration)
         for process in self._processes.values():
             if process.reader is not None:
                 process.reader.join(1.0)
 
     def _end(self, processes: list[_Process], timeout: float = END_TIMEOUT) -> None:
-        gate = self.graph.nodes[0].executable
+        gate = "" if self.graph.gate is None else self.graph.gate.executable
         for process in processes:
             if process.popen is not None and process.alive:
                 kill = self._hurry.is_set() and process.name != gate
@@ -342,11 +343,13 @@ class Stack:
         return Watcher(f"jepa_up_{os.getpid()}", int(domain) if domain.isdigit() else None)
 
     def _refuse_a_second_stack(self) -> None:
+        if self.graph.gate is None:
+            return
         domain = self._environment.get("ROS_DOMAIN_ID", "") or "0"
         alone = self._environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] in ("LOCALHOST", "OFF")
         if alone and domain.isdecimal() and not _others_listen(int(domain)):
             return
-        gate = f"{self._space}/{self.graph.nodes[0].nodes[0]}"
+        gate = f"{self._space}/{self.graph.gate.node_name}"
         watcher = self._watcher()
         try:
             end = time.monotonic() + DISCOVERY

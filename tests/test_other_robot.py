@@ -63,7 +63,11 @@ def test_it_is_explored_recorded_and_made_a_dataset(cart, probe, tmp_path, capsy
         assert cli.main(["gate", "enable"]) == 0
         with Explorer(load_contract(YAML), seed=0, scale=1.0) as explorer:
             assert explorer.drive(30) >= 30
-        errors = [f for f in doctor.examine(load_contract(YAML), "", 1.0, brain=False) if f.level == doctor.ERROR]
+        for _ in range(4):  # a busy machine may need longer to connect than the doctor listens
+            found = doctor.examine(load_contract(YAML), "", 1.0, brain=False)
+            errors = [f for f in found if f.level == doctor.ERROR]
+            if not errors:
+                break
         assert not errors, errors
         assert cli.main(["gate", "disable"]) == 0
         stack.check()
