@@ -130,7 +130,9 @@ def expected_topics(contract: RobotContract, compressed: bool = False, brain: bo
         # What may be silent for so long must come at least so often.
         rows.append(Expected(state.topic, states[name], 1.0 / state.timeout, required=state.required))
     if contract.watchdog.estop_required:
-        rows.append(Expected(contract.estop_topic, "std_msgs/msg/Bool", 1.0 / contract.watchdog.estop_timeout, single=False))
+        rows.append(
+            Expected(contract.estop_topic, "std_msgs/msg/Bool", 1.0 / contract.watchdog.estop_timeout, single=False)
+        )
     return rows
 
 

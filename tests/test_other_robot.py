@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A robot that is not ours (tests/other_robot.py): one YAML file, and it is driven, recorded, learned from and examined."""
+"""A robot that is not ours (other_robot.py): one YAML file, and it is driven, recorded, learned from, examined."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_it_is_explored_recorded_and_made_a_dataset(cart, probe, tmp_path, capsy
         assert cli.main(["gate", "state"]) == 1 and "DISABLED" in capsys.readouterr().out
         assert cli.main(["gate", "enable"]) == 0
         with Explorer(load_contract(YAML), seed=0, scale=1.0) as explorer:
-            assert explorer.drive(30) >= 30
+            assert explorer.drive(20) >= 20
         for _ in range(4):  # a busy machine may need longer to connect than the doctor listens
             found = doctor.examine(load_contract(YAML), "", 1.0, brain=False)
             errors = [f for f in found if f.level == doctor.ERROR]
@@ -74,7 +74,7 @@ def test_it_is_explored_recorded_and_made_a_dataset(cart, probe, tmp_path, capsy
     with BagReader(tmp_path / "bag") as bag:
         assert bag.custom_data[GUARDRAILS_KEY] == FLOOR
     report = build([tmp_path / "bag"], tmp_path / "data", settings=CutSettings(min_length=4))
-    assert report["steps"] >= 10, report
+    assert report["steps"] >= 8, report
     data = Dataset(tmp_path / "data")
     assert data.slice("images", 0).shape[1:] == (64, 64, 3) and np.isfinite(data.slice("poses", 0)).all()
     assert np.abs(data.slice("actions", 0)).max() > 0.05
@@ -93,7 +93,7 @@ def test_a_model_drives_it_under_the_gate(cart, probe, tmp_path):
         probe.until(lambda: probe.values(STATUS).get("reason") == "idle", "an idle planner")
         assert cli.main(["gate", "enable"]) == 0
         probe.until(lambda: probe.values(STATE).get("mode") in ("ACTIVE", "LIMITED"), "an armed gate", 40)
-        assert cli.main(["goal", "0.5,0.2,0.0", "--robot", YAML]) == 0
+        assert cli.main(["goal", "0.5", "-0.2", "0.0", "--robot", YAML]) == 0
         probe.until(lambda: moved(probe), "a command that moves", 30)
         stack.check()
 

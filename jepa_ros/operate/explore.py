@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`jepa-ros explore`: drive a robot about under its gate, as an operator would, so that a bag of it can be learned from.
+"""`jepa-ros explore`: drive a robot about under its gate, as an operator would, so that it can be learned from.
 
 It needs the gate and the camera, not a model (`jepa-ros up robot robot:=FILE brain:=false record:=true`), publishes on
-`command_teleop`, and moves nothing while the gate is not enabled. Stand by: it drives wherever gate and guardrails let it.
+`command_teleop`, and moves nothing while the gate is not enabled. Stand by: it drives wherever the gate lets it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ PATIENCE = 10.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of driving, by control steps (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="of driving, by control steps (default: %(default)s)"
+    )
     parser.add_argument("--speed", type=float, default=1.0, help="share of the contract's range (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the policy (default: %(default)s)")
     parser.add_argument("--namespace", default="", help="of the robot's nodes")

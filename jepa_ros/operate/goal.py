@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`jepa-ros goal PICTURE|current|clear|X,Y,YAW`: give the planner a goal from a terminal."""
+"""`jepa-ros goal PICTURE|current|clear|X Y YAW`: give the planner a goal from a terminal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from jepa_ros.operate.link import Link
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "goal", help="a picture (JPEG or PNG) taken by the robot's camera; current: what it sees now; clear: none; "
-        "or a pose X,Y,YAW in m and rad"
+        "goal", nargs="+", help="a picture (JPEG or PNG) taken by the robot's camera; current: what it sees now; clear: none; "
+        "or a pose X Y YAW in m and rad"
     )  # fmt: skip
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
     parser.add_argument("--namespace", default="", help="of the robot's nodes")
@@ -26,18 +26,17 @@ def main(args: argparse.Namespace) -> int:
     from std_srvs.srv import Trigger
 
     with Link(args.namespace, args.timeout) as link:
-        if args.goal in ("current", "clear"):
-            service = "goal_from_current" if args.goal == "current" else "clear_goal"
+        if args.goal in (["current"], ["clear"]):
+            service = "goal_from_current" if args.goal == ["current"] else "clear_goal"
             answer = link.call(Trigger, f"planner/{service}")
             print(answer.message)
             return 0 if answer.success else 1
-        parts = args.goal.split(",")
-        if len(parts) == 3:
-            return _pose(link, args, parts)
-        return _picture(link, Path(args.goal))
+        if len(args.goal) == 1:
+            return _picture(link, Path(args.goal[0]))
+        return _pose(link, args)
 
 
-def _pose(link: Link, args: argparse.Namespace, parts: list[str]) -> int:
+def _pose(link: Link, args: argparse.Namespace) -> int:
     from geometry_msgs.msg import PoseStamped
 
     from jepa_ros.nodes import qos
@@ -45,9 +44,10 @@ def _pose(link: Link, args: argparse.Namespace, parts: list[str]) -> int:
     from jepa_ros.robot import load_contract
 
     try:
-        x, y, yaw = (float(part) for part in parts)
+        x, y, yaw = (float(word) for word in args.goal)
     except ValueError:
-        raise JepaRosError(f"'{args.goal}': expected three numbers X,Y,YAW, a picture, current or clear") from None
+        found = " ".join(args.goal)
+        raise JepaRosError(f"'{found}': expected three numbers X Y YAW, a picture, current or clear") from None
     message = PoseStamped()
     message.header.frame_id = load_contract(args.robot).frames.map
     message.pose.position.x, message.pose.position.y = x, y
@@ -64,7 +64,9 @@ def _picture(link: Link, path: Path) -> int:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise JepaRosError(f"{path}: cannot be read: {error.strerror}; give a picture, current, clear or X,Y,YAW") from None
+        raise JepaRosError(
+            f"{path}: cannot be read: {error.strerror}; give a picture, current, clear or X Y YAW"
+        ) from None
     message = CompressedImage(format=path.suffix.lstrip("."))
     message.data.frombytes(data)
     link.say(CompressedImage, "goal_image/compressed", qos.COMMAND, message)
