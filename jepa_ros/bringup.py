@@ -19,7 +19,7 @@ import yaml
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.robot import RobotContract, load_contract, share_dir
-from jepa_ros.ros_env import ros_environment
+from jepa_ros.ros_env import LARGE, large_environment, ros_environment
 
 KINDS = ("sim", "robot", "replay")
 #: Topics that a robot's own drivers may publish or take under another name; each is an argument of `robot`.
@@ -143,12 +143,17 @@ class Graph:
         raise KeyError(executable)
 
 
-def environment() -> dict[str, str]:
+def environment(contract: RobotContract | None = None) -> dict[str, str]:
     """What the processes' environment lacks: where ROS is, and that only this machine is talked to.
 
-    A robot on a network sets ``ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET`` before it starts; what is set is left alone.
+    With the `contract` of a camera whose pictures are large, a shared-memory segment that holds them, too. A robot on
+    a network sets ``ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET`` before it starts; what is set is left alone.
     """
     wanted = ros_environment({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **os.environ})
+    if contract is not None:
+        camera = contract.cameras[0]
+        if not camera.compressed and 3 * camera.width * camera.height > LARGE:
+            wanted |= large_environment()
     return {name: value for name, value in wanted.items() if os.environ.get(name) != value}
 
 
@@ -256,7 +261,7 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
 def _gate(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
     parameters = {
         "robot": args["robot"],
-        "model": _model(args, contract) if args["brain"] else "",
+        "model": _model(args, contract) if args["brain"] or args["model"] else "",
         "use_sim_time": _sim_time(kind, args),
         "auto_enable": args["auto_enable"],
         "guardrails": _text(args, "guardrails"),

@@ -23,6 +23,13 @@ DOMAINS = range(1, 101)
 PORT_BASE, PORT_GAIN = 7400, 250  # RTPS 2.2, section 9.6.1.1
 
 
+#: Bytes of a message beyond which Fast DDS's own shared-memory segment (512 kB) loses fragments.
+LARGE = 400_000
+LARGE_PROFILE = Path(__file__).with_name("large_images.xml")
+#: Somebody who set one of these has chosen the transports.
+TRANSPORT_CHOICES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
+
+
 class EnvironmentProblem(JepaRosError):
     """The environment does not let ROS processes start; the message says what to set."""
 
@@ -40,6 +47,16 @@ def ros_environment(base: Mapping[str, str] | None = None, **given: str) -> dict
     environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     environment.update(given)
     return environment
+
+
+def large_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a process that publishes large images needs besides; nothing where the transports were chosen already.
+
+    Args:
+        base: the environment it will have (default: this process's).
+    """
+    chosen = os.environ if base is None else base
+    return {} if any(chosen.get(name) for name in TRANSPORT_CHOICES) else {TRANSPORT_CHOICES[0]: str(LARGE_PROFILE)}
 
 
 def used_domains() -> set[int]:

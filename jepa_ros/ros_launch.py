@@ -20,10 +20,14 @@ def describe(kind: str) -> Any:
 
     from launch import LaunchDescription  # type: ignore[attr-defined]
 
+    common = bringup.environment()
     names = [argument.name for argument in bringup.arguments(kind)]
 
     def start(context: Any) -> list[Any]:
-        return actions(kind, {name: LaunchConfiguration(name).perform(context) for name in names})
+        given = {name: LaunchConfiguration(name).perform(context) for name in names}
+        lacking = bringup.environment(bringup.graph(kind, given).contract).items()
+        extra = [SetEnvironmentVariable(name, value) for name, value in lacking if name not in common]
+        return [*extra, *actions(kind, given)]
 
     declared = []
     for argument in bringup.arguments(kind):
@@ -33,7 +37,7 @@ def describe(kind: str) -> Any:
                 argument.name, default_value=argument.default_text, description=argument.description, **choices
             )
         )
-    environment = [SetEnvironmentVariable(name, value) for name, value in bringup.environment().items()]
+    environment = [SetEnvironmentVariable(name, value) for name, value in common.items()]
     return LaunchDescription([*declared, *environment, OpaqueFunction(function=start)])
 
 

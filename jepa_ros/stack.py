@@ -118,7 +118,7 @@ class Stack:
         self.graph = bringup.graph(kind, given)
         self.faults: list[Fault] = []
         self._on_line = on_line
-        self._environment = {**os.environ, **bringup.environment(), **(environment or {})}
+        self._environment = {**os.environ, **bringup.environment(self.graph.contract), **(environment or {})}
         self._processes = {spec.executable: _Process(spec) for spec in (*self.graph.nodes, *extra)}
         self._lock = threading.Lock()
         self._fatal = threading.Event()

@@ -99,9 +99,17 @@ class _Out:
 
 
 def write_stack_bag(
-    path: Path, model_folder: Path, seconds: float = 6.0, drop: Callable[[str, int], bool] = lambda topic, number: False
+    path: Path,
+    model_folder: Path,
+    seconds: float = 6.0,
+    drop: Callable[[str, int], bool] = lambda topic, number: False,
+    custom: dict[str, str] | None = None,
 ) -> None:
-    """Run the stack for a while in front of a moving pattern; `drop` names messages that the recorder misses."""
+    """Run the stack for a while in front of a moving pattern.
+
+    Args:
+        drop: names messages that the recorder misses. custom: texts that go into the bag (default: the contract).
+    """
     model, card = load_checkpoint(model_folder, ARENA)
     identity = model_id(card)
     perception, planner = Perception(model, ARENA), Planner(model, ARENA, CONFIG, card)
@@ -109,7 +117,7 @@ def write_stack_bag(
     state, clock, log = gate.initial_state(), StepClock(ARENA.rate, 10.0), CommandLog(2)
     rng = np.random.default_rng(3)
     pattern = np.kron(rng.integers(0, 255, (16, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    custom = {CONTRACT_KEY: json.dumps(ARENA.to_dict())}
+    custom = custom or {CONTRACT_KEY: json.dumps(ARENA.to_dict())}
     with BagWriter(path, WriterConfig(min_free_bytes=0), custom_data=custom) as writer:
         out = _Out(writer)
         out.send("/model_id", 0.0, out.types["std_msgs/msg/String"](data=identity))

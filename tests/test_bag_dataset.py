@@ -55,6 +55,17 @@ def test_the_steps_of_a_drive_are_on_the_contracts_clock(tmp_path):
     assert np.flatnonzero(data.slice("contacts", 0)).tolist() == [30, 31]
 
 
+def test_a_camera_whose_rate_is_no_multiple_of_the_control_rate_loses_no_steps(tmp_path):
+    plain = ARENA.to_dict()
+    plain["cameras"][0]["rate"] = 24.0
+    robot = tmp_path / "robot.yaml"
+    robot.write_text(json.dumps(plain))
+    write_drive(tmp_path / "bag", Drive(camera_rate=24.0))
+    report = build([tmp_path / "bag"], tmp_path / "data", str(robot), settings=SHORT)
+    (entry,) = report["bags"].values()
+    assert entry["dropped"] == {} and entry["kept"] == entry["steps"] >= 58
+
+
 def test_an_unstamped_command_is_placed_by_the_gates_state(tmp_path):
     drive = Drive(twist=True)
     data, _ = made(tmp_path, drive)

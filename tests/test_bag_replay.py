@@ -21,6 +21,7 @@ from jepa_ros.bags import BagError
 from jepa_ros.bags import replay as command
 from jepa_ros.bags.compare import Tolerance, compare
 from jepa_ros.bags.reader import BagReader
+from jepa_ros.bags.record import identity
 from jepa_ros.bags.replay import replay
 from jepa_ros.bags.run_log import RunLog
 from jepa_ros.bags.stack_of_bag import Changes, prepare
@@ -101,6 +102,22 @@ def test_other_guardrails_change_what_the_gate_lets_through(recorded, tmp_path):
     result, comparison = replay(bag, Changes(model=str(model), guardrails=str(tmp_path / "rules.yaml")))
     assert any("guardrails" in text for text in result["changed"])
     assert any(d.topic == "safety_gate/state" for d in comparison.differences)
+
+
+def test_the_guardrails_and_gate_settings_in_the_bag_are_those_of_the_replay(tmp_path):
+    rules, settings = tmp_path / "rules.yaml", tmp_path / "gate.yaml"
+    rules.write_text("- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}")
+    settings.write_text("{region_margin: 0.25}")
+    custom, attachments = identity("arena", None, str(rules), str(settings))
+    assert {"guardrails.yaml", "gate_settings.yaml"} <= set(attachments)
+    model = make_model(tmp_path / "model")
+    write_stack_bag(tmp_path / "bag", model, seconds=2.0, custom=custom)
+    with BagReader(tmp_path / "bag") as reader:
+        prepared = prepare(reader, Changes(brain=False))
+    config = prepared.rerun.gate_config
+    assert [g.name for g in config.guardrails] == ["slow"] and config.region_margin == 0.25
+    with pytest.raises(BagError, match="no_such"):
+        identity("arena", None, str(tmp_path / "no_such.yaml"))
 
 
 def test_ticks_that_the_recorder_missed_are_no_difference(recorded, tmp_path):

@@ -15,6 +15,8 @@ import yaml
 from jepa_ros import bringup
 from jepa_ros.bringup import BringupError
 from jepa_ros.errors import JepaRosError
+from jepa_ros.robot import RobotContract, load_contract
+from jepa_ros.ros_env import TRANSPORT_CHOICES
 from jepa_ros.up import parse_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,6 +138,8 @@ CASES = [
     ("robot", {"camera": "false", "image": "/cam/image_raw", "odom": "/base/odom", "command_topic": "/base/cmd_vel"}),
     ("robot", {"device": "0", "command_kind": "twist", "compressed": "true", "estop": "/panel/stop"}),
     ("sim", {"record": "true", "bag": "runs/one", "namespace": "left"}),
+    ("robot", {"brain": "false", "record": "true"}),
+    ("robot", {"gate": "false", "camera": "false", "composed": "true"}),
     ("replay", {"auto_enable": "false"}),
     ("replay", {"play": "runs/one", "rate": "2", "loop": "true"}),
 ]
@@ -224,6 +228,29 @@ def test_settings_are_read_as_ros2_launch_reads_them():
     for wrong in (["a=1"], [":=1"], ["a:=1", "a:=2"]):
         with pytest.raises(BringupError):
             parse_settings(wrong)
+
+
+def test_a_graph_may_lack_its_gate_or_its_brain_but_not_everything():
+    robot = bringup.graph("robot", {"brain": "false"})
+    assert robot.gate is not None and [n.executable for n in robot.nodes] == ["safety_gate", "camera"]
+    assert robot.gate.parameters["model"] == ""  # no model was named: the gate accepts any
+    named = bringup.graph("robot", {"brain": "false", "model": "models/mine"}).gate
+    assert named is not None and named.parameters["model"] == "models/mine"
+    assert bringup.graph("robot", {"gate": "false"}).gate is None
+    with pytest.raises(BringupError, match="nothing is left"):
+        bringup.graph("robot", {"gate": "false", "brain": "false", "camera": "false"})
+
+
+def test_large_images_get_a_segment_that_holds_them_unless_the_transport_was_chosen(monkeypatch, tmp_path):
+    for name in TRANSPORT_CHOICES:
+        monkeypatch.delenv(name, raising=False)
+    plain = load_contract("arena").to_dict()
+    assert TRANSPORT_CHOICES[0] not in bringup.environment(RobotContract.from_dict(plain))
+    plain["cameras"][0] |= {"width": 640, "height": 480}
+    large = RobotContract.from_dict(plain)
+    assert "segment_size" in Path(bringup.environment(large)[TRANSPORT_CHOICES[0]]).read_text()
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    assert TRANSPORT_CHOICES[0] not in bringup.environment(large)
 
 
 def test_planner_parameters_come_from_a_file(tmp_path):

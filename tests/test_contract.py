@@ -70,6 +70,9 @@ def test_actions_are_normalised_linearly_and_back():
         (("footprint", "radius"), -0.1, r"footprint.radius: expected a number in m above 0"),
         (("contract",), 7, r"contract: expected schema 1, found 7"),
         (("guardrails",), "none", r"guardrails: expected a list"),
+        (("cameras", 0, "topic"), "/cam/image_raw/compressed", r"cameras\[0\].topic: expected the base topic"),
+        (("state", "scan", "offset"), [0, 0, 0], r"state.scan.offset: unknown key"),
+        (("state", "odom", "frame"), "odom", r"state.odom.frame: unknown key"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_path(data, path, value, expected):

@@ -12,10 +12,10 @@ from jepa_ros.operate.link import Link
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument(
-        "goal", nargs="+", help="a picture (JPEG or PNG) taken by the robot's camera; current: what it sees now; clear: none; "
-        "or a pose X Y YAW in m and rad"
-    )  # fmt: skip
+    what = (
+        "a picture (JPEG or PNG) of the robot's camera; current: what it sees now; clear: none; or X Y YAW in m and rad"
+    )
+    parser.add_argument("goal", nargs="+", help=what)
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
     parser.add_argument("--namespace", default="", help="of the robot's nodes")
     parser.add_argument("--timeout", type=float, default=5.0, metavar="S", help="wait so long (default: %(default)s)")

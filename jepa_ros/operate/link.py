@@ -74,7 +74,9 @@ class Link:
         """Publish one message once somebody listens, and wait until it has arrived."""
         from rclpy.duration import Duration
 
-        publisher = self.node.create_publisher(kind, topic, profile)
+        from jepa_ros.nodes import qos
+
+        publisher = qos.publisher(self.node, kind, topic, profile)
         self.until(publisher.get_subscription_count, f"nobody listens to {publisher.topic_name}")
         publisher.publish(message)
         publisher.wait_for_all_acked(Duration(seconds=self.timeout))

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bags: what recording drops and costs, what kill -9 loses, how fast replay and dataset are; learning from bags.
+
+``record``: a 640x480 camera at 30 Hz beside the whole stack, recorded and not, in turn. ``kill``: the recorder killed at
+random moments. ``replay``: speed and determinism in fresh processes. ``dataset``: images a second. ``learn``: a model
+from bags against one from direct collection (hours; resumable; only when it is named).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from jepa_ros.bench import bag_figures, bag_learning
+from jepa_ros.errors import JepaRosError
+from jepa_ros.learning.statistics import wilson
+
+WHAT = ("record", "kill", "replay", "dataset", "learn")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what this benchmark takes."""
+    parser.add_argument("what", nargs="*", metavar="|".join(WHAT), help="default: all but learn")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    parser.add_argument("--pairs", type=int, default=3, help="record: runs with and without (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="record: of each run (default: %(default)s)")
+    parser.add_argument("--kills", type=int, default=50, help="kill: for each image size (default: %(default)s)")
+    parser.add_argument("--bag", type=Path, help="replay, dataset: of the whole stack (default: 60 s are recorded)")
+    parser.add_argument("--runs", type=int, default=10, help="replay: of each number of threads (default: %(default)s)")
+    parser.add_argument("--threads", default="1,2", help="replay: numbers of threads (default: %(default)s)")
+    learn = parser.add_argument_group("learn")
+    learn.add_argument("--out", type=Path, default=Path("data/bag_learning"), help="folder; the same command resumes")
+    learn.add_argument("--episodes", type=int, default=300, help="collected each way (default: %(default)s)")
+    learn.add_argument("--length", type=int, default=120, help="control steps of one (default: %(default)s)")
+    learn.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
+    learn.add_argument("--steps", type=int, default=3500, help="of training (default: %(default)s)")
+    learn.add_argument("--readout-steps", type=int, default=3000, help="of training (default: %(default)s)")
+    learn.add_argument("--eval-pairs", type=int, default=100, help="scored for each model (default: %(default)s)")
+    learn.add_argument("--factor", type=float, default=1.0, help="simulated seconds in a second (default: %(default)s)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Measure what was named; 1 when something was lost, unreadable or not the same."""
+    unknown = [name for name in args.what if name not in WHAT]
+    if unknown:
+        raise JepaRosError(f"'{unknown[0]}' cannot be measured; expected {', '.join(WHAT)}")
+    chosen = args.what or [name for name in WHAT if name != "learn"]
+    result: dict[str, Any] = {"load_before": os.getloadavg(), "cpus": os.cpu_count()}
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
+    good = True
+    if "record" in chosen:
+        result["record"] = bag_figures.recording(args.pairs, args.seconds, print)
+        good &= not any(r["dropped"] for r in result["record"]["recordings"])
+    if "kill" in chosen:
+        result["kill"] = bag_figures.kills(args.kills, args.seed, print)
+        good &= all(not r["unreadable"] and (r["lost_s_max"] or 0.0) <= 1.0 for r in result["kill"])
+    if {"replay", "dataset"} & set(chosen):
+        with tempfile.TemporaryDirectory() as folder:
+            bag = args.bag or _record(Path(folder) / "bag", 60.0)
+            if "replay" in chosen:
+                threads = tuple(int(word) for word in args.threads.split(","))
+                result["replay"] = bag_figures.replays(bag, args.runs, threads, print)
+                good &= all(r["different"] == 1 for r in result["replay"])
+            if "dataset" in chosen:
+                result["dataset"] = bag_figures.dataset_speed(bag)
+    if "learn" in chosen:
+        settings = bag_learning.LearningSettings(
+            args.episodes, args.length, args.seed, args.steps, args.readout_steps, args.eval_pairs, args.factor
+        )
+        result["learn"] = bag_learning.run(args.out, settings)
+    print(report(result))
+    if args.json is not None:
+        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 0 if good else 1
+
+
+def _record(bag: Path, seconds: float) -> Path:
+    """A bag of the whole stack that drives from goal to goal."""
+    from jepa_ros.bags.record import Recorder
+    from jepa_ros.bench.planner_times import PlannerTimes
+    from jepa_ros.ros_env import reserved_domain
+    from jepa_ros.stack import Stack
+
+    with reserved_domain() as domain:
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        with Stack("sim", {"seed": "1"}) as stack, PlannerTimes() as times:
+            stack.wait_ready()
+            with Recorder(bag, robot="arena"):
+                time.sleep(2.0)
+                times.drive()
+                times.during(seconds)
+            stack.check()
+    return bag
+
+
+def report(result: dict[str, Any]) -> str:
+    """The results as text."""
+    lines = []
+    for r in result.get("record", {}).get("recordings", ()):
+        lines.append(f"recording: {r['messages']} messages, {r['megabytes']:.0f} MB, {r['dropped']} dropped, {r['lost']} "
+                     f"lost before the recorder; camera {r['images']} of {r['camera_sent']} sent")  # fmt: skip
+    if "record" in result:
+        ratio = result["record"]["ratio"]
+        interval = "" if ratio["ci95"] is None else " (95 %: {:.3f} to {:.3f})".format(*ratio["ci95"])
+        lines.append(f"planner's p50 with recording / without: {ratio['mean']:.3f}{interval}")
+    for r in result.get("kill", ()):
+        lost = "-" if r["lost_s_max"] is None else f"{r['lost_s_max']:.2f}"
+        lines.append(f"kill -9, images of {r['image_bytes']} bytes: {r['kills']} times, {r['unreadable']} unreadable, "
+                     f"lost at most {lost} s, p50 {r['lost_s_p50']:.2f} s")  # fmt: skip
+    for r in result.get("replay", ()):
+        lines.append(f"replay, {r['threads']} threads: {r['runs']} runs, {r['different']} different outcome(s), "
+                     f"{r['speed_min']:.1f}x at least, {r['speed_median']:.1f}x in the middle; "
+                     f"{r['disagree_with_recording']} differ from the recording")  # fmt: skip
+    if "dataset" in result:
+        d = result["dataset"]
+        lines.append(f"bag to dataset: {d['images_per_second']:.0f} images/s of {d['images']} "
+                     f"(reading and decoding alone: {d['decode_limit']:.0f})")  # fmt: skip
+    for name, r in result.get("learn", {}).get("rows", {}).items():
+        n = result["learn"]["settings"]["pairs"]
+        low, high = wilson(round(r["success_rate"] * n), n)
+        lines.append(f"model from {name:6}: {r['steps']} steps; arrives and holds {100 * r['success_rate']:.0f} % of {n} "
+                     f"(95 %: {100 * low:.0f} to {100 * high:.0f} %)")  # fmt: skip
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    add_arguments(arguments)
+    raise SystemExit(main(arguments.parse_args()))
