@@ -102,8 +102,8 @@ def report(result: dict[str, Any]) -> str:
     """The results as text."""
     lines = []
     for r in result.get("record", {}).get("recordings", ()):
-        lines.append(f"recording: {r['messages']} messages, {r['megabytes']:.0f} MB, {r['dropped']} dropped, {r['lost']} "
-                     f"lost before the recorder; camera {r['images']} of {r['camera_sent']} sent")  # fmt: skip
+        lines.append(f"recording: {r['messages']} messages, {r['megabytes']:.0f} MB, {r['dropped']} dropped, "
+                     f"{r['lost']} lost before the recorder; camera {r['images']} of {r['camera_sent']} sent")  # fmt: skip
     if "record" in result:
         ratio = result["record"]["ratio"]
         interval = "" if ratio["ci95"] is None else " (95 %: {:.3f} to {:.3f})".format(*ratio["ci95"])
@@ -123,7 +123,8 @@ def report(result: dict[str, Any]) -> str:
     for name, r in result.get("learn", {}).get("rows", {}).items():
         n = result["learn"]["settings"]["pairs"]
         low, high = wilson(round(r["success_rate"] * n), n)
-        lines.append(f"model from {name:6}: {r['steps']} steps; arrives and holds {100 * r['success_rate']:.0f} % of {n} "
+        rate = 100 * r["success_rate"]
+        lines.append(f"model from {name:6}: {r['steps']} steps; arrives and holds {rate:.0f} % of {n} "
                      f"(95 %: {100 * low:.0f} to {100 * high:.0f} %)")  # fmt: skip
     return "\n".join(lines)
 

@@ -28,6 +28,9 @@ from jepa_ros.bags.stack_of_bag import Changes, prepare
 from jepa_ros.errors import JepaRosError
 
 
+SLOW = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}\n"
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("replay")
@@ -97,8 +100,7 @@ def test_another_model_is_named_and_its_differences_are_listed(recorded, tmp_pat
 
 def test_other_guardrails_change_what_the_gate_lets_through(recorded, tmp_path):
     bag, model = recorded
-    rules = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}\n"
-    (tmp_path / "rules.yaml").write_text(rules)
+    (tmp_path / "rules.yaml").write_text(SLOW)
     result, comparison = replay(bag, Changes(model=str(model), guardrails=str(tmp_path / "rules.yaml")))
     assert any("guardrails" in text for text in result["changed"])
     assert any(d.topic == "safety_gate/state" for d in comparison.differences)
@@ -106,7 +108,7 @@ def test_other_guardrails_change_what_the_gate_lets_through(recorded, tmp_path):
 
 def test_the_guardrails_and_gate_settings_in_the_bag_are_those_of_the_replay(tmp_path):
     rules, settings = tmp_path / "rules.yaml", tmp_path / "gate.yaml"
-    rules.write_text("- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}")
+    rules.write_text(SLOW)
     settings.write_text("{region_margin: 0.25}")
     custom, attachments = identity("arena", None, str(rules), str(settings))
     assert {"guardrails.yaml", "gate_settings.yaml"} <= set(attachments)
