@@ -17,13 +17,14 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from jepa_ros.actor.config import SearchConfig
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.baselines import KINDS, META, train_baseline
 from jepa_ros.learning.dataset import Dataset
@@ -33,8 +34,8 @@ from jepa_ros.learning.reconstruction import ReconstructionTrainer
 from jepa_ros.learning.representation import RepresentationTrainer
 from jepa_ros.learning.sampler import BatchShape
 from jepa_ros.learning.settings import TrainSettings, choose_device
-from jepa_ros.learning.train import readouts_for, train
-from jepa_ros.world_model import CheckpointError, ModelConfig, load_card, model_id
+from jepa_ros.learning.train import config_for, train
+from jepa_ros.world_model import CheckpointError, load_card, model_id
 
 LAYOUTS = ("fixed", "random", "blocked")
 PAIRS_SEED = 77  # of the pairs, the same for every row
@@ -53,11 +54,16 @@ class Training:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: what it is, the policy that drives, and the training that it rests on ("" for none)."""
+    """A line of the table: what it is, the policy that drives, and the training that it rests on ("" for none).
+
+    ``search`` is the planner's; without ``scan`` the gate does not see the lidar.
+    """
 
     title: str
     policy: str
     training: str = ""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    scan: bool = True
 
 
 def _no_collapse_term(s: TrainSettings) -> TrainSettings:
@@ -79,6 +85,11 @@ ROWS = {
     "random": Row("random actions", "random"),
     "oracle": Row("search with the oracle's model", "oracle"),
     "jepa": Row("jepa, search", "planner", "jepa"),
+    "no_limit": Row("jepa, search, no contact limit", "planner", "jepa", SearchConfig(contact_limit=1.0)),
+    "blind_gate": Row("jepa, search; gate without lidar", "planner", "jepa", scan=False),
+    "blind_gate_no_limit": Row(
+        "jepa, search, no contact limit; gate without lidar", "planner", "jepa", SearchConfig(contact_limit=1.0), False
+    ),
     "inverse": Row("inverse model on its latents, no search", "inverse", "jepa"),
     "bc": Row("behaviour cloning on its latents", "bc", "jepa"),
     "bc_pixels": Row("behaviour cloning from pixels", "bc_pixels", "jepa"),
@@ -110,12 +121,8 @@ def trained(name: str, seed: int, data: Dataset, out: Path, args: argparse.Names
         pass
     steps = args.short_steps if training.short else args.steps
     settings = training.change(replace(TrainSettings(), seed=seed, steps=steps, readout_steps=args.readout_steps))
-    part, contract = subset(data, training.share), data.contract
-    config = ModelConfig(
-        image_size=contract.cameras[0].size,
-        action_dim=contract.action_dim,
-        readouts=readouts_for(contract, "pose" in contract.state),
-    )
+    part = subset(data, training.share)
+    config = config_for(part, settings)
     columns = (TextColumn(f"{name} {seed} {{task.description}}"), BarColumn(), MofNCompleteColumn(),
                TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns) as progress:
@@ -146,8 +153,8 @@ def score(name: str, seed: int, layout: str, folder: Path | None, data: Dataset,
     about["model_id"] = model_id(load_card(folder)) if folder else None
     if path.exists() and json.loads(path.read_text(encoding="utf-8"))["about"] == about:
         return
-    settings = EvalSettings(args.episodes, PAIRS_SEED, layout, layout != "fixed")
-    policy = ROWS[name].policy
+    policy, search, scan = ROWS[name].policy, ROWS[name].search, ROWS[name].scan
+    settings = EvalSettings(args.episodes, PAIRS_SEED, layout, layout != "fixed", search=search, scan=scan)
     results = evaluate(data.contract, str(folder) if folder else None, settings, (policy,), args.workers, 1)
     rows = results[policy]
     _write(path, {"about": about, "scores": [r["score"] for r in rows], "plan_s": [v for r in rows for v in r["plan"]]})

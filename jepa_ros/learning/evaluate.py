@@ -47,6 +47,7 @@ class EvalSettings:
         episodes, seed: how many pairs, and what they are drawn from.
         layout: ``fixed``, ``random`` (never trained on) or ``blocked``. randomise: look and dynamics drawn anew.
         goal: ``image`` or ``pose``. search: of planner and oracle.
+        scan: the gate sees the lidar. Without it only the planner keeps the robot from touching things.
     """
 
     episodes: int = 100
@@ -55,6 +56,7 @@ class EvalSettings:
     randomise: bool = False
     goal: str = "image"
     search: SearchConfig = field(default_factory=SearchConfig)
+    scan: bool = True
 
 
 def make_policy(kind: str, contract: RobotContract, sim: Any, spec: EpisodeSpec, settings: EvalSettings, loaded: Any):
@@ -99,7 +101,7 @@ def run_episode(
     with ArenaSim(contract, SceneConfig(layout=spec.layout, randomise=spec.randomise)) as sim:
         sim.reset(spec.seed, layout_seed=spec.layout_seed, start=spec.start)
         policy = make_policy(kind, contract, sim, spec, settings, loaded)
-        loop = Loop(contract, sim, policy)
+        loop = Loop(contract, sim, policy, scan=settings.scan)
         scorer = Scorer(spec)
         plan, encode, iterations = [], [], []
         begun, touches = sim.time, sim.truth().contact_steps
@@ -221,6 +223,8 @@ def summarise(
         "layout": settings.layout,
         "randomise": settings.randomise,
         "goal": settings.goal,
+        "scan": settings.scan,
+        "contact_limit": settings.search.contact_limit,
         **rates([r["score"] for r in main]),
         "plan_ms": {"p50": quantile(plan, 0.5), "p99": quantile(plan, 0.99)},
         "encode_ms": {"p50": quantile(encode, 0.5), "p99": quantile(encode, 0.99)},
@@ -326,6 +330,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--iterations", type=int, default=SearchConfig().iterations, help="of the search (default: %(default)s)"
     )
+    parser.add_argument(
+        "--contact-limit",
+        type=float,
+        default=SearchConfig().contact_limit,
+        help="highest chance of contact that a plan may take; 1 does not ask (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-scan", action="store_true", help="the gate does not see the lidar: what the planner's own care is worth"
+    )
     parser.add_argument("--json", type=Path, default=None, help="write the report here")
     group = add_env_arguments(parser, repeat=None)
     group.add_argument(
@@ -339,7 +352,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
-    search = replace(SearchConfig(), horizon=args.horizon, samples=args.samples, iterations=args.iterations)
+    search = replace(
+        SearchConfig(),
+        horizon=args.horizon,
+        samples=args.samples,
+        iterations=args.iterations,
+        contact_limit=args.contact_limit,
+    )
     if args.episodes < 1 or args.workers < 1 or args.threads < 1:
         raise JepaRosError("--episodes, --workers and --threads must be at least 1")
     if args.env:
@@ -355,7 +374,9 @@ def main(args: argparse.Namespace) -> int:
         )
     contract = load_contract(args.robot)
     model = args.model or contract.name
-    settings = EvalSettings(args.episodes, args.seed, args.layout, args.randomise, args.goal, search)
+    settings = EvalSettings(
+        args.episodes, args.seed, args.layout, args.randomise, args.goal, search, scan=not args.no_scan
+    )
     # Loaded here too, so that a bad checkpoint is one clear error and not one of a worker.
     card = load_checkpoint(model, contract)[1] if "planner" in policies else None
     results = evaluate(contract, model if card else None, settings, policies, args.workers, args.threads)

@@ -237,6 +237,22 @@ def readouts_for(contract: RobotContract, latents_have_pose: bool) -> tuple[str,
     )
 
 
+def config_for(data: Dataset, settings: TrainSettings, **sizes: Any) -> ModelConfig:
+    """The model that the data can teach: its inputs, readouts and map; ``sizes`` as in ModelConfig."""
+    contract = data.contract
+    has_pose = "pose" in contract.state and bool(np.isfinite(data.arrays["poses"][0]).all())
+    config = ModelConfig(
+        image_size=contract.cameras[0].size,
+        action_dim=contract.action_dim,
+        readouts=readouts_for(contract, has_pose),
+        **sizes,
+    )
+    if not can_fit(contract, has_pose):
+        return config
+    extent = map_extent(data, data.split(settings.held_out, settings.seed)[0])
+    return replace(config, map_cells=MAP_CELLS, map_extent=extent)
+
+
 def _commit() -> str:
     """The commit of a checkout, ``unknown`` in an installed package."""
     try:
@@ -308,19 +324,9 @@ def main(args: argparse.Namespace) -> int:
     data = Dataset(args.data, min_length=max(BatchShape().frames, settings.horizon + 2))
     if args.env:
         check_data(data, args.env)
-    contract = data.contract
-    has_pose = "pose" in contract.state and bool(np.isfinite(data.arrays["poses"][0]).all())
-    config = ModelConfig(
-        image_size=contract.cameras[0].size,
-        action_dim=contract.action_dim,
-        latent_dim=args.latent_dim,
-        encoder_width=args.encoder_width,
-        keypoints=args.keypoints,
-        readouts=readouts_for(contract, has_pose),
+    config = config_for(
+        data, settings, latent_dim=args.latent_dim, encoder_width=args.encoder_width, keypoints=args.keypoints
     )
-    if can_fit(contract, has_pose):
-        extent = map_extent(data, data.split(settings.held_out, settings.seed)[0])
-        config = replace(config, map_cells=MAP_CELLS, map_extent=extent)
     command = (
         f"jepa-ros train --data {args.data} --out {args.out} --seed {args.seed} --steps {args.steps} "
         f"--readout-steps {args.readout_steps}"
