@@ -151,14 +151,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset; the same command resumes")
-    parser.add_argument("--episodes", type=int, default=1000, help="number of episodes (default: %(default)s)")
+    parser.add_argument("--episodes", type=int, default=1600, help="number of episodes (default: %(default)s)")
     parser.add_argument("--length", type=int, default=120, help="control steps an episode (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="all randomness follows from it (default: %(default)s)")
     parser.add_argument(
         "--layout", choices=("fixed", "random", "mixed"), default="mixed", help="obstacles (default: %(default)s)"
     )
     parser.add_argument(
-        "--per-layout", type=int, default=2, help="episodes that share a random layout (default: %(default)s)"
+        "--per-layout", type=int, default=1, help="episodes that share a random layout (default: %(default)s)"
     )
     parser.add_argument(
         "--no-randomise", action="store_true", help="keep lighting, colours, camera, slip and latency as they are"

@@ -35,8 +35,8 @@ class TrainSettings:
     """
 
     seed: int = 0
-    steps: int = 6000
-    readout_steps: int = 4000
+    steps: int = 4500
+    readout_steps: int = 3000
     batch: BatchShape = field(default_factory=BatchShape)
     horizon: int = 12
     learning_rate: float = 2e-3
