@@ -476,7 +476,7 @@ class Judge:
         """The same question gives the same answer, and asking does not change the state."""
         rig = self.rig
         state, inputs = rig.state, rig.inputs()
-        before = {n: getattr(state, n) for n in state.__slots__}
+        before = dict(vars(state))
         contents = repr([state.out, state.rate, state.hold, state.counts, state.interventions, list(state.cache)])
         answers = [rig.gate.step(state, inputs, rig.steady, rig.ros)[1] for _ in range(2)]
         found = []

@@ -75,7 +75,7 @@ def obstacle(t: Tick) -> None:
     points_x, points_y, nearest = value
     wait = min(max(t.ros - scan.stamp, 0.0), 1.0) + cfg.reaction_time
     moved = advance(0.0, 0.0, 0.0, *regions.twist(t, regions.motion(t)), wait)
-    path = regions.Path(t, (moved,), 0.0, 0.0)
+    path = regions.Path(t, regions.Place(t, (moved,), 0.0, 0.0))
     kept = [g.limit for g in cfg.guardrails.of("obstacle_distance")]
     radius = cfg.footprint_radius + max([cfg.obstacle_margin, *kept])
     reach = max(path.length, path.speed * cfg.time_to_contact)

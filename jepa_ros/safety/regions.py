@@ -41,39 +41,67 @@ SMOOTHING = 0.5
 LOST = 0.1
 
 
-class Path:
-    """Where the robot is when the next command takes effect, and how it would stop from it.
+class Place:
+    """Where the robot is when the next command takes effect, whatever that command is: worked out once a tick.
 
     Attributes:
-        starts: (x, y, yaw) then, one or two of them. twist: (vx, vy, w) asked for, body frame. speed: of it [m/s].
-        margin: room for the uncertainty of the pose [m]. length: metres until standstill at the full command.
-        now_length: metres that the present motion needs to stop. stop_time: s to brake from the full command.
+        starts: (x, y, yaw) then, one or two of them. margin, yaw_margin: uncertainty of the pose [m], [rad].
+        now_length: metres that the present motion needs to stop.
     """
 
-    __slots__ = ("length", "margin", "now_length", "speed", "starts", "stop_time", "twist")
+    __slots__ = ("_rooms", "margin", "now_length", "starts", "yaw_margin")
 
     def __init__(self, t: Tick, starts: tuple[Pose, ...], margin: float, yaw_margin: float) -> None:
+        self.starts, self.margin, self.yaw_margin = starts, margin, yaw_margin
+        self.now_length = _stopping(t)
+        self._rooms: dict[str, tuple[Pose, float]] = {}
+
+    def room(self, g: Guardrail, radius: float) -> tuple[Pose, float]:
+        """The start with the least room to a region, and that room, without any margin [m]."""
+        found = self._rooms.get(g.name)
+        if found is None:
+            found = self._rooms[g.name] = _nearest(self.starts, partial(_room, g, radius, 0.0))
+        return found
+
+
+class Path:
+    """How the robot would go on from there, and stop.
+
+    Attributes:
+        place: where it begins. twist: (vx, vy, w) asked for, body frame. speed: of it [m/s].
+        margin: room for the uncertainty of the pose [m]. length: metres until standstill at the full command.
+        stop_time: s to brake from the full command.
+    """
+
+    __slots__ = ("length", "margin", "place", "speed", "stop_time", "twist")
+
+    def __init__(self, t: Tick, place: Place) -> None:
         cfg = t.cfg
-        self.starts = starts
+        self.place = place
         self.twist = twist(t, t.u)
         self.speed = math.hypot(self.twist[0], self.twist[1])
         self.stop_time = max(abs(u) / b for u, b in zip(t.u, cfg.braking, strict=True))
         self.length = self.speed * (cfg.period + 0.5 * self.stop_time)
-        self.margin = margin + yaw_margin * self.length + cfg.region_margin
-        self.now_length = _stopping(t)
-
-    def nearest(self, clearance: Clearance) -> tuple[Pose, float]:
-        """The start with the least clearance, and that clearance."""
-        return min(((s, clearance(s[0], s[1])) for s in self.starts), key=lambda pair: pair[1])
+        self.margin = place.margin + place.yaw_margin * self.length + cfg.region_margin
 
     def scale(self, free: float) -> float:
         """The largest share of the command that stops within ``free`` metres: s v t + s^2 v T / 2 = free."""
         if free >= self.length:
             return 1.0
-        if free <= 0.0 or free < TOO_LATE * self.now_length:
+        if free <= 0.0 or free < TOO_LATE * self.place.now_length:
             return 0.0
         a, b = 0.5 * self.speed * self.stop_time, self.speed * _tick(self)
         return min(1.0, (math.sqrt(b * b + 4.0 * a * free) - b) / (2.0 * a)) if a > 0.0 else min(1.0, free / b)
+
+
+def _nearest(starts: tuple[Pose, ...], clearance: Clearance) -> tuple[Pose, float]:
+    """The start with the least clearance, and that clearance."""
+    best, least = starts[0], clearance(starts[0][0], starts[0][1])
+    for start in starts[1:]:
+        room = clearance(start[0], start[1])
+        if room < least:
+            best, least = start, room
+    return best, least
 
 
 def _tick(path: Path) -> float:
@@ -92,9 +120,11 @@ def twist(t: Tick, u: list[float]) -> tuple[float, float, float]:
 
 def motion(t: Tick) -> list[float]:
     """How the robot moves now, (A,): measured or commanded last, whichever is faster in the measured direction."""
-    if t.measured is None:
-        return t.s.out
-    return [o if o * m > 0.0 and abs(o) > abs(m) else m for o, m in zip(t.s.out, t.measured, strict=True)]
+    if t.motion is None:
+        t.motion = t.s.out
+        if t.measured is not None:
+            t.motion = [o if o * m > 0.0 and abs(o) > abs(m) else m for o, m in zip(t.s.out, t.measured, strict=True)]
+    return t.motion
 
 
 def _stopping(t: Tick) -> float:
@@ -114,16 +144,18 @@ def path_of(t: Tick) -> Path | None:
     pose = t.i.pose
     if pose is None or t.cfg.forward is None:
         return None
-    wrong, value = examine(t, "pose", pose, read_pose)
-    if wrong is not None:
-        return None
-    x, y, yaw, margin, yaw_margin = value
-    vx, vy, w = twist(t, motion(t))
-    wait = t.cfg.reaction_time
-    raw = advance(x, y, yaw, vx, vy, w, _age(t) + wait)
-    if t.s.place is None:
-        return Path(t, (raw,), margin, yaw_margin)
-    return Path(t, (raw, advance(*t.s.place, vx, vy, w, wait)), margin, yaw_margin)
+    if t.place is None:
+        wrong, value = examine(t, "pose", pose, read_pose)
+        if wrong is not None:
+            return None
+        x, y, yaw, margin, yaw_margin = value
+        vx, vy, w = twist(t, motion(t))
+        wait = t.cfg.reaction_time
+        starts: tuple[Pose, ...] = (advance(x, y, yaw, vx, vy, w, _age(t) + wait),)
+        if t.s.place is not None:
+            starts = (*starts, advance(*t.s.place, vx, vy, w, wait))
+        t.place = Place(t, starts, margin, yaw_margin)
+    return Path(t, t.place)
 
 
 def _age(t: Tick) -> float:
@@ -197,7 +229,7 @@ def inside_region(t: Tick) -> None:
         return
     radius = t.cfg.footprint_radius
     for g in regions:
-        start, here = path.nearest(partial(_room, g, radius, 0.0))
+        start, here = path.place.room(g, radius)
         if here > path.margin or not any(t.u):
             continue
         slow = slowed(t)
@@ -243,13 +275,13 @@ def region(t: Tick) -> None:
     margin, worst, name = path.margin, 1.0, ""
     inside = any(row.name == "inside_region" for row, _ in t.trips)
     for g in regions:
-        clearance = partial(_room, g, radius, margin)
-        start, here = path.nearest(clearance)
+        start, room = path.place.room(g, radius)
+        here = room - margin
         if here >= path.length:
             continue  # nothing near: no way of that length can reach it
         if inside and here <= 0.0:
             continue  # judged by inside_region
-        free = free_length(clearance, start, path.twist, path.length)
+        free = free_length(partial(_room, g, radius, margin), start, path.twist, path.length)
         scale = path.scale(free)
         if scale < worst:
             worst, name = scale, g.name
@@ -284,7 +316,7 @@ def speed_zone(t: Tick) -> None:
             continue
         room = t.cfg.footprint_radius + g.margin + path.margin
         clearance = partial(_beside, g.shape, room)
-        start, here = path.nearest(clearance)
+        start, here = _nearest(path.place.starts, clearance)
         if here >= path.length:
             continue
         free = free_length(clearance, start, path.twist, path.length)
@@ -310,6 +342,7 @@ def person(t: Tick) -> None:
                 free = 0.0
                 break
             clearance = partial(_beside, Circle(px, py, 0.0), room)
-            free = min(free, free_length(clearance, path.nearest(clearance)[0], path.twist, path.length))
+            start, _ = _nearest(path.place.starts, clearance)
+            free = min(free, free_length(clearance, start, path.twist, path.length))
         if free < path.length:
             _slow_to(t, "person", path, _cap(t, path, free, g.limit), f"'{g.name}': a person is near")

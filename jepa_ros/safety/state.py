@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from jepa_ros.safety.output import Intervention, Mode
@@ -47,47 +46,6 @@ class Track:
 
 class GateState:
     """The explicit state of the gate; :meth:`clone` gives the copy that a step works on."""
-
-    __slots__ = (
-        "active_once",
-        "bad_times",
-        "cache",
-        "contact_axis",
-        "counts",
-        "differ_since",
-        "enabled",
-        "fresh_all",
-        "fresh_planner",
-        "hardware_estop",
-        "hold",
-        "image_checks",
-        "image_fresh",
-        "image_repeats",
-        "image_seen",
-        "image_stamp",
-        "interventions",
-        "known",
-        "latch",
-        "listening_since",
-        "mode",
-        "moving_since",
-        "obstacle_scale",
-        "out",
-        "place",
-        "planner",
-        "pose_at",
-        "rate",
-        "reason",
-        "region_scale",
-        "resumes",
-        "ros",
-        "ros_moved",
-        "shutdown_at",
-        "steady",
-        "stopped_by",
-        "teleop",
-        "zero_since",
-    )  # fmt: skip
 
     enabled: bool
     mode: Mode
@@ -162,8 +120,7 @@ class GateState:
     def clone(self) -> GateState:
         """A copy; what it holds is never changed in place, so that a flat copy is enough."""
         other = GateState.__new__(GateState)
-        for name in _SLOTS:
-            setattr(other, name, getattr(self, name))
+        other.__dict__.update(self.__dict__)
         return other
 
     def count(self, name: str, by: int = 1) -> None:
@@ -188,6 +145,3 @@ class GateState:
         self.image_stamp = self.image_fresh = self.place = None
         self.image_checks = ()
         self.image_repeats = 0
-
-
-_SLOTS: Sequence[str] = GateState.__slots__

@@ -25,11 +25,12 @@ class Tick:
         u: the command on its way out (A,); asked: the one that was asked for.
         shape_stop: the gravest shape row that stops, or None. urgent: it stops at once.
         measured: measured velocity (A,) or None where none is good. joints: measured positions (A,) or None.
+        motion, place: how and where the robot moves, worked out once by :mod:`jepa_ros.safety.regions`; None: not yet.
     """
 
     __slots__ = (
-        "asked", "cfg", "dt", "i", "joints", "measured", "now", "ros", "s", "shape_stop", "source", "track", "trips",
-        "u", "urgent",
+        "asked", "cfg", "dt", "i", "joints", "measured", "motion", "now", "place", "ros", "s", "shape_stop", "source",
+        "track", "trips", "u", "urgent",
     )  # fmt: skip
 
     def __init__(self, cfg: GateConfig, s: GateState, i: GateInputs, now: float, ros: float, dt: float) -> None:
@@ -48,6 +49,8 @@ class Tick:
         self.urgent = False
         self.measured: list[float] | None = None
         self.joints: list[float] | None = None
+        self.motion: list[float] | None = None
+        self.place: Any = None
 
     def trip(self, name: str, sentence: str) -> None:
         """A row of the table is met."""
