@@ -91,9 +91,7 @@ class ChunkBuilder:
         """Compress what was added and start anew."""
         raw = b"".join(self._pieces)
         data = self._compressor.compress(raw) if self._compressor else raw
-        chunk = Chunk(
-            self.start, self._end, self.compression, data, len(raw), zlib.crc32(raw), self._index
-        )
+        chunk = Chunk(self.start, self._end, self.compression, data, len(raw), zlib.crc32(raw), self._index)
         self._reset()
         return chunk
 
@@ -195,9 +193,7 @@ class McapFile:
         self, channel_id: int, schema_id: int, topic: str, metadata: dict[str, str], encoding: str = "cdr"
     ) -> None:
         """Register a topic under `channel_id`."""
-        channel = Channel(
-            id=channel_id, schema_id=schema_id, topic=topic, message_encoding=encoding, metadata=metadata
-        )
+        channel = Channel(id=channel_id, schema_id=schema_id, topic=topic, message_encoding=encoding, metadata=metadata)
         self._append(self._record(channel))
         self._tables.channels[channel_id] = channel
 
@@ -209,9 +205,7 @@ class McapFile:
 
     def add_attachment(self, name: str, media_type: str, data: bytes, log_time: int = 0) -> None:
         """Write an attachment; `log_time` in ns."""
-        attachment = Attachment(
-            create_time=log_time, log_time=log_time, name=name, media_type=media_type, data=data
-        )
+        attachment = Attachment(create_time=log_time, log_time=log_time, name=name, media_type=media_type, data=data)
         record = self._record(attachment)
         offset = self._append(record)
         self._tables.attachments.append(
@@ -230,9 +224,9 @@ class McapFile:
         """Write a chunk and its message indexes, in one go."""
         name = chunk.compression.encode()
         length = 28 + 4 + len(name) + 8 + len(chunk.data)
-        head = _CHUNK_HEAD.pack(
-            Opcode.CHUNK, length, chunk.start, chunk.end, chunk.raw_size, chunk.crc
-        ) + struct.pack(f"<I{len(name)}sQ", len(name), name, len(chunk.data))
+        head = _CHUNK_HEAD.pack(Opcode.CHUNK, length, chunk.start, chunk.end, chunk.raw_size, chunk.crc) + struct.pack(
+            f"<I{len(name)}sQ", len(name), name, len(chunk.data)
+        )
         pieces, offsets = [head, chunk.data], {}
         chunk_length = len(head) + len(chunk.data)
         position = self.size + chunk_length
@@ -339,13 +333,9 @@ class McapFile:
                 groups.append((opcode, start, builder.count - start))
         offset_start = summary_start + builder.count
         for opcode, start, length in groups:
-            SummaryOffset(
-                group_opcode=opcode, group_start=summary_start + start, group_length=length
-            ).write(builder)
+            SummaryOffset(group_opcode=opcode, group_start=summary_start + start, group_length=length).write(builder)
         summary = builder.end()
         crc = zlib.crc32(summary)
         crc = zlib.crc32(struct.pack("<BQQQ", Opcode.FOOTER, 20, summary_start, offset_start), crc)
-        footer = self._record(
-            Footer(summary_start=summary_start, summary_offset_start=offset_start, summary_crc=crc)
-        )
+        footer = self._record(Footer(summary_start=summary_start, summary_offset_start=offset_start, summary_crc=crc))
         return data_end + summary + footer + MAGIC

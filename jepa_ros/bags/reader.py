@@ -78,9 +78,7 @@ class BagReader:
             if self.path.name == "metadata.yaml":
                 raise BagError(f"{self.path}: give the bag's folder, {self.path.parent}")
             return [self.path]
-        present = sorted(
-            (p for p in self.path.iterdir() if p.is_file() and p.name.endswith(_SUFFIXES)), key=_natural
-        )
+        present = sorted((p for p in self.path.iterdir() if p.is_file() and p.name.endswith(_SUFFIXES)), key=_natural)
         listed = self._read_metadata()
         if listed is None:
             if not present:

@@ -29,9 +29,7 @@ figure{display:inline-block;margin:.3em;text-align:center;font-size:.8em}img{wid
 .ok{color:#15803d}.bad{color:#b91c1c}svg{display:block;margin:.4em 0}"""
 
 
-def write_report(
-    path: Path, reader: BagReader, prepared, log: RunLog, comparison: Comparison, result: dict
-) -> None:
+def write_report(path: Path, reader: BagReader, prepared, log: RunLog, comparison: Comparison, result: dict) -> None:
     """Write the page.
 
     Raises:

@@ -133,9 +133,7 @@ class BagWriter:
             raise BagError(f"{self.path}: cannot start the bag: {error.strerror}") from error
 
     # ------------------------------------------------------------------ topics and messages
-    def add_topic(
-        self, name: str, msgtype: str | Definition, qos: list[dict] | tuple[dict, ...] = ()
-    ) -> Topic:
+    def add_topic(self, name: str, msgtype: str | Definition, qos: list[dict] | tuple[dict, ...] = ()) -> Topic:
         """Register a topic; the same name and type again gives the topic that is there.
 
         Raises:

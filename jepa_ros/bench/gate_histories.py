@@ -1,33 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random histories of inputs, and a judge who knows nothing of the gate's code.
+"""Random histories of inputs: a robot is driven under random commands while faults come, overlap and go.
 
-A history drives a robot under random commands while faults come, overlap and go. After every tick the judge looks at
-what the gate was given and at what it let out, and holds it to rules that may never be broken: finite, within limits,
-stopped within the stated time after every fault, no way out of a latch but a reset, no motion before everything was
-good for ``rearm_time``, never into a forbidden region, the same answer to the same question. A history is repeated by
-its seed.
+Half of the histories take place in a situation (posts in the way, a person, a joint near its end, a region set down on
+the robot, a bumper, ...), so that every row of the gate's table has something to do. After every tick
+:mod:`jepa_ros.bench.gate_judge` looks at what the gate was given and at what it let out. A history is repeated by its
+seed.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from jepa_ros.bench.gate_faults import SPOILERS, WILD, Until, begin_fault
+from jepa_ros.bench.gate_judge import Judge
 from jepa_ros.bench.gate_rig import Rig, contract_of
-from jepa_ros.safety import REASONS, EstopIn, Gate, GateConfig, GateInputs, GateOutput, Mode, Requests, parse_guardrails
+from jepa_ros.safety import Gate, GateConfig, parse_guardrails
 
-MOVING = (Mode.ACTIVE, Mode.LIMITED)
-NAN = math.nan
-WILD = (NAN, math.inf, -math.inf, 1e308, -1e308, 0.0, 1e-300)
-
-ROOM = parse_guardrails([
+_ROOM = [
     {"name": "room", "kind": "keep_in", "unit": "m", "box": {"center": [0.0, 0.0], "size": [1.6, 1.6], "yaw": 0.3}},
     {"name": "table", "kind": "keep_out", "unit": "m", "polygon": [[0.35, -0.3], [0.6, -0.25], [0.5, 0.2], [0.3, 0.1]]},
     {"name": "pillar", "kind": "keep_out", "unit": "m", "circle": {"center": [-0.4, 0.3], "radius": 0.1}},
+]
+ROOM = parse_guardrails(_ROOM)
+SPEEDS = parse_guardrails([
+    {"name": "door", "kind": "speed_zone", "unit": "m/s", "max_speed": 0.15,
+     "box": {"center": [0.7, 0.0], "size": [0.6, 3.0], "yaw": 0.2}},
+    {"name": "people", "kind": "near_person", "unit": "m/s", "distance": 0.4, "max_speed": 0.1},
 ])  # fmt: skip
 
 
@@ -39,6 +41,7 @@ def variants() -> list[tuple[str, dict[str, Any]]]:
         ("base", {"stop": "zero", "rearm_time": 0.1}),
         ("base", {"guardrails": ROOM, "rearm_time": 0.1}),
         ("base", {"guardrails": ROOM, "estop_required": False, "contact_response": "back_off", "rearm_time": 0.1}),
+        ("base", {"guardrails": SPEEDS, "contact_response": "stop", "rearm_time": 0.1}),
         ("base", {"signals_required": True, **levels, "rearm_time": 0.1}),
         ("joints", {"rearm_time": 0.1}),
         ("arm", {"rearm_time": 0.1}),
@@ -56,76 +59,6 @@ class Gates:
         ]
 
 
-# ---------------------------------------------------------------- faults
-
-
-def _set(**choices: tuple[Any, ...]) -> Callable[[random.Random], Callable[[Any], Any]]:
-    """A spoiler that sets one field to one of some values."""
-
-    def make(rng: random.Random) -> Callable[[Any], Any]:
-        name = rng.choice(list(choices))
-        value = rng.choice(choices[name])
-        return lambda m: dataclasses.replace(m, **{name: value})
-
-    return make
-
-
-def _shift(rng: random.Random) -> Callable[[Any], Any]:
-    """A stamp that is off."""
-    by = rng.choice((-5.0, -0.7, 0.3, 3.0, 1e9, NAN))
-    return lambda m: dataclasses.replace(m, stamp=m.stamp + by)
-
-
-def _ahead(rng: random.Random) -> Callable[[Any], Any]:
-    """A receipt time that cannot be true."""
-    return lambda m: dataclasses.replace(m, received=m.received + 100.0)
-
-
-def _lose(rng: random.Random) -> Callable[[Any], Any]:
-    share = rng.choice((1.0, 1.0, 0.5))
-    return lambda m: None if rng.random() < share else m
-
-
-def _stick(rng: random.Random) -> Callable[[Any], Any]:
-    """The same message again and again, received anew."""
-    kept: list[Any] = []
-
-    def spoil(m: Any) -> Any:
-        kept.append(m)
-        return dataclasses.replace(kept[0], received=m.received)
-
-    return spoil
-
-
-def _freeze(rng: random.Random) -> Callable[[Any], Any]:
-    return lambda m: dataclasses.replace(m, checksum=7)
-
-
-_COV = (((NAN, 0, 0), (0, 1, 0), (0, 0, 1)), ((1, 0), (0, 1)), None, ((-1, 0, 0), (0, 1, 0), (0, 0, 1)))
-SPOILERS: dict[str, tuple[Callable[[random.Random], Callable[[Any], Any]], ...]] = {
-    "command": (
-        _lose, _shift, _stick, _ahead,
-        _set(values=((NAN, 0.0), (0.1, math.inf), (1e308, -1e308), (0.1,), (), None, ("x", 1), (True, False)),
-             frame_id=("map",)),
-    ),
-    "teleop": (_lose, _shift, _set(values=((NAN, 0.0), (1e308, 1e308), (0.1,)))),
-    "image": (_lose, _shift, _stick, _freeze, _ahead),
-    "odom": (_lose, _shift, _ahead,
-             _set(v=((NAN, 0.0), (0.0,), (math.inf, 1.0), None), x=(NAN,), frame_id=("map", ""))),
-    "pose": (_lose, _shift, _ahead, _set(x=(NAN, math.inf), yaw=(NAN,), cov=_COV, frame_id=("odom",))),
-    "scan": (_lose, _shift,
-             _set(ranges=((NAN,) * 9, (), None, (1.0, NAN)), frame_id=("map",), angle_increment=(NAN,))),
-    "joint_states": (_lose, _shift, _set(position=((NAN, 0.0), (0.1,), ()), names=(("a", "b"), ("shoulder",)))),
-    "heartbeat/perception": (_lose,),
-    "heartbeat/planner": (_lose,),
-    "signals": (
-        _lose, _set(guardrail_hash=("other",)),
-        _set(values=({"guardrail/x": 1.0}, {"guardrail/x": NAN}, {"surprise": 5.0}, {"novelty": NAN}, {})),
-    ),
-    "contact": (_lose, _set(value=(True,))),
-}  # fmt: skip
-
-
 class History:
     """One history.
 
@@ -137,36 +70,44 @@ class History:
         self.rng = rng = random.Random(seed)
         self.seed = seed
         robot, gate = rng.choice(gates.made)
-        noise = rng.choice((0.0, 0.003))
-        self.rig = Rig(robot, gate=gate, seed=seed, pose_noise=noise)
-        self.judge = Judge(self.rig)
-        self.until: list[tuple[int, Callable[[], Any]]] = []
-        self.kidnapped = False
+        self.rig = rig = Rig(robot, gate=gate, seed=seed, pose_noise=rng.choice((0.0, 0.003)))
+        if rig.cfg.surprise is not None:
+            rig.signals = {"surprise": 0.1, "novelty": 0.1}
+        if rig.cfg.guardrails.of("near_person") and rng.random() < 0.8:
+            rig.people = []
+        self.judge = Judge(rig)
+        self.until: Until = []
+        self.ticks = rng.randrange(40, 140)
+        self.rate = rng.choice((0.02, 0.05, 0.1))  # of faults, a tick
+        self.drive: Callable[[int], list[float]] | None = None  # in the place of random commands
+        self.late = 0  # every so many ticks the gate is not run for a while
+        self.broken: list[str] = []
+        if rng.random() < 0.5:
+            rng.choice(_SITUATIONS[robot])(self)
 
     def run(self, ticks: int | None = None) -> list[str]:
         """Play it; every rule that was broken, as a sentence (the first few)."""
         rng, rig = self.rng, self.rig
-        length = ticks or rng.randrange(40, 140)
-        rate = rng.choice((0.02, 0.05, 0.1))
-        broken: list[str] = []
-        for k in range(length):
-            if k % 10 == 0:
-                self._new_command()
+        for k in range(ticks or self.ticks):
             for end, undo in [u for u in self.until if u[0] <= k]:
                 undo()
                 self.until.remove((end, undo))
-            gap = None
-            if k > 5 and rng.random() < rate:
-                gap = self._fault(k)
+            if k % 10 == 0:
+                self._new_command(k)
+            gap = 0.3 if self.late and k % self.late == self.late - 1 else None
+            if k > 5 and rng.random() < self.rate:
+                gap = begin_fault(rig, rng, k, self.until)
             out = rig.tick(gap)
-            broken += [f"seed {self.seed}, tick {k}: {text}" for text in self.judge.look(out)]
-            if len(broken) > 3:
+            self.broken += [f"seed {self.seed}, tick {k}: {text}" for text in self.judge.look(out)]
+            if len(self.broken) > 3:
                 break
-        return broken
+        return self.broken
 
-    def _new_command(self) -> None:
+    def _new_command(self, k: int) -> None:
         rng, rig = self.rng, self.rig
-        if rng.random() < 0.05:
+        if self.drive is not None:
+            rig.command = self.drive(k)
+        elif rng.random() < 0.05:
             rig.command = None
         elif rng.random() < 0.03:
             rig.command = [rng.choice(WILD) for _ in range(rig.cfg.size)]
@@ -175,340 +116,122 @@ class History:
         else:
             rig.command = [rng.uniform(1.3 * lo, 1.3 * hi) for lo, hi in zip(rig.cfg.low, rig.cfg.high)]
 
-    def _fault(self, k: int) -> float | None:
-        """Begin something; the length of this tick, where it is not the usual."""
-        rng, rig = self.rng, self.rig
-        lasts = k + rng.choice((1, 3, 10, 30, 60))
-        kind = rng.random()
-        if kind < 0.5:
-            name = rng.choice([n for n in SPOILERS if not n.startswith("teleop") or rig.teleop])
-            rig.spoil[name] = rng.choice(SPOILERS[name])(rng)
-            self.until.append((lasts, lambda: rig.spoil.pop(name, None)))
-        elif kind < 0.62:
-            rig.requests = Requests(
-                enable=rng.choice((None, None, True, True, False)), reset=rng.random() < 0.6,
-                estop=rng.random() < 0.3, shutdown=rng.random() < 0.05,
-            )  # fmt: skip
-        elif kind < 0.68:
-            rig.spoil["estop"] = rng.choice((lambda m: None, lambda m: EstopIn(m.received, True)))
-            self.until.append((lasts, lambda: rig.spoil.pop("estop", None)))
-        elif kind < 0.74:
-            rig.teleop = [rng.uniform(2 * lo, 2 * hi) for lo, hi in zip(rig.cfg.low, rig.cfg.high)]
-            self.until.append((lasts, lambda: setattr(rig, "teleop", None)))
-        elif kind < 0.79:
-            rig.ros_rate = rng.choice((0.0, 0.0, 0.5))
-            self.until.append((lasts, lambda: setattr(rig, "ros_rate", 1.0)))
-        elif kind < 0.83:
-            rig.ros += rng.choice((-10.0, -0.5, 0.05, 3.0, 1e6, NAN if rng.random() < 0.1 else 1.0))
-            if math.isnan(rig.ros):
-                rig.ros, good = NAN, 6000.0
-                self.until.append((k + 1, lambda: setattr(rig, "ros", good)))
-        elif kind < 0.87:
-            return rng.choice((0.0, 0.001, 0.05, 0.1, 0.3, 2.0))
-        elif kind < 0.91:
-            rig.publishers = 2
-            self.until.append((lasts, lambda: setattr(rig, "publishers", 1)))
-        elif kind < 0.94:
-            rig.errors = ("qos",)
-            self.until.append((lasts, lambda: setattr(rig, "errors", ())))
-        elif kind < 0.97:
-            rig.bumper = not rig.bumper
-        elif kind < 0.985:
-            rig.robot.broken = True
-        else:
-            self.rig.identities = rng.choice(({}, {"model/perception": "x", "model/planner": "y"}))
-        return None
+
+# ---------------------------------------------------------------- situations
 
 
-# ---------------------------------------------------------------- the judge
+def _missing(h: History) -> None:
+    """An input that is not there at first; the e-stop's publisher more often than any other."""
+    name = h.rng.choice(["estop", "estop", "estop", *SPOILERS])
+    h.rig.spoil[name] = lambda m: None
+    h.until.append((h.rng.randrange(30, 80), lambda: h.rig.spoil.pop(name, None)))
 
 
-class Judge:
-    """Looks at inputs and outputs alone, with rules of its own."""
+def _runaway(h: History) -> None:
+    """The robot obeys no stop; then no command comes any more."""
+    start = h.rng.randrange(25, 40)
+    h.rate, h.drive, h.rig.robot.v = 0.0, lambda k: list(h.rig.cfg.high), [0.0] * h.rig.cfg.size
 
-    def __init__(self, rig: Rig) -> None:
-        self.rig = rig
-        self.cfg = rig.cfg
-        self.before: list[float] | None = None
-        self.when: float | None = None
-        self.ros: float | None = None
-        self.latched = False
-        self.bad_since: dict[str, float] = {}  # condition: since when
-        self.good_since: dict[str, float | None] = {"all": None, "planner": None}
-        self.good_command: Any = None
-        self.last_stamp = -math.inf
-        self.seen: dict[str, Any] = {}
-        self.image_at: float | None = None
-        self.image_stamp = -math.inf
-        self.teleop_at = -math.inf
-        self.ros_moved: float | None = None
-        self.shutdown = False
-        self.enabled = True
-        self.jumped = False
-        self.listening = -math.inf
-        self.nonsense_count = 0
-        self.frozen = 0
-        self.runaway_since: float | None = None
-        self.counts: Counter[str] = Counter()
+    def run_away() -> None:
+        h.rig.robot.broken = True
+        h.rig.spoil["command"] = lambda m: None
 
-    def look(self, out: GateOutput) -> list[str]:
-        """The rules that this tick breaks."""
-        rig = self.rig
-        passed = rig.steady  # the rig has moved its clocks on already; what the gate saw is in its state
-        now = rig.state.steady if rig.state.steady is not None else passed
-        ros, inputs = rig.last_ros, rig.last_inputs
-        dt = self.cfg.period if self.when is None else now - self.when
-        found = [*self._values(out, dt), *self._words(out), *self._latch(out, inputs, now)]
-        bad = self._conditions(inputs, now, ros, dt)
-        found += self._stops(out, bad, now)
-        found += self._place()
-        found += self._bad_for_long(out, inputs, now)
-        if rig.tick_index % 37 == 0:
-            found += self._pure()
-        self.before, self.when, self.ros = out.decided.tolist(), now, ros
-        self.counts[out.reason] += 1
-        return found
-
-    def _values(self, out: GateOutput, dt: float) -> list[str]:
-        cfg = self.cfg
-        values = out.values.tolist()
-        if len(values) != cfg.size or not all(math.isfinite(v) for v in values):
-            return [f"the output is {values}"]
-        found = []
-        for k, v in enumerate(values):
-            if out.publish and not cfg.low[k] - 1e-6 <= v <= cfg.high[k] + 1e-6:
-                found.append(f"axis {k}: {v} is outside {cfg.low[k]} to {cfg.high[k]}")
-            if cfg.output == "position" or self.before is None:
-                continue
-            b = self.before[k]
-            if (v * b < 0.0 or abs(v) > abs(b)) and abs(v - b) > cfg.acceleration[k] * min(dt, 2 * cfg.period) + 1e-9:
-                found.append(f"axis {k}: from {b:.4f} to {v:.4f} in {dt:.3f} s is over the acceleration limit")
-        return found
-
-    def _words(self, out: GateOutput) -> list[str]:
-        found = []
-        if out.reason not in REASONS or not out.sentence or not 0.0 <= out.scale <= 1.0 or out.level not in (0, 1, 2):
-            found.append(f"reason {out.reason!r}, sentence {out.sentence!r}, scale {out.scale}, level {out.level}")
-        if (out.mode is Mode.ACTIVE) != (out.reason == "ok"):
-            found.append(f"{out.mode.name} for the reason {out.reason}")
-        return found
-
-    def _latch(self, out: GateOutput, inputs: GateInputs, now: float) -> list[str]:
-        found = []
-        requests = inputs.requests
-        reset = requests.reset and out.answers.get("reset", (False,))[0]
-        if self.latched and out.mode is not Mode.ESTOP and not reset:
-            found.append(f"came out of the latch by itself, to {out.mode.name}")
-        if requests.estop and out.mode is not Mode.ESTOP:
-            found.append("an emergency stop was requested and not obeyed")
-        self.latched = out.mode is Mode.ESTOP
-        if self.latched and self.cfg.output == "velocity" and any(out.values):
-            found.append("moves although latched")
-        self.shutdown = self.shutdown or requests.shutdown
-        if requests.enable is not None and not (requests.enable and self.latched):
-            self.enabled = requests.enable if out.answers.get("enable", (False,))[0] else self.enabled
-        return found
-
-    def _conditions(self, i: GateInputs, now: float, ros: float, dt: float) -> dict[str, tuple[bool, float, bool]]:
-        """{condition: (is it bad now, how long it may last before the output is zero, does it end with arming)}."""
-        cfg, stop = self.cfg, self.cfg.stop_time + 0.001
-        tolerance = cfg.stamp_tolerance
-        if self.ros is None or ros != self.ros:
-            self.ros_moved = now
-        last = self.ros if self.ros is not None and math.isfinite(self.ros) else None
-        jumped = last is not None and math.isfinite(ros) and ros < last - tolerance
-        if jumped:
-            self.last_stamp, self.image_at, self.image_stamp = -math.inf, None, -math.inf
-        if dt > cfg.late_tick:
-            self.listening = now
-
-        def stale(m: Any, timeout: float) -> bool:
-            if m is None:
-                return True
-            fresh = now - m.received <= timeout and m.received <= now + 0.06
-            return not (fresh and -tolerance <= ros - m.stamp <= timeout + tolerance)
-
-        bad: dict[str, tuple[bool, float, bool]] = {}
-        self._note_commands(i, now, ros)
-        teleop = now - self.teleop_at <= cfg.teleop_release
-        held = self.good_command
-        if not teleop:
-            none = held is None or not now - held.received <= cfg.command_timeout or held.received > now + 0.06
-            bad["command"] = (none, stop, False)
-            bad["nonsense"] = (self.seen.get("nonsense") is True, 0.0, False)
-        self._note_image(i, now, ros)
-        old = self.image_at is None or now - self.image_at > cfg.image_timeout
-        bad["image"] = (old, stop, True)
-        beats = any(now - i.heartbeats.get(n, -math.inf) > cfg.heartbeat_timeout for n in cfg.heartbeats)
-        bad["heartbeat"] = (beats, stop, True)
-        for name in ("odom", "pose", "scan", "joint_states"):
-            if name in cfg.states:
-                m = getattr(i, name)
-                wrong = stale(m, cfg.states[name][0]) or _nonsense(m, cfg)
-                bad[name] = (wrong, 0.0, True)
-        bad["clock"] = (
-            not math.isfinite(ros) or jumped or now - (self.ros_moved or 0.0) > cfg.clock_timeout, 0.0, True
-        )  # fmt: skip
-        bad["late"] = (dt > cfg.late_tick, 0.0, True)
-        bad["publisher"] = ((i.output_publishers or 0) > 1, 0.0, True)
-        bad["errors"] = (bool(i.errors), 0.0, True)
-        bad["exit"] = (self.shutdown, 0.0, False)
-        bad["disabled"] = (not self.enabled, stop, False)
-        pressed = i.estop is not None and i.estop.value is not False
-        silent = cfg.estop_required and i.estop is not None and now - i.estop.received > cfg.estop_timeout
-        bad["estop"] = (pressed or (silent and now - self.listening > cfg.estop_timeout), 0.0, False)
-        if i.signals is not None and not teleop:
-            bad["signals"] = (self._signals_bad(i), stop, False)
-        return bad
-
-    def _signals_bad(self, i: GateInputs) -> bool:
-        cfg = self.cfg
-        assert i.signals is not None
-        for name, value in i.signals.values.items():
-            limit = 0.0 if name.startswith("guardrail/") else None
-            levels = {"surprise": cfg.surprise, "novelty": cfg.novelty}.get(name)
-            if levels is not None:
-                limit = levels[1]
-            if not math.isfinite(value) or (limit is not None and value > limit):
-                return True
-        return False
-
-    def _note_commands(self, i: GateInputs, now: float, ros: float) -> None:
-        cfg = self.cfg
-        if i.teleop is not None and i.teleop is not self.seen.get("teleop"):
-            self.seen["teleop"] = i.teleop
-            self.teleop_at = i.teleop.received
-        m = i.command
-        if m is None or m is self.seen.get("command"):
-            return
-        self.seen["command"] = m
-        values = m.values
-        sound = isinstance(values, (list, tuple)) and len(values) == cfg.size and m.frame_id in ("", cfg.base_frame)
-        sound = sound and all(type(v) in (int, float) and math.isfinite(v) for v in values)
-        self.seen["nonsense"] = not sound
-        if not sound:
-            self.nonsense_count += 1
-            self.good_command = None
-        elif -cfg.stamp_tolerance <= ros - m.stamp <= cfg.max_stamp_age and m.stamp >= self.last_stamp - 1e-6:
-            self.good_command, self.last_stamp = m, m.stamp
-
-    def _note_image(self, i: GateInputs, now: float, ros: float) -> None:
-        m = i.image
-        if m is None or m is self.seen.get("image"):
-            return
-        again = m.checksum == getattr(self.seen.get("image"), "checksum", None)
-        v = getattr(i.odom, "v", None)
-        runs = isinstance(v, tuple) and all(_good(a) for a in v) and any(abs(a) > 0.2 for a in v)
-        self.frozen = self.frozen + int(runs) if again else 0
-        self.seen["image"] = m
-        if m.stamp > self.image_stamp and m.stamp <= ros + self.cfg.stamp_tolerance:
-            self.image_stamp, self.image_at = m.stamp, m.received
-
-    def _stops(self, out: GateOutput, bad: dict[str, tuple[bool, float, bool]], now: float) -> list[str]:
-        """Zero within the time allowed after each condition began; no motion before all was good for long enough."""
-        cfg, found = self.cfg, []
-        teleop = now - self.teleop_at <= cfg.teleop_release
-        planner_only = ("image", "heartbeat")
-        for name, (is_bad, allowed, _) in bad.items():
-            if not is_bad or (teleop and name in planner_only):
-                self.bad_since.pop(name, None)
-                continue
-            since = self.bad_since.setdefault(name, now)
-            if out.mode in MOVING:
-                found.append(f"{name} is bad, and it is {out.mode.name}")
-            elif cfg.output == "velocity" and any(out.values) and now - since > allowed + 1e-9:
-                found.append(f"{name} is bad for {now - since:.3f} s, and it still sends {out.values}")
-        arming = [n for n, (is_bad, _, rearm) in bad.items() if is_bad and rearm]
-        for scope in ("all", "planner"):
-            blocking = [n for n in arming if scope == "planner" or n not in planner_only]
-            if blocking or out.mode in (Mode.ESTOP, Mode.DISABLED):
-                self.good_since[scope] = None
-            elif self.good_since[scope] is None:
-                self.good_since[scope] = now
-        since_good = self.good_since["all" if teleop else "planner"]
-        if out.mode in MOVING and (since_good is None or now - since_good < cfg.rearm_time - 1e-6):
-            found.append(f"moves {0.0 if since_good is None else now - since_good:.3f} s after all was good")
-        return found
-
-    def _bad_for_long(self, out: GateOutput, i: GateInputs, now: float) -> list[str]:
-        """What is wrong only when it lasts, or only when it is combined."""
-        cfg, found = self.cfg, []
-        teleop = now - self.teleop_at <= cfg.teleop_release
-        moving = out.mode in MOVING
-        if out.reason == "internal_fault":
-            found.append(f"the gate's own code failed: {out.sentence}")
-        if cfg.estop_required and i.estop is None and moving:
-            found.append("moves although the required e-stop was never heard")
-        models = {v for k, v in i.identities.items() if k.startswith("model/")}
-        if i.signals is not None and i.signals.model_id and "model/planner" not in i.identities:
-            models.add(i.signals.model_id)
-        if len(models) > 1 and moving and not teleop:
-            found.append(f"moves although the models differ: {models}")
-        if out.answers.get("reset", (False,))[0]:
-            self.nonsense_count = 0
-        if self.nonsense_count >= cfg.bad_command_latch and out.mode is not Mode.ESTOP:
-            found.append(f"{self.nonsense_count} bad commands and no latch")
-        if self.frozen > cfg.frozen_images and moving and not teleop:
-            found.append(f"moves with {self.frozen} frozen images")
-        v = getattr(i.odom, "v", None) if cfg.output == "velocity" else None
-        runs = isinstance(v, tuple) and len(v) == cfg.size and any(abs(a) > m for a, m in zip(v, cfg.motion))
-        fresh = i.odom is not None and now - i.odom.received < 0.1 and not self.bad_since.get("odom")
-        if any(out.values) or not runs or not fresh or not self.enabled or self.listening == now:
-            self.runaway_since = None
-        elif self.runaway_since is None:
-            self.runaway_since = now
-        elif now - self.runaway_since > cfg.stop_time + 2.0 * cfg.stop_motion_timeout and not out.hardware_estop:
-            found.append(f"the robot runs on for {now - self.runaway_since:.2f} s and nothing is latched")
-        return found
-
-    def _place(self) -> list[str]:
-        """Where the robot really is: the footprint never in a forbidden region (it began outside)."""
-        robot, found = self.rig.robot, []
-        if self.cfg.forward is None or robot.broken:
-            return []
-        for g in self.cfg.guardrails.of("keep_out", "keep_in"):
-            room = g.clearance(robot.x, robot.y, self.cfg.footprint_radius)
-            if room < -0.004:
-                found.append(f"stands {-room:.4f} m inside '{g.name}'")
-        return found
-
-    def _pure(self) -> list[str]:
-        """The same question gives the same answer, and asking does not change the state."""
-        rig = self.rig
-        state, inputs = rig.state, rig.inputs()
-        before = dict(vars(state))
-        contents = repr([state.out, state.rate, state.hold, state.counts, state.interventions, list(state.cache)])
-        answers = [rig.gate.step(state, inputs, rig.steady, rig.ros)[1] for _ in range(2)]
-        found = []
-        same = all(getattr(state, n) is v for n, v in before.items())
-        if not same or contents != repr(
-            [state.out, state.rate, state.hold, state.counts, state.interventions, list(state.cache)]
-        ):
-            found.append("a step changed the state that it was given")
-        if repr(answers[0]) != repr(answers[1]):
-            found.append("two answers to one question")
-        return found
+    h.until.append((start, run_away))
+    wait = h.rig.cfg.command_timeout + 2.0 * h.rig.cfg.stop_time + 2.0 * h.rig.cfg.stop_motion_timeout
+    h.ticks = start + round((wait + 0.3) / h.rig.cfg.period)
 
 
-def _nonsense(m: Any, cfg: GateConfig) -> bool:
-    """Whether the content of a state message cannot be believed."""
-    try:
-        name = type(m).__name__
-        if name == "OdomIn":
-            return m.frame_id != cfg.odom_frame or len(m.v) != cfg.size or not _good(m.x, m.y, m.yaw, *m.v)
-        if name == "PoseIn":
-            flat = [v for row in m.cov for v in row]
-            return m.frame_id != cfg.map_frame or len(flat) != 9 or min(flat) < 0 or not _good(m.x, m.y, m.yaw, *flat)
-        if name == "ScanIn":
-            bad = len(m.ranges) == 0 or any(r != r for r in m.ranges)
-            return m.frame_id != cfg.scan_frame or bad or not _good(m.angle_increment)
-        return set(cfg.joints) - set(m.names) != set() or len(m.names) != len(m.position) or not _good(*m.position)
-    except TypeError:
-        return True
+def _chatter(h: History) -> None:
+    """The gate is not run now and then, and goes on by itself each time."""
+    h.late = round(h.rig.cfg.rearm_time / h.rig.cfg.period) + h.rng.randrange(15, 25)
+    h.rate, h.ticks = 0.0, h.late * (h.rig.cfg.resume_latch_count + 5)
 
 
-def _good(*values: Any) -> bool:
-    return all(math.isfinite(v) for v in values)
+def _bumper(h: History) -> None:
+    """It drives, touches something, and drives on or backs off."""
+    start, ways = h.rng.randrange(15, 40), (h.rng.choice((-0.5, 0.5)), h.rng.choice((-0.5, 0.5)))
+    h.rate, h.drive = 0.01, lambda k: [ways[0] if k < start + 15 else ways[1], h.rng.uniform(-0.3, 0.3)]
+    h.until += [
+        (start, lambda: setattr(h.rig, "bumper", True)),
+        (start + h.rng.randrange(20, 60), lambda: setattr(h.rig, "bumper", False)),
+    ]
+
+
+def _towards(h: History, x: float, y: float) -> Callable[[int], list[float]]:
+    """Commands that steer at a place, forwards or backwards, at full speed."""
+    back = h.rng.random() < 0.3
+
+    def drive(_k: int) -> list[float]:
+        robot = h.rig.robot
+        heading = math.atan2(y - robot.y, x - robot.x) - robot.yaw + (math.pi if back else 0.0)
+        error = (heading + math.pi) % (2.0 * math.pi) - math.pi
+        return [(-0.5 if back else 0.5) if abs(error) < 0.8 else 0.0, max(-2.0, min(2.0, 4.0 * error))]
+
+    return drive
+
+
+def _around(h: History, near: float, far: float) -> tuple[float, float]:
+    angle, away = h.rng.uniform(-math.pi, math.pi), h.rng.uniform(near, far)
+    return away * math.cos(angle), away * math.sin(angle)
+
+
+def _posts(h: History) -> None:
+    """Posts in the way, seen by the scan; it steers at one of them."""
+    h.rig.obstacles = [_around(h, 0.35, 0.9) for _ in range(3)]
+    h.rate, h.ticks, h.drive = 0.01, 200, _towards(h, *h.rig.obstacles[0])
+
+
+def _person(h: History) -> None:
+    """A person stands about, whom it steers at, or a zone that it drives into."""
+    if h.rig.people is not None:
+        h.rig.people = [_around(h, 0.6, 1.2)]
+    x, y = h.rig.people[0] if h.rig.people and h.rng.random() < 0.5 else (2.0, h.rng.uniform(-0.5, 0.5))
+    h.rate, h.ticks, h.drive = 0.01, 200, _towards(h, x, y)
+
+
+def _dropped(h: History) -> None:
+    """A region is set down on the robot: it may leave it, slowly, and has to be let."""
+    rig, start = h.rig, h.rng.randrange(20, 50)
+    h.rate, h.ticks, h.drive = 0.0, start + 110, lambda k: [0.4 if k < start else 0.0, 0.0]
+    ahead = h.rng.choice((-0.08, 0.08))  # of the robot's centre, where the region's is set down [m]
+    places: list[tuple[float, float]] = []
+
+    def drop() -> None:
+        robot = rig.robot
+        x, y = robot.x + ahead * math.cos(robot.yaw), robot.y + ahead * math.sin(robot.yaw)
+        places.append((x, y))
+        zone = {"name": "dropped", "kind": "keep_out", "unit": "m", "circle": {"center": [x, y], "radius": 0.1}}
+        rig.gate = rig.gate.with_guardrails(parse_guardrails([zone]))
+        rig.cfg = rig.gate.config
+        h.judge.place.dropped("dropped")
+
+    def leave() -> None:
+        robot, (x, y) = rig.robot, places[0]
+        places.append((robot.x, robot.y))
+        out = math.cos(robot.yaw) * (robot.x - x) + math.sin(robot.yaw) * (robot.y - y)
+        h.drive = lambda k: [math.copysign(0.4, out), 0.0]
+
+    def look() -> None:
+        moved = math.hypot(rig.robot.x - places[1][0], rig.robot.y - places[1][1])
+        armed = h.judge.enabled and not h.judge.latched
+        if armed and moved < 0.02:
+            h.broken.append(f"seed {h.seed}: stands in a region, and is not let out ({rig.outputs[-1].sentence})")
+
+    h.until += [(start, drop), (start + 30, leave), (start + 105, look)]
+
+
+def _joint_end(h: History) -> None:
+    """A joint is driven at its end."""
+    ends = [h.rng.choice((lo, hi, 0.0)) for lo, hi in zip(h.rig.cfg.low, h.rig.cfg.high)]
+    h.rate, h.ticks, h.drive = 0.01, 160, lambda k: ends
+
+
+_DRIVING = (_missing, _runaway, _chatter, _bumper, _posts, _person, _dropped)
+_SITUATIONS: dict[str, tuple[Callable[[History], None], ...]] = {
+    "base": _DRIVING,
+    "joints": (_missing, _runaway, _chatter, _joint_end, _joint_end),
+    "arm": (_missing, _chatter, _joint_end),
+}
 
 
 def play(seeds: range, without: frozenset[str] = frozenset(), most: int = 5) -> tuple[int, list[str], Counter[str]]:

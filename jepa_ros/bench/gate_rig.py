@@ -25,6 +25,7 @@ from jepa_ros.safety import (
     ImageIn,
     JointsIn,
     OdomIn,
+    PeopleIn,
     PoseIn,
     Requests,
     ScanIn,
@@ -33,6 +34,8 @@ from jepa_ros.safety import (
 from jepa_ros.safety.geometry import advance
 
 Spoil = Callable[[Any], Any]
+#: Radius of an obstacle [m].
+POST = 0.02
 
 BASE = {
     "contract": 1,
@@ -169,6 +172,7 @@ class Rig:
         self.teleop: list[float] | None = None
         self.signals: dict[str, float] = {}
         self.obstacles: list[tuple[float, float]] = []
+        self.people: list[tuple[float, float]] | None = None  # None: nobody tells of people
         self.bumper = False
         self.identities: dict[str, str] = {}
         self.spoil: dict[str, Spoil] = {}
@@ -219,11 +223,13 @@ class Rig:
             x, y = robot.x + n * gauss(0.0, 1.0), robot.y + n * gauss(0.0, 1.0)
             cov = ((n * n, 0.0, 0.0), (0.0, n * n, 0.0), (0.0, 0.0, n * n))
             self._deliver("pose", PoseIn(ros, now, x, y, robot.yaw + n * gauss(0.0, 1.0), cov, "map"))
+        if k % 5 == 4 and self.people is not None:
+            self._deliver("people", PeopleIn(ros, now, list(self.people), cfg.map_frame))
         if k % 5 == 3 and "scan" in cfg.states:
             self._deliver("scan", self._scan(ros, now))
 
     def _scan(self, ros: float, now: float, beams: int = 72) -> ScanIn:
-        """Obstacles are posts of 2 cm radius."""
+        """Obstacles are posts of radius ``POST``."""
         ranges = [math.inf] * beams
         step = 2.0 * math.pi / beams
         for ox, oy in self.obstacles:
@@ -231,7 +237,7 @@ class Rig:
             distance = math.hypot(dx, dy)
             bearing = (math.atan2(dy, dx) - self.robot.yaw + math.pi) % (2.0 * math.pi)
             k = round(bearing / step) % beams
-            seen = max(distance - 0.02, 0.0)
+            seen = max(distance - POST, 0.0)
             ranges[k] = min(ranges[k], seen if seen >= 0.05 else -math.inf)
         return ScanIn(ros, now, -math.pi, step, ranges, 0.05, 5.0, "base_link")
 

@@ -149,9 +149,7 @@ class Watcher:
     def __init__(self, name: str, domain_id: int | None = None) -> None:
         self._context = Context()
         rclpy.init(args=[], context=self._context, domain_id=domain_id)
-        self.node = rclpy.create_node(
-            name, context=self._context, start_parameter_services=False, enable_rosout=False
-        )
+        self.node = rclpy.create_node(name, context=self._context, start_parameter_services=False, enable_rosout=False)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._clients: dict[str, Any] = {}

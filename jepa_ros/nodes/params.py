@@ -115,8 +115,7 @@ def declare(node: Node, params: Sequence[Param], also_known: Iterable[str] = ())
     ]
     if unknown:
         raise ParameterError(
-            f"{node.get_name()}: no parameter named '{unknown[0]}'; known: "
-            f"{', '.join(sorted(p.name for p in params))}"
+            f"{node.get_name()}: no parameter named '{unknown[0]}'; known: {', '.join(sorted(p.name for p in params))}"
         )
     return read(node, params)
 

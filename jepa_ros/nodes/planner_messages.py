@@ -87,9 +87,7 @@ def path(stamp: Time, frame: str, poses: NDArray[np.float64]) -> Path:
     return message
 
 
-def candidates(
-    stamp: Time, frame: str, plans: Sequence[tuple[NDArray[np.float64], float]]
-) -> MarkerArray:
+def candidates(stamp: Time, frame: str, plans: Sequence[tuple[NDArray[np.float64], float]]) -> MarkerArray:
     """The last iteration's candidates, best first, as lines from green (cheapest) to red."""
     array = MarkerArray()
     costs = [cost for _, cost in plans if math.isfinite(cost)]

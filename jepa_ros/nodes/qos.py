@@ -50,9 +50,7 @@ def _silent(_event: object) -> None:
     """Swallow the incompatible-QoS event of one of several subscriptions to one topic."""
 
 
-def subscribe_goal(
-    node: Node, message_type: type, topic: str, callback: Callable[[Any], None]
-) -> list[Subscription]:
+def subscribe_goal(node: Node, message_type: type, topic: str, callback: Callable[[Any], None]) -> list[Subscription]:
     """Subscribe to a goal whatever its publisher offers.
 
     RViz publishes goals volatile, a script may publish one latched before the planner runs, and a camera-like

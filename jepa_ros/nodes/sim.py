@@ -72,9 +72,7 @@ class SimNode(Node):
             from jepa_ros_sim import ArenaSim, SceneConfig
         except ImportError as error:
             raise JepaRosError(f"the simulator cannot be imported ({error}): pip install 'jepa_ros[sim]'") from None
-        scene = SceneConfig(
-            layout=self._values.layout, seed=self._values.seed, randomise=self._values.randomise
-        )
+        scene = SceneConfig(layout=self._values.layout, seed=self._values.seed, randomise=self._values.randomise)
         self._sim = ArenaSim(self._contract, scene, gui=self._values.gui)
         self._offset = CLOCK_START
         self._paused = False

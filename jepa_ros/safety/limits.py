@@ -99,6 +99,8 @@ def acceleration_limit(t: Tick) -> None:
             if share < ratio:
                 ratio, worst = share, k
     allowed = [b + ratio * (w - b) for w, b in zip(wanted, before, strict=True)] if worst >= 0 else wanted
+    if worst >= 0 and cfg.joints:
+        allowed = [_brakes(t, k, before[k], wanted[k], allowed[k], dt) for k in range(cfg.size)]
     if cfg.output == "position":
         low, high = cfg.joint_range or (cfg.low, cfg.high)
         moved = [o + v * dt for o, v in zip(s.out, allowed, strict=True)]
@@ -107,6 +109,14 @@ def acceleration_limit(t: Tick) -> None:
         t.u = list(allowed)
     if worst >= 0:
         t.trip("acceleration_limit", f"axis {worst} over its acceleration limit: the change is scaled to {ratio:.2f}")
+
+
+def _brakes(t: Tick, k: int, before: float, wanted: float, allowed: float, dt: float) -> float:
+    """A joint that slows down brakes as hard as it may, or another joint's limit would let it overrun its end."""
+    if not (abs(wanted) < abs(before) and wanted * before >= 0.0):
+        return allowed
+    most = max(t.cfg.acceleration[k], t.cfg.braking[k]) * dt
+    return max(wanted, before - most) if before > 0.0 else min(wanted, before + most)
 
 
 def _profile(t: Tick, dt: float) -> list[float]:

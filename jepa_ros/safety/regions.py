@@ -243,10 +243,7 @@ def inside_region(t: Tick) -> None:
 
 def slowed(t: Tick) -> list[float]:
     """The command at no more than ``escape_speed`` of each velocity limit."""
-    share = min(
-        [1.0]
-        + [t.cfg.escape_speed * v / abs(u) for u, v in zip(t.u, t.cfg.velocity, strict=True) if u != 0.0]
-    )
+    share = min([1.0] + [t.cfg.escape_speed * v / abs(u) for u, v in zip(t.u, t.cfg.velocity, strict=True) if u != 0.0])
     return [u * share for u in t.u]
 
 
