@@ -94,7 +94,7 @@ def test_another_model_is_named_and_its_differences_are_listed(recorded, tmp_pat
     assert re.search(r"\d+\.\d+ s  embedding: differs by", out) and "DIFFER" in out
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/png;base64,") >= 5 and page.count("<svg") >= 4
-    assert "http://" not in page and "https://" not in page and "src=\"data:" in page
+    assert "http://" not in page and "https://" not in page and 'src="data:' in page
     assert "differs by" in page
 
 

@@ -361,5 +361,3 @@ def test_a_killed_gate_stops_everything_and_is_named(files):
 def test_a_second_stack_in_the_same_place_is_refused(running, files):
     with pytest.raises(StackError, match="runs already"):
         Stack("sim", files).start()
-
-

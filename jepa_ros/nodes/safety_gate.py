@@ -9,7 +9,6 @@ An exception, wherever it comes from, stops the robot and latches until ``~/rese
 
 from __future__ import annotations
 
-import gc
 import math
 import sys
 import time
@@ -35,6 +34,7 @@ from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.gate_inputs import InputCollector
 from jepa_ros.nodes.models import card_id
 from jepa_ros.nodes.process import Signals
+from jepa_ros.nodes.scheduling import Collector, raise_priority
 from jepa_ros.robot import load_contract
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.guardrails import parse_guardrails
@@ -60,6 +60,8 @@ PARAMS = (
                  choices=("", "twist_stamped", "twist", "joint_trajectory", "float64_multiarray")),
     params.Param("command_topic", "", "Topic of the output; empty for the contract's."),
     params.Param("compressed", False, "The camera publishes image/compressed."),
+    params.Param("priority", "raised", "Scheduling: real time where the system permits it, or as it is.",
+                 choices=("raised", "normal")),
 )  # fmt: skip
 
 
@@ -85,6 +87,7 @@ class SafetyGateNode(Node):
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(Trigger, "~/estop", self._on_estop)
+        self.wants_priority = values.priority == "raised"
         self._fault: str | None = None
         self._last = np.zeros(self._contract.action_dim)
         self._on_output: int | None = None
@@ -93,6 +96,7 @@ class SafetyGateNode(Node):
         self._said: tuple[Mode, str] | None = None
         self._end_by: float | None = None  # the process ends at this steady time at the latest
         self.ended = False
+        self._ticks = 0  # so far; two accounts that follow each other tell the time between their ticks
         self.period = 1.0 / self._contract.gate_rate
         self.last_tick = time.monotonic()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -103,6 +107,7 @@ class SafetyGateNode(Node):
     def tick(self, requests: Requests | None = None) -> GateOutput | None:
         """One step of the gate and its publication; None when it could not even be computed (a fault, latched)."""
         self.last_tick = now = time.monotonic()
+        self._ticks += 1
         if self._end_by is not None and now > self._end_by:
             self.ended = True
         try:
@@ -181,6 +186,7 @@ class SafetyGateNode(Node):
             "image_age": f"{stamp - image:.6f}",
             "image_stamp": f"{image:.6f}",
             "monotonic": f"{sent:.6f}",
+            "ticks": str(self._ticks),
             # What a replay needs to repeat this tick: its two clocks, which inputs it had and since when, and the rest.
             "tick": f"{self.last_tick:.6f}",
             "tick_ros": f"{self._tick_ros:.6f}",
@@ -307,9 +313,10 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    # What was made so far lives as long as the process: the collector need not walk through it in every pause.
-    gc.collect()
-    gc.freeze()
+    if node.wants_priority:
+        granted, said = raise_priority()
+        (node.get_logger().info if granted else node.get_logger().warning)(said)
+    collector = Collector()
     if signals.asked:
         node.end()
     while not node.ended:
@@ -317,6 +324,7 @@ def main(args: Sequence[str] | None = None) -> int:
             executor.spin_once(timeout_sec=node.period)
         except Exception as error:
             node.fail(error)
+        collector.after_tick(time.monotonic())
         if time.monotonic() - node.last_tick > 2.0 * node.period:
             node.tick()  # the timer did not fire (a broken executor, a long callback): tick all the same
     node.get_logger().info("stopped the robot and ended")

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of real processes: each node of the running stack killed, halted and starved in turn; fault to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from jepa_ros.bench.gate_graph import MOVING, Accounts, cpu_load, memory_load
+from jepa_ros.bench.ros_probe import Probe
+from jepa_ros.nodes import qos
+from jepa_ros.nodes.convert import fill
+from jepa_ros.stack import Stack
+
+#: So many seconds after its time-out, at most, the stop has to leave (issue: p99).
+ALLOWED = 0.060
+#: Loads beside the stack while a fault is made.
+LOADS = {"": contextlib.nullcontext, "cpu": cpu_load, "memory": memory_load}
+#: An arrival that never comes, so that the robot drives on.
+RESTLESS = "{arrival.arrive: 1.0e-9, arrival.leave: 1.0e-9}\n"
+
+
+class Driving:
+    """The whole simulated stack, driving towards a goal that it cannot reach.
+
+    Args:
+        given: arguments of ``jepa-ros up sim``; ``model`` at least may be of interest.
+    """
+
+    def __init__(self, given: dict[str, str] | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        settings = Path(self._folder.name) / "planner.yaml"
+        settings.write_text(RESTLESS, encoding="utf-8")
+        self.stack = Stack("sim", {"planner_params": str(settings), **(given or {})})
+        self.stack.start()
+        self.probe = Probe()
+        self.accounts = Accounts(self.probe)
+        self.probe.listen(Odometry, "sim/truth", qos.STATE)
+        self._goal = self.probe.node.create_publisher(Image, "goal_image", qos.LATCHED)
+        self.watchdog = self.stack.graph.contract.watchdog
+
+    def ready(self) -> None:
+        """Wait until the stack runs."""
+        self.stack.wait_ready()
+        self.accounts.until(MOVING, timeout=60.0)
+
+    def drive(self) -> None:
+        """Wait until it drives, from where there is room, whatever went on before."""
+        for name in ("sim/reset", "safety_gate/reset"):
+            self.probe.call(Trigger, name)
+        camera = self.stack.graph.contract.cameras[0]
+        pixels = np.random.default_rng(5).integers(0, 255, (camera.height, camera.width, 3), dtype=np.uint8)
+        end = time.monotonic() + 60.0
+        while True:  # a planner that was started again has no goal
+            self._goal.publish(fill(Image(), pixels, "rgb8"))
+            with contextlib.suppress(AssertionError):
+                self.accounts.until(MOVING, moves=True, timeout=2.0)
+                return
+            if time.monotonic() > end:
+                raise AssertionError(f"it does not drive: {self.accounts.last}")
+
+    def true_speed(self) -> float:
+        """m/s and rad/s, whichever is more, by the simulator's truth."""
+        message = self.probe.last("sim/truth")
+        return 0.0 if message is None else max(abs(message.twist.twist.linear.x), abs(message.twist.twist.angular.z))
+
+    def close(self) -> None:
+        """End every process."""
+        self.stack.stop()
+        self.probe.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Driving:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def time_out_of(driving: Driving, node: str) -> float:
+    """The time-out [s] that a silent node runs into first."""
+    contract = driving.stack.graph.contract
+    if node == "sim":  # everything comes from there
+        return min(contract.state["odom"].timeout, 0.3)  # the latter is the gate's clock_timeout
+    return contract.watchdog.command_timeout  # without perception the planner has nothing to plan from
+
+
+def trial(driving: Driving, node: str, fault: str) -> dict[str, Any]:
+    """One fault of one node, and what the gate did.
+
+    Args:
+        fault: "kill" (SIGKILL, started again by the supervisor) or "halt" (SIGSTOP, then SIGCONT).
+
+    Returns:
+        ``stop_s``: from the fault to the stop that left, None where none did; ``over_s``: of it, beyond the time-out.
+    """
+    driving.drive()
+    pid = driving.stack.pid(node)
+    assert pid is not None, f"{node} does not run"
+    limit = time_out_of(driving, node)
+    when = time.monotonic()
+    os.kill(pid, signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
+    account = driving.accounts.stop_after(when, limit + 2.0)
+    if fault == "halt":
+        os.kill(pid, signal.SIGCONT)
+    if account is None:
+        return {"node": node, "fault": fault, "stop_s": None, "over_s": None, "reason": "none"}
+    stop = account.sent - when
+    return {"node": node, "fault": fault, "stop_s": stop, "over_s": stop - limit, "reason": account.reason}
+
+
+def gate_trial(driving: Driving, fault: str) -> dict[str, Any]:
+    """The gate itself halted or killed: the base's own time-out has to stop it (s until it stands, true speed)."""
+    driving.drive()
+    driving.probe.until(lambda: driving.true_speed() > 0.05, "true motion", 20.0)
+    pid = driving.stack.pid("safety_gate")
+    assert pid is not None
+    when = time.monotonic()
+    os.kill(pid, signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
+    found: dict[str, Any] = {"node": "safety_gate", "fault": fault, "reason": "the base's time-out", "over_s": None}
+    try:
+        driving.probe.until(lambda: driving.true_speed() < 0.01, "the base to stand", 3.0)
+        found["stop_s"] = time.monotonic() - when
+    except AssertionError:
+        found["stop_s"] = None
+    if fault == "halt":
+        os.kill(pid, signal.SIGCONT)
+        back = time.monotonic()
+        first = driving.accounts.stop_after(back, 2.0)
+        found["reason"] += f"; on its return: {'nothing' if first is None else first.reason}"
+    return found
+
+
+def process_faults(trials: int, loads: tuple[str, ...] = tuple(LOADS)) -> Iterator[dict[str, Any]]:
+    """Every node killed and halted so many times under each load; yields one result a trial."""
+    with Driving() as driving:
+        driving.ready()
+        for load in loads:
+            with LOADS[load]():
+                for node, fault in (("planner", "halt"), ("perception", "halt"), ("sim", "halt"), ("planner", "kill"),
+                                    ("perception", "kill")):  # fmt: skip
+                    for _ in range(trials):
+                        yield {"load": load, **trial(driving, node, fault)}
+                for _ in range(max(1, trials // 5)):
+                    yield {"load": load, **gate_trial(driving, "halt")}
+        yield {"load": "", **gate_trial(driving, "kill")}
