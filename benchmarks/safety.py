@@ -5,6 +5,7 @@
 ``mutation``: the gate without one row at a time; each must be noticed, by the row's scenario or by the histories.
 ``episodes``: in physics, a planner that drives at forbidden regions at full speed, with the gate and without it.
 ``step``: CPU time of one step, in three situations.
+A count of 0 leaves a stage out; with ``--log FILE`` a campaign that was broken off goes on where it was.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from jepa_ros.bench.gate_campaign import SITUATIONS, episodes, histories, mutation, time_steps
+from jepa_ros.bench.gate_campaign import SITUATIONS, Log, episodes, histories, mutation, time_steps
 from jepa_ros.safety.rows import ROWS
 
 
@@ -31,21 +32,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, default=1000, help="adversarial episodes in physics (default: 1,000)")
     parser.add_argument("--steps", type=int, default=5000, help="steps timed in each situation (default: 5,000)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: all cores")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="keep what was played there, and do not play it again")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the campaign; 0 if nothing unsafe was seen and every mutant was noticed."""
-    result: dict[str, Any] = {"step_us": {name: time_steps(name, args.steps) for name in SITUATIONS}}
+    result: dict[str, Any] = {"step_us": {name: time_steps(name, args.steps) for name in SITUATIONS if args.steps}}
+    log = Log(args.log)
     with ProcessPoolExecutor(max(1, args.processes)) as pool:
-        result["histories"] = histories(pool, args.seed, args.histories, _progress)
-        result["mutation"] = mutation(pool, args.seed, args.mutants, _progress)
-        result["episodes"] = episodes(pool, args.seed, args.episodes, _progress)
+        if args.histories:
+            result["histories"] = histories(pool, args.seed, args.histories, _progress, log)
+        if args.mutants:
+            result["mutation"] = mutation(pool, args.seed, args.mutants, _progress)
+        result["episodes"] = episodes(pool, args.seed, args.episodes, _progress, log)
     print(report(result))
     if args.json is not None:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    unsafe = result["histories"]["broken"]
-    missed = [row for row, found in result["mutation"].items() if not found["noticed_by"]]
+    unsafe = result.get("histories", {}).get("broken")
+    missed = [row for row, found in result.get("mutation", {}).items() if not found["noticed_by"]]
     violations = (result["episodes"] or {}).get("violations_with_gate", 0)
     return 0 if not unsafe and not missed and not violations else 1
 
@@ -65,26 +70,28 @@ def _progress(what: str, done: int, of: int, start: float) -> None:
 
 def report(result: dict[str, Any]) -> str:
     """The results as text."""
-    h = result["histories"]
-    played = f"{h['histories']:,} ({h['ticks']:,} ticks, {h['seconds']:.0f} s)"
-    lines = [f"histories: {played}, rules broken: {len(h['broken'])}"]
-    lines += [f"  {text}" for text in h["broken"]]
-    if h["rate_upper_bound_95"]:
-        lines.append(f"  so fewer than {h['rate_upper_bound_95']:.1e} of such histories break one (95 %)")
-    lines.append(f"  reasons met: {len(h['reasons'])} of {len(ROWS)} rows and states")
-    mutants = result["mutation"]
-    missed = [row for row, found in mutants.items() if not found["noticed_by"]]
-    by_histories = sum("histories" in found["noticed_by"] for found in mutants.values())
-    noticed = len(mutants) - len(missed)
-    lines.append(f"mutants: {noticed} of {len(mutants)} noticed ({by_histories} by the histories too)")
-    lines += [f"  NOT noticed: {row}" for row in missed]
-    e = result["episodes"]
-    if e:
+    lines: list[str] = []
+    if h := result.get("histories"):
+        played = f"{h['histories']:,} ({h['ticks']:,} ticks, {h['seconds']:.0f} s)"
+        lines += [f"histories: {played}, rules broken: {len(h['broken'])}"]
+        lines += [f"  {text}" for text in h["broken"]]
+        if h["rate_upper_bound_95"]:
+            lines.append(f"  so fewer than {h['rate_upper_bound_95']:.1e} of such histories break one (95 %)")
+        lines.append(f"  reasons met: {len(h['reasons'])} of {len(ROWS)} rows and states")
+    if mutants := result.get("mutation"):
+        missed = [row for row, found in mutants.items() if not found["noticed_by"]]
+        by_histories = sum("histories" in found["noticed_by"] for found in mutants.values())
+        noticed = len(mutants) - len(missed)
+        lines.append(f"mutants: {noticed} of {len(mutants)} noticed ({by_histories} by the histories too)")
+        lines += [f"  NOT noticed: {row}" for row in missed]
+    if e := result["episodes"]:
         lines.append(f"adversarial episodes: {e['episodes']:,}; footprint in a forbidden region:")
         lines.append(f"  with the gate {e['violations_with_gate']} (95 %: under {100 * e['upper_bound_95']:.2f} %), "
                      f"without it {e['violations_without']}")  # fmt: skip
         lines.append(f"  least room {1000 * e['least_room_m']:.0f} mm (seed {e['least_room_seed']}), median "
                      f"{1000 * e['median_room_m']:.0f} mm; median way driven {e['median_driven_m']:.2f} m")  # fmt: skip
+        lines.append(f"  fastest near a person {e['fastest_near_person']:.2f} m/s (limit 0.10), without it "
+                     f"{e['fastest_near_person_without']:.2f}; shoved by the person: {e['shoved_by_person']}")  # fmt: skip
     lines.append("one step, CPU time [us]")
     for name, t in result["step_us"].items():
         lines.append(f"  {name:36} p50 {t['p50']:6.0f}   p99 {t['p99']:6.0f}   max {math.ceil(t['max']):6d}")

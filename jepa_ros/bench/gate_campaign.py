@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import math
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,19 +29,64 @@ CHUNK = 250
 Progress = Callable[[str, int, int, float], None]
 
 
+class Log:
+    """What was played so far, one line of JSON each, so that a long campaign goes on where it was broken off.
+
+    A line counts only for the code that it was played with: it carries a hash of the gate's and the campaign's files.
+
+    Args:
+        path: the file; None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.code = _code()
+        self.done: dict[str, Any] = {}
+        if path is not None and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                entry = json.loads(line)
+                if entry["code"] == self.code:
+                    self.done[entry["key"]] = entry["found"]
+
+    def add(self, key: str, found: Any) -> None:
+        """Keep what was found under a key."""
+        self.done[key] = found
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"code": self.code, "key": key, "found": found}) + "\n")
+
+
+def _code() -> str:
+    """A hash of the files that decide what comes out."""
+    here = Path(__file__).parent
+    files = [*sorted((here.parent / "safety").glob("*.py")), *sorted(here.glob("gate_*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
 # ---------------------------------------------------------------- histories
 
 
-def histories(pool: Executor, seed: int, count: int, progress: Progress) -> dict[str, Any]:
-    """Play them in parallel; stops at the first rule that is broken."""
+def histories(pool: Executor, seed: int, count: int, progress: Progress, log: Log | None = None) -> dict[str, Any]:
+    """Play them in parallel; ends soon after the first rules that are broken. What ``log`` holds is not played."""
+    log = log or Log(None)
     chunks = [range(s, min(s + CHUNK, seed + count)) for s in range(seed, seed + count, CHUNK)]
-    played, start = 0, time.monotonic()
-    broken: list[str] = []
-    reasons: Counter[str] = Counter()
-    for done, failures, found in pool.map(play, chunks):
-        played += done
-        broken += failures
-        reasons.update(found)
+    keys = {f"histories/{c.start}-{c.stop}": c for c in chunks}
+    start = time.monotonic()
+    played, broken, reasons = 0, list[str](), Counter[str]()
+
+    def take(found: tuple[int, list[str], dict[str, int]]) -> None:
+        nonlocal played
+        played += found[0]
+        broken.extend(found[1])
+        reasons.update(found[2])
+
+    for key in keys:
+        if key in log.done:
+            take(log.done[key])
+    left = [key for key in keys if key not in log.done]
+    for key, found in zip(left, pool.map(play, [keys[key] for key in left]), strict=True):
+        log.add(key, found)
+        take(found)
         progress("histories", played, count, start)
         if len(broken) >= 20:
             break
@@ -84,15 +133,21 @@ def both(seed: int) -> tuple[Episode, Episode]:
     return drive(seed, True), drive(seed, False)
 
 
-def episodes(pool: Executor, seed: int, count: int, progress: Progress) -> dict[str, Any] | None:
+def episodes(
+    pool: Executor, seed: int, count: int, progress: Progress, log: Log | None = None
+) -> dict[str, Any] | None:
     """Violations by the simulator's truth, with and without the gate; None where the simulator is not installed."""
     if count <= 0 or importlib.util.find_spec("pybullet") is None:
         return None
-    start, gated, free = time.monotonic(), [], []
-    for with_gate, without in pool.map(both, range(seed, seed + count)):
-        gated.append(with_gate)
-        free.append(without)
-        progress("episodes", len(gated), count, start)
+    log = log or Log(None)
+    start = time.monotonic()
+    keys = {f"episode/{k}": k for k in range(seed, seed + count)}
+    left = [key for key in keys if key not in log.done]
+    for key, pair in zip(left, pool.map(both, [keys[key] for key in left]), strict=True):
+        log.add(key, [asdict(episode) for episode in pair])
+        progress("episodes", count - len(left) + left.index(key) + 1, count, start)
+    pairs = [[Episode(**episode) for episode in log.done[key]] for key in keys]
+    gated, free = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     worst = min(gated, key=lambda e: e.room)
     violations = sum(e.room < 0.0 for e in gated)
     return {
@@ -102,7 +157,9 @@ def episodes(pool: Executor, seed: int, count: int, progress: Progress) -> dict[
         "median_room_m": float(np.median([e.room for e in gated])),
         "median_driven_m": float(np.median([e.driven for e in gated])),
         "contacts_with_gate": sum(e.contact for e in gated), "contacts_without": sum(e.contact for e in free),
-        "seconds": round(time.monotonic() - start, 1),
+        "fastest_near_person": max(e.fast_near for e in gated),
+        "fastest_near_person_without": max(e.fast_near for e in free),
+        "shoved_by_person": sum(e.shoved for e in gated), "seconds": round(time.monotonic() - start, 1),
     }  # fmt: skip
 
 
