@@ -87,6 +87,10 @@ def report(result: dict[str, Any]) -> tuple[list[str], list[str]]:
             misses.append(f"{text}: no stop")
             lines.append(misses[-1])
             continue
+        lost = sum(not t["recovered"] for t in trials)
+        if lost:
+            misses.append(f"{text}: {lost} times it did not drive again by itself")
+            lines.append(misses[-1])
         over = [1000.0 * t["over_s"] for t in trials if t["over_s"] is not None]
         text += f", stop after p50 {np.median(stops):.3f} s, worst {max(stops):.3f} s"
         if over:

@@ -90,8 +90,8 @@ def report(result: dict[str, Any]) -> str:
                      f"without it {e['violations_without']}")  # fmt: skip
         lines.append(f"  least room {1000 * e['least_room_m']:.0f} mm (seed {e['least_room_seed']}), median "
                      f"{1000 * e['median_room_m']:.0f} mm; median way driven {e['median_driven_m']:.2f} m")  # fmt: skip
-        lines.append(f"  fastest near a person {e['fastest_near_person']:.2f} m/s (limit 0.10), without it "
-                     f"{e['fastest_near_person_without']:.2f}; shoved by the person: {e['shoved_by_person']}")  # fmt: skip
+        near = f"{e['fastest_near_person']:.2f} m/s (limit 0.10), without it {e['fastest_near_person_without']:.2f}"
+        lines.append(f"  fastest near a person {near}; shoved by the person: {e['shoved_by_person']}")
     lines.append("one step, CPU time [us]")
     for name, t in result["step_us"].items():
         lines.append(f"  {name:36} p50 {t['p50']:6.0f}   p99 {t['p99']:6.0f}   max {math.ceil(t['max']):6d}")

@@ -40,6 +40,7 @@ class Account:
     sentence: str
     values: tuple[float, ...]
     image_stamp: float
+    command_age: float  # s since the newest command was received, as of the tick
 
     @property
     def moves(self) -> bool:
@@ -60,9 +61,11 @@ class Accounts:
         if "tick" not in v:
             return  # the account of a fault
         values = tuple(float(x) for x in v["values"].split())
+        ages = dict(pair.split("=") for pair in v["inputs"].split())
+        age = float(ages.get("command", "inf").split("@")[0])
         self.kept.append(
             Account(float(v["tick"]), float(v["monotonic"]), int(v["ticks"]), v["mode"], v["reason"],
-                    message.status[0].message, values, float(v["image_stamp"]))
+                    message.status[0].message, values, float(v["image_stamp"]), age)
         )  # fmt: skip
 
     @property

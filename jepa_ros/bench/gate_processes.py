@@ -97,15 +97,15 @@ def time_out_of(driving: Driving, node: str) -> float:
 
 
 def trial(driving: Driving, node: str, fault: str) -> dict[str, Any]:
-    """One fault of one node, and what the gate did.
+    """One fault of one node of a stack that drives, and what the gate did.
 
     Args:
         fault: "kill" (SIGKILL, started again by the supervisor) or "halt" (SIGSTOP, then SIGCONT).
 
     Returns:
-        ``stop_s``: from the fault to the stop that left, None where none did; ``over_s``: of it, beyond the time-out.
+        ``stop_s``: from the fault to the stop that left, None where none did. ``over_s``: beyond the time-out, which
+        runs from the fault or from a command that came in later (others may still have been at work on one).
     """
-    driving.drive()
     pid = driving.stack.pid(node)
     assert pid is not None, f"{node} does not run"
     limit = time_out_of(driving, node)
@@ -117,12 +117,18 @@ def trial(driving: Driving, node: str, fault: str) -> dict[str, Any]:
     if account is None:
         return {"node": node, "fault": fault, "stop_s": None, "over_s": None, "reason": "none"}
     stop = account.sent - when
-    return {"node": node, "fault": fault, "stop_s": stop, "over_s": stop - limit, "reason": account.reason}
+    begun = max(when, account.tick - account.command_age) if node != "sim" else when
+    return {
+        "node": node,
+        "fault": fault,
+        "stop_s": stop,
+        "over_s": account.sent - begun - limit,
+        "reason": account.reason,
+    }
 
 
 def gate_trial(driving: Driving, fault: str) -> dict[str, Any]:
     """The gate itself halted or killed: the base's own time-out has to stop it (s until it stands, true speed)."""
-    driving.drive()
     driving.probe.until(lambda: driving.true_speed() > 0.05, "true motion", 20.0)
     pid = driving.stack.pid("safety_gate")
     assert pid is not None
@@ -142,16 +148,47 @@ def gate_trial(driving: Driving, fault: str) -> dict[str, Any]:
     return found
 
 
+#: What is done to which node, besides the gate.
+FAULTS = (("planner", "halt"), ("perception", "halt"), ("sim", "halt"), ("planner", "kill"), ("perception", "kill"))
+
+
 def process_faults(trials: int, loads: tuple[str, ...] = tuple(LOADS)) -> Iterator[dict[str, Any]]:
-    """Every node killed and halted so many times under each load; yields one result a trial."""
+    """Every node killed and halted so many times under each load; yields one result a trial.
+
+    ``recovered`` is false where the stack did not drive again by itself; it is then started anew.
+    """
+    plan = [(load, node, fault) for load in loads for node, fault in FAULTS for _ in range(trials)]
+    plan += [(load, "safety_gate", "halt") for load in loads for _ in range(max(1, trials // 5))]
+    plan.sort(key=lambda step: loads.index(step[0]))
+    at, last = 0, dict[str, Any]()
+    while at < len(plan):
+        with Driving() as driving:
+            driving.ready()
+            while at < len(plan):
+                load, node, fault = plan[at]
+                with LOADS[load]():
+                    found = _one(driving, node, fault)
+                if found is None:  # it does not drive: because of the fault before
+                    if not last:
+                        raise AssertionError("the stack does not drive, before any fault")
+                    yield {**last, "recovered": False}
+                    last = {}
+                    break
+                if last:
+                    yield {**last, "recovered": True}
+                last, at = {"load": load, **found}, at + 1
     with Driving() as driving:
         driving.ready()
-        for load in loads:
-            with LOADS[load]():
-                for node, fault in (("planner", "halt"), ("perception", "halt"), ("sim", "halt"), ("planner", "kill"),
-                                    ("perception", "kill")):  # fmt: skip
-                    for _ in range(trials):
-                        yield {"load": load, **trial(driving, node, fault)}
-                for _ in range(max(1, trials // 5)):
-                    yield {"load": load, **gate_trial(driving, "halt")}
-        yield {"load": "", **gate_trial(driving, "kill")}
+        if last:
+            yield {**last, "recovered": True}
+        final = _one(driving, "safety_gate", "kill")
+        if final is not None:  # the stack ends with its gate: there is nothing to recover
+            yield {"load": "", **final, "recovered": True}
+
+
+def _one(driving: Driving, node: str, fault: str) -> dict[str, Any] | None:
+    try:
+        driving.drive()
+    except AssertionError:
+        return None
+    return gate_trial(driving, fault) if node == "safety_gate" else trial(driving, node, fault)
