@@ -44,7 +44,7 @@ ROS_MESSAGES = [
 EXTRAS = {
     "ros": ["ros-jazzy-rclpy[fastrtps]>=7.1,<8", *(f"ros-jazzy-{name}" for name in ROS_MESSAGES)],
     "sim": ["pybullet>=3.2.6,<4"],
-    "train": ["tensorboard>=2.15,<3", "gymnasium>=1.0,<2"],
+    "train": ["tensorboard>=2.15,<3", "gymnasium[classic-control]>=1.0,<2"],
     "dev": [
         "pytest>=8",
         "hypothesis>=6.100",
