@@ -288,3 +288,28 @@ def test_settings_that_cannot_be_used_are_refused() -> None:
     ):  # fmt: skip
         with pytest.raises(GateConfigError):
             GateConfig.from_contract(contract_of("base"), **wrong)
+
+
+def test_a_joint_brakes_for_its_end_although_another_one_is_at_its_acceleration_limit() -> None:
+    rig = Rig("joints")
+    rig.arm([0.0, 0.0])
+    rig.robot.q = [-0.36, -1.0]
+    rig.command = [-1.0, -1.5]
+    rig.run(2.0)
+    low, _ = rig.cfg.joint_range
+    assert all(low[k] - 0.002 <= q <= low[k] + 0.05 for k, q in enumerate(rig.robot.q)), rig.robot.q
+
+
+def test_a_pressed_bumper_stops_at_once_before_it_backs_off() -> None:
+    rig = driving(Rig(contact_response="back_off"), [0.4, 0.0])
+    rig.command, rig.bumper = [-0.4, 0.0], True  # the way back is asked for while it still drives on
+    outs = rig.run(0.4)
+    pressed = next(k for k, o in enumerate(outs) if o.reason == "contact")
+    assert all(o.values[0] <= 0.0 for o in outs[pressed:]), "drives on into what it touches"
+    assert outs[-1].values[0] < 0.0, "does not back off"
+
+
+def test_a_bumper_counts_when_it_speaks_although_it_is_not_required() -> None:
+    contract = load_contract("arena")
+    assert not contract.state["contact"].required
+    assert GateConfig.from_contract(contract).contact_response == "back_off"

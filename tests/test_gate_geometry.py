@@ -39,6 +39,18 @@ def test_polygon_distance_is_the_distance_to_the_outline(n: int, x: float, y: fl
         assert (found < 0) == (crossings % 2 == 1)
 
 
+@settings(max_examples=200, deadline=None)
+@given(coordinate, coordinate)
+def test_the_gate_s_floats_and_the_planner_s_arrays_mean_the_same_distance(x: float, y: float) -> None:
+    shape = Polygon([(-1.0, -1.0), (1.2, -0.8), (0.2, 0.1), (0.9, 1.0), (-0.8, 0.7)])
+    assert abs(shape.signed_distance(x, y) - shape.signed_distance(np.array([x]), np.array([y]))[0]) < 1e-9
+
+
+def test_a_place_that_is_no_number_has_no_distance() -> None:
+    shape = box(0.0, 0.0, 1.0, 1.0)
+    assert math.isnan(shape.signed_distance(math.nan, 0.0)) and math.isnan(shape.signed_distance(0.0, math.nan))
+
+
 def test_box_and_circle() -> None:
     turned = box(1.0, 2.0, 0.5, 0.25, math.pi / 2)
     assert math.isclose(turned.signed_distance(1.0, 2.0), -0.25)

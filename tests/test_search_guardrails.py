@@ -10,6 +10,7 @@ from toy_world import ToyWorld, toy_contract
 
 from jepa_ros.actor import Planner, PlannerConfig, SearchConfig
 from jepa_ros.cost import Goal, Risk, RiskError
+from jepa_ros.cost.guardrails import leaving
 from jepa_ros.safety.guardrails import GuardrailError, parse_guardrails
 
 
@@ -160,3 +161,23 @@ def test_what_only_the_planner_can_judge_is_refused_without_the_readout_and_the_
     with pytest.raises(GuardrailError, match="needs predicted contact"):
         search.set_guardrails(parse_guardrails(text))
     assert [g.name for g in search.guard.guardrails] == ["wall"]
+
+
+@pytest.mark.parametrize("goal", [(0.6, 0.0), (0.0, 0.0)])
+def test_a_robot_that_a_region_was_set_down_on_plans_its_way_out(goal):
+    text = "- {name: dropped, kind: keep_out, unit: m, circle: {center: [0.0, 0.0], radius: 0.2}}"
+    dropped = parse_guardrails(text).bind(toy_contract())
+    edge = 0.2 + toy_contract().footprint.radius
+    start = np.array([0.12, 0.0], np.float32)  # inside, wherever the goal lies
+    result = make(guardrails=dropped, iterations=20, samples=64).plan(start, STATE, Goal.from_latent(np.array(goal)))
+    assert result.feasible, result.excess
+    away = np.hypot(*(start + np.cumsum(result.actions * 0.1, axis=0)).T)
+    assert (np.diff(np.concatenate([[0.12], np.minimum(away, edge)])) > -0.011).all(), "goes back in"
+    assert away[-1] >= min(0.12 + 0.05, edge) - 1e-4, "does not come out"
+
+
+def test_a_plan_that_begins_outside_may_not_cross_a_region_on_its_way():
+    steps = np.array([[-0.1, 0.05, -0.1], [-0.1, -0.2, -0.1]])
+    assert (leaving(steps, 0.1) > 0.0).tolist() == [True, False]
+    assert (leaving(np.array([[0.10, 0.10, 0.10], [0.08, 0.06, 0.04]]), 0.1) > 0.0).tolist() == [True, False]
+    assert np.isnan(leaving(np.array([[0.0, np.nan, 0.0]]), 0.1)).all()

@@ -265,7 +265,7 @@ class Search:
         actions = self.delay.effective(candidates, sent, out=executed).to(self.device)
         zs = self._rollout(z, h, actions, noise)
         cost, terms = self.task(zs, goal, target)  # (C, S)
-        verdict = self.guard(zs, actions)
+        verdict = self.guard(zs, actions, z)
         if self._remembers and (self.places is not None or len(self.obstructions)):
             self._remember(verdict, z, zs)
         return _Scores(self.config.risk(cost.cpu().numpy()), verdict, terms, zs)

@@ -14,6 +14,13 @@ from jepa_ros.cost.risk import check_level
 from jepa_ros.memory import Places
 from jepa_ros.safety.guardrails import FROM_PLANNER, GuardrailError
 
+#: Kinds that a robot can stand inside of.
+REGIONS = ("keep_out", "keep_in", "workspace")
+#: A plan that leaves a region comes nearer to its edge by at least so much [m], unless it comes out.
+LEAVES = 0.05
+#: Depth may seem to grow by so much from step to step while it shrinks [m]: the pose readout is not exact.
+READOUT_NOISE = 0.01
+
 
 @dataclass
 class PredictedStates:
@@ -99,6 +106,7 @@ class GuardrailCost:
                     raise
                 unjudged.append(guardrail.name)
         self.guardrails, self.unjudged = tuple(judged), tuple(unjudged)
+        self._start: tuple[torch.Tensor | None, dict[str, float]] = (None, {})
 
     def __bool__(self) -> bool:
         return bool(self.guardrails)
@@ -124,17 +132,34 @@ class GuardrailCost:
             period=self.contract.period,
         )
 
-    def __call__(self, zs: torch.Tensor, actions: torch.Tensor) -> Verdict:
-        """Judge candidates: zs (C, S, T, D), executed normalised actions (C, T, A)."""
+    def __call__(self, zs: torch.Tensor, actions: torch.Tensor, start: torch.Tensor | None = None) -> Verdict:
+        """Judge candidates: zs (C, S, T, D), executed normalised actions (C, T, A).
+
+        ``start`` (D,) is where they begin. A robot that stands where a region forbids it (started there, or the region
+        was set down on it) may leave: plans are then held to coming out and never going deeper (:func:`leaving`).
+        """
         if not self.guardrails:
             return Verdict(np.zeros(zs.shape[0]))
         states = self.states(zs, actions)
+        begun = self._begun(start)
         excess = {}
         for guardrail in self.guardrails:
             value = np.broadcast_to(guardrail.excess(states), zs.shape[:3])
-            excess[guardrail.name] = guardrail.risk(np.moveaxis(value, 1, -1)).max(-1)  # risk over S, worst step
+            steps = guardrail.risk(np.moveaxis(value, 1, -1))  # (C, T), at its risk level over S
+            inside = begun.get(guardrail.name, 0.0)
+            excess[guardrail.name] = leaving(steps, inside) if inside > 0.0 else steps.max(-1)
         worst = np.max(np.stack(list(excess.values())), axis=0)
         return Verdict(np.maximum(worst, 0.0), excess)  # NaN stays NaN
+
+    def _begun(self, start: torch.Tensor | None) -> dict[str, float]:
+        """{region: its excess at the start}, of the regions that are judged here; worked out once a start."""
+        regions = [g for g in self.guardrails if getattr(g, "kind", None) in REGIONS]
+        if start is None or not regions:
+            return {}
+        if self._start[0] is not start:
+            here = self.states(start[None, None, None], torch.zeros(1, 1, self.contract.action_dim))
+            self._start = start, {g.name: float(np.max(g.excess(here))) for g in regions}
+        return self._start[1]
 
     def closed(self, places: np.ndarray) -> np.ndarray:
         """Whether a guardrail forbids a robot that stands at places (n, m, 2) [m], whatever it does: (n, m) bool."""
@@ -152,3 +177,18 @@ class GuardrailCost:
         for guardrail in self.guardrails:
             shut |= np.broadcast_to(guardrail.excess(states), (count, 1, 1))[:, 0, 0] > 0.0
         return shut.reshape(places.shape[:-1])
+
+
+def leaving(excess: np.ndarray, start: float) -> np.ndarray:
+    """How far plans that begin inside a region are from leaving it: at most 0 where they only come out.
+
+    Args:
+        excess: (C, T) over the region at each step [m], ``start`` > 0: where they begin.
+
+    Returns:
+        (C,): the largest step back inwards, or what is missing of ``LEAVES`` (or of being out) at the end.
+    """
+    path = np.concatenate([np.full((len(excess), 1), start), excess], axis=1)
+    least = np.maximum(np.minimum.accumulate(path, axis=1)[:, :-1], 0.0)
+    back = (excess - least - READOUT_NOISE).max(-1)
+    return np.maximum(back, excess[:, -1] - max(start - LEAVES, 0.0))

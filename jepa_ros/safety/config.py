@@ -280,6 +280,6 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
         "stop": contract.stop,
         "signals_timeout": dog.command_timeout,
         "reaction_time": max(contract.actuation_latency, 1.0 / contract.gate_rate),
-        "contact_response": "back_off" if contact is not None and contact.required else "ignore",
+        "contact_response": "back_off" if contact is not None else "ignore",
         **{name: getattr(dog, name) for name in vars(dog)},
     }
