@@ -293,7 +293,7 @@ def test_settings_that_cannot_be_used_are_refused() -> None:
 def test_a_joint_brakes_for_its_end_although_another_one_is_at_its_acceleration_limit() -> None:
     rig = Rig("joints")
     rig.arm([0.0, 0.0])
-    rig.robot.q = [-0.36, -1.0]
+    rig.robot.q = [-0.64, -1.11]  # joint 0 comes to its end a little after joint 1 begins to brake for its own
     rig.command = [-1.0, -1.5]
     rig.run(2.0)
     low, _ = rig.cfg.joint_range
