@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags: what recording drops and costs, what kill -9 loses, how fast replay and dataset are; learning from bags.
 
-``record``: a 640x480 camera at 30 Hz beside the whole stack, recorded and not, in turn. ``kill``: the recorder killed at
-random moments. ``replay``: speed and determinism in fresh processes. ``dataset``: images a second. ``learn``: a model
-from bags against one from direct collection (hours; resumable; only when it is named).
+``record``: a 640x480 camera at 30 Hz beside the whole stack, recorded and not, in turn. ``kill``: the recorder killed
+at random moments. ``replay``: speed and determinism in fresh processes. ``dataset``: images a second. ``learn``: a
+model from bags against one from direct collection (hours; resumable; only when it is named).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     learn.add_argument("--episodes", type=int, default=300, help="collected each way (default: %(default)s)")
     learn.add_argument("--length", type=int, default=120, help="control steps of one (default: %(default)s)")
     learn.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
-    learn.add_argument("--steps", type=int, default=3500, help="of training (default: %(default)s)")
-    learn.add_argument("--readout-steps", type=int, default=3000, help="of training (default: %(default)s)")
+    learn.add_argument("--steps", type=int, default=0, help="of training; 0: as `train` has them")
+    learn.add_argument("--readout-steps", type=int, default=0, help="of training; 0: as `train` has them")
     learn.add_argument("--eval-pairs", type=int, default=100, help="scored for each model (default: %(default)s)")
     learn.add_argument("--factor", type=float, default=1.0, help="simulated seconds in a second (default: %(default)s)")
 
@@ -102,8 +102,10 @@ def report(result: dict[str, Any]) -> str:
     """The results as text."""
     lines = []
     for r in result.get("record", {}).get("recordings", ()):
-        lines.append(f"recording: {r['messages']} messages, {r['megabytes']:.0f} MB, {r['dropped']} dropped, "
-                     f"{r['lost']} lost before the recorder; camera {r['images']} of {r['camera_sent']} sent")  # fmt: skip
+        lines.append(
+            f"recording: {r['messages']} messages, {r['megabytes']:.0f} MB, {r['dropped']} dropped, "
+            f"{r['lost']} lost before the recorder; camera {r['images']} of {r['camera_sent']} sent"
+        )
     if "record" in result:
         ratio = result["record"]["ratio"]
         interval = "" if ratio["ci95"] is None else " (95 %: {:.3f} to {:.3f})".format(*ratio["ci95"])

@@ -66,6 +66,19 @@ def test_a_camera_whose_rate_is_no_multiple_of_the_control_rate_loses_no_steps(t
     assert entry["dropped"] == {} and entry["kept"] == entry["steps"] >= 58
 
 
+def test_episodes_share_a_layout_until_the_robot_may_have_been_moved(tmp_path):
+    def mode(t: float) -> str:
+        return "STOPPED" if 3.0 <= t < 3.5 else "DISABLED" if 7.0 <= t < 7.5 else "ACTIVE"
+
+    bags = [tmp_path / "one", tmp_path / "two"]
+    for bag in bags:
+        write_drive(bag, Drive(mode=mode))
+    build(list(bags), tmp_path / "data", settings=SHORT)
+    assert Dataset(tmp_path / "data").index[:, 3].tolist() == [1, 1, 2, 3, 3, 4]
+    build(list(bags), tmp_path / "static", settings=replace(SHORT, static=True))
+    assert set(Dataset(tmp_path / "static").index[:, 3].tolist()) == {0}
+
+
 def test_an_unstamped_command_is_placed_by_the_gates_state(tmp_path):
     drive = Drive(twist=True)
     data, _ = made(tmp_path, drive)

@@ -27,7 +27,6 @@ from jepa_ros.bags.run_log import RunLog
 from jepa_ros.bags.stack_of_bag import Changes, prepare
 from jepa_ros.errors import JepaRosError
 
-
 SLOW = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}\n"
 
 

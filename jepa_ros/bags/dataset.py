@@ -99,7 +99,7 @@ def build(
         DatasetError: the folder holds something else.
     """
     settings = settings or CutSettings()
-    began, frames = time.monotonic(), 0
+    began, frames, layout = time.monotonic(), 0, 1
     if not bags:
         raise BagError("no bag was given")
     contract: RobotContract | None = None
@@ -115,7 +115,8 @@ def build(
             contract = contract or own
             found = resolve_topics(reader, contract, namespace, topics)
             _check_image_type(reader, found.image)
-            segments, cuts = cut(reader, contract, found, settings)
+            segments, cuts = cut(reader, contract, found, settings, layout)
+            layout = max([layout - 1, *(segment.layout for segment in segments)]) + 1
             plans.append((Path(bag), found, segments, cuts))
             identity.append({"path": str(bag), "start_ns": reader.start, "messages": reader.message_count})
             problems[str(bag)] = reader.problems
@@ -206,6 +207,7 @@ def _write_shard(job: _Job) -> int:
             commands=segment.commands,
             poses=segment.poses,
             contacts=segment.contacts,
+            layout=segment.layout,
         )
         for segment in job.segments
     ]
@@ -249,6 +251,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min-length", type=int, default=20, help="shortest episode in steps (default: %(default)s)")
     parser.add_argument("--max-length", type=int, default=600, help="longest episode in steps (default: %(default)s)")
     parser.add_argument("--max-idle", type=float, default=2.0, help="cut longer standstills, s (default: %(default)s)")
+    parser.add_argument(
+        "--static", action="store_true", help="what stands about was the same in all of these bags, all the time"
+    )
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count(), help="processes")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
 
@@ -259,7 +264,7 @@ def main(args: argparse.Namespace) -> int:
         raise JepaRosError("--min-length must be at least 2, --max-length at least that, --workers at least 1")
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    settings = CutSettings(args.min_length, args.max_length, args.max_idle)
+    settings = CutSettings(args.min_length, args.max_length, args.max_idle, args.static)
     topics = {name: getattr(args, name) for name in ("image", "command", "pose", "contact", "gate")}
     with Progress(TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("shards", total=None)

@@ -27,6 +27,8 @@ UNORDERED_SECONDS = 0.5
 """An image whose stamp is older by less than this came out of order and is skipped; by more, time has jumped."""
 MOVED_METRES = 0.15
 """A localisation that moves further than the robot can, by more than this (its noise), was carried or reset."""
+BREAKS = ("carried or reset", "gate DISABLED")
+"""After these the robot may stand in another room, or what stands about may have been moved."""
 DRIVING = ("ACTIVE", "LIMITED")
 """Modes in which the gate lets the planner (or the operator) drive."""
 
@@ -50,16 +52,20 @@ class Topics:
 
 @dataclass(frozen=True)
 class CutSettings:
-    """Where episodes end: lengths in steps, `max_idle` in s."""
+    """Where episodes end: lengths in steps, `max_idle` in s; `static`: what stands about was the same throughout."""
 
     min_length: int = 20
     max_length: int = 600
     max_idle: float = 2.0
+    static: bool = False
 
 
 @dataclass
 class Segment:
-    """An episode to be, T steps: `times` (log time) and `stamps` of its images in ns; arrays as in a dataset."""
+    """An episode to be, T steps: `times` (log time) and `stamps` of its images in ns; arrays as in a dataset.
+
+    `layout`: episodes of one number share what stands about (0: `static`, nothing ever changed).
+    """
 
     times: np.ndarray
     stamps: np.ndarray
@@ -67,6 +73,7 @@ class Segment:
     commands: np.ndarray
     poses: np.ndarray
     contacts: np.ndarray
+    layout: int = 0
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -175,9 +182,9 @@ def read_series(reader: BagReader, contract: RobotContract, topics: Topics) -> d
 
 
 def cut(
-    reader: BagReader, contract: RobotContract, topics: Topics, settings: CutSettings
+    reader: BagReader, contract: RobotContract, topics: Topics, settings: CutSettings, first_layout: int = 1
 ) -> tuple[list[Segment], CutReport]:
-    """The episodes in a bag, without their pixels."""
+    """The episodes in a bag, without their pixels; their layouts count from `first_layout`."""
     series = read_series(reader, contract, topics)
     report = CutReport(images=len(series["image"].times))
     if not topics.gate:
@@ -189,7 +196,8 @@ def cut(
     segments: list[Segment] = []
     for images in _spans(series["image"], reader.start, report):
         part = {name: _belonging(values, images) for name, values in series.items()}
-        segments += _Span(contract, settings, part, images, reader.start, report).segments()
+        first = first_layout + (segments[-1].layout - first_layout + 1 if segments else 0)
+        segments += _Span(contract, settings, part, images, reader.start, report).segments(first)
     report.kept = sum(map(len, segments))
     report.episodes = len(segments)
     return segments, report
@@ -263,7 +271,8 @@ class _Span:
             stamps[missing] = self._reference[1][at] + times[missing] - self._reference[0][at]
         return stamps
 
-    def segments(self) -> list[Segment]:
+    def segments(self, first_layout: int) -> list[Segment]:
+        """The episodes of the run, in their order; their layouts count from `first_layout`."""
         starts, contract = self._starts, self._contract
         count = len(starts) - 1
         if count < 1:
@@ -274,6 +283,8 @@ class _Span:
         reasons = [self._reason(k, actions[k], poses[k : k + 2]) for k in range(count)]
         self._mark_idle(actions, reasons)
         asked, contacts = self._asked(actions), self._contacts()
+        breaks = np.array([reason in BREAKS for reason in reasons])
+        moved = np.cumsum(breaks & ~np.concatenate([[False], breaks[:-1]]))
         segments = []
         for first, last in self._runs(reasons):
             rows = slice(first, last)
@@ -281,6 +292,7 @@ class _Span:
                 Segment(
                     starts[rows, 0], starts[rows, 1], actions[rows].astype(np.float32), asked[rows].astype(np.float32),
                     poses[rows].astype(np.float32), contacts[rows],
+                    0 if self._settings.static else first_layout + int(moved[first]),
                 )
             )  # fmt: skip
         return segments if contract.action_dim else []

@@ -37,7 +37,8 @@ class LearningSettings:
 
     Attributes:
         episodes, length: episodes and control steps in each, collected both ways. seed: of everything.
-        steps, readout_steps: of training. pairs: start and goal pairs that each model is scored on.
+        steps, readout_steps: of training; 0 leaves it to `jepa-ros train`.
+        pairs: start and goal pairs that each model is scored on.
         factor: simulated seconds in a second while driving through ROS.
     """
 
@@ -63,7 +64,7 @@ def run(folder: Path, settings: LearningSettings, say: Callable[[str], None] = p
     if not (direct / "report.json").exists():
         say(f"collecting {s.episodes} episodes directly")
         _jepa("collect", "--out", direct, "--episodes", s.episodes, "--length", s.length, "--seed", s.seed,
-              "--layout", "random")  # fmt: skip
+              "--layout", "random", "--per-layout", 1)  # fmt: skip
     bags = [folder / f"bag_{first:05d}" for first in range(0, s.episodes, BAG_EPISODES)]
     for number, bag in enumerate(bags):
         if not bag.with_suffix(".done").exists():
@@ -79,8 +80,9 @@ def run(folder: Path, settings: LearningSettings, say: Callable[[str], None] = p
         model, score = folder / f"model_{name}", folder / f"score_{name}.json"
         if not (model / "card.json").exists():
             say(f"training on {source.name}")
-            _jepa("train", "--data", source, "--out", model, "--seed", s.seed, "--steps", s.steps,
-                  "--readout-steps", s.readout_steps)  # fmt: skip
+            given = {"--steps": s.steps, "--readout-steps": s.readout_steps}
+            words = [word for option, value in given.items() if value for word in (option, value)]
+            _jepa("train", "--data", source, "--out", model, "--seed", s.seed, *words)
         if not score.exists():
             say(f"scoring {model.name}")
             _jepa("eval", "--model", model, "--episodes", s.pairs, "--policies", "planner", "--json", score)
