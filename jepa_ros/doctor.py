@@ -225,13 +225,18 @@ def examine(
         begun = time.monotonic()
         watcher.spin(seconds)
         took = time.monotonic() - begun
-        for look in looks:
-            found += judge(look.expected, look.seen(took))
-        found += _clock(clock.seen(took))
         gate = next(look for look in looks if look.expected.topic == "safety_gate/state")
-        if gate.last is not None and gate.last.status:
-            status = gate.last.status[0]
-            found += judge_gate({pair.key: pair.value for pair in status.values}, status.message, brain)
+        status = gate.last.status[0] if gate.last is not None and gate.last.status else None
+        values = {} if status is None else {pair.key: pair.value for pair in status.values}
+        for look in looks:
+            seen = look.seen(took)
+            if look.expected.topic == contract.command.topic and values.get("published") == "false":
+                found.append(Finding(OK, look.expected.topic, "the gate decides and sends nothing (dry run or shadow)"))
+            else:
+                found += judge(look.expected, seen)
+        found += _clock(clock.seen(took))
+        if status is not None:
+            found += judge_gate(values, status.message, brain)
         return found
     finally:
         watcher.close()
