@@ -227,7 +227,7 @@ def examine(
         took = time.monotonic() - begun
         gate = next(look for look in looks if look.expected.topic == "safety_gate/state")
         status = gate.last.status[0] if gate.last is not None and gate.last.status else None
-        values = {} if status is None else {pair.key: pair.value for pair in status.values}
+        values: dict[str, str] = {} if status is None else {pair.key: pair.value for pair in status.values}
         for look in looks:
             seen = look.seen(took)
             if look.expected.topic == contract.command.topic and values.get("published") == "false":
