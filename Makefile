@@ -2,7 +2,7 @@
 #
 #   make demo                      the whole stack in PyBullet, one goal picture, a verdict
 #   make test                      all tests (unit, property, several processes on localhost)
-#   make bench                     the speed tables of benchmarks/
+#   make bench                     the speed tables of benchmarks/, beside other planners in .venv-peers
 #   make venv PYTHON=python3.12    another interpreter (3.10, 3.11 or 3.12)
 #   make venv TORCH_INDEX=https://download.pytorch.org/whl/cu128     torch for a GPU
 #   make demo ARGS='--seed 3'      arguments for the command behind a target
@@ -14,6 +14,10 @@ TORCH       := torch~=2.13.0
 EXTRAS      := ros,sim,train,dev
 PYTHON      ?=
 ARGS        ?=
+
+# The planners that `bench plan` is compared with, as they ship, in an environment of their own.
+PEERS          ?= .venv-peers
+PEER_PACKAGES  := stable-worldmodel==0.1.1 pytorch-mppi==0.9.1 einops safetensors PyYAML
 
 INSTALLED := $(VENV)/.installed
 RUN       := $(VENV)/bin
@@ -30,8 +34,16 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	@$(RUN)/python -m pytest $(ARGS)
 
-bench: $(INSTALLED)
+bench: $(INSTALLED) $(PEERS)/.installed
 	@$(RUN)/jepa-ros bench $(ARGS)
+
+$(PEERS)/.installed: Makefile $(INSTALLED)
+	@echo "installing other planners to compare with ($(PEER_PACKAGES))"
+	@$(RUN)/python -m venv $(PEERS) && touch $(PEERS)/COLCON_IGNORE
+	@$(PEERS)/bin/python -m pip install --quiet --retries 0 --timeout 10 --index-url $(TORCH_INDEX) '$(TORCH)' \
+	  2>/dev/null || $(PEERS)/bin/python -m pip install --quiet '$(TORCH)'
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check $(PEER_PACKAGES)
+	@touch $@
 
 lint: $(INSTALLED)
 	@$(RUN)/ruff check . && $(RUN)/mypy
@@ -53,4 +65,4 @@ $(INSTALLED): setup.py Makefile
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build install log *.egg-info
+	rm -rf $(VENV) $(PEERS) build install log *.egg-info

@@ -25,6 +25,8 @@ import torch
 from jepa_ros.cost import Goal, TaskCost
 from jepa_ros.world_model.model import ModelConfig, WorldModel
 
+GIVEN: list[list[float]] = []  # latents of a state and a goal that a question gives
+
 
 @functools.cache
 def stable_worldmodel_solver() -> type:
@@ -41,7 +43,10 @@ def stable_worldmodel_solver() -> type:
 
 
 def problem(model: WorldModel, seed: int) -> tuple[torch.Tensor, torch.Tensor, Goal]:
-    """The same states and goals as in plan.py."""
+    """The same states and goals as in jepa_ros/bench/plan_measure.py, or the one that was asked for."""
+    if GIVEN:
+        z, goal = GIVEN
+        return torch.tensor(z), torch.zeros(model.config.state_dim), Goal.from_latent(np.array(goal))
     rng = np.random.default_rng(seed)
     z = rng.normal(size=model.config.latent_dim).astype(np.float32)
     goal = Goal.from_latent(rng.normal(size=model.config.latent_dim))
@@ -134,6 +139,7 @@ def main() -> None:
     made: dict[str, Any] = {}
     for line in sys.stdin:
         q = json.loads(line)
+        GIVEN[:] = [q["z"], q["goal"]] if "z" in q else []
         key = json.dumps([q["peer"], q["size"]])
         if key not in made:
             made[key] = MAKERS[q["peer"]][1](model, q["size"])

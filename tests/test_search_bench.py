@@ -4,11 +4,10 @@
 import pytest
 import torch
 
-from jepa_ros import bench
-from jepa_ros.robot import load_contract, share_dir
+from jepa_ros.bench import plan_measure as plan
+from jepa_ros.bench.plan_tables import tables
+from jepa_ros.robot import load_contract
 from jepa_ros.world_model import ModelConfig, WorldModel
-
-plan = bench.load(share_dir() / "benchmarks" / "plan.py")
 
 
 def small_model():
@@ -19,7 +18,7 @@ def small_model():
 def test_work_is_counted_by_hand_and_by_the_bench_alike():
     step, readout = plan.flops(WorldModel(ModelConfig()))
     assert step == 2 * (90 * 256 + 256 * 256 + 256 * 80)
-    assert readout == 2 * (64 * 256 + 256 * 256 + 256) + 3 * 64
+    assert readout == 2 * (64 * 256 + 256 * 256 + 256) + 2 * (64 * 128 + 128 * 128 + 128 * 4) + 3 * 64
 
 
 def test_a_row_is_measured_and_the_table_made():
@@ -29,9 +28,25 @@ def test_a_row_is_measured_and_the_table_made():
     assert row["gflop"] == pytest.approx(1e-9 * 3 * 16 * 2 * 2 * sum(plan.flops(model)))
     report = {
         "machine": {"processor": "x", "threads": 1, "torch": "2", "load_before": 0.0, "load_after": 0.0},
-        "model": {"id": "y", "parameters": 1, "predictor_parameters": 1, "kflop_a_step": 1.0, "kflop_a_readout": 1.0},
+        "model": {
+            "id": "y",
+            "parameters": 1,
+            "predictor_parameters": 1,
+            "kflop_a_step": 1.0,
+            "kflop_a_readout": 1.0,
+            "success": [],
+        },
         "peak_gflops": {"float32": 1.0, "bfloat16": 1.0},
         "plans": [row | {"share_of_peak": 0.5}],
+        "profile": plan.profile(model, contract, 2, {"float32": 1.0, "bfloat16": 1.0}, (3, 16, 2)),
         "deadline": {"deadline_ms": 20.0, "cases": {}},
     }
-    assert "| 3 x 16 x 2 | 2 |" in plan.tables(report)
+    assert "| 3 x 16 x 2 | 2 |" in tables(report)
+
+
+def test_the_profile_accounts_for_the_whole_plan():
+    found = plan.profile(small_model(), load_contract("arena"), 5, {"float32": 100.0, "bfloat16": 100.0}, (3, 16, 2))
+    assert {"rollout", "distance readout", "pose readout", "candidates", "update", "plan"} <= set(found["parts"])
+    assert sum(part["share"] for part in found["parts"].values()) == pytest.approx(1.0)
+    assert sum(part["ms"] for part in found["parts"].values()) == pytest.approx(found["mean_ms"], rel=0.2)
+    assert found["parts"]["rollout"]["share_of_peak"] > 0.0

@@ -19,6 +19,7 @@ from jepa_ros.actor.config import SearchConfig, SearchError
 from jepa_ros.actor.delay import Delay
 from jepa_ros.actor.methods import SAMPLERS, Gradient
 from jepa_ros.actor.proposals import PROPOSAL, SOURCES, STOP, WARM, Proposal
+from jepa_ros.actor.readouts import SharedReadouts
 from jepa_ros.actor.result import PlanResult
 from jepa_ros.actor.rollout import make_engine
 from jepa_ros.cost.goal import Goal
@@ -86,6 +87,7 @@ class Search:
             config.threads,
         )
         self._rollout = self.engine.rollout
+        self._readouts = SharedReadouts(self.engine.readouts)
         self._recent: deque[float] = deque(maxlen=8)  # seconds of the last iterations
         self._fastest = 0.0  # seconds of one iteration, undisturbed
         self._closing = 0.0  # seconds from the last iteration to the answer, last time
@@ -114,13 +116,13 @@ class Search:
             GuardrailError: a guardrail that nobody could judge with this model.
         """
         self.guard = GuardrailCost(
-            guardrails, self.engine.readouts, self.contract, self.config.noise_samples, self.places
+            guardrails, self._readouts, self.contract, self.config.noise_samples, self.places
         )
         self._closed = np.zeros(0) if self.places is None else self.guard.closed(self.places.centres())
 
     def set_weights(self, weights: TaskWeights) -> None:
         """Replace the weights of the task cost, from the next plan on."""
-        self.task = TaskCost(self.engine.readouts, weights)
+        self.task = TaskCost(self._readouts, weights)
         self._slope_task = TaskCost(self.model, weights)  # the readouts that have gradients
         if self._route is not None:
             self.task.detour = self._slope_task.detour = self._route.detour
@@ -264,6 +266,7 @@ class Search:
     def _score(self, z, h, goal, target, sent, candidates, executed, noise) -> _Scores:
         actions = self.delay.effective(candidates, sent, out=executed).to(self.device)
         zs = self._rollout(z, h, actions, noise)
+        self._readouts.begin(zs)
         cost, terms = self.task(zs, goal, target)  # (C, S)
         verdict = self.guard(zs, actions, z)
         if self._remembers and (self.places is not None or len(self.obstructions)):
@@ -272,7 +275,7 @@ class Search:
 
     def _remember(self, verdict: Verdict, z, zs) -> None:
         """What is known to be in the way counts like a guardrail, in the worst of the futures."""
-        readouts = self.engine.readouts
+        readouts = self._readouts
         here = readouts.pose(z[None])[0, :2].float().cpu().numpy().copy()
         ways = readouts.pose(zs)[..., :2].float().cpu().numpy()
         if len(self.obstructions):

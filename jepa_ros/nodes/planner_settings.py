@@ -35,6 +35,7 @@ SEARCH = {
     "patience": "Iterations in a row without improvement.",
     "backend": "How the model is rolled out; see jepa_ros.actor.rollout.",
     "dtype": "Number format of the rollout; see jepa_ros.actor.rollout.",
+    "threads": "Threads of the native rollout; 0 is as many as torch has (parameter threads).",
 }
 #: The same for jepa_ros.actor.arrival.ArrivalConfig.
 ARRIVAL = {
