@@ -179,7 +179,7 @@ _COMMON = (
 _SIM = (
     Argument("auto_enable", True, "The gate arms by itself; false waits for its ~/enable service."),
     Argument("gui", False, "Show PyBullet's window."),
-    Argument("layout", "fixed", "Obstacles of the arena.", ("fixed", "random")),
+    Argument("layout", "fixed", "Obstacles of the arena.", ("fixed", "random", "maze", "dead_end")),
     Argument("layout_seed", 0, "Seed of a random layout."),
     Argument("start", "", "Start pose 'x,y,yaw' (m, rad); empty draws one from the seed."),
     Argument("randomise", False, "Draw lighting, colours, camera pose and slip from the seed."),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.check_foreign import check_foreign, kind_of
 from jepa_ros.errors import JepaRosError
 from jepa_ros.robot import RobotContract, load_contract
 
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", metavar="robot|model", required=True)
     robot = kinds.add_parser("robot", help="a robot contract (robots/NAME.yaml)")
     robot.add_argument("file", help="a YAML file, or the name of a shipped robot")
-    model = kinds.add_parser("model", help="a checkpoint: a folder with weights and card")
+    model = kinds.add_parser("model", help="a checkpoint, or a folder of stable-worldmodel or V-JEPA 2")
     model.add_argument("folder", help="the folder, or the name of a shipped model")
     model.add_argument("--robot", metavar="NAME|FILE", help="contract it is to fit (default: the one it carries)")
     model.add_argument("--threads", type=int, default=1, help="compute threads, as the planner node has them")
@@ -113,6 +114,8 @@ def check_model(folder: str, robot: str | None, threads: int) -> int:
     from jepa_ros.world_model.checkpoint import CARD, load_card, resolve_model
 
     path = resolve_model(folder)
+    if kind := kind_of(path):
+        return check_foreign(path, kind, robot, threads, BUDGET_SHARE)
     card = load_card(path)
     contract = load_contract(robot) if robot else RobotContract.from_dict(card["contract"], f"{path / CARD}: contract")
     torch.set_num_threads(threads)
@@ -120,7 +123,7 @@ def check_model(folder: str, robot: str | None, threads: int) -> int:
     size = sum(f.stat().st_size for f in Path(path).iterdir() if f.is_file()) / 1e6
     print(f"{path}: {card['parameters']:,} parameters, {size:.1f} MB, for robot '{contract.name}'")
     _try_methods(model, contract)
-    names = [name for name in ("pose", "contact", "distance", "novelty") if model.has_readout(name)]
+    names = [name for name in ("pose", "contact", "distance", "novelty", "proposal") if model.has_readout(name)]
     print(f"  readouts: {', '.join(names) or 'none'}")
     encode, plan = _time(model, contract, card)
     budget = BUDGET_SHARE * 1e3 * contract.period

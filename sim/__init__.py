@@ -3,6 +3,7 @@
 
 from .errors import SimError
 from .layout import Box, Layout, Patch, empty_layout, fixed_layout, random_layout
+from .mazes import dead_end_layout, maze_layout
 from .scene import Ranges, SceneConfig
 from .sensors import Scan
 from .tasks import DistanceField, Pair, blocked, sample_pair, shortest_path
@@ -22,9 +23,11 @@ __all__ = [
     "SimError",
     "Truth",
     "blocked",
+    "dead_end_layout",
     "empty_layout",
     "fixed_layout",
     "free_pose",
+    "maze_layout",
     "random_layout",
     "sample_pair",
     "shortest_path",

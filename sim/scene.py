@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import SimError
 
-LAYOUTS = ("fixed", "random", "empty")
+LAYOUTS = ("fixed", "random", "empty", "maze", "dead_end")
 # Warm and cool mid-tones that are neither the robot's yellow nor its navy.
 BOX_PALETTE = ((0.78, 0.36, 0.26), (0.27, 0.55, 0.53), (0.50, 0.60, 0.38), (0.58, 0.38, 0.54), (0.72, 0.53, 0.38))
 
@@ -46,7 +46,7 @@ class Ranges:
 class SceneConfig:
     """The scene: layout, sensors, and whether look and dynamics change from episode to episode."""
 
-    layout: str = "fixed"  # "fixed", "random" (drawn from the layout seed) or "empty"
+    layout: str = "fixed"  # "fixed", "empty", or drawn from the layout seed: "random", "maze", "dead_end"
     seed: int = 0  # where reset() without a seed begins to count
     n_obstacles: tuple[int, int] = (3, 6)  # boxes of a random layout: fewest, most
     patches: int = 0  # slippery patches of a random layout

@@ -19,6 +19,7 @@ from .camera import PERSON_COLOUR, PERSON_HEIGHT, Camera, View, add_box, add_cyl
 from .engine import pybullet as p
 from .errors import SimError
 from .layout import Box, Layout, empty_layout, fixed_layout, random_layout
+from .mazes import dead_end_layout, maze_layout
 from .person import Walker
 from .scene import Draw, SceneConfig, draw, mounting
 from .sensors import Odometry, Scan, cast_scan, wrap
@@ -112,7 +113,7 @@ class ArenaSim:
         """
         seed = self.scene.seed + self._resets if seed is None else int(seed)
         layout_seed = seed if layout_seed is None else int(layout_seed)
-        layout = layout if layout is not None else _layout(self.scene, layout_seed)
+        layout = layout if layout is not None else layout_of(self.scene, layout_seed)
         rngs = {name: np.random.default_rng([seed, i]) for i, name in enumerate(STREAMS)}
         if start is None:
             start = free_pose(layout, rngs["start"])
@@ -377,9 +378,14 @@ def free_pose(layout: Layout, rng: np.random.Generator, margin: float = 0.12) ->
 
 
 @lru_cache(maxsize=64)
-def _layout(scene: SceneConfig, seed: int) -> Layout:
+def layout_of(scene: SceneConfig, seed: int) -> Layout:
+    """The layout that a scene has for a layout seed."""
     if scene.layout == "fixed":
         return fixed_layout()
     if scene.layout == "empty":
         return empty_layout()
+    if scene.layout == "maze":
+        return maze_layout(seed)
+    if scene.layout == "dead_end":
+        return dead_end_layout(seed)
     return random_layout(seed, scene.n_obstacles, scene.patches)

@@ -19,7 +19,7 @@ START, STATE = np.zeros(2, np.float32), np.zeros(1, np.float32)
 
 
 def make(model=None, latency=0.0, clock=None, guardrails=(), proposal=None, **config):
-    config = {"deadline": 10.0, "horizon": 8} | config
+    config = {"deadline": 10.0, "horizon": 8, "converge_tol": 0.0} | config
     extra = {"clock": clock} if clock else {}
     return Search(model or ToyWorld(), SearchConfig(**config), toy_contract(latency), guardrails, proposal, **extra)
 

@@ -69,7 +69,7 @@ def test_a_policy_learns_until_nothing_improves(monkeypatch):
 
     def loss_of(training, generator):
         z = torch.rand(64, 2, 2, generator=generator) - 0.5
-        return (head(z[:, 0], z[:, 1]) - (z[:, 1] - z[:, 0])).square().mean()
+        return (head(z[:, 0], z[:, 1])[:, 0] - (z[:, 1] - z[:, 0])).square().mean()
 
     found = baselines._fit(head, loss_of, 2000, 0, lambda *_: None)
     assert found["held_out_error"] < 0.01 and 0 < found["steps"] <= 2000

@@ -40,7 +40,7 @@ class SearchConfig:
         publish: candidates shown with their costs.
         deadline: seconds for one plan, > 0.
         converge_tol: stop when the best cost and the elites' mean cost both improve by less than this share; 0 never
-            stops early. patience: for so many iterations.
+            stops early. patience: for so many iterations. See jepa_ros.actor.convergence.
         seed: of the candidates and the noise.
         backend, dtype, threads: see jepa_ros.actor.rollout.make_engine.
         weights: of the task cost.

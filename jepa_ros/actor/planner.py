@@ -8,6 +8,7 @@ sees: surprise, novelty, and what the guardrails say about the plan.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +64,8 @@ class PlannerOutput:
     Args:
         command: (A,) physical units; stands still when idle, arrived, or without a feasible plan.
         status: plain values: reason, sentence, arrived, feasible, blocked_by, iterations, cost, terms, distance,
-            distance_unit, heading_error, elapsed_s, evaluated, dropped, converged, source, shares, seed, backend,
+            distance_unit, heading_error, elapsed_s, evaluated, dropped, converged, source, shares (of each source in
+            the last elites), winners (share of all plans so far that each source found), seed, backend,
             guardrails_left_to_the_gate.
         signals: what the gate reads: "guardrail/NAME" (excess, > 0 violates), "surprise", "novelty".
         plan_actions: (T, A) physical, plan_poses: (T, 3) x, y, yaw; None without a plan (or a pose readout).
@@ -124,6 +126,7 @@ class Planner:
         self._warm: torch.Tensor | None = None
         self._stamp: float | None = None
         self._plans = 0
+        self._won: Counter[str] = Counter()
 
     def warm_up(self) -> float:
         """Spend compile and warm-up time now; seconds of one iteration of the search."""
@@ -205,6 +208,7 @@ class Planner:
             self._warm = None
             self.search.obstructions.clear_dead_ends()
             return self._stop(result.reason, reading, result)
+        self._won[result.source] += 1
         self._warm = torch.from_numpy(result.actions)
         self.history.command(self._warm[0])
         self.outcome.command(self.contract.denormalise(result.actions[0]))
@@ -248,7 +252,7 @@ class Planner:
                 "feasible": result.feasible, "blocked_by": result.blocked_by, "iterations": result.iterations,
                 "cost": result.cost, "terms": result.terms, "elapsed_s": result.elapsed, "evaluated": result.evaluated,
                 "dropped": result.dropped, "converged": result.converged, "source": result.source,
-                "shares": result.shares, "seed": result.seed, "warm_cost": result.warm_cost,
+                "shares": result.shares, "winners": self._winners(), "seed": result.seed, "warm_cost": result.warm_cost,
             }  # fmt: skip
         output = PlannerOutput(
             command=np.zeros(self.contract.action_dim) if plan is None else plan[0].copy(),
@@ -259,6 +263,10 @@ class Planner:
             output.history = result.history
             self._draw(output, result)
         return output
+
+    def _winners(self) -> dict[str, float]:
+        """Share of the plans so far that each source of candidates found."""
+        return {source: count / self._won.total() for source, count in self._won.most_common()}
 
     def _signals(self, result: PlanResult | None) -> dict[str, float]:
         signals = {} if result is None else {f"guardrail/{name}": value for name, value in result.excess.items()}

@@ -21,6 +21,27 @@ class Proposal(Protocol):
         ...
 
 
+class LearnedProposal:
+    """Candidates from a model's head "proposal": what it answers, and noise around it.
+
+    Args:
+        model: has `propose`. sigma: standard deviation of the noise, AR(1) with correlation `ar`.
+    """
+
+    def __init__(self, model, sigma: float = 0.3, ar: float = 0.5) -> None:
+        self.model, self.sigma, self.ar = model, sigma, ar
+
+    def __call__(self, z, h, goal, count, horizon, generator):
+        """See Proposal; none towards a pose goal, of which there is no latent."""
+        target = goal.target(self.model, z)
+        if target is None:
+            return torch.zeros(0, horizon, self.model.config.action_dim)
+        plan = fit_plan(self.model.propose(z[None], target[None])[0].float().cpu(), horizon)
+        noise = ar1_(torch.randn((count, *plan.shape), generator=generator), self.ar).mul_(self.sigma)
+        noise[0] = 0.0
+        return noise.add_(plan).clamp_(-1.0, 1.0)
+
+
 def ar1_(white: torch.Tensor, ar: float) -> torch.Tensor:
     """Turn white noise (C, T, A) into AR(1) noise in place: unit variance at every step, correlation `ar` to the next.
 
@@ -32,6 +53,12 @@ def ar1_(white: torch.Tensor, ar: float) -> torch.Tensor:
         for t in range(1, white.shape[1]):
             white[:, t].add_(white[:, t - 1], alpha=ar)
     return white
+
+
+def fit_plan(plan: torch.Tensor, horizon: int) -> torch.Tensor:
+    """The plan cut, or its last action repeated, to a horizon: (T, A) -> (horizon, A)."""
+    missing = horizon - plan.shape[0]
+    return plan[:horizon] if missing <= 0 else torch.cat([plan, plan[-1:].expand(missing, -1)])
 
 
 def shift_plan(plan: torch.Tensor, steps: int) -> torch.Tensor:

@@ -22,7 +22,8 @@ class PlanResult:
         iterations, evaluated, dropped: how many iterations ran, candidates were scored, and had no finite cost.
         converged: stopped early by the convergence test. elapsed: seconds.
         source: where the plan came from; shares: {source: share of the last elites}.
-        history: [(seconds, best cost)] after each iteration. seed: with `iterations` it repeats the plan.
+        history: [(seconds, best cost)] after each iteration; elite_costs: [mean cost of the elites].
+        seed: with `iterations` it repeats the plan.
         latents: (T, D) of the plan's first future; candidates: [(latents (T, D), cost, feasible)], best first.
         warm_cost: what the warm start cost, None without one.
     """
@@ -43,6 +44,7 @@ class PlanResult:
     source: str = ""
     shares: dict[str, float] = field(default_factory=dict)
     history: list[tuple[float, float]] = field(default_factory=list)
+    elite_costs: list[float] = field(default_factory=list)
     latents: torch.Tensor | None = None
     candidates: list[tuple[torch.Tensor, float, bool]] = field(default_factory=list)
     warm_cost: float | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import psutil
 import torch
 
 from jepa_ros.actor import native
@@ -62,6 +63,26 @@ class Engine:
     rollout: Rollout
     readouts: Any
     note: str = ""
+
+
+def check_memory(config, sizes, device: torch.device) -> None:
+    """Refuse a search whose futures do not fit into the memory that is free now.
+
+    Args:
+        config: a SearchConfig. sizes: a model's config.
+
+    Raises:
+        SearchError: with what is needed and what there is.
+    """
+    rows = config.samples * max(config.noise_samples, config.verify_samples if config.noise_samples > 1 else 1)
+    # Latents, and about as much again while they are rolled out, and while readouts and cost are computed.
+    needed = 4 * rows * config.horizon * (3 * sizes.latent_dim + sizes.action_dim + 8)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if needed > free:
+        raise SearchError(
+            f"search of {config.samples} samples x {config.noise_samples} noise_samples x {config.horizon} steps needs "
+            f"about {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free: take fewer samples or noise_samples"
+        )
 
 
 def make_engine(

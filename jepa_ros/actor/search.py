@@ -16,12 +16,13 @@ import numpy as np
 import torch
 
 from jepa_ros.actor.config import SearchConfig, SearchError
+from jepa_ros.actor.convergence import Convergence
 from jepa_ros.actor.delay import Delay
 from jepa_ros.actor.methods import SAMPLERS, Gradient
-from jepa_ros.actor.proposals import PROPOSAL, SOURCES, STOP, WARM, Proposal
+from jepa_ros.actor.proposals import PROPOSAL, SOURCES, STOP, WARM, LearnedProposal, Proposal
 from jepa_ros.actor.readouts import SharedReadouts
 from jepa_ros.actor.result import PlanResult
-from jepa_ros.actor.rollout import make_engine
+from jepa_ros.actor.rollout import check_memory, make_engine
 from jepa_ros.cost.goal import Goal
 from jepa_ros.cost.guardrails import GuardrailCost, Verdict
 from jepa_ros.cost.route import Route
@@ -49,11 +50,11 @@ class Search:
         model: has `config`, `initial_state`, `rollout` and readouts, as jepa_ros.world_model.WorldModel.
         config: settings; contract: the robot contract (period, actuation latency, action units).
         guardrails: a GuardrailSet bound to the robot; proposal: a learned source of
-            candidates.
+            candidates, instead of the model's own.
         clock: seconds, steady; a test may give its own.
 
     Raises:
-        SearchError: the model's action size is not the contract's.
+        SearchError: the model's action size is not the contract's, or the futures do not fit into memory.
     """
 
     def __init__(
@@ -66,10 +67,13 @@ class Search:
                 f"{contract.action_dim}: the checkpoint belongs to another robot"
             )
         self.model, self.config, self.contract = model, config, contract
+        if proposal is None and model.has_readout("proposal"):
+            proposal = LearnedProposal(model)
         self.proposal, self.clock = proposal, clock
         self.delay = Delay(contract.actuation_latency, contract.period)
         parameter = next(iter(model.parameters()), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
+        check_memory(config, model.config, self.device)
         shape = (config.samples, config.horizon, contract.action_dim)
         stop = np.clip(contract.normalise(np.zeros(contract.action_dim)), -1.0, 1.0)
         self.neutral = torch.from_numpy(stop).float()  # (A,) the command that stands still
@@ -177,7 +181,8 @@ class Search:
         seeds, noise = self._seeds(z, h, goal, warm), self._noise(config.noise_samples)
 
         result, best = PlanResult(None, "non_finite", seed), None
-        limit, calm, last = config.iterations if iterations is None else iterations, 0, (math.inf, math.inf)
+        limit = config.iterations if iterations is None else iterations
+        convergence = Convergence(config.converge_tol, config.patience)
         for iteration in range(limit):
             began = self.clock()
             if iterations is None and iteration and began - start + max(self._recent) + self._closing > deadline:
@@ -195,8 +200,8 @@ class Search:
             now = self.clock()
             self._recent.append(now - began)
             result.history.append((now - start, best["cost"] if best else math.inf))
-            calm, last = self._calm(calm, last, best, scores, order)
-            if iterations is None and config.converge_tol > 0.0 and calm >= config.patience:
+            result.elite_costs.append(self._elite_cost(best, scores, order))
+            if convergence.update(result.history[-1][1], result.elite_costs[-1]) and iterations is None:
                 result.converged = True
                 break
         began = self.clock()
@@ -307,14 +312,11 @@ class Search:
         else:  # nothing feasible yet: towards the smallest violation
             self.sampler.update(self._candidates, self._source, order, scores.verdict.violation)
 
-    def _calm(self, calm: int, last, best, scores: _Scores, order: np.ndarray):
-        """Count iterations in which neither the best cost nor the elites' mean improved; sees costs only."""
-        if best is None or best["key"][0] > 0.0:
-            return 0, last
-        now = (best["cost"], float(scores.cost[order[: self.config.elites]].mean()))
-        tol = self.config.converge_tol
-        still = all(old - new <= tol * abs(old) for old, new in zip(last, now, strict=True) if math.isfinite(old))
-        return (calm + 1 if still and math.isfinite(last[0]) else 0), now
+    def _elite_cost(self, best, scores: _Scores, order: np.ndarray) -> float:
+        """Mean cost of the elites; infinite while nothing feasible is known."""
+        if best is None or best["key"][0] > 0.0 or not len(order):
+            return math.inf
+        return float(scores.cost[order[: self.config.elites]].mean())
 
     def _slope(self, z, h, goal, target, sent, plans: torch.Tensor) -> torch.Tensor:
         """Gradient of the task cost with respect to plans (n, T, A), most likely future."""

@@ -153,7 +153,7 @@ def make_search(model: Any, contract: Any, size: tuple[int, int, int], dtype: st
     dtype = "auto" if backend == "model" else dtype
     config = SearchConfig(
         horizon=horizon, samples=samples, iterations=iterations, noise_samples=futures, dtype=dtype, backend=backend,
-        deadline=1e3,
+        deadline=1e3, converge_tol=0.0,
     )  # fmt: skip
     search = Search(model, config, contract)
     search.warm_up()
@@ -209,7 +209,7 @@ def deadlines(model: Any, contract: Any, plans: int) -> dict[str, Any]:
     """By how much a deadline of 20 ms is overrun, alone and beside one busy process a core."""
     from jepa_ros.actor import Search, SearchConfig
 
-    config = SearchConfig(iterations=1000, deadline=0.02)
+    config = SearchConfig(iterations=1000, deadline=0.02, converge_tol=0.0)
     rows = {}
     for name, count in (("alone", 0), ("beside busy processes", len(os.sched_getaffinity(0)))):
         others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]

@@ -113,7 +113,9 @@ def pictured(model: Any, contract: Any, count: int) -> list[tuple[np.ndarray, np
     perception, rng = Perception(model, contract), np.random.default_rng(0)
     with ArenaSim(contract) as sim:
         pairs = [sample_pair(sim.layout, rng) for _ in range(count)]
-        return [tuple(perception.encode(sim.image_at(p)).reshape(-1) for p in pair) for pair in pairs]  # type: ignore[misc]
+        size = model.config.latent_dim  # a map may follow the latent
+        encoded = [[perception.encode(sim.image_at(p)).reshape(-1)[:size] for p in pair] for pair in pairs]
+        return [(here, goal) for here, goal in encoded]
 
 
 def time_to_cost(model: Any, contract: Any, peers: Peers, problems: int = 20) -> dict[str, Any]:

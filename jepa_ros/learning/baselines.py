@@ -30,25 +30,13 @@ from jepa_ros.loop import Decision, Observation
 from jepa_ros.perception import Perception
 from jepa_ros.robot import RobotContract
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.world_model.reach import Reach
 
 KINDS = ("inverse", "bc", "bc_pixels")
 LONGEST_GAP = {"inverse": 12, "bc": 40, "bc_pixels": 40}  # control steps from the picture to the goal
 CHECK_EVERY, PATIENCE = 250, 8  # steps between looks at the held-out error; looks without progress that end a training
 HEAD, META = "reach.safetensors", "reach.json"
 Report = Callable[[str, int, int, dict[str, float]], None]
-
-
-class Reach(nn.Module):
-    """The action that leads from a latent to a goal, in [-1, 1]."""
-
-    def __init__(self, latent_dim: int, action_dim: int, width: int = 256) -> None:
-        super().__init__()
-        first, second = nn.Linear(2 * latent_dim, width), nn.Linear(width, width)
-        self.layers = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Linear(width, action_dim))
-
-    def forward(self, z: Tensor, goal: Tensor) -> Tensor:
-        """z (B, D), goal (B, D). Returns: (B, A)."""
-        return torch.tanh(self.layers(torch.cat([z, goal], dim=-1)).float())
 
 
 def _moments(lengths: Tensor, batch: int, longest: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,7 +85,7 @@ def _fit_latents(
     def loss_of(training: bool, generator: torch.Generator) -> Tensor:
         part = splits[training]
         e, t, goal = _moments(lengths[training], 512, LONGEST_GAP[kind], generator)
-        return (head(part.z[e, t], part.z[e, goal]) - part.actions[e, t]).square().mean()
+        return (head(part.z[e, t], part.z[e, goal])[:, 0] - part.actions[e, t]).square().mean()
 
     return _fit(head, loss_of, steps, seed, report)
 
@@ -115,7 +103,7 @@ def _fit_pixels(
         images = np.stack([data.slice("images", n, k, 1)[0] for n, a, b in rows for k in (a, b)])
         wanted = np.stack([action(data.slice("actions", n, a, 1)[0]) for n, a, _ in rows]).astype(np.float32)
         z = model.encode(torch.from_numpy(images)).view(len(rows), 2, -1)
-        return (head(z[:, 0], z[:, 1]) - torch.from_numpy(wanted)).square().mean()
+        return (head(z[:, 0], z[:, 1])[:, 0] - torch.from_numpy(wanted)).square().mean()
 
     return _fit(nn.ModuleList([model.encoder, head]), loss_of, steps, seed, report)
 
@@ -181,7 +169,7 @@ class ReachPolicy:
         z = torch.from_numpy(self.perception.encode(observation.image)).reshape(1, -1)
         if self.arrival is not None and self.arrival.update(read_distance(self.model, z[0], self.goal)):
             return Decision(np.zeros(self.contract.action_dim))
-        return Decision(self.contract.denormalise(self.head(z, self.target)[0].numpy()))
+        return Decision(self.contract.denormalise(self.head(z, self.target)[0, 0].numpy()))
 
 
 def load_head(folder: Path, config: ModelConfig) -> Reach:

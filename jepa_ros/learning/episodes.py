@@ -23,9 +23,23 @@ TIME_LIMIT = 20.0  # s
 SEED_OFFSET = 1_000_000_007
 
 
+#: What can be asked for, as changes to the simulator's scene. ``blocked`` is ``random`` with a blocked straight way.
+SCENES: dict[str, dict[str, Any]] = {
+    "fixed": {"layout": "fixed"},
+    "random": {"layout": "random"},
+    "blocked": {"layout": "random"},
+    "dead_end": {"layout": "dead_end"},
+    "maze": {"layout": "maze"},
+    "slippery": {"layout": "random", "patches": 4},
+    "moving": {"layout": "random", "n_obstacles": (1, 3), "person": "random"},
+}
+#: In these, only pairs whose straight way is obstructed are drawn.
+OBSTRUCTED = ("blocked", "dead_end", "maze")
+
+
 @dataclass(frozen=True)
 class EpisodeSpec:
-    """One task: everything that an episode follows from."""
+    """One task: everything that an episode follows from; ``scene`` are further fields of the simulator's scene."""
 
     number: int
     seed: int
@@ -37,32 +51,35 @@ class EpisodeSpec:
     distance: float
     blocked: bool
     path: float
+    scene: tuple[tuple[str, Any], ...] = ()
 
 
 def make_spec(number: int, seed: int, layout: str, randomise: bool) -> EpisodeSpec:
     """Draw pair ``number`` of the evaluation with ``seed``; a function of its arguments alone.
 
     Args:
-        layout: ``fixed``, ``random``, or ``blocked`` (random, and only pairs whose straight way is obstructed).
+        layout: of :data:`SCENES`; in those of :data:`OBSTRUCTED` the straight way is.
     """
-    from jepa_ros_sim import fixed_layout, random_layout
+    from jepa_ros_sim import SceneConfig
     from jepa_ros_sim.tasks import blocked, sample_pair, shortest_path
+    from jepa_ros_sim.world import layout_of
 
     episode_seed = int(np.random.SeedSequence([SEED_OFFSET, seed, number]).generate_state(1)[0])
     rng = np.random.default_rng([SEED_OFFSET, seed, number, 1])
+    config = SceneConfig(**SCENES[layout])
     for _ in range(1000):
         layout_seed = int(rng.integers(1, 2**31 - 1))
-        scene = fixed_layout() if layout == "fixed" else random_layout(layout_seed)
+        scene = layout_of(config, layout_seed)
         pair = sample_pair(scene, rng, MIN_DISTANCE, MAX_DISTANCE)
         obstructed = blocked(pair, scene)
-        if layout != "blocked" or obstructed:
+        if layout not in OBSTRUCTED or obstructed:
             break
     start, goal = ((float(x), float(y), float(yaw)) for x, y, yaw in pair)
     path = shortest_path(scene, start, goal)
     return EpisodeSpec(
         number,
         episode_seed,
-        "fixed" if layout == "fixed" else "random",
+        config.layout,
         layout_seed,
         randomise,
         start,
@@ -70,6 +87,7 @@ def make_spec(number: int, seed: int, layout: str, randomise: bool) -> EpisodeSp
         math.dist(start[:2], goal[:2]),
         bool(obstructed),
         float(path) if path is not None else math.nan,
+        tuple((k, v) for k, v in SCENES[layout].items() if k != "layout"),
     )
 
 

@@ -23,7 +23,7 @@ from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.baselines import KINDS as BASELINES
 from jepa_ros.learning.baselines import ReachPolicy, load_head
-from jepa_ros.learning.episodes import PROTOCOL, TIME_LIMIT, EpisodeScore, EpisodeSpec, Scorer, make_spec
+from jepa_ros.learning.episodes import PROTOCOL, SCENES, TIME_LIMIT, EpisodeScore, EpisodeSpec, Scorer, make_spec
 from jepa_ros.learning.gym_collect import add_env_arguments
 from jepa_ros.learning.oracle import OracleModel
 from jepa_ros.learning.policies import PlannerPolicy, RandomPolicy, StatePolicy
@@ -45,7 +45,8 @@ class EvalSettings:
 
     Attributes:
         episodes, seed: how many pairs, and what they are drawn from.
-        layout: ``fixed``, ``random`` (never trained on) or ``blocked``. randomise: look and dynamics drawn anew.
+        layout: of :data:`~jepa_ros.learning.episodes.SCENES`; all but ``fixed`` never trained on.
+        randomise: look and dynamics drawn anew.
         goal: ``image`` or ``pose``. search: of planner and oracle.
         scan: the gate sees the lidar. Without it only the planner keeps the robot from touching things.
     """
@@ -98,7 +99,7 @@ def run_episode(
     """
     from jepa_ros_sim import ArenaSim, SceneConfig
 
-    with ArenaSim(contract, SceneConfig(layout=spec.layout, randomise=spec.randomise)) as sim:
+    with ArenaSim(contract, SceneConfig(layout=spec.layout, randomise=spec.randomise, **dict(spec.scene))) as sim:
         sim.reset(spec.seed, layout_seed=spec.layout_seed, start=spec.start)
         policy = make_policy(kind, contract, sim, spec, settings, loaded)
         loop = Loop(contract, sim, policy, scan=settings.scan)
@@ -304,7 +305,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, default=100, help="pairs (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the pairs (default: %(default)s)")
     parser.add_argument(
-        "--layout", choices=("fixed", "random", "blocked"), default="fixed", help="obstacles (default: %(default)s)"
+        "--layout", choices=tuple(SCENES), default="fixed", help="obstacles (default: %(default)s)"
     )
     parser.add_argument(
         "--randomise", action="store_true", help="draw lighting, colours, camera, slip and latency anew each episode"

@@ -23,6 +23,8 @@ from jepa_ros.learning.calibration import calibrate
 from jepa_ros.learning.dataset import Dataset
 from jepa_ros.learning.diagnostics import encode_episodes, judge
 from jepa_ros.learning.gym_collect import check_data
+from jepa_ros.learning.noise import judge_noise
+from jepa_ros.learning.proposal import fit_proposal, grow_checkpoint, judge_proposal
 from jepa_ros.learning.report import write_report
 from jepa_ros.learning.representation import RepresentationTrainer, run, seed_everything
 from jepa_ros.learning.sampler import BatchShape, WindowSampler
@@ -204,6 +206,7 @@ def finish(
     if model.has_readout("distance"):
         readouts.fit_distance(model, latents, 2 * steps, seed + 1, report)
     readouts.fit_heads(model, latents, steps, seed + 2, report)
+    fit_proposal(model, latents, steps, seed + 4, report)
     if model.traversability is not None:
         fitted = fit_traversability(model, data, training, max(1, steps // 2), seed + 3, report, bf16)
         if not fitted:  # the picture does not tell where the robot is: no map is better than a wrong one
@@ -211,6 +214,9 @@ def finish(
     metrics = judge(model, encode_episodes(model, data, training[:60], piece, bf16), held_out)
     if model.traversability is not None:
         metrics["traversability"] = judge_traversability(model, data, validation)
+    metrics["noise"] = judge_noise(model, held_out)
+    if model.has_readout("proposal"):
+        metrics["proposal"] = judge_proposal(model, held_out)
     log.write("final", settings.steps, metrics)
     return {
         "contract": data.contract.to_dict(),
@@ -303,8 +309,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=d.precision,
         help="of the arithmetic (default: %(default)s: bf16 where it is fast)",
     )
+    parser.add_argument(
+        "--add-proposal",
+        action="store_true",
+        help="give the checkpoint in --out a learned proposal, and change no more",
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch on a CPU (default: %(default)s)")
+
+
+def _add_proposal(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> int:
+    """``--add-proposal``: everything else in the checkpoint stays as it is."""
+    with progress:
+        bar = progress.add_task("proposal", total=settings.readout_steps, rate="")
+
+        def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
+            progress.update(bar, completed=step, rate="  ".join(f"{k} {v:.4f}" for k, v in values.items()))
+
+        card = grow_checkpoint(folder, data, settings.readout_steps, settings.seed, report)
+    found = card["metrics"]["proposal"]
+    print(f"{folder}: proposal added; held-out error {found['error']:.3f}, {found['ratio']:.2f} of the mean action's")
+    return 0
 
 
 def main(args: argparse.Namespace) -> int:
@@ -339,6 +364,8 @@ def main(args: argparse.Namespace) -> int:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    if args.add_proposal:
+        return _add_proposal(args.out, data, settings, Progress(*columns))
     with Progress(*columns) as progress:
         card = train(data, args.out, settings, config, choose_device(args.device), command, progress)
     metrics = card["metrics"]

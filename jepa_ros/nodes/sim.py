@@ -43,7 +43,9 @@ RATES = {"odom": 25.0, "joint_states": 10.0, "contact": 20.0, "truth": 25.0, "po
 
 PARAMS = (
     params.ROBOT,
-    params.Param("layout", "fixed", "Obstacles of the arena.", choices=("fixed", "random", "empty")),
+    params.Param(
+        "layout", "fixed", "Obstacles of the arena.", choices=("fixed", "random", "empty", "maze", "dead_end")
+    ),
     params.Param("randomise", False, "Draw lighting, colours, camera pose and slip from the seed."),
     params.Param("gui", False, "Show PyBullet's window."),
     params.Param("seed", 0, "Seed of the episode; taken at ~/reset.", low=0, live=True),

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from jepa_ros.world_model.encoder import KeypointEncoder
+from jepa_ros.world_model.reach import Reach
 from jepa_ros.world_model.traversability import TraversabilityHead
 
-READOUTS = ("distance", "pose", "contact")
+READOUTS = ("distance", "pose", "contact")  # and "proposal", which is no readout of a latent alone
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ModelConfig:
         encoder_width, keypoints, keypoint_values: the encoder's.
         max_distance: the temporal distance saturates here [control steps].
         readouts: the heads that the model has.
+        proposal_steps: actions that the head "proposal" answers with.
         map_cells: edge of the traversability map in cells; 0: the model has none.
         map_extent: of that map [m], x and y of its lower and of its upper corner.
     """
@@ -46,6 +48,7 @@ class ModelConfig:
     keypoint_values: int = 16
     max_distance: float = 60.0
     readouts: tuple[str, ...] = READOUTS
+    proposal_steps: int = 12
     map_cells: int = 0
     map_extent: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
@@ -118,6 +121,8 @@ class WorldModel(nn.Module):
             heads["pose"] = _mlp(config.latent_dim, 128, 4)
         if "contact" in config.readouts:
             heads["contact"] = _mlp(config.latent_dim, 128, 1)
+        if "proposal" in config.readouts:
+            heads["proposal"] = Reach(config.latent_dim, config.action_dim, config.proposal_steps, config.width)
         self.heads = nn.ModuleDict(heads)
         self.traversability = (
             TraversabilityHead(config.encoder_width, config.image_size // 4, config.map_cells)
@@ -135,7 +140,7 @@ class WorldModel(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
     def has_readout(self, name: str) -> bool:
-        """Whether the model has the head ``name`` (one of :data:`READOUTS`)."""
+        """Whether the model has the head ``name``."""
         return name in self.heads
 
     def encode(self, images: Tensor) -> Tensor:
@@ -190,3 +195,7 @@ class WorldModel(nn.Module):
     def contact(self, z: Tensor) -> Tensor:
         """Probability (...) that the robot touches something in the step that led to z or in the next."""
         return torch.sigmoid(self.heads["contact"](z).squeeze(-1).float())
+
+    def propose(self, z: Tensor, goal: Tensor) -> Tensor:
+        """The actions (B, steps, A) in [-1, 1] that look like leading from z (B, D) to goal (B, D); see Reach."""
+        return self.heads["proposal"](z, goal)

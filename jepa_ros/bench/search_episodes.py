@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Episodes of `jepa-ros bench search`: the same tasks under several settings of the search, one line of JSON each.
+
+What is in the file is not done again: stopped at any moment, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from jepa_ros.actor import SearchConfig
+from jepa_ros.actor.convergence import TOLERANCE
+from jepa_ros.cost import Risk
+from jepa_ros.learning.episodes import make_spec
+from jepa_ros.learning.evaluate import EvalSettings, run_episode
+from jepa_ros.robot import RobotContract
+from jepa_ros.world_model import load_checkpoint, resolve_model
+
+SAMPLES = 8  # futures of a candidate; 1/4 of them resolves CVaR at 0.25 with two
+LEVEL = 0.25
+CONTACT = 0.3  # highest probability of a contact, at the arm's risk
+ROUNDS = 20  # iterations of the search that is never in a hurry
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One setting of the search: changes to SearchConfig, and the risk level of the contact guardrail."""
+
+    title: str
+    search: dict[str, Any] = field(default_factory=dict)
+    risk: Any = None
+
+
+UNCERTAIN = {
+    "one": Arm("one sample (the most likely future)", {"noise_samples": 1}, "worst"),
+    "mean": Arm(f"mean of {SAMPLES}", {"noise_samples": SAMPLES, "risk": Risk("mean")}, "mean"),
+    "cvar": Arm(
+        f"CVaR {LEVEL:g} of {SAMPLES}", {"noise_samples": SAMPLES, "risk": Risk("cvar", LEVEL)}, {"cvar": LEVEL}
+    ),
+}
+ANYTIME = Arm("stops when it has converged", {"iterations": ROUNDS, "converge_tol": TOLERANCE})
+
+
+def fixed(iterations: int) -> Arm:
+    """A search that always runs so many iterations."""
+    return Arm(f"always {iterations} iterations", {"iterations": iterations, "converge_tol": 0.0})
+
+
+def with_contact_limit(contract: RobotContract, risk: Any) -> RobotContract:
+    """The contract with one guardrail more: the chance of contact, at a risk level."""
+    guardrail = {"kind": "contact_probability", "name": "contact", "unit": "1", "max": CONTACT, "risk": risk}
+    return replace(contract, guardrails=(*contract.guardrails, guardrail))
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start(contract: dict[str, Any], model: str) -> None:
+    torch.set_num_threads(1)
+    _worker["contract"] = RobotContract.from_dict(contract)
+    _worker["loaded"] = (*load_checkpoint(model, _worker["contract"]), resolve_model(model))
+
+
+def _run(job: tuple[str, Arm, str, int, int, bool]) -> dict[str, Any]:
+    name, arm, layout, seed, number, scan = job
+    contract = _worker["contract"]
+    if arm.risk is not None:
+        contract = with_contact_limit(contract, arm.risk)
+    search = replace(SearchConfig(), **arm.search)
+    spec = make_spec(number, seed, layout, True)
+    found = run_episode(
+        "planner", contract, spec, EvalSettings(layout=layout, search=search, scan=scan), _worker["loaded"]
+    )
+    score, iterations = found["score"], found["iterations"]
+    return {
+        "arm": name, "layout": layout, "seed": seed, "number": number, "difficulty": spec.path / spec.distance,
+        "success": score["success"], "contact": score["contact"], "false_arrival": score["false_arrival"],
+        "seconds_to_goal": score["seconds_to_goal"], "plans": len(iterations),
+        "iterations": float(np.mean(iterations or [0])),
+        "plan_ms": 1e3 * float(np.mean(found["plan"] or [0])),
+    }  # fmt: skip
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The episodes that a file has; a last line that was cut off by a kill is passed over."""
+    rows = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+    return rows
+
+
+def run(
+    path: Path, contract: RobotContract, model: str, arms: dict[str, Arm], layouts: tuple[str, ...], episodes: int,
+    seed: int, workers: int, scan: bool, told: Callable[[str], None],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Run what is missing of every arm on the same episodes; returns the lines of these arms and episodes.
+
+    Args:
+        scan: the gate sees the lidar. told: hears how far it is.
+    """
+    wanted = [(arm, layout, number) for number in range(episodes) for layout in layouts for arm in arms]
+    done = {(r["arm"], r["layout"], r["number"]) for r in read(path) if r["seed"] == seed}
+    jobs = [(arm, arms[arm], layout, seed, n, scan) for arm, layout, n in wanted if (arm, layout, n) not in done]
+    if jobs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        context = multiprocessing.get_context("spawn")
+        with (
+            context.Pool(workers, _start, (contract.to_dict(), model)) as pool,
+            path.open("a", encoding="utf-8") as out,
+        ):
+            if out.tell() and not path.read_text(encoding="utf-8").endswith("\n"):
+                out.write("\n")
+            for count, row in enumerate(pool.imap(_run, jobs), start=1):
+                out.write(json.dumps(row) + "\n")
+                out.flush()
+                told(f"{count} of {len(jobs)}")
+    keys = set(wanted)
+    return [r for r in read(path) if r["seed"] == seed and (r["arm"], r["layout"], r["number"]) in keys]

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scenes that are hard to plan in, when a search stops, whether noise is calibrated, and what the bench makes of it."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from toy_world import ToyWorld
+
+from jepa_ros.actor import SearchConfig, SearchError
+from jepa_ros.actor.convergence import Convergence
+from jepa_ros.actor.readouts import SharedReadouts
+from jepa_ros.bench.search_episodes import ANYTIME, UNCERTAIN, fixed, read, with_contact_limit
+from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
+from jepa_ros.bench.search_stopping import stops_at
+from jepa_ros.cost import RiskError
+from jepa_ros.cost.guardrails import GuardrailCost
+from jepa_ros.learning.diagnostics import Latents
+from jepa_ros.learning.episodes import make_spec
+from jepa_ros.learning.noise import judge_noise
+from jepa_ros.robot import load_contract
+from jepa_ros.safety.guardrails import parse_guardrails
+
+sim = pytest.importorskip("jepa_ros_sim", reason="the simulator is not installed")
+
+
+@pytest.mark.parametrize("draw", [sim.maze_layout, sim.dead_end_layout])
+def test_hard_layouts_follow_from_their_seed_and_every_place_can_be_reached(draw):
+    from jepa_ros_sim.layout import ROBOT_RADIUS, connected
+
+    for seed in range(4):
+        layout = draw(seed)
+        assert layout == draw(seed) and layout != draw(seed + 1)
+        assert connected(layout, ROBOT_RADIUS + 0.02)
+
+
+def test_a_maze_asks_for_longer_ways_than_scattered_boxes():
+    ratios = {
+        layout: np.mean([s.path / s.distance for s in (make_spec(i, 3, layout, False) for i in range(12))])
+        for layout in ("blocked", "maze")
+    }
+    assert ratios["maze"] > ratios["blocked"] > 1.0
+
+
+@pytest.mark.parametrize("layout", ["maze", "dead_end"])
+def test_pairs_in_hard_layouts_have_their_straight_way_blocked(layout):
+    specs = [make_spec(i, 5, layout, False) for i in range(4)]
+    assert all(s.blocked and s.layout == layout and math.isfinite(s.path) for s in specs)
+
+
+def test_uncertain_scenes_have_slippery_patches_and_somebody_who_moves():
+    assert dict(make_spec(0, 1, "slippery", True).scene)["patches"] > 0
+    assert dict(make_spec(0, 1, "moving", True).scene)["person"] == "random"
+
+
+def test_convergence_needs_best_and_elites_to_stand_still():
+    rule = Convergence(0.05, 1)
+    assert not rule.update(1.0, 2.0)
+    assert not rule.update(1.0, 1.5)  # the elites still move
+    assert not rule.update(0.8, 1.49)  # the best does
+    assert rule.update(0.79, 1.48)
+
+
+def test_convergence_counts_anew_while_nothing_is_feasible_and_zero_never_stops():
+    rule = Convergence(0.05, 1)
+    rule.update(1.0, 1.0)
+    assert not rule.update(math.inf, math.inf) and not rule.update(1.0, 1.0) and rule.update(1.0, 1.0)
+    never = Convergence(0.0, 1)
+    assert not any(never.update(1.0, 1.0) for _ in range(5))
+    assert stops_at([3.0, 1.0, 1.0, 1.0], [3.0, 1.0, 1.0, 1.0], 0.05, 2) == 4
+
+
+def test_readouts_of_the_same_futures_are_computed_once_and_of_others_each_time():
+    class Counting(ToyWorld):
+        reads = 0
+
+        def pose(self, z):
+            self.reads += 1
+            return super().pose(z)
+
+    model = Counting()
+    shared, futures = SharedReadouts(model), torch.randn(4, 1, 3, 2)
+    shared.begin(futures)
+    assert shared.pose(futures) is shared.pose(futures) and model.reads == 1
+    shared.pose(torch.zeros(1, 2))
+    assert model.reads == 2 and shared.pose(futures) is not None and model.reads == 2
+    futures.add_(1.0)
+    shared.begin(futures)  # a rollout wrote into its memory again
+    assert torch.equal(shared.pose(futures)[..., :2], futures) and model.reads == 3
+
+
+def drifting(spread, episodes=30, length=16, seed=0):
+    """Episodes of the toy world in which chance moves the point by `spread` a step."""
+    g = torch.Generator().manual_seed(seed)
+    actions = 2 * torch.rand(episodes, length, 2, generator=g) - 1
+    steps = 0.1 * actions + spread * torch.randn(episodes, length, 2, generator=g)
+    z = torch.cat([torch.zeros(episodes, 1, 2), steps.cumsum(1)[:, :-1]], 1)
+    nothing = torch.zeros(episodes, length)
+    return Latents(z, actions, nothing[..., None].expand(-1, -1, 3), nothing.bool(), np.zeros(episodes, int))
+
+
+class Predicting(ToyWorld):
+    device = torch.device("cpu")
+
+    def predict(self, z, action, noise, h):
+        zs, h = self.rollout(z, h, action[:, None], None if noise is None else noise[:, None])
+        return zs[:, 0], h
+
+
+def test_noise_that_spreads_as_the_world_does_covers_it_and_narrower_noise_does_not():
+    good = judge_noise(Predicting(spread=0.05), drifting(0.05), 64)["steps"]
+    narrow = judge_noise(Predicting(spread=0.01), drifting(0.05), 64)["steps"]
+    assert set(good) == {"1", "5", "12"}
+    for steps in good:
+        assert good[steps]["coverage_90"] == pytest.approx(0.9, abs=0.06)
+        assert good[steps]["coverage_50"] == pytest.approx(0.5, abs=0.08)
+        assert narrow[steps]["coverage_90"] < 0.5
+
+
+def test_spread_that_knows_where_it_is_uncertain_correlates_with_the_error():
+    class Slippery(Predicting):
+        def rollout(self, z, h, actions, noise=None):
+            here = (z[:, :1] > 0).float() * 0.2 + 0.01
+            noise = None if noise is None else noise * here[:, None]
+            return super().rollout(z, h, actions, noise)
+
+    g = torch.Generator().manual_seed(1)
+    data = drifting(0.0, episodes=200, length=14)
+    data.z += torch.where(torch.rand(200, 1, 1, generator=g) > 0.5, 1.0, -1.0) * 5.0
+    where = (data.z[:, :1, :1] > 0).float() * 0.2 + 0.01
+    data.z += where * torch.randn(data.z.shape, generator=g)
+    knows = judge_noise(Slippery(spread=1.0), data, 32)["steps"]["1"]["correlation"]
+    assert knows > 0.5 > abs(judge_noise(Predicting(spread=0.1), data, 32)["steps"]["1"]["correlation"])
+
+
+def rows(arm, wins, difficulty=None):
+    return [
+        {"arm": arm, "layout": "maze", "number": i, "success": bool(w), "difficulty": (difficulty or range(1, 99))[i]}
+        for i, w in enumerate(wins)
+    ]
+
+
+def test_differences_are_paired_and_tested_exactly():
+    found = paired(rows("a", [1, 0, 0, 0, 0, 0, 1]) + rows("b", [1, 1, 1, 1, 1, 1, 0]), "a", "b", "success")
+    assert (found["n"], found["only_first"], found["only_second"]) == (7, 1, 5)
+    assert found["difference"] == pytest.approx(4 / 7) and found["p"] == pytest.approx(2 * 7 / 64)
+    assert rate(rows("a", [1, 0, 0, 1]), "success")["rate"] == 0.5
+
+
+def test_rank_correlation_and_the_harder_half():
+    assert rank_correlation([1, 2, 3, 4, 5], [1, 4, 9, 16, 25])["rho"] == pytest.approx(1.0)
+    assert math.isnan(rank_correlation([1, 1, 1, 1], [1, 2, 3, 4])["rho"])
+    assert hard_half(rows("a", [0] * 4, [1.0, 3.0, 2.0, 1.5])) == {("maze", 1), ("maze", 2)}
+
+
+def test_a_line_cut_off_by_a_kill_is_passed_over(tmp_path):
+    path = tmp_path / "episodes.jsonl"
+    path.write_text(json.dumps({"arm": "one"}) + "\n" + '{"arm": "tw')
+    assert read(path) == [{"arm": "one"}]
+
+
+def test_the_settings_that_are_compared_can_be_searched():
+    contract = load_contract("arena")
+
+    class Touching(ToyWorld):
+        def contact(self, z):
+            return torch.zeros(z.shape[:-1])
+
+    model = Touching(readouts=("distance", "pose", "contact"))
+    for arm in UNCERTAIN.values():
+        config = SearchConfig(**arm.search)
+        own = with_contact_limit(contract, arm.risk)
+        guard = GuardrailCost(parse_guardrails(list(own.guardrails)).bind(own), model, own, config.noise_samples)
+        assert len(guard.guardrails) == 1
+    assert SearchConfig(**ANYTIME.search).converge_tol > 0.0 == SearchConfig(**fixed(3).search).converge_tol
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_level_that_the_samples_cannot_resolve_is_refused(samples):
+    with pytest.raises(RiskError, match="needs at least 4"):
+        SearchConfig(**UNCERTAIN["cvar"].search | {"noise_samples": samples})
+
+
+def test_more_futures_than_memory_are_refused_by_number():
+    with pytest.raises(SearchError, match="memory"):
+        from jepa_ros.actor import Search
+
+        Search(ToyWorld(), SearchConfig(samples=100_000, noise_samples=1_000_000, deadline=1.0), load_contract("arena"))
