@@ -106,13 +106,16 @@ def contact(t: Tick) -> None:
         return
     if s.contact_axis is None:
         s.contact_axis = tuple(regions.motion(t))
+    pushed, going = regions.twist(t, list(s.contact_axis)), regions.twist(t, s.out)
+    if pushed[0] * going[0] + pushed[1] * going[1] > 0.0:  # still into it, be it on a ramp to zero: zeros first
+        t.stop("contact", "the bumper is pressed")
+        return
     if not any(t.u):
         return
-    pushed, wanted = regions.twist(t, list(s.contact_axis)), regions.twist(t, t.u)
+    wanted = regions.twist(t, t.u)
     towards = pushed[0] * wanted[0] + pushed[1] * wanted[1]
     away = towards < 0.0 or (wanted[0] == 0.0 and wanted[1] == 0.0)
-    going = regions.twist(t, s.out)  # still into it, however slowly: zeros first, then away
-    if cfg.contact_response == "stop" or not away or pushed[0] * going[0] + pushed[1] * going[1] > 0.0:
+    if cfg.contact_response == "stop" or not away:
         t.stop("contact", "the bumper is pressed")
         return
     t.u = regions.slowed(t)
