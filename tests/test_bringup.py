@@ -211,7 +211,7 @@ def test_text_parameters_stay_text(value):
         ({"robt": "arena"}, ["robt", "robot"]),
         ({"gui": "yes"}, ["gui", "true or false"]),
         ({"seed": "1.5"}, ["seed", "whole number"]),
-        ({"layout": "maze"}, ["layout", "fixed", "random"]),
+        ({"layout": "spiral"}, ["layout", "fixed", "random"]),
         ({"start": "1,2"}, ["start", "3 numbers"]),
         ({"guardrails": "/no/such/file.yaml"}, ["guardrails", "/no/such/file.yaml"]),
         ({"robot": "no_such_robot"}, ["no_such_robot"]),
