@@ -241,7 +241,7 @@ def test_a_wrong_call_is_refused_and_changes_nothing(call, message):
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"layout": "maze"}, "layout"),
+        ({"layout": "spiral"}, "layout"),
         ({"camera_noise": -1.0}, "camera_noise"),
         ({"person": "path"}, "person_path"),
         ({"scan_beams": 0}, "scan_beams"),
