@@ -313,3 +313,27 @@ def test_a_bumper_counts_when_it_speaks_although_it_is_not_required() -> None:
     contract = load_contract("arena")
     assert not contract.state["contact"].required
     assert GateConfig.from_contract(contract).contact_response == "back_off"
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_pressed_bumper_leaves_no_ramp_to_a_stop(silent: bool) -> None:
+    rig = driving(Rig(contact_response="back_off"), [0.4, 0.0])
+    rig.command, rig.bumper = ([0.0, 0.0], True)
+    if silent:
+        rig.spoil["heartbeat/planner"] = drop
+        rig.run(rig.cfg.heartbeat_timeout)
+    outs = rig.run(0.5)
+    first = next(k for k, o in enumerate(outs) if not any(o.values))
+    assert first < 12, f"drives on for {first} ticks"  # a command comes every 10 ticks
+
+
+def test_joints_come_to_a_stop_each_by_its_own_braking() -> None:
+    rig = Rig("joints")
+    rig.robot.q = [-1.1, 1.0]
+    rig.arm([0.8, -0.3])
+    rig.spoil["heartbeat/planner"] = drop
+    outs = rig.run(rig.cfg.heartbeat_timeout + 0.5)
+    ramp = [o.values for o in outs if o.reason == "heartbeat" and any(o.values)]
+    assert len(ramp) > 3, "it does not ramp"
+    drops = np.abs(np.diff(np.array(ramp), axis=0))[0]
+    assert drops == pytest.approx([b * rig.cfg.period for b in rig.cfg.braking], abs=1e-6)

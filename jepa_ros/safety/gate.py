@@ -214,6 +214,8 @@ class Gate:
             return Mode.ESTOP, limits.stop_output(t, at_once=True)
         stops = [row for row, _ in t.trips if row.effect != "limit"]
         at_once = any(row.effect in (ZERO, LATCH) for row in stops)
+        if "contact" not in self._without and obstacles.pressed(t):
+            at_once = True  # no ramp against what it touches
         if not s.enabled:
             return Mode.DISABLED, limits.stop_output(t, at_once=at_once)
         if stops:
@@ -223,7 +225,7 @@ class Gate:
             return (Mode.STOPPED if s.active_once else Mode.ARMING), limits.stop_output(t, at_once=at_once)
         since = s.fresh_all if teleop else s.fresh_planner
         if since is None or t.now - since < cfg.rearm_time - 1e-9:
-            return Mode.ARMING, limits.stop_output(t, at_once=False)
+            return Mode.ARMING, limits.stop_output(t, at_once=at_once)
         if cfg.output == "position" and not s.known:
             return Mode.ARMING, limits.stop_output(t, at_once=True)
         if s.stopped_by is not None and not teleop:

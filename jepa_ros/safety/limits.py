@@ -140,8 +140,8 @@ def stop_output(t: Tick, *, at_once: bool) -> list[float]:
         return _hold(t)
     if at_once or cfg.stop == "zero" or not any(s.out):
         return [0.0] * cfg.size
-    if cfg.joints:  # by one ratio, a joint near its end would brake more softly than it must
-        return [_brakes(t, k, v, 0.0, 0.0, t.dt) for k, v in enumerate(s.out)]
+    if cfg.joints:  # each by itself: one that brakes longer must not let another overrun its end
+        return [math.copysign(max(0.0, abs(v) - b * t.dt), v) for v, b in zip(s.out, cfg.braking, strict=True)]
     left = max(abs(v) / b for v, b in zip(s.out, cfg.braking, strict=True))  # s until all axes stand
     share = max(0.0, 1.0 - t.dt / left) if left > 0.0 else 0.0
     if share * left < 1e-6:

@@ -95,27 +95,30 @@ def obstacle(t: Tick) -> None:
         regions.apply(t, "obstacle", scale, f"an obstacle {max(free, 0.0):.2f} m ahead")
 
 
+def pressed(t: Tick) -> bool:
+    """Whether the bumper is pressed, and counts."""
+    message = t.i.contact
+    if message is None or t.cfg.contact_response == "ignore" or "contact" not in t.cfg.states:
+        return False
+    return not (message.value is False or message.value == 0)
+
+
 @check("contact")
 def contact(t: Tick) -> None:
     """The bumper: no further that way. It knows no direction; the one in which the robot went is taken."""
-    cfg, message, s = t.cfg, t.i.contact, t.s
-    if message is None or cfg.contact_response == "ignore" or "contact" not in cfg.states:
-        return
-    if message.value is False or message.value == 0:
+    cfg, s = t.cfg, t.s
+    if not pressed(t):
         s.contact_axis = None
         return
     if s.contact_axis is None:
         s.contact_axis = tuple(regions.motion(t))
-    pushed, going = regions.twist(t, list(s.contact_axis)), regions.twist(t, s.out)
-    if pushed[0] * going[0] + pushed[1] * going[1] > 0.0:  # still into it, be it on a ramp to zero: zeros first
-        t.stop("contact", "the bumper is pressed")
+    if not any(t.u) and not any(s.out):
         return
-    if not any(t.u):
-        return
-    wanted = regions.twist(t, t.u)
+    pushed, wanted = regions.twist(t, list(s.contact_axis)), regions.twist(t, t.u)
     towards = pushed[0] * wanted[0] + pushed[1] * wanted[1]
     away = towards < 0.0 or (wanted[0] == 0.0 and wanted[1] == 0.0)
-    if cfg.contact_response == "stop" or not away:
+    going = regions.twist(t, s.out)  # still into it, however slowly: zeros first, then away
+    if cfg.contact_response == "stop" or not away or pushed[0] * going[0] + pushed[1] * going[1] > 0.0:
         t.stop("contact", "the bumper is pressed")
         return
     t.u = regions.slowed(t)
