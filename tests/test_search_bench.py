@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from jepa_ros.bench import plan_measure as plan
-from jepa_ros.bench.plan_tables import tables
+from jepa_ros.bench.plan_tables import _peer_tables, tables
 from jepa_ros.robot import load_contract
 from jepa_ros.world_model import ModelConfig, WorldModel
 
@@ -50,3 +50,14 @@ def test_the_profile_accounts_for_the_whole_plan():
     assert sum(part["share"] for part in found["parts"].values()) == pytest.approx(1.0)
     assert sum(part["ms"] for part in found["parts"].values()) == pytest.approx(found["mean_ms"], rel=0.2)
     assert found["parts"]["rollout"]["share_of_peak"] > 0.0
+
+
+def test_a_cost_that_was_not_reached_is_said_and_stays_valid_json():
+    time_to_cost = {
+        "problems": 3, "their_p50_ms": 500.0, "our_p50_ms": None, "reached": 1, "times_less": 0.0, "costs": [],
+        "more_cost": 0.012,
+    }  # fmt: skip
+    lines = "\n".join(_peer_tables({"versions": {}, "rows": [], "time_to_cost": time_to_cost}))
+    assert "not reached by half" in lines and "1 of 3" in lines and "+1.2 %" in lines
+    reached = time_to_cost | {"our_p50_ms": 40.0, "times_less": 12.5, "reached": 3}
+    assert "40.0 ms, 12 times less" in "\n".join(_peer_tables({"versions": {}, "rows": [], "time_to_cost": reached}))
