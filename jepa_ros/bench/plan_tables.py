@@ -87,7 +87,7 @@ def _peer_tables(peers: dict[str, Any]) -> list[str]:
         "",
         f"Time to the cost of their CEM's plan (300 samples x 30 iterations, {t['their_p50_ms']:.0f} ms): "
         + (f"{t['our_p50_ms']:.1f} ms, {t['times_less']:.0f} times less" if t["our_p50_ms"] else "not reached by half")
-        + f" (at least {LESS_TIME:g} times less is wanted); reached in {t['reached']} of {t['problems']} problems, cost "
+        + f" (at least {LESS_TIME:g} times less wanted); reached in {t['reached']} of {t['problems']} problems, cost "
         f"at the end {100 * t['more_cost']:+.1f} % of theirs (median).",
     ]
     return lines
