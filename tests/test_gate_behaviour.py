@@ -338,3 +338,15 @@ def test_joints_come_to_a_stop_each_by_its_own_braking() -> None:
     assert len(ramp) > 3, "it does not ramp"
     drops = np.abs(np.diff(np.array(ramp), axis=0))[0]
     assert drops == pytest.approx([b * rig.cfg.period for b in rig.cfg.braking], abs=1e-6)
+
+
+def test_a_scan_that_grows_old_while_the_robot_brakes_is_carried_on_by_the_way_it_really_went() -> None:
+    rig = Rig(seed=1)
+    rig.obstacles = [(1.1, 0.0)]
+    driving(rig, [0.5, 0.0])
+    while rig.robot.x < 0.75:
+        rig.tick()
+    rig.spoil["scan"] = drop  # silent for less than its time-out, while the obstacle already slows it down
+    rig.run(1.5)
+    room = 1.1 - 0.02 - rig.cfg.footprint_radius - rig.robot.x
+    assert room > 0.0, f"{-room:.4f} m into the obstacle"

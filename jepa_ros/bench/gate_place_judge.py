@@ -11,6 +11,8 @@ from jepa_ros.safety import GateInputs, GateOutput
 
 #: Room [m] and speed [m/s] that noise and rounding may cost.
 SLACK, FAST = 0.004, 0.03
+#: The same of a post [m]: the rig's beams are 5 degrees apart, and a post is seen in the nearest one.
+POST_SLACK = 0.01
 #: The same of a joint's end [rad]: half a tick at full speed, by which the rig's steps and the gate's plan may differ.
 JOINT_SLACK = 0.015
 
@@ -69,7 +71,7 @@ class PlaceJudge:
         if "scan" not in cfg.states:
             return []
         rooms = [math.hypot(x - robot.x, y - robot.y) - POST - cfg.footprint_radius for x, y in self.rig.obstacles]
-        return [f"{-room:.4f} m into a post that the scan shows" for room in rooms if room < -SLACK]
+        return [f"{-room:.4f} m into a post that the scan shows" for room in rooms if room < -POST_SLACK]
 
     def _speed(self, i: GateInputs, now: float) -> list[str]:
         robot, cfg = self.rig.robot, self.rig.cfg

@@ -124,6 +124,7 @@ class Gate:
         intake.choose_source(t)
         sensing.take_measurements(t)
         regions.smooth_pose(t)
+        obstacles.follow_scan(t)
         for function in self._watch:
             function(t)
         answers = self._requests(t)

@@ -60,6 +60,26 @@ def free_ahead(x: np.ndarray, y: np.ndarray, twist: tuple[float, float, float], 
     return max(0.0, float(((turned - reach)[met] * bend).min())), any_touched
 
 
+def follow_scan(t: Tick) -> None:
+    """Carry on where the robot has come to since the newest scan was taken, tick by tick.
+
+    From the present speed and the scan's age alone, a robot that has been braking would have come less far than it has.
+    """
+    scan = t.i.scan
+    if scan is None or "scan" not in t.cfg.states or t.cfg.forward is None:
+        t.s.since_scan = None
+        return
+    known = t.s.cache.get("scan")
+    new = known is None or known[0] is not scan
+    if examine(t, "scan", scan, read_scan)[0] is not None:
+        return
+    v = regions.twist(t, regions.motion(t))
+    if new or t.s.since_scan is None:
+        t.s.since_scan = advance(0.0, 0.0, 0.0, *v, min(max(t.ros - scan.stamp, 0.0), 1.0))
+    else:
+        t.s.since_scan = advance(*t.s.since_scan, *v, min(t.dt, 1.0))
+
+
 @check("obstacle")
 def obstacle(t: Tick) -> None:
     """Scaled to the fastest command that stops before what the scan sees, and keeps the time to contact."""
@@ -73,8 +93,8 @@ def obstacle(t: Tick) -> None:
     if wanted[0] == 0.0 and wanted[1] == 0.0:
         return
     points_x, points_y, nearest = value
-    wait = min(max(t.ros - scan.stamp, 0.0), 1.0) + cfg.reaction_time
-    moved = advance(0.0, 0.0, 0.0, *regions.twist(t, regions.motion(t)), wait)
+    since = t.s.since_scan or (0.0, 0.0, 0.0)
+    moved = advance(*since, *regions.twist(t, regions.motion(t)), cfg.reaction_time)
     path = regions.Path(t, regions.Place(t, (moved,), 0.0, 0.0))
     kept = [g.limit for g in cfg.guardrails.of("obstacle_distance")]
     radius = cfg.footprint_radius + max([cfg.obstacle_margin, *kept])

@@ -76,6 +76,7 @@ class GateState:
     moving_since: float | None  # since when it has moved all the same
     pose_at: float | None  # steady time at which the last pose was drawn in
     place: tuple[float, float, float] | None  # smoothed pose, as of the last tick
+    since_scan: tuple[float, float, float] | None  # (x, y, yaw) in the frame in which the newest scan was taken
     region_scale: float  # scale of the regions at the last tick
     obstacle_scale: float  # the same of the scan
     contact_axis: tuple[float, ...] | None  # the velocity given when the bumper was pressed
@@ -108,7 +109,7 @@ class GateState:
         self.resumes = ()
         self.bad_times = ()
         self.zero_since = self.moving_since = None
-        self.place = self.pose_at = None
+        self.place = self.pose_at = self.since_scan = None
         self.region_scale = self.obstacle_scale = 1.0
         self.contact_axis = None
         self.differ_since = self.listening_since = None
