@@ -12,12 +12,12 @@ same number of rollouts, and take turns with ours, so that a busy machine is as 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jepa_ros.bench import output
 from jepa_ros.bench.plan_measure import cases, deadlines, load, machine, measure, peak, profile
 from jepa_ros.bench.plan_tables import tables
 from jepa_ros.errors import JepaRosError
@@ -70,18 +70,11 @@ def main(args: argparse.Namespace) -> int:
         report["peers"] = against_peers(model, contract, args.peers, args.plans, threads, say)
     report["machine"]["load_after"] = os.getloadavg()[0]
     text = tables(report)
-    sys.stdout.write(text)
-    for path, content in ((args.json, json.dumps(report, indent=1) + "\n"), (args.markdown, text)):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
+    output.deliver(report, text, args.json, args.markdown)
     return 0
 
 
-def say(what: str) -> None:
-    """Tell what is under way, where somebody looks."""
-    if sys.stderr.isatty():
-        print(f"\r\033[Kbench plan: {what}", end="", file=sys.stderr, flush=True)
+say = partial(output.say, "plan")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ stopped. Ground truth (the shortest way round the obstacles) is used for scoring
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jepa_ros.bench import output
 from jepa_ros.bench.search_episodes import ANYTIME, LEVEL, SAMPLES, UNCERTAIN, fixed, run
 from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
 from jepa_ros.errors import JepaRosError
@@ -63,18 +63,11 @@ def main(args: argparse.Namespace) -> int:
     for part in parts:
         report[part] = PART[part](model, contract, name, args)
         text += TABLE[part](report[part])
-    sys.stdout.write(text)
-    for path, content in ((args.json, json.dumps(report, indent=1) + "\n"), (args.markdown, text)):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
+    output.deliver(report, text, args.json, args.markdown)
     return 0
 
 
-def say(what: str) -> None:
-    """Tell how far it is, where somebody looks."""
-    if sys.stderr.isatty():
-        print(f"\r\033[Kbench search: {what}", end="", file=sys.stderr, flush=True)
+say = partial(output.say, "search")
 
 
 # ---------------------------------------------------------------- parts
