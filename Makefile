@@ -17,7 +17,9 @@ ARGS        ?=
 
 # The planners that `bench plan` is compared with, as they ship, in an environment of their own.
 PEERS          ?= .venv-peers
-PEER_PACKAGES  := stable-worldmodel==0.1.1 pytorch-mppi==0.9.1 einops safetensors PyYAML
+PEER_PACKAGES  := pytorch-mppi==0.9.1 gymnasium loguru tqdm einops safetensors PyYAML scipy psutil
+# Its solvers need none of what it depends on besides (torchvision among it, and with that a CUDA build of torch).
+PEER_ALONE     := stable-worldmodel==0.1.1
 
 INSTALLED := $(VENV)/.installed
 RUN       := $(VENV)/bin
@@ -38,11 +40,12 @@ bench: $(INSTALLED) $(PEERS)/.installed
 	@$(RUN)/jepa-ros bench $(ARGS)
 
 $(PEERS)/.installed: Makefile $(INSTALLED)
-	@echo "installing other planners to compare with ($(PEER_PACKAGES))"
+	@echo "installing other planners to compare with ($(PEER_PACKAGES) $(PEER_ALONE))"
 	@$(RUN)/python -m venv $(PEERS) && touch $(PEERS)/COLCON_IGNORE
 	@$(PEERS)/bin/python -m pip install --quiet --retries 0 --timeout 10 --index-url $(TORCH_INDEX) '$(TORCH)' \
 	  2>/dev/null || $(PEERS)/bin/python -m pip install --quiet '$(TORCH)'
 	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check $(PEER_PACKAGES)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(PEER_ALONE)
 	@touch $@
 
 lint: $(INSTALLED)
