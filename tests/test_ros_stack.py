@@ -276,7 +276,12 @@ def test_the_gate_reads_the_same_model_id_as_planner_and_perception(files):
 
 
 def _children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if "jepa_ros.nodes" in " ".join(p.cmdline())]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end, and be a zombie, while one looks
+            if "jepa_ros.nodes" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def _running(processes: list[psutil.Process]) -> list[psutil.Process]:
