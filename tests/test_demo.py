@@ -19,8 +19,9 @@ import psutil
 import pytest
 
 from jepa_ros import cli
-from jepa_ros.demo import report, session
+from jepa_ros.demo import report, runner, session
 from jepa_ros.demo.log import Episode, Frame
+from jepa_ros.demo.observer import ObserverError
 from jepa_ros.demo.plot import save_plot
 from jepa_ros.demo.session import DemoError, make_folder
 from jepa_ros.demo.video import VideoError, compose, save_film
@@ -260,3 +261,24 @@ def test_a_film_that_cannot_be_written_is_an_error(tmp_path):
 def test_the_plot_is_written_even_for_an_episode_without_frames(tmp_path):
     save_plot(tmp_path / "plot.png", [empty_episode(), drive(0.05, True)], "x")
     assert cv2.imread(str(tmp_path / "plot.png")).shape[0] > 500
+
+
+def test_an_episode_does_not_begin_before_the_simulators_clock_is_heard():
+    class Deaf:
+        """An observer that hears the gate, and nothing of the simulator yet."""
+
+        episode, gate, now = None, {"mode": "ACTIVE"}, float("nan")
+
+        def goal_listeners(self):
+            return 1
+
+        def wait_for(self, what, condition, timeout, each):
+            if not condition():
+                raise ObserverError(what)
+
+    stack = type("Stack", (), {"check": None, "faults": []})()
+    with pytest.raises(ObserverError, match="clock was not heard"):
+        runner._Demo._begin(None, make_spec(0, 0, "fixed", False), stack, Deaf())
+    heard = Deaf()
+    heard.now = 1.0
+    runner._Demo._begin(None, make_spec(0, 0, "fixed", False), stack, heard)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import time
 from dataclasses import replace
@@ -34,6 +35,7 @@ from jepa_ros.stack import Stack
 
 FILMED = 10  # episodes; the pictures of more would fill the memory
 ARM_TIMEOUT, GOAL_TIMEOUT = 40.0, 15.0  # s
+SLOWEST = 8.0  # times real time: an episode whose simulated time goes on more slowly is given up
 EMPTY = np.empty((0, 0, 3), np.uint8)
 GOAL_REPEAT = 1.0  # s between two sendings of a goal that the planner has not taken yet
 
@@ -197,6 +199,9 @@ class _Demo:
                 text += f"\n{stack.faults[-1]}"
             raise ObserverError(text) from None
         observer.wait_for(
+            "the simulator's clock was not heard", lambda: math.isfinite(observer.now), ARM_TIMEOUT, stack.check
+        )
+        observer.wait_for(
             "nobody listened for a goal", lambda: observer.goal_listeners() > 0, GOAL_TIMEOUT, stack.check
         )
 
@@ -216,6 +221,11 @@ class _Demo:
             at = observer.now - observer.goal_time
             if at >= TIME_LIMIT:
                 break
+            if time.monotonic() - begun > SLOWEST * TIME_LIMIT:
+                raise ObserverError(
+                    f"the simulator's clock went on by {at:.1f} s in {SLOWEST * TIME_LIMIT:.0f} s: it stands still, or "
+                    "this machine is far too slow"
+                )
             if self.args.episodes is None:
                 arrived_at = (arrived_at or at) if observer.status.get("arrived") == "true" else None
                 if arrived_at is not None and at > arrived_at + report.AFTER_ARRIVAL:
