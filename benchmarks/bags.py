@@ -18,7 +18,6 @@ from typing import Any
 
 from jepa_ros.bench import bag_figures, bag_learning
 from jepa_ros.errors import JepaRosError
-from jepa_ros.learning.statistics import wilson
 
 WHAT = ("record", "kill", "replay", "dataset", "learn")
 
@@ -35,13 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", default="1,2", help="replay: numbers of threads (default: %(default)s)")
     learn = parser.add_argument_group("learn")
     learn.add_argument("--out", type=Path, default=Path("data/bag_learning"), help="folder; the same command resumes")
-    learn.add_argument("--episodes", type=int, default=300, help="collected each way (default: %(default)s)")
+    learn.add_argument("--episodes", type=int, default=150, help="collected each way (default: %(default)s)")
     learn.add_argument("--length", type=int, default=120, help="control steps of one (default: %(default)s)")
     learn.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
     learn.add_argument("--steps", type=int, default=0, help="of training; 0: as `train` has them")
     learn.add_argument("--readout-steps", type=int, default=0, help="of training; 0: as `train` has them")
     learn.add_argument("--eval-pairs", type=int, default=100, help="scored for each model (default: %(default)s)")
     learn.add_argument("--factor", type=float, default=1.0, help="simulated seconds in a second (default: %(default)s)")
+    learn.add_argument(
+        "--layout", choices=("fixed", "random"), default="fixed", help="obstacles (default: %(default)s)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -70,7 +72,14 @@ def main(args: argparse.Namespace) -> int:
                 result["dataset"] = bag_figures.dataset_speed(bag)
     if "learn" in chosen:
         settings = bag_learning.LearningSettings(
-            args.episodes, args.length, args.seed, args.steps, args.readout_steps, args.eval_pairs, args.factor
+            args.episodes,
+            args.length,
+            args.seed,
+            args.steps,
+            args.readout_steps,
+            args.eval_pairs,
+            args.factor,
+            args.layout,
         )
         result["learn"] = bag_learning.run(args.out, settings)
     print(report(result))
@@ -123,12 +132,15 @@ def report(result: dict[str, Any]) -> str:
         lines.append(f"bag to dataset: {d['images_per_second']:.0f} images/s of {d['images']} "
                      f"(reading and decoding alone: {d['decode_limit']:.0f})")  # fmt: skip
     for name, r in result.get("learn", {}).get("rows", {}).items():
-        n = result["learn"]["settings"]["pairs"]
-        low, high = wilson(round(r["success_rate"] * n), n)
-        rate = 100 * r["success_rate"]
-        lines.append(f"model from {name:6}: {r['steps']} steps; arrives and holds {rate:.0f} % of {n} "
-                     f"(95 %: {100 * low:.0f} to {100 * high:.0f} %)")  # fmt: skip
+        whole, clean = (_share(r, key) for key in ("success_rate", "success_no_contact_rate"))
+        lines.append(f"model from {name:6}: {r['steps']} steps; of {r['episodes']} pairs, arrives and holds {whole}, "
+                     f"without a contact {clean}")  # fmt: skip
     return "\n".join(lines)
+
+
+def _share(row: dict[str, Any], key: str) -> str:
+    low, high = row[f"{key}_ci95"]
+    return f"{100 * row[key]:.0f} % (95 %: {100 * low:.0f} to {100 * high:.0f} %)"
 
 
 if __name__ == "__main__":

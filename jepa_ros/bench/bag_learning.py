@@ -24,6 +24,8 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.robot import RobotContract, load_contract
 from jepa_ros.ros_env import reserved_domain
 
+#: Of an evaluation's report, what is told of each model.
+SCORES = ("success_rate", "success_rate_ci95", "success_no_contact_rate", "success_no_contact_rate_ci95", "episodes")
 BAG_EPISODES = 20  # episodes in a bag: a unit of work and of resuming
 
 
@@ -40,6 +42,8 @@ class LearningSettings:
         steps, readout_steps: of training; 0 leaves it to `jepa-ros train`.
         pairs: start and goal pairs that each model is scored on.
         factor: simulated seconds in a second while driving through ROS.
+        layout: "fixed", and nothing randomised: a team's robot in its own place; or "random", all of it anew each
+            episode. Both ways of collecting, and the scored pairs, are of that kind.
     """
 
     episodes: int
@@ -49,6 +53,7 @@ class LearningSettings:
     readout_steps: int
     pairs: int
     factor: float
+    layout: str
 
 
 def run(folder: Path, settings: LearningSettings, say: Callable[[str], None] = print) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def run(folder: Path, settings: LearningSettings, say: Callable[[str], None] = p
     if not (direct / "report.json").exists():
         say(f"collecting {s.episodes} episodes directly")
         _jepa("collect", "--out", direct, "--episodes", s.episodes, "--length", s.length, "--seed", s.seed,
-              "--layout", "random", "--per-layout", 1)  # fmt: skip
+              "--layout", s.layout, *(() if s.layout == "random" else ("--no-randomise",)))  # fmt: skip
     bags = [folder / f"bag_{first:05d}" for first in range(0, s.episodes, BAG_EPISODES)]
     for number, bag in enumerate(bags):
         if not bag.with_suffix(".done").exists():
@@ -85,7 +90,8 @@ def run(folder: Path, settings: LearningSettings, say: Callable[[str], None] = p
             _jepa("train", "--data", source, "--out", model, "--seed", s.seed, *words)
         if not score.exists():
             say(f"scoring {model.name}")
-            _jepa("eval", "--model", model, "--episodes", s.pairs, "--policies", "planner", "--json", score)
+            kind = ("--layout", s.layout, *(("--randomise",) if s.layout == "random" else ()))
+            _jepa("eval", "--model", model, "--episodes", s.pairs, "--policies", "planner", "--json", score, *kind)
     return _report(folder, settings)
 
 
@@ -112,8 +118,7 @@ def _report(folder: Path, settings: LearningSettings) -> dict[str, Any]:
     for name, score in scores.items():
         rows[name] = {
             "steps": settings.episodes * settings.length if name == "direct" else steps,
-            "success_rate": score["success_rate"],
-            "ci95": score["success_rate_ci95"],
+            **{key: score[key] for key in SCORES},
         }
     return {"settings": asdict(settings), "rows": rows}
 
@@ -133,7 +138,7 @@ def exploring_contract(factor: float) -> dict[str, Any]:
 
 
 def drive(bag: Path, settings: LearningSettings, numbers: range) -> None:
-    """Drive some episodes under the gate in simulation, each in a layout of its own, into one bag.
+    """Drive some episodes under the gate in simulation into one bag.
 
     Raises:
         JepaRosError: the stack does not run, or does not let the robot drive.
@@ -150,7 +155,8 @@ def drive(bag: Path, settings: LearningSettings, numbers: range) -> None:
     contract = load_contract(file)
     given = {
         "robot": str(file), "brain": "false", "record": "true", "bag": str(bag), "auto_enable": "false",
-        "layout": "random", "randomise": "true", "real_time_factor": f"{settings.factor}",
+        "layout": settings.layout, "randomise": str(settings.layout == "random").lower(),
+        "real_time_factor": f"{settings.factor}",
     }  # fmt: skip
     with reserved_domain() as domain:
         os.environ["ROS_DOMAIN_ID"] = str(domain)
