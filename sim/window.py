@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from .body import Body
-from .camera import PERSON_COLOUR, PERSON_HEIGHT, add_cylinder, build_static
+from .camera import PERSON_COLOUR, PERSON_HEIGHT, add_box, add_cylinder, build_static
 from .engine import pybullet as p
 from .errors import SimError
 from .layout import Layout
@@ -24,6 +24,8 @@ from .scene import Draw
 SIZE = "--width=720 --height=720"
 OPEN_TIME = 60.0  # s: a window drawn by the processor alone takes its time to open
 CLOSE_TIME = 3.0  # s
+#: The window draws a link in one colour, however many its parts have. A box shows where the front is.
+FRONT, FRONT_HALF, FRONT_COLOUR = (0.045, 0.0, 0.09), (0.03, 0.05, 0.025), (1.0, 0.8, 0.05)
 
 
 class Window:
@@ -78,7 +80,7 @@ def _run(messages: Any, shown: Any, opened: Any, parent: int) -> None:
     for flag in (p.COV_ENABLE_GUI, p.COV_ENABLE_SHADOWS):
         p.configureDebugVisualizer(flag, 0, physicsClientId=client)
     p.resetDebugVisualizerCamera(1.6, 0, -75, (0, 0, 0), physicsClientId=client)
-    robot, someone = -1, None
+    robot, front, someone = -1, -1, None
     while os.getppid() == parent and p.isConnected(client):
         try:
             kind, *rest = messages.get(timeout=1.0)
@@ -91,11 +93,14 @@ def _run(messages: Any, shown: Any, opened: Any, parent: int) -> None:
             build_static(client, layout, draw.look, solid=True)
             floor = p.createMultiBody(0, physicsClientId=client)
             robot = Body(client, floor, (0.0, 0.0, 0.0), draw).id
+            front = add_box(client, FRONT_HALF, FRONT, 0.0, FRONT_COLOUR, False)
             someone = None if radius is None else add_cylinder(client, radius, PERSON_HEIGHT, PERSON_COLOUR)
             p.configureDebugVisualizer(p.COV_ENABLE_RENDERING, 1, physicsClientId=client)
         elif robot >= 0:
             (position, orientation), person = rest
             p.resetBasePositionAndOrientation(robot, position, orientation, physicsClientId=client)
+            place = p.multiplyTransforms(position, orientation, FRONT, (0, 0, 0, 1), physicsClientId=client)
+            p.resetBasePositionAndOrientation(front, *place, physicsClientId=client)
             if someone is not None and person is not None:
                 place = (*person, PERSON_HEIGHT / 2)
                 p.resetBasePositionAndOrientation(someone, place, (0, 0, 0, 1), physicsClientId=client)
