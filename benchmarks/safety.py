@@ -23,6 +23,9 @@ from typing import Any
 from jepa_ros.bench.gate_campaign import SITUATIONS, Log, episodes, histories, mutation, time_steps
 from jepa_ros.safety.rows import ROWS
 
+#: The adversary has to enter a region in this share of the episodes without the gate: a tame one shows nothing.
+HARMFUL = 0.9
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this benchmark takes."""
@@ -51,8 +54,9 @@ def main(args: argparse.Namespace) -> int:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     unsafe = result.get("histories", {}).get("broken")
     missed = [row for row, found in result.get("mutation", {}).items() if not found["noticed_by"]]
-    violations = (result["episodes"] or {}).get("violations_with_gate", 0)
-    return 0 if not unsafe and not missed and not violations else 1
+    harm = result["episodes"] or {"violations_with_gate": 0, "violations_without": 1, "episodes": 1}
+    tame = harm["violations_without"] < HARMFUL * harm["episodes"]
+    return 1 if unsafe or missed or harm["violations_with_gate"] or tame else 0
 
 
 # ---------------------------------------------------------------- telling
@@ -86,8 +90,11 @@ def report(result: dict[str, Any]) -> str:
         lines += [f"  NOT noticed: {row}" for row in missed]
     if e := result["episodes"]:
         lines.append(f"adversarial episodes: {e['episodes']:,}; footprint in a forbidden region:")
+        low, high = (100 * share for share in e["without_ci95"])
         lines.append(f"  with the gate {e['violations_with_gate']} (95 %: under {100 * e['upper_bound_95']:.2f} %), "
-                     f"without it {e['violations_without']}")  # fmt: skip
+                     f"without it {e['violations_without']} ({low:.1f} to {high:.1f} %)")  # fmt: skip
+        if e["broken_seeds"]:
+            lines.append(f"  violations at seeds {e['broken_seeds']}")
         lines.append(f"  least room {1000 * e['least_room_m']:.0f} mm (seed {e['least_room_seed']}), median "
                      f"{1000 * e['median_room_m']:.0f} mm; median way driven {e['median_driven_m']:.2f} m")  # fmt: skip
         near = f"{e['fastest_near_person']:.2f} m/s (limit 0.10), without it {e['fastest_near_person_without']:.2f}"

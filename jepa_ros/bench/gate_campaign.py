@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from jepa_ros.bench.gate_episodes import Episode, drive
 from jepa_ros.bench.gate_histories import ROOM, play
 from jepa_ros.bench.gate_rig import Rig
 from jepa_ros.bench.gate_scenarios import SCENARIOS
+from jepa_ros.learning.statistics import wilson
 from jepa_ros.safety.rows import ROWS
 
 #: Histories a job, so that progress shows and a failure ends the run soon.
@@ -32,7 +33,8 @@ Progress = Callable[[str, int, int, float], None]
 class Log:
     """What was played so far, one line of JSON each, so that a long campaign goes on where it was broken off.
 
-    A line counts only for the code that it was played with: it carries a hash of the gate's and the campaign's files.
+    A line counts only for the code that it was played with: it carries a hash of the gate's and its stage's files. The
+    stage is the part of a key before the first slash.
 
     Args:
         path: the file; None keeps nothing.
@@ -40,27 +42,48 @@ class Log:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.code = _code()
+        self._codes = {stage: _code(files) for stage, files in STAGES.items()}
         self.done: dict[str, Any] = {}
-        if path is not None and path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            return
+        text = path.read_text(encoding="utf-8")
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError):  # a line that a kill has cut off
                 entry = json.loads(line)
-                if entry["code"] == self.code:
+                if entry["code"] == self._codes[_stage(entry["key"])]:
                     self.done[entry["key"]] = entry["found"]
+        if text and not text.endswith("\n"):
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n")
 
     def add(self, key: str, found: Any) -> None:
         """Keep what was found under a key."""
         self.done[key] = found
         if self.path is not None:
+            entry = {"code": self._codes[_stage(key)], "key": key, "found": found}
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"code": self.code, "key": key, "found": found}) + "\n")
+                file.write(json.dumps(entry) + "\n")
 
 
-def _code() -> str:
-    """A hash of the files that decide what comes out."""
+#: Stage: the files of the campaign, besides the gate's own, that decide what comes out of it.
+STAGES = {
+    "histories": ("gate_faults", "gate_histories", "gate_judge", "gate_place_judge", "gate_rig"),
+    "episode": ("gate_episodes",),
+}
+
+
+def _stage(key: str) -> str:
+    return key.partition("/")[0]
+
+
+def _code(files: tuple[str, ...]) -> str:
+    """A hash of the gate's files and of those of a stage."""
     here = Path(__file__).parent
-    files = [*sorted((here.parent / "safety").glob("*.py")), *sorted(here.glob("gate_*.py"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    paths = [*sorted((here.parent / "safety").glob("*.py")), *(here / f"{name}.py" for name in files)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 # ---------------------------------------------------------------- histories
@@ -149,10 +172,11 @@ def episodes(
     pairs = [[Episode(**episode) for episode in log.done[key]] for key in keys]
     gated, free = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     worst = min(gated, key=lambda e: e.room)
-    violations = sum(e.room < 0.0 for e in gated)
+    violations, harm = sum(e.room < 0.0 for e in gated), sum(e.room < 0.0 for e in free)
     return {
         "episodes": count, "violations_with_gate": violations,
-        "violations_without": sum(e.room < 0.0 for e in free), "upper_bound_95": wilson(violations, count)[1],
+        "violations_without": harm, "without_ci95": list(wilson(harm, count)),
+        "upper_bound_95": wilson(violations, count)[1], "broken_seeds": [e.seed for e in gated if e.room < 0.0],
         "least_room_m": worst.room, "least_room_seed": worst.seed,
         "median_room_m": float(np.median([e.room for e in gated])),
         "median_driven_m": float(np.median([e.driven for e in gated])),
@@ -161,14 +185,6 @@ def episodes(
         "fastest_near_person_without": max(e.fast_near for e in free),
         "shoved_by_person": sum(e.shoved for e in gated), "seconds": round(time.monotonic() - start, 1),
     }  # fmt: skip
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    z, share = 1.959964, hits / count
-    middle, spread = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + z * z / (4 * count**2))
-    scale = 1.0 + z * z / count
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 # ---------------------------------------------------------------- the time of a step
