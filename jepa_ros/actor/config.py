@@ -37,6 +37,8 @@ class SearchConfig:
         verify_samples: fresh futures on which the best candidates must keep the guardrails (noise_samples > 1).
         contact_limit: a plan keeps the chance of contact, read from the map of places, at or under this at every step;
             1 does not ask. No weight in the cost: see jepa_ros.cost.select.
+        region_margin: m that plans keep to regions besides what the guardrails ask: the pose readout is not exact, and
+            the gate, which keeps the same guardrails, stops before their edge by what the localisation may be wrong.
         publish: candidates shown with their costs.
         deadline: seconds for one plan, > 0.
         converge_tol: stop when the best cost and the elites' mean cost both improve by less than this share; 0 never
@@ -66,6 +68,7 @@ class SearchConfig:
     risk: Risk = field(default_factory=Risk)
     verify_samples: int = 8
     contact_limit: float = 0.5
+    region_margin: float = 0.0
     publish: int = 8
     deadline: float = 0.1
     converge_tol: float = 0.0
@@ -93,6 +96,7 @@ class SearchConfig:
             ("sigma", 0.0, math.inf), ("sigma_floor", 0.0, math.inf), ("ar", 0.0, 0.999), ("momentum", 0.0, 0.999),
             ("temperature", 1e-6, math.inf), ("learning_rate", 0.0, 10.0), ("proposal_share", 0.0, 0.9),
             ("converge_tol", 0.0, 1.0), ("publish", 0, math.inf), ("threads", 0, 64), ("contact_limit", 0.0, 1.0),
+            ("region_margin", 0.0, math.inf),
         ):  # fmt: skip
             value = getattr(self, name)
             if not (math.isfinite(value) and low <= value <= high):

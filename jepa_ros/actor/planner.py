@@ -96,7 +96,10 @@ class Planner:
 
     Attributes:
         paused: while true every command stands still.
+        search_type: how it searches; a subclass may compare another way.
     """
+
+    search_type = Search
 
     def __init__(
         self, model, contract, config: PlannerConfig | None = None, card: dict | None = None, guardrails=None,
@@ -104,7 +107,7 @@ class Planner:
     ) -> None:  # fmt: skip
         self.model, self.contract, self.config = model, contract, config or PlannerConfig()
         self.guardrails = self._own_guardrails() if guardrails is None else guardrails
-        self.search = Search(model, self.config.search, contract, self.guardrails, proposal)
+        self.search = self.search_type(model, self.config.search, contract, self.guardrails, proposal)
         steps = max(1, int(self.config.max_gap / contract.period + 1e-6))
         self.history = History(model, self.search.delay, self.search.neutral, steps)
         self.arrival = Arrival(self.config.arrival)

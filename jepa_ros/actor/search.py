@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from jepa_ros.actor.readouts import SharedReadouts
 from jepa_ros.actor.result import PlanResult
 from jepa_ros.actor.rollout import check_memory, make_engine
 from jepa_ros.cost.goal import Goal
-from jepa_ros.cost.guardrails import GuardrailCost, Verdict
+from jepa_ros.cost.guardrails import REGIONS, GuardrailCost, Verdict
 from jepa_ros.cost.route import Route
 from jepa_ros.cost.select import lexicographic_order
 from jepa_ros.cost.task import TaskCost, TaskWeights
@@ -119,9 +119,9 @@ class Search:
             RiskError: a risk level that the number of noise samples cannot resolve.
             GuardrailError: a guardrail that nobody could judge with this model.
         """
-        self.guard = GuardrailCost(
-            guardrails, self._readouts, self.contract, self.config.noise_samples, self.places
-        )
+        margin = self.config.region_margin
+        wider = [replace(g, radius=g.radius + margin) if getattr(g, "kind", None) in REGIONS else g for g in guardrails]
+        self.guard = GuardrailCost(wider, self._readouts, self.contract, self.config.noise_samples, self.places)
         self._closed = np.zeros(0) if self.places is None else self.guard.closed(self.places.centres())
 
     def set_weights(self, weights: TaskWeights) -> None:

@@ -6,9 +6,6 @@ What is in the file is not done again: stopped at any moment, the same command g
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +16,7 @@ import torch
 
 from jepa_ros.actor import SearchConfig
 from jepa_ros.actor.convergence import TOLERANCE
+from jepa_ros.bench.resumable import play
 from jepa_ros.cost import Risk
 from jepa_ros.learning.episodes import make_spec
 from jepa_ros.learning.evaluate import EvalSettings, run_episode
@@ -90,18 +88,6 @@ def _run(job: tuple[str, Arm, str, int, int, bool]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The episodes that a file has; a last line that was cut off by a kill is passed over."""
-    rows = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                continue
-    return rows
-
-
 def run(
     path: Path, contract: RobotContract, model: str, arms: dict[str, Arm], layouts: tuple[str, ...], episodes: int,
     seed: int, workers: int, scan: bool, told: Callable[[str], None],
@@ -111,22 +97,9 @@ def run(
     Args:
         scan: the gate sees the lidar. told: hears how far it is.
     """
-    wanted = [(arm, layout, number) for number in range(episodes) for layout in layouts for arm in arms]
-    done = {(r["arm"], r["layout"], r["number"]) for r in read(path) if r["seed"] == seed}
-    jobs = [(arm, arms[arm], layout, seed, n, scan) for arm, layout, n in wanted if (arm, layout, n) not in done]
-    if jobs:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        context = multiprocessing.get_context("spawn")
-        with (
-            context.Pool(workers, _start, (contract.to_dict(), model)) as pool,
-            path.open("a", encoding="utf-8") as out,
-        ):
-            if out.tell() and not path.read_text(encoding="utf-8").endswith("\n"):
-                out.write("\n")
-            for count, row in enumerate(pool.imap(_run, jobs), start=1):
-                out.write(json.dumps(row) + "\n")
-                out.flush()
-                told(f"{count} of {len(jobs)}")
-    keys = set(wanted)
-    return [r for r in read(path) if r["seed"] == seed and (r["arm"], r["layout"], r["number"]) in keys]
+    keys = [(arm, layout, seed, number) for number in range(episodes) for layout in layouts for arm in arms]
+    jobs: dict[Any, Any] = {k: (k[0], arms[k[0]], *k[1:], scan) for k in keys}
+    return play(
+        path, jobs, lambda r: (r["arm"], r["layout"], r["seed"], r["number"]), _run, _start,
+        (contract.to_dict(), model), workers, told,
+    )  # fmt: skip

@@ -28,6 +28,7 @@ SEARCH = {
     "ar": "Correlation of the noise from one step to the next.",
     "noise_samples": "Futures drawn for each candidate; 1 is the most likely one.",
     "contact_limit": "Highest chance of contact that a plan may take at any step; 1 does not ask.",
+    "region_margin": "Metres that plans keep to regions besides what the guardrails ask.",
     "verify_samples": "Fresh futures on which the best candidates must keep the guardrails.",
     "publish": "Candidates shown with their costs.",
     "deadline": "Seconds for one plan.",

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guardrails in the search: none, as a weighted sum, lexicographic, and with the gate; violations, success, time.
+
+    jepa-ros bench guardrails [--episodes N] [--out FOLDER]
+
+Every arm runs the same episodes: layouts that were never trained on, look and dynamics drawn anew, slippery patches,
+and a keep-out region on the straight way that can be passed. The weight of the sum is the best of a grid on tasks of
+another seed. The true pose judges, at every tick of the gate. What is in the folder is not done again: the same command
+goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jepa_ros.bench import output
+from jepa_ros.bench.guardrail_episodes import Arm, start_worker, work
+from jepa_ros.bench.resumable import play
+from jepa_ros.bench.search_statistics import paired, rate
+from jepa_ros.errors import JepaRosError
+
+WEIGHTS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # per metre of excess; a metre to go costs about 1
+TUNING_SEED, SEED = 8150, 8151  # of the tasks; nothing else was chosen on either
+LAYOUT = "random"
+SUDDEN = "sudden"
+say = partial(output.say, "guardrails")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--robot", default="arena", help="contract: a name or a file (default: %(default)s)")
+    parser.add_argument("--model", help="checkpoint: a folder or a shipped name (default: the robot's name)")
+    parser.add_argument("--episodes", type=int, default=100, help="of each arm (default: %(default)s)")
+    parser.add_argument("--tuning", type=int, default=20, help="episodes of each weight (default: %(default)s)")
+    parser.add_argument(
+        "--margin", type=float, default=0.05,
+        help="search.region_margin where there are guardrails, m (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("runs/guardrails"), help="episodes (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results for machines")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the episodes that are missing and print the tables."""
+    from jepa_ros.robot import load_contract
+    from jepa_ros.world_model import load_checkpoint, model_id
+
+    if args.episodes < 1 or args.workers < 1 or args.tuning < 1 or not 0.0 <= args.margin < 1.0:
+        raise JepaRosError("--episodes, --tuning and --workers must be at least 1, --margin from 0 to 1 m")
+    contract = load_contract(args.robot)
+    name = args.model or contract.name
+    found = model_id(load_checkpoint(name, contract)[1])
+
+    def run(arms: dict[str, Arm], seed: int, episodes: int, what: str) -> list[dict[str, Any]]:
+        keys = [(arm, seed, number, args.margin) for number in range(episodes) for arm in arms]
+        jobs: dict[Any, Any] = {k: (k[0], arms[k[0]], LAYOUT, seed, k[2], args.margin) for k in keys}
+        return play(
+            args.out / found / "episodes.jsonl", jobs, lambda r: (r["arm"], r["seed"], r["number"], r["asked_margin"]),
+            work, start_worker, (contract.to_dict(), name), args.workers, lambda told: say(f"{what}, {told}"),
+        )  # fmt: skip
+
+    grid = {f"weight {w:g}": Arm(f"weighted sum, weight {w:g}", "weighted", w, args.margin) for w in WEIGHTS}
+    tuning = run(grid, TUNING_SEED, args.tuning, "weights")
+    best = best_weight(tuning, grid)
+    arms = {
+        "none": Arm("no guardrail"),
+        best: grid[best],
+        "lexicographic": Arm("lexicographic", "lexicographic", 0.0, args.margin),
+        "both": Arm("lexicographic plus gate", "lexicographic", 0.0, args.margin, gate=True),
+        "gate": Arm("the gate alone", gate=True),
+        SUDDEN: Arm("lexicographic plus gate", "lexicographic", 0.0, args.margin, gate=True, sudden=True),
+    }
+    rows = run(arms, SEED, args.episodes, "arms")
+    report = {
+        "benchmark": "guardrails", "version": 1, "model": found, "robot": contract.name, "layout": LAYOUT,
+        "margin": args.margin, "weight": grid[best].weight, "seeds": {"tuning": TUNING_SEED, "test": SEED},
+        "tuning": {k: summary(tuning, k, arm) for k, arm in grid.items()},
+        "arms": {k: summary(rows, k, arm) for k, arm in arms.items() if k != SUDDEN},
+        "against_none": {k: paired(rows, "none", k, "success") for k in arms if k not in ("none", SUDDEN)},
+        "against_weighted": {k: paired([{**r, "violated": r["room"] < 0.0} for r in rows], best, "lexicographic", k)
+                             for k in ("success", "violated")},
+        "sudden": sudden([r for r in rows if r["arm"] == SUDDEN]),
+    }  # fmt: skip
+    output.deliver(report, tables(report), args.json, args.markdown)
+    return 0
+
+
+def best_weight(rows: list[dict[str, Any]], grid: dict[str, Arm]) -> str:
+    """The weight with the most episodes that succeed without a violation; of equals the one with fewer violations, then
+    the quicker one."""
+
+    def merit(key: str) -> tuple[float, ...]:
+        mine = [r for r in rows if r["arm"] == key]
+        good = [r for r in mine if r["success"] and r["room"] >= 0.0]
+        return (
+            len(good), -sum(r["room"] < 0.0 for r in mine),
+            -float(np.mean([r["seconds_to_goal"] for r in good] or [math.inf])),
+        )  # fmt: skip
+
+    return max(grid, key=merit)
+
+
+def summary(rows: list[dict[str, Any]], key: str, arm: Arm) -> dict[str, Any]:
+    """What an arm's episodes came to."""
+    mine = [r for r in rows if r["arm"] == key]
+    judged = [{**r, "violated": r["room"] < 0.0, "good": r["success"] and r["room"] >= 0.0} for r in mine]
+    seconds = [r["seconds_to_goal"] for r in mine if r["success"]]
+    return {
+        "title": arm.title, **{k: rate(judged, k) for k in ("violated", "success", "good", "contact")},
+        "deepest_m": max(0.0, -min(r["room"] for r in mine)),
+        "inside_s": float(np.mean([r["inside_s"] for r in mine])),
+        "seconds": {"p50": float(np.median(seconds)), "p90": float(np.percentile(seconds, 90))} if seconds else None,
+        "predicted": {k: sum(r["predicted"][k] for r in mine) for k in mine[0]["predicted"]},
+        "no_plan": sum(r["infeasible"] for r in mine) / max(1, sum(r["infeasible"] + r["plans"] for r in mine)),
+        "plan_ms": float(np.mean([r["plan_ms"] for r in mine])),
+    }  # fmt: skip
+
+
+def sudden(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What came of a region that was set down before a robot that drives at it."""
+    mine = [r for r in rows if r["set_down"]["set"]]
+    periods = [r["set_down"]["periods"] for r in mine if r["set_down"]["periods"] is not None]
+    answers = [r["set_down"]["answer"] for r in mine if r["set_down"]["answer"] is not None]
+    judged = [{**r, "violated": r["room"] < 0.0} for r in mine]
+
+    def spread(values: list[float]) -> dict[str, float] | None:
+        return {"p50": float(np.median(values)), "worst": max(values)} if values else None
+
+    return {
+        "episodes": len(rows), "set": len(mine), "violated": rate(judged, "violated"),
+        "success": rate(mine, "success"), "least_room_m": min((r["room"] for r in mine), default=math.nan),
+        "periods": spread(periods), "within_2": rate([{"in": p <= 2.0} for p in periods], "in"),
+        "never_replanned": len(mine) - len(periods), "answer_periods": spread(answers),
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- tables
+
+
+def percent(r: dict[str, Any]) -> str:
+    """A rate with its interval."""
+    return f"{100 * r['rate']:.1f} % ({100 * r['ci95'][0]:.1f} to {100 * r['ci95'][1]:.1f}), {r['count']} of {r['n']}"
+
+
+def tables(r: dict[str, Any]) -> str:
+    """Markdown."""
+    lines = ["| | entered the region | deepest, s inside | success | without entering | s to the goal, p50, p90 |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for arm in r["arms"].values():
+        s = arm["seconds"]
+        time = "-" if s is None else f"{s['p50']:.1f}, {s['p90']:.1f}"
+        lines.append(
+            f"| {arm['title']} | {percent(arm['violated'])} | {1000 * arm['deepest_m']:.0f} mm, {arm['inside_s']:.2f} "
+            f"| {percent(arm['success'])} | {percent(arm['good'])} | {time} |"
+        )
+    lines += ["", "Success against no guardrail, paired: " + "; ".join(
+        f"{r['arms'][k]['title']} {100 * p['difference']:+.1f} points (p {p['p']:.2g})"
+        for k, p in r["against_none"].items()) + ".", ""]  # fmt: skip
+    w = r["against_weighted"]
+    lines += [f"Lexicographic against the best weighted sum: success {100 * w['success']['difference']:+.1f} points (p "
+              f"{w['success']['p']:.2g}), violations {100 * w['violated']['difference']:+.1f} points (p "
+              f"{w['violated']['p']:.2g}).", ""]  # fmt: skip
+    lines += ["| weight (tuning seed) | entered the region | success | without entering |", "|---|---|---|---|"]
+    lines += [f"| {arm['title'].split()[-1]} | {percent(arm['violated'])} | {percent(arm['success'])} | "
+              f"{percent(arm['good'])} |" for arm in r["tuning"].values()]  # fmt: skip
+    lines += ["", "| plans (their first 0.6 s) | enter and entered | enter, did not | entered unforeseen | neither |"]
+    lines += ["|---|---|---|---|---|"]
+    for arm in r["arms"].values():
+        p = arm["predicted"]
+        lines.append(f"| {arm['title']} | {p['both']} | {p['predicted_only']} | {p['came_only']} | {p['neither']} |")
+    s = r["sudden"]
+    if s["periods"] is not None:
+        lines += ["", f"Region set down before a robot that drives at it, {s['set']} of {s['episodes']} episodes "
+                  f"(in the others it went another way): entered {percent(s['violated'])}, least room "
+                  f"{1000 * s['least_room_m']:.0f} mm, success {percent(s['success'])}; planning periods to the first "
+                  f"plan that keeps it p50 {s['periods']['p50']:.1f}, worst {s['periods']['worst']:.1f}, within 2: "
+                  f"{percent(s['within_2'])}; never: {s['never_replanned']}."]  # fmt: skip
+    return "\n".join([*lines, "", ""])

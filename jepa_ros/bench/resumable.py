@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Episodes in parallel processes, one line of JSON each: what is in the file is not done again.
+
+Stopped at any moment, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Hashable, Iterable
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+Job = tuple[Any, ...]
+
+
+def read(path: Path) -> list[Row]:
+    """The episodes that a file has; a last line that was cut off by a kill is passed over."""
+    rows = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+    return rows
+
+
+def play(
+    path: Path, jobs: dict[Hashable, Job], key: Callable[[Row], Hashable], work: Callable[[Job], Row],
+    start: Callable[..., None], given: Iterable[Any], workers: int, told: Callable[[str], None],
+) -> list[Row]:  # fmt: skip
+    """Do what is missing, in the order of ``jobs``; returns the lines of these jobs.
+
+    Args:
+        path: the file. jobs: {what a line is known by: what to do}. key: of a line.
+        work, start: functions of a module; ``start(*given)`` runs once in each process.
+        told: hears how far it is.
+    """
+    done = {key(row) for row in read(path)}
+    left = [job for name, job in jobs.items() if name not in done]
+    if left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(workers, start, tuple(given)) as pool, path.open("a", encoding="utf-8") as out:
+            if out.tell() and not path.read_text(encoding="utf-8").endswith("\n"):
+                out.write("\n")
+            for count, row in enumerate(pool.imap(work, left), start=1):
+                out.write(json.dumps(row) + "\n")
+                out.flush()
+                told(f"{count} of {len(left)}")
+    return [row for row in read(path) if key(row) in jobs]
