@@ -22,7 +22,7 @@ from jepa_ros.actor.search import Search
 from jepa_ros.bench.guardrail_tasks import Task, make_task
 from jepa_ros.cost.goal import Goal
 from jepa_ros.cost.guardrails import GuardrailCost, Verdict
-from jepa_ros.learning.episodes import Scorer
+from jepa_ros.learning.episodes import RADIUS, Scorer
 from jepa_ros.learning.evaluate import NO_DEADLINE
 from jepa_ros.learning.policies import PlannerPolicy
 from jepa_ros.loop import Loop
@@ -33,6 +33,7 @@ from jepa_ros.safety.guardrails import Guardrail, GuardrailSet
 from jepa_ros.world_model import load_checkpoint
 
 LIMIT = 15.0  # s of an episode
+STAY = 2.0  # s at the goal after which it ends: so long it has held
 #: Steps over which what a plan predicts is held against what came; later ones are planned anew before they come.
 AHEAD = 3
 #: m of room that is left to the region when it is set down before a robot that drives at it; the robot stops within
@@ -153,7 +154,7 @@ def run_episode(contract: RobotContract, model: Any, card: Any, arm: Arm, task: 
     """Run one episode and score it by the simulator's truth.
 
     Returns:
-        success (arrive and hold, as in ``eval``), room [m] (least, negative is a violation), predicted against came:
+        success (arrive and hold, as in ``eval``; it ends when it has held), room [m] (least, negative is a violation), predicted against came:
         plans by (the plan's first steps enter the region, the robot did in that time), and of a sudden region
         ``set_down``: see :class:`Sudden`.
     """
@@ -174,7 +175,7 @@ def run_episode(contract: RobotContract, model: Any, card: Any, arm: Arm, task: 
         if sudden is not None:
             robot.on_tick = sudden.look
         scorer, plans, seconds, reasons = Scorer(spec), list[tuple[float, float]](), list[float](), list[str]()
-        begun, touches = sim.time, sim.truth().contact_steps
+        begun, touches, held = sim.time, sim.truth().contact_steps, 0
         for _ in range(round(LIMIT * contract.rate)):
             record = loop.step()
             truth, output = sim.truth(), record.decision.info
@@ -191,6 +192,9 @@ def run_episode(contract: RobotContract, model: Any, card: Any, arm: Arm, task: 
             scorer.add(sim.time - begun, truth.x, truth.y, truth.yaw, truth.contact_steps > touches,
                        bool(output.status["arrived"]), "STOPPED" in record.modes)  # fmt: skip
             touches = truth.contact_steps
+            held = held + 1 if scorer.samples[-1][1] <= RADIUS else 0
+            if held >= STAY * contract.rate:
+                break
     score = scorer.score()
     return {
         "success": score.success, "contact": score.contact, "seconds_to_goal": score.seconds_to_goal,
