@@ -154,8 +154,8 @@ def run_episode(contract: RobotContract, model: Any, card: Any, arm: Arm, task: 
     """Run one episode and score it by the simulator's truth.
 
     Returns:
-        success (arrive and hold, as in ``eval``; it ends when it has held), room [m] (least, negative is a violation), predicted against came:
-        plans by (the plan's first steps enter the region, the robot did in that time), and of a sudden region
+        success (arrive and hold, as in ``eval``; it ends when it has held), room [m] (least, negative is a violation),
+        predicted: plans by (their first steps enter the region, the robot did in that time), and of a sudden region
         ``set_down``: see :class:`Sudden`.
     """
     from jepa_ros_sim import ArenaSim, SceneConfig
