@@ -30,6 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this benchmark takes."""
     parser.add_argument("--stage", choices=STAGES, action="append", help="only this one (may be given again)")
     parser.add_argument("--trials", type=int, default=20, help="faults of each node, kind and load (default: 20)")
+    parser.add_argument(
+        "--fault", action="append", metavar="NODE:KIND",
+        help="processes: only this one, for example perception:kill or sim:halt (may be given again)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--load", choices=("none", "cpu", "memory"), action="append",
+        help="processes: only beside this load (may be given again)",
+    )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=600.0, help="of ticks under load (default: 600)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
 
@@ -53,7 +61,9 @@ def main(args: argparse.Namespace) -> int:
             result["jitter"].append(gate_topics.jitter(min(args.seconds, 60.0), "normal", True))
         if "processes" in stages:
             result["processes"] = []
-            for found in gate_processes.process_faults(args.trials):
+            faults = gate_processes.chosen(args.fault)
+            loads = tuple("" if name == "none" else name for name in args.load or ("none", "cpu", "memory"))
+            for found in gate_processes.process_faults(args.trials, loads, faults):
                 print(json.dumps(found), file=sys.stderr, flush=True)
                 result["processes"].append(found)
     lines, misses = report(result)

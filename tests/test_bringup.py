@@ -16,7 +16,7 @@ from jepa_ros import bringup
 from jepa_ros.bringup import BringupError
 from jepa_ros.errors import JepaRosError
 from jepa_ros.robot import RobotContract, load_contract
-from jepa_ros.ros_env import TRANSPORT_CHOICES
+from jepa_ros.ros_env import TRANSPORT_CHOICES, UDP_PROFILE
 from jepa_ros.up import parse_settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -241,14 +241,17 @@ def test_a_graph_may_lack_its_gate_or_its_brain_but_not_everything():
         bringup.graph("robot", {"gate": "false", "brain": "false", "camera": "false"})
 
 
-def test_large_images_get_a_segment_that_holds_them_unless_the_transport_was_chosen(monkeypatch, tmp_path):
+def test_data_goes_by_udp_and_large_images_by_shared_memory_unless_the_transport_was_chosen(monkeypatch, tmp_path):
     for name in TRANSPORT_CHOICES:
         monkeypatch.delenv(name, raising=False)
     plain = load_contract("arena").to_dict()
-    assert TRANSPORT_CHOICES[0] not in bringup.environment(RobotContract.from_dict(plain))
+    assert bringup.environment(RobotContract.from_dict(plain))[TRANSPORT_CHOICES[0]] == str(UDP_PROFILE)
     plain["cameras"][0] |= {"width": 640, "height": 480}
     large = RobotContract.from_dict(plain)
     assert "segment_size" in Path(bringup.environment(large)[TRANSPORT_CHOICES[0]]).read_text()
+    monkeypatch.setenv(TRANSPORT_CHOICES[0], str(UDP_PROFILE))  # a command of this package has set it before
+    assert "segment_size" in Path(bringup.environment(large)[TRANSPORT_CHOICES[0]]).read_text()
+    monkeypatch.delenv(TRANSPORT_CHOICES[0])
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     assert TRANSPORT_CHOICES[0] not in bringup.environment(large)
 

@@ -19,9 +19,10 @@ from std_srvs.srv import Trigger
 
 from jepa_ros.bench.gate_graph import MOVING, Accounts, cpu_load, memory_load
 from jepa_ros.bench.ros_probe import Probe
+from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill
-from jepa_ros.stack import Stack
+from jepa_ros.stack import MAX_RESPAWNS, RESPAWN_WINDOW, Stack
 
 #: So many seconds after its time-out, at most, the stop has to leave (issue: p99).
 ALLOWED = 0.060
@@ -146,24 +147,51 @@ def gate_trial(driving: Driving) -> dict[str, Any]:
     return {**found, "reason": f"the base's time-out; on its return: {'nothing' if first is None else first.reason}"}
 
 
-#: What is done to which node, besides the gate.
-FAULTS = (("planner", "halt"), ("perception", "halt"), ("sim", "halt"), ("planner", "kill"), ("perception", "kill"))
+#: What is done to which node.
+ALL_FAULTS = (
+    ("planner", "halt"), ("perception", "halt"), ("sim", "halt"), ("planner", "kill"), ("perception", "kill"),
+    ("safety_gate", "halt"),
+)  # fmt: skip
+#: s between two kills of a node, so that its supervisor does not give it up.
+PACE = 1.2 * RESPAWN_WINDOW / MAX_RESPAWNS
 
 
-def process_faults(trials: int, loads: tuple[str, ...] = tuple(LOADS)) -> Iterator[dict[str, Any]]:
+def _rarity(fault: tuple[str, str]) -> int:
+    """One trial of so many: that of the gate shows the base's time-out, not the gate."""
+    return 5 if fault[0] == "safety_gate" else 1
+
+
+def chosen(names: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """The faults called "NODE:KIND"; all where none is named.
+
+    Raises:
+        JepaRosError: there is no such fault.
+    """
+    known = {f"{node}:{fault}": (node, fault) for node, fault in ALL_FAULTS}
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise JepaRosError(f"no fault {', '.join(unknown)}; known: {', '.join(known)}")
+    return tuple(known[name] for name in names or known)
+
+
+def process_faults(
+    trials: int, loads: tuple[str, ...] = tuple(LOADS), faults: tuple[tuple[str, str], ...] = ALL_FAULTS
+) -> Iterator[dict[str, Any]]:
     """Every node killed and halted so many times under each load; yields one result a trial.
 
-    ``recovered`` is false where the stack did not drive again by itself; it is then started anew.
+    ``recovered`` is false where the stack did not drive again by itself; it is then started anew. The faults take
+    turns: a node that is killed too often within a minute is given up by its supervisor.
     """
-    plan = [(load, node, fault) for load in loads for node, fault in FAULTS for _ in range(trials)]
-    plan += [(load, "safety_gate", "halt") for load in loads for _ in range(max(1, trials // 5))]
-    plan.sort(key=lambda step: loads.index(step[0]))
-    at, last = 0, dict[str, Any]()
+    plan = [(load, *fault) for load in loads for k in range(trials) for fault in faults if k % _rarity(fault) == 0]
+    at, last, killed = 0, dict[str, Any](), dict[str, float]()
     while at < len(plan):
         with Driving() as driving:
             driving.ready()
             while at < len(plan):
                 load, node, fault = plan[at]
+                if fault == "kill":
+                    driving.probe.spin(max(0.0, killed.get(node, -PACE) + PACE - time.monotonic()))
+                    killed[node] = time.monotonic()
                 with LOADS[load]():
                     found = _one(driving, node, fault)
                 if found is None:  # it does not drive: because of the fault before
