@@ -4,7 +4,7 @@
 ``histories``: no history of inputs, however bad, may break a rule of the judge (``jepa_ros/bench/gate_histories.py``).
 ``mutation``: the gate without one row at a time; each must be noticed, by the row's scenario or by the histories.
 ``episodes``: in physics, a planner that drives at forbidden regions at full speed, with the gate and without it.
-``step``: CPU time of one step, in three situations.
+``step``: time of one step, in three situations.
 A count of 0 leaves a stage out; with ``--log FILE`` a campaign that was broken off goes on where it was.
 """
 
@@ -99,9 +99,11 @@ def report(result: dict[str, Any]) -> str:
                      f"{1000 * e['median_room_m']:.0f} mm; median way driven {e['median_driven_m']:.2f} m")  # fmt: skip
         near = f"{e['fastest_near_person']:.2f} m/s (limit 0.10), without it {e['fastest_near_person_without']:.2f}"
         lines.append(f"  fastest near a person {near}; shoved by the person: {e['shoved_by_person']}")
-    lines.append("one step, CPU time [us]")
+    if result["step_us"]:
+        lines.append("one step [us]: CPU time; by the clock; CPU time of the same step again")
     for name, t in result["step_us"].items():
-        lines.append(f"  {name:36} p50 {t['p50']:6.0f}   p99 {t['p99']:6.0f}   max {math.ceil(t['max']):6d}")
+        lines.append(f"  {name:36} p50 {t['p50']:4.0f}  p99 {t['p99']:4.0f}  max {math.ceil(t['max']):5d}; "
+                     f"p99 {t['wall_p99']:6.0f}; p99 {t['again_p99']:4.0f}")  # fmt: skip
     return "\n".join(lines)
 
 

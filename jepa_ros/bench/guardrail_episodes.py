@@ -22,7 +22,7 @@ from jepa_ros.actor.search import Search
 from jepa_ros.bench.guardrail_tasks import Task, make_task
 from jepa_ros.cost.goal import Goal
 from jepa_ros.cost.guardrails import GuardrailCost, Verdict
-from jepa_ros.learning.episodes import RADIUS, Scorer
+from jepa_ros.learning.episodes import RADIUS, TIME_LIMIT, Scorer
 from jepa_ros.learning.evaluate import NO_DEADLINE
 from jepa_ros.learning.policies import PlannerPolicy
 from jepa_ros.loop import Loop
@@ -32,8 +32,7 @@ from jepa_ros.safety import Gate, GateConfig
 from jepa_ros.safety.guardrails import Guardrail, GuardrailSet
 from jepa_ros.world_model import load_checkpoint
 
-LIMIT = 15.0  # s of an episode
-STAY = 2.0  # s at the goal after which it ends: so long it has held
+STAY = 2.0  # s at the goal after which an episode ends: so long it has held
 #: Steps over which what a plan predicts is held against what came; later ones are planned anew before they come.
 AHEAD = 3
 #: m of room that is left to the region when it is set down before a robot that drives at it; the robot stops within
@@ -176,7 +175,7 @@ def run_episode(contract: RobotContract, model: Any, card: Any, arm: Arm, task: 
             robot.on_tick = sudden.look
         scorer, plans, seconds, reasons = Scorer(spec), list[tuple[float, float]](), list[float](), list[str]()
         begun, touches, held = sim.time, sim.truth().contact_steps, 0
-        for _ in range(round(LIMIT * contract.rate)):
+        for _ in range(round(TIME_LIMIT * contract.rate)):
             record = loop.step()
             truth, output = sim.truth(), record.decision.info
             reasons.append(output.status["reason"])
