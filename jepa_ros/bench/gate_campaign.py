@@ -174,11 +174,11 @@ def episodes(
     pairs = [[Episode(**episode) for episode in log.done[key]] for key in keys]
     gated, free = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     worst = min(gated, key=lambda e: e.room)
-    violations, harm = sum(e.room < 0.0 for e in gated), sum(e.room < 0.0 for e in free)
+    violations, harm = sum(e.violated for e in gated), sum(e.violated for e in free)
     return {
         "episodes": count, "violations_with_gate": violations,
         "violations_without": harm, "without_ci95": list(wilson(harm, count)),
-        "upper_bound_95": wilson(violations, count)[1], "broken_seeds": [e.seed for e in gated if e.room < 0.0],
+        "upper_bound_95": wilson(violations, count)[1], "broken_seeds": [e.seed for e in gated if e.violated],
         "least_room_m": worst.room, "least_room_seed": worst.seed,
         "median_room_m": float(np.median([e.room for e in gated])),
         "median_driven_m": float(np.median([e.driven for e in gated])),

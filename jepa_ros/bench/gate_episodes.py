@@ -40,8 +40,9 @@ EVERY = {"image": 5, "odom": 2, "pose": 5, "scan": 5}
 MOOD = 2.5
 #: Friction of a patch: down to where the robot still brakes as its contract guarantees.
 SLIPPERY = (0.35, 0.6)
-#: Time after a push of the person in which the robot's place is not scored [s].
-SHOVE = 1.0
+#: Time after a push of the person in which the robot's place and speed are not scored [s]. A region that it was pushed
+#: into it must then leave, or at least not go deeper into, but for what turning on the spot slips [m].
+SHOVE, SLIPS = 1.0, 0.005
 #: Time that a robot has to slow down once somebody has come near [s].
 SLOWING = 0.5
 
@@ -56,6 +57,7 @@ class Episode:
         fast_near: largest speed near the person, once there was time to slow down [m/s].
         hits: ticks in which it touched the person while it was told to drive (the person may walk into it, too).
         shoved: the person, who waits for nobody, pushed it; what came of that within a second is not scored.
+        deeper: metres that it went on by itself into a region that it was pushed into.
     """
 
     seed: int
@@ -68,6 +70,36 @@ class Episode:
     fast_near: float = 0.0
     hits: int = 0
     shoved: bool = False
+    deeper: float = 0.0
+
+    @property
+    def violated(self) -> bool:
+        """Whether it entered a region, or went deeper into one that it was pushed into."""
+        return self.room < 0.0 or self.deeper > SLIPS
+
+
+class Rooms:
+    """The least room to each region, apart from what a push did."""
+
+    def __init__(self, places: tuple[Guardrail, ...], radius: float) -> None:
+        self._places, self._radius = places, radius
+        self.least, self.name, self.deeper = math.inf, "", 0.0
+        self._pushed: dict[str, float] = {}  # {region: how deep a push has left it there, negative}
+
+    def look(self, x: float, y: float, pushed: bool) -> None:
+        """The robot truly stands at (x, y); ``pushed``: a person does, or did just now."""
+        for g in self._places:
+            room = float(g.clearance(x, y, self._radius))
+            if room >= 0.0:
+                self._pushed.pop(g.name, None)
+            elif pushed:
+                self._pushed[g.name] = min(room, self._pushed.get(g.name, 0.0))
+            if pushed:
+                continue
+            if g.name in self._pushed:
+                self.deeper = max(self.deeper, self._pushed[g.name] - room)
+            elif room < self.least:
+                self.least, self.name = room, g.name
 
 
 def zones(rng: random.Random, people: bool = False) -> GuardrailSet:
@@ -197,9 +229,9 @@ def drive(seed: int, with_gate: bool, seconds: float = 10.0) -> Episode:
     period, radius = 1.0 / contract.gate_rate, contract.footprint.radius
     newest: dict[str, Any] = {}
     command: list[float] = [0.0, 0.0]
-    least, name, driven, stopped, hits = math.inf, "", 0.0, 0, 0
+    driven, stopped, hits = 0.0, 0, 0
     fast, near_since, shoved_at = 0.0, None, -math.inf
-    places = rails.of("keep_in", "keep_out")
+    rooms = Rooms(rails.of("keep_in", "keep_out"), radius)
     with ArenaSim(contract, scene) as sim:
         sim.reset(seed=seed, layout=layout, start=(0.0, 0.0, rng.uniform(-math.pi, math.pi)))
         ticks = round(seconds / period)
@@ -232,17 +264,18 @@ def drive(seed: int, with_gate: bool, seconds: float = 10.0) -> Episode:
                 shoved_at = now
                 hits += with_gate and bool(out.values[0])
             touched = touched or bool(after.contact)
-            for g in places if now - shoved_at > SHOVE else ():
-                room = float(g.clearance(after.x, after.y, radius))
-                if room < least:
-                    least, name = room, g.name
+            pushed = now - shoved_at <= SHOVE
+            rooms.look(after.x, after.y, pushed)
             near = any(_is_near(g, after, radius) for g in rails.of("near_person"))
             near_since = (near_since if near_since is not None else now) if near else None
-            if near_since is not None and now - near_since > SLOWING:
+            if near_since is not None and now - near_since > SLOWING and not pushed:
                 fast = max(fast, abs(after.v))
-            if not with_gate and least < 0.0:
+            if not with_gate and rooms.least < 0.0:
                 break
-    return Episode(seed, with_gate, least, name, driven, stopped / ticks, touched, fast, hits, shoved_at > 0.0)
+    return Episode(
+        seed, with_gate, rooms.least, rooms.name, driven, stopped / ticks, touched, fast, hits, shoved_at > 0.0,
+        rooms.deeper,
+    )  # fmt: skip
 
 
 def _is_near(g: Guardrail, truth: Any, radius: float) -> bool:
