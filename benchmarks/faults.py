@@ -5,7 +5,6 @@
 ``jitter``: the gate's ticks under a busy process for each core, at raised and at ordinary priority.
 ``processes``: the whole stack; each node killed (SIGKILL) and halted (SIGSTOP) in turn, beside nothing, beside a busy
 process for each core, and beside one that walks through half of the free memory.
-``transports``: what it costs that data goes by UDP; for a machine with nothing else to do.
 """
 
 from __future__ import annotations
@@ -20,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.bench.transports import report as transport_report
 from jepa_ros.ros_env import reserved_domain, ros_environment
 
-STAGES = ("topics", "jitter", "processes", "transports")
+STAGES = ("topics", "jitter", "processes")
 #: Worst allowed, ms: stop after the time-out (p99); a tick (p99.9, worst).
 OVER, TICK_999, TICK_WORST = 60.0, 5.0, 20.0
 
@@ -51,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
         domain = str(held.enter_context(reserved_domain()))
         os.environ.update(ros_environment(ROS_DOMAIN_ID=domain))
         # ROS reads the environment at its first import.
-        from jepa_ros.bench import gate_processes, gate_topics, transports
+        from jepa_ros.bench import gate_processes, gate_topics
         from jepa_ros.nodes.scheduling import raise_priority
 
         _, said = raise_priority()  # a watcher that is starved could not feed the gate
@@ -61,9 +59,6 @@ def main(args: argparse.Namespace) -> int:
         if "jitter" in stages:
             result["jitter"] = [gate_topics.jitter(args.seconds, "raised", True)]
             result["jitter"].append(gate_topics.jitter(min(args.seconds, 60.0), "normal", True))
-        if "transports" in stages:
-            sizes = {"49 kB at 10 Hz": (128, 128, 10.0), "922 kB at 30 Hz": (640, 480, 30.0)}
-            result["transports"] = {name: transports.compare(*size, 10.0) for name, size in sizes.items()}
         if "processes" in stages:
             result["processes"] = []
             faults = gate_processes.chosen(args.fault)
@@ -92,8 +87,6 @@ def report(result: dict[str, Any]) -> tuple[list[str], list[str]]:
                      f"{j['command_ms']['p50']:.1f}, p99 {j['command_ms']['p99']:.1f} ms")  # fmt: skip
         if j["priority"] == "raised" and (j["p99_9_ms"] > TICK_999 or j["worst_ms"] > TICK_WORST):
             misses.append("ticks")
-    for size, found in result.get("transports", {}).items():
-        lines += transport_report(size, found)
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for found in result.get("processes", []):
         groups.setdefault((found["load"] or "none", found["node"], found["fault"]), []).append(found)
