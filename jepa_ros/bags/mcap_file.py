@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One MCAP file, written chunk by chunk so that whatever was written stays readable if the process dies.
 
-A `Chunk` is closed in memory, compressed, and reaches the file in one write. The file on disk is therefore always a
+A `Chunk` is closed in memory, compressed, and reaches the file in one go. The file on disk is therefore always a
 valid MCAP data section, except for a last record that a kill or a full disk cut; `repair.py` drops that record and
 adds the summary. Schemas and channels stand outside the chunks, so that a chunk can be kept in memory (the ring buffer)
 and written to any file later. Format: https://mcap.dev/spec
@@ -9,10 +9,12 @@ and written to any file later. Format: https://mcap.dev/spec
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
 import zlib
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +37,8 @@ from mcap.records import (
 )
 
 MAGIC = b"\x89MCAP0\r\n"
+CACHED_CHUNKS = 4
+"""The newest chunks stay in the page cache; older ones are taken out of it once they are on the disk."""
 _MESSAGE_HEAD = struct.Struct("<BQHIQQ")
 _CHUNK_HEAD = struct.Struct("<BQQQQI")
 _INDEX_HEAD = struct.Struct("<BQHI")
@@ -42,12 +46,16 @@ _INDEX_HEAD = struct.Struct("<BQHI")
 
 @dataclass(frozen=True)
 class Chunk:
-    """A closed, compressed run of messages. Times in ns; `index` maps a channel to its (log time, offset) pairs."""
+    """A closed, compressed run of messages. Times in ns; `index` maps a channel to its (log time, offset) pairs.
+
+    `pieces` are its bytes one after the other: joining megabytes would cost as much as compressing them.
+    """
 
     start: int
     end: int
     compression: str
-    data: bytes
+    pieces: tuple[bytes, ...]
+    size: int
     raw_size: int
     crc: int
     index: dict[int, list[tuple[int, int]]]
@@ -89,9 +97,16 @@ class ChunkBuilder:
 
     def close(self) -> Chunk:
         """Compress what was added and start anew."""
-        raw = b"".join(self._pieces)
-        data = self._compressor.compress(raw) if self._compressor else raw
-        chunk = Chunk(self.start, self._end, self.compression, data, len(raw), zlib.crc32(raw), self._index)
+        crc, pieces = 0, []
+        stream = self._compressor.compressobj(size=self.size) if self._compressor else None
+        for piece in self._pieces:
+            crc = zlib.crc32(piece, crc)
+            pieces.append(stream.compress(piece) if stream else piece)
+        if stream:
+            pieces.append(stream.flush())
+        size = sum(map(len, pieces))
+        kept = tuple(piece for piece in pieces if piece)
+        chunk = Chunk(self.start, self._end, self.compression, kept, size, self.size, crc, self._index)
         self._reset()
         return chunk
 
@@ -123,6 +138,7 @@ class McapFile:
         self._lock()
         self.size = 0
         self._tables = _Tables()
+        self._recent: deque[int] = deque(maxlen=CACHED_CHUNKS)
         builder = RecordBuilder()
         Header("ros2", library).write(builder)
         try:
@@ -146,6 +162,7 @@ class McapFile:
         except OSError:
             self.abort()
             raise
+        self._recent = deque(maxlen=CACHED_CHUNKS)
         self._tables = _Tables(
             dict(found.schemas),
             dict(found.channels),
@@ -164,11 +181,13 @@ class McapFile:
         except OSError:
             pass
 
-    def _append(self, data: bytes) -> int:
+    def _append(self, *pieces: bytes) -> int:
         """Write whole records; returns their offset. `size` moves only when everything was written."""
-        offset = self.size
-        self._write_at(offset, data)
-        self.size = offset + len(data)
+        offset = end = self.size
+        for piece in pieces:
+            self._write_at(end, piece)
+            end += len(piece)
+        self.size = end
         return offset
 
     def _write_at(self, offset: int, data: bytes) -> None:
@@ -223,21 +242,21 @@ class McapFile:
     def add_chunk(self, chunk: Chunk) -> None:
         """Write a chunk and its message indexes, in one go."""
         name = chunk.compression.encode()
-        length = 28 + 4 + len(name) + 8 + len(chunk.data)
+        length = 28 + 4 + len(name) + 8 + chunk.size
         head = _CHUNK_HEAD.pack(Opcode.CHUNK, length, chunk.start, chunk.end, chunk.raw_size, chunk.crc) + struct.pack(
-            f"<I{len(name)}sQ", len(name), name, len(chunk.data)
+            f"<I{len(name)}sQ", len(name), name, chunk.size
         )
-        pieces, offsets = [head, chunk.data], {}
-        chunk_length = len(head) + len(chunk.data)
+        indexes, offsets = [], {}
+        chunk_length = len(head) + chunk.size
         position = self.size + chunk_length
         for channel, entries in chunk.index.items():
             flat = [value for entry in entries for value in entry]
             body = struct.pack(f"<{len(flat)}Q", *flat)
             offsets[channel] = position
             record = _INDEX_HEAD.pack(Opcode.MESSAGE_INDEX, 6 + len(body), channel, len(body)) + body
-            pieces.append(record)
+            indexes.append(record)
             position += len(record)
-        offset = self._append(b"".join(pieces))
+        offset = self._append(head, *chunk.pieces, b"".join(indexes))
         self._tables.chunks.append(
             _Written(
                 ChunkIndex(
@@ -248,12 +267,25 @@ class McapFile:
                     message_index_offsets=offsets,
                     message_index_length=self.size - offset - chunk_length,
                     compression=chunk.compression,
-                    compressed_size=len(chunk.data),
+                    compressed_size=chunk.size,
                     uncompressed_size=chunk.raw_size,
                 ),
                 {channel: len(entries) for channel, entries in chunk.index.items()},
             )
         )
+        self._release(offset)
+
+    def _release(self, offset: int) -> None:
+        """Let the disk begin with the chunk at `offset`, and give back the memory of those that it has.
+
+        The same few pages serve for the whole recording then: fresh ones for every chunk cost three times the CPU time,
+        push what other processes need out of the cache, and reach the disk in bursts of half a minute's data.
+        """
+        self._recent.append(offset)
+        if hasattr(os, "posix_fadvise"):
+            first = self._recent[0]
+            with contextlib.suppress(OSError):  # an advice: file systems may decline it
+                os.posix_fadvise(self._fd, first, self.size - first, os.POSIX_FADV_DONTNEED)
 
     def counts(self) -> dict[int, int]:
         """Messages written so far by channel."""

@@ -19,13 +19,14 @@ import time
 from pathlib import Path
 
 from jepa_ros.bags import CONTRACT_KEY, GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, BagError
+from jepa_ros.bags.modesty import be_modest
 from jepa_ros.bags.sink import QUEUE_BYTES, RingWriter, WriterThread
 from jepa_ros.bags.writer import BagWriter, WriterConfig
 from jepa_ros.errors import JepaRosError
 from jepa_ros.ros_env import ros_environment
 
-POLL_SECONDS = 0.02
-"""Pause between two looks for messages: a reader's queue (100 messages) fills at 5 kHz."""
+POLL_SECONDS = 0.04
+"""Pause between two looks for messages: a reader's queue (100 messages) fills at 2.5 kHz."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -259,6 +260,7 @@ def _write_json(path: Path, report: dict) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the command; 0 when the bag is whole."""
     _die_with_parent(args.die_with_parent)
+    be_modest()
     report = record(args, getattr(args, "ros_args", None))
     if not args.quiet:
         print(summary(report))

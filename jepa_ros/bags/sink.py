@@ -208,10 +208,10 @@ class RingWriter:
             return
         chunk = self._builder.close()
         self._ring.append(chunk)
-        self._ring_bytes += len(chunk.data)
+        self._ring_bytes += chunk.size
         horizon = chunk.end - int(self.seconds * 1e9)
         while len(self._ring) > 1 and (self._ring[0].end < horizon or self._ring_bytes > self.max_bytes):
-            self._ring_bytes -= len(self._ring.popleft().data)
+            self._ring_bytes -= self._ring.popleft().size
         if self._bag is not None:
             self._bag.write_chunk(chunk)
 

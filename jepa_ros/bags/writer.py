@@ -189,11 +189,11 @@ class BagWriter:
         config = self.config
         if config.min_free_bytes:
             free = os.statvfs(self.path)
-            if free.f_bavail * free.f_frsize < config.min_free_bytes + len(chunk.data):
+            if free.f_bavail * free.f_frsize < config.min_free_bytes + chunk.size:
                 raise OSError(28, f"less than {config.min_free_bytes / 1e6:.0f} MB left on the disk")
         start, _ = self._open.span()
         if start and (
-            (config.max_file_bytes and self._open.size + len(chunk.data) > config.max_file_bytes)
+            (config.max_file_bytes and self._open.size + chunk.size > config.max_file_bytes)
             or (config.max_file_seconds and chunk.end - start > config.max_file_seconds * 1e9)
         ):
             self.split()
