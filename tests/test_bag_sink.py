@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from itertools import pairwise
@@ -132,6 +134,16 @@ def test_every_intervention_has_a_bag_and_none_without(tmp_path):
     writer.close()
     with BagReader(writer.bags[1]) as bag:
         assert bag.complete and bag.message_count > 10
+
+
+def test_the_recorder_loads_no_model_library():
+    """Watching the gate's mode took the ring buffer's recorder seconds of loading torch, in the middle of a drive."""
+    program = (
+        "import sys; from jepa_ros.bags.record import gate_mode; import jepa_ros.bags.recorded\n"
+        f"assert gate_mode({gate_state('stopped')!r}) == 'STOPPED'\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
 
 
 def test_the_ring_buffer_is_bounded_in_bytes(tmp_path):

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.bags import BagError
-from jepa_ros.perception.preprocess import CHANNELS
 from jepa_ros.robot import RobotContract
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -49,6 +48,8 @@ def pixels(message: Any) -> tuple[np.ndarray, str]:
 
 
 def _raw(message: Any) -> np.ndarray:
+    from jepa_ros.perception.preprocess import CHANNELS  # and torch with it, which a recorder does without
+
     channels = CHANNELS.get(message.encoding)
     if channels is None:
         raise BagError(f"image encoding '{message.encoding}' is not supported; expected one of {', '.join(CHANNELS)}")
