@@ -101,6 +101,7 @@ def _record(bag: Path, seconds: float) -> Path:
             stack.wait_ready()
             with Recorder(bag, robot="arena"):
                 time.sleep(2.0)
+                times.forget()
                 times.drive()
                 times.during(seconds)
             stack.check()

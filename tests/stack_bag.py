@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from bag_helpers import START, header, image
+from rclpy.serialization import serialize_message
 
 from jepa_ros.actor.config import SearchConfig
 from jepa_ros.actor.planner import Planner, PlannerConfig
@@ -33,10 +34,12 @@ ARENA = load_contract("arena")
 ROS = 100.0  # ROS time at the start, s
 STEADY = 50.0  # the gate's steady time at the start, s
 CONFIG = PlannerConfig(SearchConfig(samples=16, elites=4, keep=2, horizon=5, iterations=2, backend="model", seed=7))
+GOAL_NS = 101_200_000_000
 TYPES = {
     "/image": "sensor_msgs/msg/Image",
     "/embedding": "sensor_msgs/msg/Image",
     "/goal_image": "sensor_msgs/msg/Image",
+    "/planner/goal": "sensor_msgs/msg/Image",
     "/model_id": "std_msgs/msg/String",
     "/command_raw": "geometry_msgs/msg/TwistStamped",
     "/cmd_vel": "geometry_msgs/msg/TwistStamped",
@@ -132,6 +135,7 @@ def write_stack_bag(
                 picture = np.roll(pattern, 40, 0)
                 out.send("/goal_image", t, image(round(ros * 1e9), picture))
                 planner.set_goal(Goal.from_latent(perception.encode(picture, "rgb8"), name="camera"))
+                out.send("/planner/goal", t, bytes(serialize_message(planner_messages.goal(GOAL_NS, planner.goal))))
             if k % 2 == 0:
                 x = 0.1 * t
                 odometry = out.types["nav_msgs/msg/Odometry"](
@@ -197,6 +201,7 @@ def _think(out, perception, planner, clock, log, picture, t, last, pending, iden
     out.send("/signals", t + 0.015, out.pairs(ROS + t, values | {"guardrail_hash": hashed, "model_id": identity}))
     facts = {
         "busy_s": 0.01, "goal": "none" if planner.goal is None else "image",
+        "goal_ns": 0 if planner.goal is None else GOAL_NS,
         "executed": planner_messages.exact(executed), "gated": planner_messages.exact(gated), "gate_reason": reason,
         "settings": planner_messages.settings(planner.config),
     }  # fmt: skip

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from rosbags.highlevel import AnyReader
@@ -158,7 +159,7 @@ def test_the_bytes_of_every_topic_are_recorded_late_and_latched_ones_too(graph, 
         graph.wait_heard("late")
         for k in range(20):
             graph.publish("late", String(data=str(k)))
-        time.sleep(1.0)
+        wait_for(lambda: len(graph.sent["/image"]) > 50, "no images were sent")
         graph.stop_publishing()
         graph.wait_heard("model_id")
         time.sleep(0.5)
@@ -204,6 +205,24 @@ def test_a_publisher_with_weaker_qos_that_comes_later_is_heard(graph, tmp_path):
         time.sleep(0.5)
         assert first is not graph.publishers["topic"]
     assert same(received(tmp_path / "bag")["/topic"], graph.sent["/topic"])
+
+
+@pytest.mark.parametrize("qos", [10, LATCHED], ids=["volatile", "latched"])
+def test_the_one_message_of_a_short_lived_publisher_is_recorded_once(graph, tmp_path, qos):
+    """A goal: somebody listens, a process says it once and ends before a recorder could look for it."""
+    graph.node.create_subscription(String, "goal", lambda message: None, 10)
+    with Recorder(tmp_path / "bag"):
+        wait_for(lambda: graph.node.count_subscribers("goal") == 2, "the recorder does not listen yet")
+        graph.advertise("goal", String, qos)
+        graph.wait_heard("goal", 2)
+        graph.publish("goal", String(data="there"))
+        if qos == 10:
+            graph.publishers["goal"].wait_for_all_acked(Duration(seconds=10))
+            graph.node.destroy_publisher(graph.publishers["goal"])
+        else:
+            wait_for(lambda: graph.node.count_subscribers("goal") == 3, "the recorder asks for no latched message")
+            wait_for(lambda: graph.node.count_subscribers("goal") == 2, "the recorder keeps both subscriptions")
+    assert same(received(tmp_path / "bag")["/goal"], graph.sent["/goal"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -138,6 +138,15 @@ def test_an_image_that_the_recorder_missed_is_told(recorded, tmp_path):
     assert comparison.counts["command_raw"] == 29
 
 
+@pytest.mark.parametrize("missed", ["/goal_image", "/planner/goal"])
+def test_a_goal_is_known_from_its_picture_or_from_what_the_planner_took(recorded, tmp_path, missed):
+    _, model = recorded
+    write_stack_bag(tmp_path / "bag", model, drop=lambda topic, _: topic == missed)
+    _, comparison = replay(tmp_path / "bag", Changes(model=str(model)))
+    assert comparison.agree, comparison.differences[:5]
+    assert comparison.largest["planner/status"] == pytest.approx(0.0, abs=1e-5)  # costs are told with six digits
+
+
 def test_a_bag_without_the_stacks_own_topics_is_replayed_too(recorded, tmp_path):
     _, model = recorded
     write_drive(tmp_path / "bag")

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.run_log import GateTick, RunLog, Step
 from jepa_ros.robot import RobotContract
 from jepa_ros.safety import inputs as gate_in
+
+if TYPE_CHECKING:  # torch: reading a bag for playing needs none
+    from jepa_ros.cost.goal import Goal
 
 
 @dataclass
@@ -30,7 +34,7 @@ class Recorded:
 
     Attributes:
         images: (log time, stamp) in ns of every image, in the order of receipt.
-        goals: goal images and goal poses as messages.
+        goals: goal images and goal poses as messages. taken: goals as the planner took them, by their stamp in ns.
         gated: the gate's output, (stamp in s, (A,)). gate: inputs of the gate by their name in GateInputs.
         log: what was decided then.
     """
@@ -40,6 +44,7 @@ class Recorded:
     image_topic: str
     images: list[tuple[int, int]] = field(default_factory=list)
     goals: list[Arrival] = field(default_factory=list)
+    taken: dict[int, Goal] = field(default_factory=dict)
     gated: list[Arrival] = field(default_factory=list)
     gate: dict[str, list[Arrival]] = field(default_factory=dict)
     identities: list[Arrival] = field(default_factory=list)
@@ -86,6 +91,7 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
         full("goal_image"): _take_goal,
         full("goal_image/compressed"): _take_goal,
         full("goal_pose"): _take_goal,
+        full("planner/goal"): _take_taken,
         full(contract.command.topic): _take_gated,
         full("command_raw"): _take_command,
         full("command_teleop"): lambda r, t, m: _gate(r, "teleop", t, _command_in(m, r)),
@@ -133,6 +139,21 @@ def _take_embedding(recorded: Recorded, time: int, message: Any) -> None:
 
 def _take_goal(recorded: Recorded, time: int, message: Any) -> None:
     recorded.goals.append(Arrival(time, message))
+
+
+def _take_taken(recorded: Recorded, time: int, message: Any) -> None:
+    from jepa_ros.cost.goal import Goal
+
+    kind = {"32FC1": np.float32, "64FC1": np.float64}.get(message.encoding)
+    if kind is None:
+        raise BagError(f"the planner's goal of time {time} is {message.encoding!r}; expected 32FC1 or 64FC1")
+    values = np.frombuffer(message.data, kind)
+    if kind is np.float32:
+        goal = Goal.from_latent(values.copy(), name=message.header.frame_id)
+    else:
+        x, y, yaw = values.tolist()
+        goal = Goal.from_pose(x, y, None if math.isnan(yaw) else yaw, name=message.header.frame_id)
+    recorded.taken[stamp_ns(message) or 0] = goal
 
 
 def _take_gated(recorded: Recorded, time: int, message: Any) -> None:

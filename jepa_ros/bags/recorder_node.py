@@ -3,7 +3,8 @@
 
 Messages are taken with `raw=True`: the bag holds the bytes that were on the wire. The subscription asks for what all
 publishers of a topic offer (reliable only if all are, latched only if all are), and is renewed when that changes.
-Everything happens in the thread that calls `look` and `poll`.
+Topics that somebody listens to are subscribed to before anybody publishes: a goal is one message, sent by a process
+that ends at once. Everything happens in the thread that calls `look` and `poll`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import importlib
 import re
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -24,6 +27,16 @@ from jepa_ros.bags.sink import WriterThread
 
 DEPTH = 100
 """Messages a subscription may hold while this process is kept from running (3 s of 30 Hz images)."""
+UNPUBLISHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=DEPTH,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""Of a topic that nobody publishes yet. Reliable: a publisher that says one thing at once says it again until it was
+heard, whereas a best-effort subscription takes nothing from a publisher that it does not know yet."""
+RENEWAL_SECONDS = 1.0
+"""So long the old subscription is kept beside the new one: publishers find that in well under a second."""
 FAST_DISCOVERY_SECONDS = 10.0
 """So long after the start new topics are looked for every 0.1 s, later every 0.5 s."""
 
@@ -48,12 +61,20 @@ class Selection:
 
 @dataclass
 class TopicState:
-    """A topic that is being recorded. `lost` counts messages that never reached this process (sequence gaps)."""
+    """A topic that is being recorded. `lost` counts messages that never reached this process (sequence gaps).
+
+    `declared`: it is in the bag, since somebody publishes it. While a subscription is renewed both hear, the old one
+    (`retiring`) until a time; `recent` tells what came twice.
+    """
 
     name: str
     msgtype: str
     definition: Definition
     qos: QoSProfile
+    declared: bool = False
+    recent: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=DEPTH))
+    retiring: tuple[Any, float] | None = None
+    renewed: bool = False
     subscription: Any = None
     take: Any = None
     publishers: int = 0
@@ -136,35 +157,43 @@ class RecorderNode(Node):
     def _follow(self, topic: str, msgtype: str) -> None:
         offers = self.get_publishers_info_by_topic(topic)
         state = self.topics.get(topic)
-        if not offers:
-            if state is not None:
-                state.publishers = 0
+        if not offers and state is not None:
+            state.publishers = 0
             return
-        wanted = matching_qos([offer.qos_profile for offer in offers])
+        wanted = matching_qos([offer.qos_profile for offer in offers]) if offers else UNPUBLISHED
         if state is None:
             try:
                 described, kind = definition(msgtype), message_class(msgtype)
             except BagError as error:
-                self.refused[topic] = str(error)
+                if offers:
+                    self.refused[topic] = str(error)
                 return
-            state = TopicState(topic, msgtype, described, wanted)
-            heard = str(offers[0].topic_type_hash)
-            if described.type_hash and heard.startswith("RIHS01") and heard != described.type_hash:
-                state.warnings.append(f"{topic}: its publisher has another version of {msgtype} than is installed here")
-            entries = []
-            for offer in offers:
-                entry = qos_entry(offer.qos_profile)
-                if entry not in entries:
-                    entries.append(entry)
-            self._writer.declare(topic, described, entries)
-            self.topics[topic] = state
+            state = self.topics[topic] = TopicState(topic, msgtype, described, wanted)
             self._subscribe(state, kind)
         elif (wanted.reliability, wanted.durability) != (state.qos.reliability, state.qos.durability):
-            state.qos = wanted
-            self.destroy_subscription(state.subscription)
+            self._retire(state)
+            state.retiring = state.subscription, time.monotonic() + RENEWAL_SECONDS
+            state.qos, state.renewed = wanted, True
             self._subscribe(state, message_class(msgtype))
+        if offers and not state.declared:
+            self._declare(state, offers)
         if state.publishers != len(offers):
             state.publishers, state.last_sequence = len(offers), None
+
+    def _declare(self, state: TopicState, offers: list[Any]) -> None:
+        """Put a topic into the bag, with its publishers' QoS."""
+        heard = str(offers[0].topic_type_hash) if offers else ""
+        if state.definition.type_hash and heard.startswith("RIHS01") and heard != state.definition.type_hash:
+            state.warnings.append(
+                f"{state.name}: its publisher has another version of {state.msgtype} than is installed here"
+            )
+        entries: list[dict] = []
+        for offer in offers:
+            entry = qos_entry(offer.qos_profile)
+            if entry not in entries:
+                entries.append(entry)
+        self._writer.declare(state.name, state.definition, entries)
+        state.declared = True
 
     def _subscribe(self, state: TopicState, kind) -> None:
         offer, clock, sim_time, name = self._writer.offer, self.get_clock(), self._sim_time, state.name
@@ -172,6 +201,12 @@ class RecorderNode(Node):
         def take(data: bytes, info: dict) -> None:
             received = clock.now().nanoseconds if sim_time else info["received_timestamp"] or time.time_ns()
             sequence = info["publication_sequence_number"] or 0
+            known = (info["source_timestamp"], sequence)
+            if state.renewed and sequence and known in state.recent:
+                return
+            state.recent.append(known)
+            if not state.declared:
+                self._declare(state, self.get_publishers_info_by_topic(name))
             if state.publishers == 1 and sequence:
                 last = state.last_sequence
                 if last is not None and sequence > last + 1:
@@ -185,7 +220,10 @@ class RecorderNode(Node):
 
         state.last_sequence = None
         state.take = take
-        state.subscription = self.create_subscription(kind, name, take, state.qos, raw=True)  # type: ignore[arg-type]
+        quiet = SubscriptionEventCallbacks(use_default_callbacks=False)  # what does not fit is subscribed to anew
+        state.subscription = self.create_subscription(
+            kind, name, take, state.qos, raw=True, event_callbacks=quiet,  # type: ignore[arg-type]
+        )  # fmt: skip
 
     def poll(self) -> int:
         """Take everything that has arrived; returns how many messages that were.
@@ -194,26 +232,42 @@ class RecorderNode(Node):
         for each message than to ask them all every 20 ms. When a message arrived is told by the middleware.
         """
         count = 0
+        now = time.monotonic()
         for state in self.topics.values():
-            handle, kind = state.subscription.handle, state.subscription.msg_type
-            with handle:
-                for _ in range(DEPTH):
-                    taken = handle.take_message(kind, True)
-                    if taken is None:
-                        break
-                    state.take(*taken)
-                    count += 1
+            if state.retiring is not None:
+                count += self._take_all(state, state.retiring[0])
+                if now >= state.retiring[1]:
+                    self._retire(state)
+            count += self._take_all(state, state.subscription)
         self._writer.hand_over()
         return count
+
+    def _retire(self, state: TopicState) -> None:
+        if state.retiring is not None:
+            self.destroy_subscription(state.retiring[0])
+            state.retiring = None
+
+    @staticmethod
+    def _take_all(state: TopicState, subscription: Any) -> int:
+        handle, kind = subscription.handle, subscription.msg_type
+        with handle:
+            for count in range(DEPTH):
+                taken = handle.take_message(kind, True)
+                if taken is None:
+                    return count
+                state.take(*taken)
+        return DEPTH
 
     def report(self) -> dict:
         """What was received, dropped, lost and refused so far, by topic."""
         dropped = self._writer.dropped
-        missing = [name for name in self.selection.names if name not in self.topics and name not in self.refused]
+        states = [state for state in self.topics.values() if state.declared]
+        known = {state.name for state in states} | self.refused.keys()
+        missing = [name for name in self.selection.names if name not in known]
         return {
-            "messages": sum(state.messages - dropped.get(state.name, 0) for state in self.topics.values()),
+            "messages": sum(state.messages - dropped.get(state.name, 0) for state in states),
             "dropped": sum(dropped.values()),
-            "lost": sum(state.lost for state in self.topics.values()),
+            "lost": sum(state.lost for state in states),
             "topics": {
                 state.name: {
                     "type": state.msgtype,
@@ -221,9 +275,9 @@ class RecorderNode(Node):
                     "dropped": dropped.get(state.name, 0),
                     "lost": state.lost,
                 }
-                for state in self.topics.values()
+                for state in states
             },
             "refused": dict(self.refused),
             "never_seen": missing,
-            "warnings": [text for state in self.topics.values() for text in state.warnings],
+            "warnings": [text for state in states for text in state.warnings],
         }

@@ -37,10 +37,12 @@ class RerunSettings:
 
     Attributes:
         new_commands: the gate is given the replayed planner's commands instead of the recorded ones.
+        new_model: goal images are encoded anew; otherwise goals are those that the planner took.
         follow_iterations: plans run as many iterations as recorded; otherwise as many as configured.
     """
 
     new_commands: bool = False
+    new_model: bool = False
     follow_iterations: bool = True
 
 
@@ -78,6 +80,7 @@ class Rerun:
         commands = CommandLog(recorded.contract.action_dim)
         goals, gated = iter(recorded.goals), iter(recorded.gated)
         self._next_goal, self._next_gated = next(goals, None), next(gated, None)
+        self._taken = 0
         last: int | None = None
         total = (reader.end - reader.start) * 1e-9
         for message, (_, stamp) in zip(reader.messages({recorded.image_topic}), recorded.images, strict=True):
@@ -104,6 +107,11 @@ class Rerun:
             else:
                 executed = None if last is None else commands.mean(last * 1e-9, stamp * 1e-9)
                 in_force = commands.at(stamp * 1e-9)
+            if last is None and executed is not None:
+                recorded.log.notes.append(
+                    "the planner was running before the bag began: what it remembered (history, map, what was in the "
+                    "way) is not in it, and plans may differ until ~/clear_goal was called"
+                )
             last = stamp
             planner.paused = then.reason == "paused"
             log.steps[stamp] = self._step(planner, latent, stamp, then, executed, in_force)
@@ -137,6 +145,8 @@ class Rerun:
         while self._next_goal is not None and self._next_goal.time <= until:
             message = self._next_goal.content
             self._next_goal = next(goals, None)
+            if self._told(then):
+                continue
             if hasattr(message, "pose"):
                 from jepa_ros.bags.decode import planar_pose
 
@@ -145,8 +155,20 @@ class Rerun:
             else:
                 latent = self.perception.encode(*pixels(message))
                 planner.set_goal(Goal.from_latent(latent, name=message.header.frame_id))
-        if then.status.get("goal") == "none" and planner.goal is not None:
-            planner.set_goal(None)
+        if then.status.get("goal") == "none":
+            if planner.goal is not None:
+                planner.set_goal(None)
+            self._taken = 0
+        elif self._told(then) and self._told(then) != self._taken:
+            self._taken = self._told(then)
+            planner.set_goal(self.recorded.taken[self._taken])
+
+    def _told(self, then: Step) -> int:
+        """The stamp of the goal that the planner had taken; 0 where it is not in the bag, or means another model's."""
+        text = str(then.status.get("goal_ns", ""))
+        stamp = int(text) if text.isdigit() else 0  # an exact number: no float
+        goal = self.recorded.taken.get(stamp)
+        return 0 if goal is None or (self.settings.new_model and goal.latent is not None) else stamp
 
     def _step(self, planner, latent, stamp: int, then: Step, executed, in_force) -> Step:
         iterations, seed = planner.config.search.iterations, None

@@ -80,7 +80,8 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
         settings.setdefault("auto_enable", True)
         config = GateConfig.from_contract(contract, guardrails=guardrails, **settings)
     own = bool(changed) and changes.brain
-    how = RerunSettings(new_commands=own, follow_iterations=not changes.free_iterations)
+    other = any(line.startswith("model:") for line in changed)
+    how = RerunSettings(new_commands=own, new_model=other, follow_iterations=not changes.free_iterations)
     return Prepared(contract, recorded, Rerun(recorded, perception, planner, config, how), changed, model_id)
 
 

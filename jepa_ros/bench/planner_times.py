@@ -32,12 +32,18 @@ class PlannerTimes:
         """Leave the graph."""
         self._link.__exit__(kind, value, trace)
 
+    def forget(self) -> None:
+        """Let the planner begin anew: what it remembers from before a recording is not in the bag."""
+        from std_srvs.srv import Trigger
+
+        self._link.call(Trigger, "planner/clear_goal")
+
     def drive(self) -> None:
         """Give a goal and wait until it is planned for."""
         from jepa_ros.nodes import qos
 
         self._publisher = qos.publisher(self._link.node, self._kind(), "goal_pose", qos.COMMAND)
-        self._link.until(self._publisher.get_subscription_count, "nobody listens to goal_pose")
+        self._link.wait_heard(self._publisher)
         self._next_goal()
         self._link.until(lambda: len(self._seconds) > 5, "the planner made no plan")
 

@@ -60,6 +60,8 @@ class PlannerNode(ManagedNode):
         self._plan_out = qos.publisher(self, Path, "plan", qos.STATUS)
         self._candidates_out = qos.publisher(self, MarkerArray, "~/candidates", qos.STATUS)
         self._map_out = qos.publisher(self, OccupancyGrid, "~/traversability", qos.LATCHED)
+        self._goal_out = qos.publisher(self, Image, "~/goal", qos.LATCHED)
+        self._goal_ns = 0
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(Trigger, "~/clear_goal", self._on_clear_goal)
         self.create_service(Trigger, "~/goal_from_current", self._on_goal_from_current)
@@ -167,6 +169,7 @@ class PlannerNode(ManagedNode):
             "busy_s": busy,
             "goal": "none" if goal is None else goal.kind,
             "goal_name": "" if goal is None else goal.name,
+            "goal_ns": self._goal_ns,
             "goal_refused": self._refused,
             "gate": self._gate_value("mode", "unknown"),
             # All digits, and the settings: what a replay needs to repeat this plan.
@@ -229,6 +232,9 @@ class PlannerNode(ManagedNode):
     def _take_goal(self, goal: Any, what: str) -> None:
         self._planner.set_goal(goal)
         self._refused = ""
+        # Latched, and named by its time: a recording that began later, or missed the message, has the goal too.
+        self._goal_ns = max(self._goal_ns + 1, self.get_clock().now().nanoseconds)
+        self._goal_out.publish(planner_messages.goal(self._goal_ns, goal))
         self.get_logger().info(f"{what} taken")
 
     def _refuse(self, text: str) -> None:

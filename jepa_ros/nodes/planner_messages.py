@@ -15,10 +15,11 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, PoseStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
+from sensor_msgs.msg import Image
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from jepa_ros.nodes.convert import set_yaw
+from jepa_ros.nodes.convert import fill, set_yaw
 
 #: Reasons of the planner that are no trouble.
 CALM = ("ok", "idle", "paused", "arrived")
@@ -40,6 +41,18 @@ def text(value: Any) -> str:
 def exact(values: NDArray[np.float64] | None) -> str:
     """Numbers with all their digits, blanks between; empty for None."""
     return "" if values is None else " ".join(repr(float(v)) for v in values)
+
+
+def goal(when_ns: int, taken: Any) -> Image:
+    """A goal with all its digits: a latent as 32FC1 (1, D), a pose as 64FC1 (1, 3) with NaN for a free yaw."""
+    if taken.kind == "pose":
+        x, y, yaw = taken.pose
+        message = fill(Image(), np.array([[x, y, math.nan if yaw is None else yaw]]), "64FC1")
+    else:
+        message = fill(Image(), taken.latent[None], "32FC1")
+    message.header.stamp = Time(sec=when_ns // 1_000_000_000, nanosec=when_ns % 1_000_000_000)
+    message.header.frame_id = taken.name
+    return message
 
 
 def settings(config: Any) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 
 from jepa_ros.errors import JepaRosError
 
+#: Seconds: a recorder may be found a moment after the node that a message is meant for.
+SETTLE = 0.3
+
 
 class LinkError(JepaRosError):
     """Nobody answered; the message names the service or topic and the ROS domain."""
@@ -77,9 +80,22 @@ class Link:
         from jepa_ros.nodes import qos
 
         publisher = qos.publisher(self.node, kind, topic, profile)
-        self.until(publisher.get_subscription_count, f"nobody listens to {publisher.topic_name}")
+        self.wait_heard(publisher)
         publisher.publish(message)
         publisher.wait_for_all_acked(Duration(seconds=self.timeout))
+
+    def wait_heard(self, publisher: Any) -> None:
+        """Wait until somebody listens, and nobody has joined for SETTLE seconds."""
+        self.until(publisher.get_subscription_count, f"nobody listens to {publisher.topic_name}")
+        found, since = 0, time.monotonic()
+
+        def settled() -> bool:
+            nonlocal found, since
+            if publisher.get_subscription_count() != found:
+                found, since = publisher.get_subscription_count(), time.monotonic()
+            return time.monotonic() - since > SETTLE
+
+        self.until(settled, f"the listeners of {publisher.topic_name} come and go")
 
     def __enter__(self) -> Link:
         """The link itself."""
