@@ -33,6 +33,7 @@ class History:
         self.sent = self.neutral.expand(self.delay.known + 1, -1).clone()
         self._answered = False
         self.surprise: float | None = None
+        self.action: torch.Tensor | None = None  # (A,) what led to the last latent, None where nothing is known
 
     @torch.no_grad()
     def observe(self, z: torch.Tensor, steps: int, executed: torch.Tensor | None, gated: torch.Tensor | None) -> None:
@@ -46,11 +47,12 @@ class History:
         if steps < 0 or steps > self.max_steps:
             self.reset()
             steps = 0
+        self.action = None if steps else self.action
         if steps and self.z is not None:
             for _ in range(steps - 1):  # the last command stayed in force
                 self.sent = torch.cat([self.sent[1:], self.sent[-1:]])
             expected = self.delay.share * self.sent[0] + (1.0 - self.delay.share) * self.sent[1]
-            action = expected if executed is None else executed
+            action = self.action = expected if executed is None else executed
             if gated is None and executed is not None and bool(((executed - expected).abs() > 0.25).any()):
                 gated = executed  # the gate intervened: what was executed goes on
             actions = action.expand(1, steps, -1).to(z.device)

@@ -22,6 +22,7 @@ from jepa_ros.actor.outcome import Outcome
 from jepa_ros.actor.proposals import shift_plan
 from jepa_ros.actor.result import PlanResult
 from jepa_ros.actor.search import Search
+from jepa_ros.actor.vigilance import Normal, Vigilance
 from jepa_ros.cost.goal import Goal, embedding_dim
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
@@ -67,7 +68,8 @@ class PlannerOutput:
             distance_unit, heading_error, elapsed_s, evaluated, dropped, converged, source, shares (of each source in
             the last elites), winners (share of all plans so far that each source found), seed, backend,
             guardrails_left_to_the_gate.
-        signals: what the gate reads: "guardrail/NAME" (excess, > 0 violates), "surprise", "novelty".
+        signals: what the gate reads: "guardrail/NAME" (excess, > 0 violates), "surprise", "novelty" (with a card that
+            has levels: 1 is the one to slow down at, 2 the one to stop at).
         plan_actions: (T, A) physical, plan_poses: (T, 3) x, y, yaw; None without a plan (or a pose readout).
         candidates: [(poses (T, 3), cost)] of the last iteration, best first.
         history: [(seconds, best cost)] of the search.
@@ -89,8 +91,9 @@ class Planner:
 
     Args:
         model: the world model. contract: the robot contract. config: settings.
-        card: the checkpoint's model card; `card["calibration"]["prediction_error"]` scales the surprise to 1 at its
-            calibrated quantile.
+        card: the checkpoint's model card; `card["calibration"]["vigilance"]` says how surprise and novelty are judged.
+            Without it the surprise is the error of the last prediction, in units of
+            `card["calibration"]["prediction_error"]` where that is known.
         guardrails: a GuardrailSet bound to the robot; None is the contract's own.
         proposal: a learned source of candidates.
 
@@ -113,6 +116,8 @@ class Planner:
         self.arrival = Arrival(self.config.arrival)
         calibration = (card or {}).get("calibration", {}).get("prediction_error")
         self._error_scale = float(calibration) if calibration else None
+        normal = Normal.from_card(card)
+        self.vigilance = None if normal is None else Vigilance(model, normal, contract.period)
         self.outcome = Outcome(contract, self.search.obstructions)
         self.goal: Goal | None = None
         self.paused = False
@@ -123,6 +128,8 @@ class Planner:
         self.history.reset()
         self.arrival.reset()
         self.outcome.reset()
+        if self.vigilance is not None:
+            self.vigilance.reset()
         self.search.obstructions.clear()
         if self.search.places is not None:
             self.search.places.clear()
@@ -186,6 +193,8 @@ class Planner:
         z = torch.from_numpy(flat[:size]).to(self.search.device)
         steps = self._steps(stamp)
         self.history.observe(z, steps, self._unit(executed), self._unit(gated))
+        if self.vigilance is not None:
+            self.vigilance.observe(flat, z, self.history, steps)
         if self.search.places is not None:
             self.search.places.observe(flat[size : size + self.search.places.cells**2])
         if self.model.has_readout("pose"):
@@ -273,6 +282,8 @@ class Planner:
 
     def _signals(self, result: PlanResult | None) -> dict[str, float]:
         signals = {} if result is None else {f"guardrail/{name}": value for name, value in result.excess.items()}
+        if self.vigilance is not None:
+            return signals | self.vigilance.signals()
         if self.history.surprise is not None:
             signals["surprise"] = self.history.surprise / (self._error_scale or 1.0)
         if self.history.z is not None and self.model.has_readout("novelty"):

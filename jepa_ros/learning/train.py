@@ -31,6 +31,8 @@ from jepa_ros.learning.sampler import BatchShape, WindowSampler
 from jepa_ros.learning.settings import TrainError, TrainSettings, choose_device, has_fast_bf16
 from jepa_ros.learning.state import load_state, read_info, save_state
 from jepa_ros.learning.traversability import can_fit, fit_traversability, judge_traversability, map_extent
+from jepa_ros.learning.vigilance import fit_vigilance
+from jepa_ros.learning.vigilance import grow_checkpoint as add_vigilance
 from jepa_ros.robot import RobotContract
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
@@ -230,7 +232,10 @@ def finish(
         },
         "settings": settings.to_dict(),
         "metrics": metrics,
-        "calibration": calibrate(model, held_out),
+        "calibration": {
+            **calibrate(model, held_out),
+            "vigilance": fit_vigilance(model, data, training, validation, report, settings.seed + 5),
+        },
     }
 
 
@@ -314,6 +319,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="give the checkpoint in --out a learned proposal, and change no more",
     )
+    parser.add_argument(
+        "--add-vigilance",
+        action="store_true",
+        help="give the checkpoint in --out what it needs to tell surprise and novelty, and change no more",
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch on a CPU (default: %(default)s)")
 
@@ -329,6 +339,21 @@ def _add_proposal(folder: Path, data: Dataset, settings: TrainSettings, progress
         card = grow_checkpoint(folder, data, settings.readout_steps, settings.seed, report)
     found = card["metrics"]["proposal"]
     print(f"{folder}: proposal added; held-out error {found['error']:.3f}, {found['ratio']:.2f} of the mean action's")
+    return 0
+
+
+def _add_vigilance(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> int:
+    """``--add-vigilance``: every weight that was trained stays as it is."""
+    with progress:
+        bar = progress.add_task("vigilance", total=1, rate="")
+
+        def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
+            progress.update(bar, completed=step + 1, total=total)
+
+        card = add_vigilance(folder, data, settings.seed, report)
+    levels = card["calibration"]["vigilance"]["levels"]
+    told = ", ".join(f"{name} {slow:.3g} / {stop:.3g}" for name, (slow, stop) in levels.items())
+    print(f"{folder}: vigilance added; levels (slow / stop): {told}")
     return 0
 
 
@@ -366,6 +391,8 @@ def main(args: argparse.Namespace) -> int:
     )
     if args.add_proposal:
         return _add_proposal(args.out, data, settings, Progress(*columns))
+    if args.add_vigilance:
+        return _add_vigilance(args.out, data, settings, Progress(*columns))
     with Progress(*columns) as progress:
         card = train(data, args.out, settings, config, choose_device(args.device), command, progress)
     metrics = card["metrics"]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from jepa_ros.world_model.encoder import KeypointEncoder
 from jepa_ros.world_model.reach import Reach
+from jepa_ros.world_model.scene import SceneHead
 from jepa_ros.world_model.traversability import TraversabilityHead
 
 READOUTS = ("distance", "pose", "contact")  # and "proposal", which is no readout of a latent alone
@@ -35,6 +36,7 @@ class ModelConfig:
         proposal_steps: actions that the head "proposal" answers with.
         map_cells: edge of the traversability map in cells; 0: the model has none.
         map_extent: of that map [m], x and y of its lower and of its upper corner.
+        scene_channels: of the scene maps by which inputs are judged; 0: the model has none.
     """
 
     image_size: int = 64
@@ -51,15 +53,22 @@ class ModelConfig:
     proposal_steps: int = 12
     map_cells: int = 0
     map_extent: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    scene_channels: int = 0
+
+    @property
+    def scene_edge(self) -> int:
+        """Edge of the scene maps in cells: that of the encoder's feature maps."""
+        return self.image_size // 4
 
     @property
     def tokens(self) -> int:
-        """Rows of an embedding: the latent, and the traversability map in rows as long as it."""
-        return 1 + -(-(self.map_cells**2) // self.latent_dim)
+        """Rows of an embedding: the latent, and what the model tells beside it in rows as long as it."""
+        beside = self.map_cells**2 + self.scene_channels * self.scene_edge**2
+        return 1 + -(-beside // self.latent_dim)
 
     @property
     def embedding_dim(self) -> int:
-        """E = tokens * D, the size of an embedding; what the map leaves of the last row is zero."""
+        """E = tokens * D, the size of an embedding; what is left of the last row is zero."""
         return self.tokens * self.latent_dim
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,6 +138,7 @@ class WorldModel(nn.Module):
             if config.map_cells
             else None
         )
+        self.scene = SceneHead(config.encoder_width, config.scene_channels) if config.scene_channels else None
 
     @property
     def device(self) -> torch.device:
@@ -148,14 +158,18 @@ class WorldModel(nn.Module):
         return self.encoder(images)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Images (B, H, W, 3) uint8, preprocessed -> embeddings (B, E): latent, then the map's logits row by row."""
+        """Images (B, H, W, 3) uint8, preprocessed -> embeddings (B, E).
+
+        First the latent, then the traversability map's logits row by row, then the scene maps, as far as there are any.
+        """
         features = self.encoder.features(images)
-        z = self.encoder.pool(features)
-        if self.traversability is None:
-            return z
-        rest = self.config.embedding_dim - self.config.latent_dim - self.config.map_cells**2
-        context = nn.functional.pad(self.traversability(features).flatten(1), (0, rest))
-        return torch.cat([z, context], dim=1)
+        parts = [self.encoder.pool(features)]
+        if self.traversability is not None:
+            parts.append(self.traversability(features).flatten(1))
+        if self.scene is not None:
+            parts.append(self.scene(features).flatten(1))
+        embedding = torch.cat(parts, dim=1)
+        return nn.functional.pad(embedding, (0, self.config.embedding_dim - embedding.shape[1]))
 
     def initial_state(self, batch: int) -> Tensor:
         """The recurrent state of a model that has seen nothing yet, (B, S)."""

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a picture shows, place by place: a readout of the encoder's frozen feature maps for judging inputs.
+
+The latent says where the robot is; a box that was not there a moment ago, or a lens that is covered, hardly moves it.
+The feature maps do tell, and a few linear combinations of their channels are enough: those in which places differ most,
+in units of what one place varies by itself while nothing happens (Fisher's discriminant between places). They stand in
+the embedding, so that whoever keeps a memory (perception does not) can compare places with what they were.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class SceneHead(nn.Module):
+    """Feature maps (B, width, g, g) -> scene maps (B, channels, g, g), float32; one unit is the noise of a place.
+
+    Args:
+        width: channels of the feature maps. channels: of the scene maps.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        # Fitted in closed form, see learning/vigilance.py.
+        self.register_buffer("weight", torch.zeros(channels, width))
+        self.register_buffer("bias", torch.zeros(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See the class."""
+        return torch.einsum("bwij,cw->bcij", features.float(), self.weight) + self.bias[:, None, None]
+
+
+def picture_of_places(model: Any, places: Tensor, edge: int) -> Tensor:
+    """Where places (N, 2) [m] lie in the picture: (N, 2) column and row in cells of a grid of ``edge`` x ``edge``."""
+    from jepa_ros.world_model.traversability import look_up
+
+    warp, extent = model.traversability.warp, model.config.map_extent
+    uv = torch.stack([look_up(warp[..., i], places[None].to(warp), extent)[0] for i in (0, 1)], dim=-1)
+    return (uv + 1.0) * 0.5 * (edge - 1)
+
+
+def summarise(scene: np.ndarray) -> np.ndarray:
+    """What describes a whole picture: scene maps (..., C, g, g) -> (..., 6 C).
+
+    Mean and spread of each channel over the picture, and its mean along each of the four edges: what hangs over the
+    arena and looks down sees its walls there, and nowhere else.
+    """
+    parts = [scene.mean((-2, -1)), scene.std((-2, -1))]
+    parts += [scene[..., 0, :].mean(-1), scene[..., -1, :].mean(-1), scene[..., 0].mean(-1), scene[..., -1].mean(-1)]
+    return np.concatenate(parts, axis=-1)

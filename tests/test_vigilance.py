@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Surprise and novelty: what is told of a world that does as predicted, and of one that does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from toy_world import ToyWorld, toy_contract
+
+from jepa_ros.actor import Planner, PlannerConfig, SearchConfig
+from jepa_ros.actor.vigilance import SPANS, Motion, Normal, on_scale, scene_of
+from jepa_ros.bench.vigilance_trials import Alarm, Drive
+from jepa_ros.errors import JepaRosError
+from jepa_ros.learning import vigilance as fit
+from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.memory.scene import ACCEPT, SceneMemory
+from jepa_ros.robot import RobotContract, load_contract
+from jepa_ros.world_model import ModelConfig, WorldModel
+
+MOTION = {str(k): {"precision": np.diag([1e4, 1e4, 1e2]).tolist(), "drive": [1.0, 0.0, 0.0, 0.0, 0.0]} for k in SPANS}
+VIGILANCE = {"levels": {"motion": [3.0, 6.0]}, "motion": MOTION, "spread": [], "mean": [], "precision": []}
+
+
+def planner_with(vigilance=VIGILANCE):
+    card = {"calibration": {"vigilance": vigilance}}
+    return Planner(ToyWorld(), toy_contract(), PlannerConfig(SearchConfig(deadline=10.0, samples=64)), card)
+
+
+def surprises(executed, done, planner=None):
+    """Surprise image by image of a point that ``executed`` (A,) was sent to and that did ``done`` (A,) a step."""
+    planner, place, found = planner or planner_with(), np.zeros(2), []
+    unit = planner.contract.normalise(np.asarray(executed, float))
+    for k in range(6):
+        found.append(planner.step(place, 0.2 * k, np.asarray(executed, float)).signals.get("surprise", 0.0))
+        place = place + 0.1 * unit * np.asarray(done)
+    return found
+
+
+def test_a_world_that_does_as_predicted_is_no_surprise_however_little_of_the_plan_was_executed():
+    assert max(surprises([0.4, 1.0], [1.0, 1.0])) < 0.01
+    assert max(surprises([0.04, 0.1], [1.0, 1.0])) < 0.01  # the gate scaled it: what was executed is what counts
+
+
+def test_what_does_not_move_as_it_should_is_a_surprise_that_grows_with_the_span():
+    found = surprises([0.2, 0.0], [0.5, 1.0])  # half of what was asked for
+    # 2.5 cm a step at a precision of 1 / cm^2: 2.5 after a step, 5 after two, 10 after four; levels 3 and 6.
+    assert found[1] == pytest.approx(2.5 / 3.0, rel=1e-3)
+    assert found[2] == pytest.approx(1.0 + (5.0 - 3.0) / 3.0, rel=1e-3)
+    assert found[4] == pytest.approx(1.0 + (10.0 - 3.0) / 3.0, rel=1e-3)
+
+
+def test_what_is_normal_depends_on_how_it_is_driven():
+    rough = {k: {**v, "drive": [1.0, 96.0, 0.0, 0.0, 0.0]} for k, v in MOTION.items()}
+    planner = planner_with({**VIGILANCE, "motion": rough})
+    found = surprises([0.2, 0.0], [0.5, 1.0], planner)  # at half of the full speed: 1 + 96 / 4 = 25, a fifth as long
+    assert found[4] == pytest.approx(2.0 / 3.0, rel=1e-3)
+
+
+def test_a_gap_begins_the_predictions_anew_and_a_missed_image_does_not():
+    motion, h, a = Motion(ToyWorld()), torch.zeros(1), torch.tensor([0.5, 0.0])
+    motion.observe(torch.zeros(2), h, None, 0)
+    due = motion.observe(torch.tensor([0.1, 0.0]), h, a, 2)  # two steps at once
+    assert set(due) == {2} and due[2][0] == pytest.approx([0.0, 0.0, 0.0], abs=1e-6)
+    assert due[2][1] == pytest.approx([1.0, 0.25, 0.0, 0.0, 0.0])
+    assert motion.observe(torch.zeros(2), h, None, -1) == {}
+
+
+def test_a_latent_that_breaks_the_prediction_is_told_as_not_a_number():
+    planner = planner_with()
+    planner.step(np.zeros(2), 0.0)
+    planner.model.poison = lambda z: torch.ones(len(z), dtype=torch.bool)
+    assert np.isnan(planner.step(np.zeros(2), 0.2, np.zeros(2)).signals["surprise"])  # the gate stops on this
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"levels": {"motion": [3.0, 2.0]}}, "slow < stop"),
+        ({"motion": {"1": {}}}, "precision"),
+        ({"mean": "x"}, "float"),
+    ],
+)
+def test_a_card_with_vigilance_that_cannot_be_used_is_refused(change, said):
+    with pytest.raises(JepaRosError, match=said):
+        Normal.from_card({"calibration": {"vigilance": VIGILANCE | change}})
+    assert Normal.from_card({"calibration": {}}) is None and Normal.from_card(None) is None
+
+
+def test_the_scale_is_one_at_the_slow_and_two_at_the_stop_level():
+    assert [on_scale(v, (4.0, 10.0)) for v in (0.0, 2.0, 4.0, 7.0, 10.0, 16.0)] == [0.0, 0.5, 1.0, 1.5, 2.0, 3.0]
+    assert np.isnan(on_scale(np.nan, (4.0, 10.0)))
+
+
+# ------------------------------------------------------------ the scene
+
+ROBOT = np.array([3.0, 3.0])
+
+
+def shots(rng, n, blob=None):
+    """Scene maps (n, 2, 16, 16): a pattern, noise of 1, and the robot's trace about its cell."""
+    pattern = 30.0 * np.random.default_rng(1).normal(size=(2, 16, 16))
+    found = np.tile(pattern, (n, 1, 1, 1)) + rng.normal(size=(n, 2, 16, 16))
+    found[:, :, 1:6, 1:6] += 50.0 * rng.normal(size=(n, 2, 5, 5))  # whatever the robot does there
+    if blob is not None:
+        found[:, :, blob[0] : blob[0] + 3, blob[1] : blob[1] + 3] += 40.0
+    return found
+
+
+def test_what_appears_away_from_the_robot_is_seen_at_once_and_believed_after_a_while():
+    rng = np.random.default_rng(0)
+    memory = SceneMemory([100.0] * 8 + [1.5], level=3.0)
+    quiet = [memory.observe(s, ROBOT, 0.2) for s in shots(rng, 30)]
+    assert quiet[0] == 0.0 and max(quiet[5:]) < 2.0
+    seen = [memory.observe(s, ROBOT, 0.2) for s in shots(rng, 80, blob=(10, 10))]
+    until = round(ACCEPT / 0.2)
+    assert min(seen[: until - 1]) > 3.0  # from the first picture on, for as long as it is not believed
+    assert max(seen[until + 5 :]) < 2.0
+
+
+def test_what_the_robot_does_at_its_place_is_no_change_and_a_place_is_known_once_it_has_left():
+    rng = np.random.default_rng(0)
+    memory = SceneMemory([100.0] * 8 + [1.5])
+    for s in shots(rng, 5):
+        memory.observe(s, ROBOT, 0.2)
+    change, distance = memory.compare(shots(rng, 1)[0], ROBOT)
+    assert np.isnan(change[3, 3]) and distance[3, 3] == 0.0 and np.isfinite(change[12, 12])
+
+
+# ------------------------------------------------------------ learning it
+
+
+def test_levels_keep_to_the_stated_rate():
+    """Episodes whose maxima have an exponential tail: the level is exceeded as often as stated, within sampling."""
+    rng = np.random.default_rng(0)
+    hours, rates, seen = 0.01, (0.5, 0.05), []
+    for _ in range(200):
+        slow, stop = fit.levels_of(5.0 + rng.exponential(size=128), hours, rates)
+        assert slow < stop
+        seen.append([np.exp(-(slow - 5.0)) / hours, np.exp(-(stop - 5.0)) / hours])  # true rates of exceeding
+    assert np.median(seen, axis=0) == pytest.approx(rates, rel=0.3)
+
+
+def moving_square(rng, steps=24, size=32):
+    """An episode of a bright square that goes where it is told over a floor whose colour is the episode's."""
+    floor = rng.integers(60, 200, 3)
+    images = np.clip(floor + rng.normal(0, 2, (steps, size, size, 3)), 0, 255).astype(np.uint8)
+    actions = np.clip(rng.normal(0, 0.5, (steps, 2)), -1, 1)
+    place = np.array([0.0, 0.0])
+    poses = np.zeros((steps, 3), np.float32)
+    for t in range(steps):
+        poses[t, :2] = place
+        x, y = ((place + 1.0) / 2.0 * (size - 4)).astype(int)
+        images[t, size - 4 - y : size - y, x : x + 4] = 250
+        place = np.clip(place + 0.05 * actions[t], -0.9, 0.9)
+    return images, actions, poses
+
+
+def small_data(folder, episodes=16):
+    contract = load_contract("arena")
+    described = contract.to_dict()
+    described["cameras"][0]["size"] = 32
+    contract = RobotContract.from_dict(described)
+    rng, found = np.random.default_rng(0), []
+    for n in range(episodes):
+        images, actions, poses = moving_square(rng)
+        physical = contract.denormalise(actions).astype(np.float32)
+        found.append(Episode(images, physical, physical, poses, np.zeros(len(images), bool), n + 1))
+    writer = DatasetWriter(folder, contract, {"source": "test"})
+    writer.begin()
+    writer.write_shard(0, found)
+    writer.finish()
+    return Dataset(folder)
+
+
+def test_vigilance_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
+    torch.manual_seed(0)
+    data = small_data(tmp_path / "data")
+    model = WorldModel(
+        ModelConfig(image_size=32, latent_dim=16, width=32, encoder_width=12, readouts=("pose", "contact", "distance"),
+                    map_cells=8, map_extent=(-1.0, -1.0, 1.0, 1.0))
+    ).eval().requires_grad_(False)  # fmt: skip
+    before = model.embed(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
+    card = fit.fit_vigilance(model, data, np.arange(12), np.arange(12, 16), lambda *a: None)
+    assert set(card["levels"]) == {"motion", "scene", "familiar"}
+    after = model.embed(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
+    config = model.config
+    assert after.shape == (1, config.embedding_dim) and config.scene_channels == fit.CHANNELS
+    torch.testing.assert_close(after[:, : 16 + 64], before[:, : 16 + 64])  # what was there stays as it was
+    assert scene_of(config, after.numpy()).shape == (1, fit.CHANNELS, 8, 8)
+    planner = Planner(model, data.contract, PlannerConfig(SearchConfig(deadline=10.0, samples=16)),
+                      {"calibration": {"vigilance": card}})  # fmt: skip
+
+    def signals(images, first):
+        found = []
+        for t, image in enumerate(images):
+            embedding = model.embed(torch.from_numpy(image[None])).numpy()
+            found.append(planner.step(embedding, 0.2 * (first + t), np.zeros(2)).signals)
+        return found
+
+    images, _, _ = moving_square(np.random.default_rng(5))
+    assert set(signals(images[:4], 0)[-1]) >= {"surprise", "surprise/motion", "surprise/scene", "novelty"}
+    covered = signals(np.full_like(images[:2], 20), 4)
+    assert covered[0]["surprise/scene"] > 2.0 and covered[0]["surprise"] > 2.0
+
+
+# ------------------------------------------------------------ the benchmark
+
+
+def test_delays_count_from_the_fault_and_by_stage():
+    drive = Drive(
+        "box",
+        0,
+        10.0,
+        fault=5.0,
+        alarms=[Alarm(2.0, "surprise", 2), Alarm(5.4, "surprise", 1), Alarm(5.6, "novelty", 2)],
+    )
+    assert drive.delay() == pytest.approx(0.4) and drive.delay(2) == pytest.approx(0.6)
+    assert Drive("box", 0, 10.0, fault=5.0).delay() == np.inf
