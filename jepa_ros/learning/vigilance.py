@@ -24,7 +24,7 @@ from jepa_ros.learning.dataset import Dataset, DatasetError
 from jepa_ros.learning.readouts import Report
 from jepa_ros.memory.scene import REACH, SceneMemory, rings
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
-from jepa_ros.world_model.scene import SceneHead, summarise
+from jepa_ros.world_model.scene import NOISE, SceneHead, summarise
 
 CHANNELS = 8  # of the scene maps
 RINGS = 16  # of distance from the robot, RING cells each
@@ -69,7 +69,7 @@ def fit_scene(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int 
     noise /= pairs
     noise += 1e-6 * np.trace(noise) / width * np.eye(width)
     _, vectors = eigh(square / n - np.outer(mean, mean), noise)  # ascending
-    weight = vectors[:, ::-1][:, :CHANNELS].T
+    weight = NOISE * vectors[:, ::-1][:, :CHANNELS].T
     model.config = replace(model.config, scene_channels=len(weight))
     model.scene = SceneHead(width, len(weight)).to(model.device)
     model.scene.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
@@ -219,7 +219,7 @@ def _fit_spread(drives: list[_Drive]) -> np.ndarray:
     count = np.bincount(ring, minlength=RINGS)
     mean = np.bincount(ring, change**2, RINGS) / np.maximum(count, 1)
     rms = np.sqrt(np.where(count > 0, mean, 0.0))
-    return np.maximum(np.maximum.accumulate(rms[::-1])[::-1], 1.0)
+    return np.maximum(np.maximum.accumulate(rms[::-1])[::-1], NOISE)
 
 
 def _fit_familiar(

@@ -15,9 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+#: RMS of a place's own noise in each channel: places differ by up to some hundred times as much, which is then about 1.
+NOISE = 0.01
+
 
 class SceneHead(nn.Module):
-    """Feature maps (B, width, g, g) -> scene maps (B, channels, g, g), float32; one unit is the noise of a place.
+    """Feature maps (B, width, g, g) -> scene maps (B, channels, g, g), float32; the noise of a place is NOISE.
 
     Args:
         width: channels of the feature maps. channels: of the scene maps.
