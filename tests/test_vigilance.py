@@ -188,6 +188,10 @@ def test_vigilance_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
     assert after.shape == (1, config.embedding_dim) and config.scene_channels == fit.CHANNELS
     torch.testing.assert_close(after[:, : 16 + 64], before[:, : 16 + 64])  # what was there stays as it was
     assert scene_of(config, after.numpy()).shape == (1, fit.CHANNELS, 8, 8)
+    latents = torch.cat([after[:, :16], 100.0 + after[:, :16]])
+    assert model.has_readout("novelty") and float(model.novelty(latents)[1]) > 1.0  # what a guardrail can ask for
+    again = WorldModel(ModelConfig.from_dict(config.to_dict()))
+    again.load_state_dict(model.state_dict())  # as a checkpoint is read
     planner = Planner(model, data.contract, PlannerConfig(SearchConfig(deadline=10.0, samples=16)),
                       {"calibration": {"vigilance": card}})  # fmt: skip
 

@@ -8,7 +8,8 @@ carried by the model card:
   A wheel that is stuck shows here, and so does a picture that stands still while the robot drives. How far a prediction
   is off by itself depends on how the robot was driven; it is measured in units of that.
 - ``scene``: what stands about stays as it was (jepa_ros/memory/scene.py).
-- ``familiar``: Mahalanobis distance of a description of the whole picture from those that the model was trained on.
+- ``familiar``: Mahalanobis distance of a description of the whole picture from those that the model was trained on (of
+  the latent, where there are no scene maps).
 
 Every measure is told on a scale on which 1 is the level to slow down at and 2 the level to stop at.
 """
@@ -214,6 +215,8 @@ class Vigilance:
             change = self.memory.observe(scene, robot, max(steps, 0) * self.period)
             self.found["scene"] = on_scale(change, levels["scene"])
             self.found["familiar"] = on_scale(self.normal.familiar_of(scene), levels["familiar"])
+        elif self.model.has_readout("novelty"):
+            self.found["familiar"] = on_scale(float(self.model.novelty(z)), levels["familiar"])
 
     def signals(self) -> dict[str, float]:
         """``surprise`` and ``novelty`` for the gate, and the parts of the first for people."""
@@ -222,7 +225,9 @@ class Vigilance:
         parts = [self.found[name] for name in ("motion", "scene") if name in self.found]
         told = {"surprise": float(np.max(parts)), "surprise/motion": self.found["motion"]}
         if "scene" in self.found:
-            told |= {"surprise/scene": self.found["scene"], "novelty": self.found["familiar"]}
+            told["surprise/scene"] = self.found["scene"]
+        if "familiar" in self.found:
+            told["novelty"] = self.found["familiar"]
         return told
 
 

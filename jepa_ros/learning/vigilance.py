@@ -24,7 +24,7 @@ from jepa_ros.learning.dataset import Dataset, DatasetError
 from jepa_ros.learning.readouts import Report
 from jepa_ros.memory.scene import REACH, SceneMemory, rings
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
-from jepa_ros.world_model.scene import NOISE, SceneHead, summarise
+from jepa_ros.world_model.scene import NOISE, NoveltyHead, SceneHead, summarise
 
 CHANNELS = 8  # of the scene maps
 RINGS = 16  # of distance from the robot, RING cells each
@@ -98,6 +98,7 @@ class _Drive:
         steps = len(z)
         touched = np.convolve(contacts, np.ones(CONTACT + 2, int))[1 : steps + 1] > 0
         self.counts = ~touched & (np.arange(steps) >= FILL)
+        self.z = z.cpu()
         motion, h = Motion(model), model.initial_state(1)
         self.due: list[dict[int, tuple[np.ndarray, np.ndarray]]] = []
         with torch.inference_mode():
@@ -130,6 +131,10 @@ class _Drive:
             worst["familiar"] = max(normal.familiar_of(s) for s in self.scenes[self.counts])
         return worst
 
+    def novelty(self, head: NoveltyHead) -> float:
+        """The largest of a head's novelty over the steps that count."""
+        return float(head(self.z[torch.from_numpy(self.counts)]).max())
+
 
 def levels_of(maxima: np.ndarray, hours: float, rates: tuple[float, float]) -> tuple[float, float]:
     """The levels that episodes like these exceed so many times an hour; the second is at least a tenth higher.
@@ -151,8 +156,8 @@ def fit_vigilance(
 ) -> dict[str, Any] | None:
     """What is normal and the levels, as plain data for the model card (``calibration.vigilance``).
 
-    Gives the model scene maps where it can have them; the rest of it stays as it is. None where there is too little
-    data: no step of an episode without a contact about it.
+    Gives the model scene maps where it can have them, and the readout "novelty"; the rest of it stays as it is. None
+    where there is too little data: no step of an episode without a contact about it.
     """
     if can_watch(model):
         fit_scene(model, data, training, seed)
@@ -170,26 +175,37 @@ def fit_vigilance(
     if model.scene is not None:
         mean, precision = _fit_familiar(model, data, training, rng)
         normal = replace(normal, spread=_fit_spread(drives), mean=mean, precision=precision)
+    novelty = _fit_novelty(drives, model.config.latent_dim)
     maxima: dict[str, list[float]] = {}
+    latent: list[float] = []
     hours = []
     for i, e in enumerate(held_out):
         drive = _Drive(model, data, int(e))
         report("vigilance", len(chosen) + i, total, {})
         if drive.counts.any():
             hours.append(drive.hours)
+            latent.append(drive.novelty(novelty))
             for name, value in drive.worst(normal).items():
                 maxima.setdefault(name, []).append(value)
     if not maxima:
         return None
+    if model.scene is None:
+        maxima["familiar"] = latent
     mean_hours = float(np.mean(hours))
-    levels = {
-        name: list(levels_of(np.array(v), mean_hours, (SLOW_RATE / len(maxima), STOP_RATE / len(maxima))))
-        for name, v in maxima.items()
-    }
+    rates = (SLOW_RATE / len(maxima), STOP_RATE / len(maxima))
+    slow, stop = levels_of(np.array(latent), mean_hours, rates)
+    novelty.root /= slow
+    levels = {name: list(levels_of(np.array(v), mean_hours, rates)) for name, v in maxima.items()}
+    if model.scene is None:
+        levels["familiar"] = [1.0, stop / slow]
+    model.heads["novelty"] = novelty.to(model.device)
+    readouts = tuple(n for n in model.config.readouts if n != "novelty")
+    model.config = replace(model.config, readouts=(*readouts, "novelty"))
     return {
         "levels": levels,
         "rates_per_hour": [SLOW_RATE, STOP_RATE],
         "held_out_hours": float(np.sum(hours)),
+        "latent_novelty": [1.0, stop / slow],
         "held_out_largest": {name: max(values) for name, values in maxima.items()},
         "motion": {str(k): {"precision": p.tolist(), "drive": b.tolist()} for k, (p, b) in normal.motion.items()},
         "spread": normal.spread.tolist(),
@@ -211,6 +227,18 @@ def _fit_motion(drives: list[_Drive]) -> dict[int, tuple[np.ndarray, np.ndarray]
         coefficients[0] = max(coefficients[0], 0.05 * length.mean())
         found[span] = (precision, coefficients)
     return found
+
+
+def _fit_novelty(drives: list[_Drive], size: int) -> NoveltyHead:
+    """The readout "novelty" of latents, not yet on its scale."""
+    z = torch.cat([d.z for d in drives]).double()
+    centred = z - z.mean(0)
+    covariance = centred.T @ centred / len(z)
+    covariance += 1e-3 * covariance.trace() / size * torch.eye(size, dtype=z.dtype)
+    head = NoveltyHead(size)
+    head.mean.copy_(z.mean(0))
+    head.root.copy_(torch.linalg.cholesky(torch.linalg.inv(covariance)))
+    return head
 
 
 def _fit_spread(drives: list[_Drive]) -> np.ndarray:
@@ -243,7 +271,8 @@ def grow_checkpoint(folder: Path, data: Dataset, seed: int, report: Report) -> d
     """Give a checkpoint that was trained without it vigilance, in place; returns the card as written."""
     model, card = load_checkpoint(folder, data.contract)
     training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
-    model.scene, model.config = None, replace(model.config, scene_channels=0)
+    model.scene = None  # where it has them already they are made anew
+    model.config = replace(model.config, scene_channels=0)
     found = fit_vigilance(model, data, training, held_out, report, seed)
     if found is None:
         raise DatasetError(f"{data.folder}: no step without a contact about it: collect more or longer episodes")

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from jepa_ros.world_model.encoder import KeypointEncoder
 from jepa_ros.world_model.reach import Reach
-from jepa_ros.world_model.scene import SceneHead
+from jepa_ros.world_model.scene import NoveltyHead, SceneHead
 from jepa_ros.world_model.traversability import TraversabilityHead
 
-READOUTS = ("distance", "pose", "contact")  # and "proposal", which is no readout of a latent alone
+READOUTS = ("distance", "pose", "contact")  # and "novelty", and "proposal", which is no readout of a latent alone
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ class WorldModel(nn.Module):
             heads["contact"] = _mlp(config.latent_dim, 128, 1)
         if "proposal" in config.readouts:
             heads["proposal"] = Reach(config.latent_dim, config.action_dim, config.proposal_steps, config.width)
+        if "novelty" in config.readouts:
+            heads["novelty"] = NoveltyHead(config.latent_dim)
         self.heads = nn.ModuleDict(heads)
         self.traversability = (
             TraversabilityHead(config.encoder_width, config.image_size // 4, config.map_cells)
@@ -209,6 +211,10 @@ class WorldModel(nn.Module):
     def contact(self, z: Tensor) -> Tensor:
         """Probability (...) that the robot touches something in the step that led to z or in the next."""
         return torch.sigmoid(self.heads["contact"](z).squeeze(-1).float())
+
+    def novelty(self, z: Tensor) -> Tensor:
+        """How unlike the training data latents (..., D) are, (...), >= 0; 1 is the level to slow down at."""
+        return self.heads["novelty"](z)
 
     def propose(self, z: Tensor, goal: Tensor) -> Tensor:
         """The actions (B, steps, A) in [-1, 1] that look like leading from z (B, D) to goal (B, D); see Reach."""

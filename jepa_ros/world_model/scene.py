@@ -40,6 +40,23 @@ class SceneHead(nn.Module):
         return torch.einsum("bwij,cw->bcij", features.float(), self.weight) + self.bias[:, None, None]
 
 
+class NoveltyHead(nn.Module):
+    """Latents (..., D) -> their Mahalanobis distance (...) from the training data; 1 is the level to slow down at."""
+
+    mean: Tensor
+    root: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        # Fitted in closed form, see learning/vigilance.py; root @ root.T is the precision.
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("root", torch.zeros(latent_dim, latent_dim))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """See the class."""
+        return ((z.float() - self.mean) @ self.root).norm(dim=-1)
+
+
 def picture_of_places(model: Any, places: Tensor, edge: int) -> Tensor:
     """Where places (N, 2) [m] lie in the picture: (N, 2) column and row in cells of a grid of ``edge`` x ``edge``."""
     from jepa_ros.world_model.traversability import look_up
