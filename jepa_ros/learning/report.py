@@ -233,12 +233,14 @@ def _traversability(card: dict[str, Any]) -> str:
 
 
 def _calibration(calibration: dict[str, Any]) -> str:
-    tables = {k: v for k, v in calibration.items() if isinstance(v, dict) and v}
+    tables = {k: v for k, v in calibration.items() if isinstance(v, dict) and v and k != "vigilance"}
     if not tables:
         return ""
     quantiles = list(next(iter(tables.values())))
     rows = [(name, *(f"{values.get(q, math.nan):.4g}" for q in quantiles)) for name, values in tables.items()]
-    return _table(rows, ("", *quantiles))
+    levels = ((calibration.get("vigilance") or {}).get("levels") or {}).items()
+    watched = [(name, f"{slow:.4g}", f"{stop:.4g}") for name, (slow, stop) in levels]
+    return _table(rows, ("", *quantiles)) + _table(watched, ("vigilance", "slow from", "stop from"))
 
 
 # -- pieces of HTML --------------------------------------------------------------------------------------------------
