@@ -90,6 +90,7 @@ class GuardrailCost:
 
     def __init__(self, guardrails, model, contract, samples: int, places: Places | None = None) -> None:
         self.model, self.contract, self.places = model, contract, places
+        self._novelty = any(getattr(g, "kind", None) == "novelty" for g in guardrails)  # nobody else asks for it
         parameter = next(iter(model.parameters()), torch.zeros(0))
         nowhere = self.states(
             torch.zeros(1, samples, 1, model.config.latent_dim, device=parameter.device),
@@ -127,7 +128,7 @@ class GuardrailCost:
         return PredictedStates(
             poses=poses,
             contact=read("contact") if self.places is None or poses is None else self.places.look_up(poses[..., :2]),
-            novelty=read("novelty"),
+            novelty=read("novelty") if self._novelty else None,
             actions=self.contract.denormalise(actions.double().cpu().numpy())[:, None],
             period=self.contract.period,
         )
