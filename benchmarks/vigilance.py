@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
     contract = load_contract(args.robot)
     model = args.model or contract.name
     card = load_checkpoint(model, contract)[1]
-    if "vigilance" not in card.get("calibration", {}):
+    if not card.get("calibration", {}).get("vigilance"):
         raise JepaRosError(f"{model} cannot tell surprise: jepa-ros train --data DATA --out {model} --add-vigilance")
     log = Log(args.log, model_id(card), card["calibration"]["vigilance"]["levels"])
     with multiprocessing.get_context("spawn").Pool(
@@ -141,7 +141,7 @@ def judge_normal(drives: list[Drive]) -> dict[str, Any]:
     from scipy.stats import chi2
 
     hours = sum(d.seconds for d in drives) / 3600.0
-    begun = [a for d in drives for i, a in enumerate(d.alarms) if not i or a.time - d.alarms[i - 1].time > WITHIN]
+    begun = [a for d in drives for a in d.alarms if a.begins]
     stops, n = sum(a.stage == 2 for d in drives for a in d.alarms), len(begun)
     low = float(chi2.ppf(0.025, 2 * n)) / 2.0 if n else 0.0
     bounds = [v / hours for v in (low, float(chi2.ppf(0.975, 2 * n + 2)) / 2.0)] if hours else [0.0, math.inf]

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from jepa_ros.actor import Planner, PlannerConfig, SearchConfig
+from jepa_ros.actor.vigilance import LEVELS
 from jepa_ros.cost import Goal
 from jepa_ros.learning.episodes import SEED_OFFSET
 from jepa_ros.learning.policies import PlannerPolicy
@@ -30,7 +31,6 @@ from jepa_ros.world_model import load_checkpoint
 #: What goes wrong, by name, and the gate's reasons that count as having noticed.
 CASES = ("shifted", "covered", "dark", "frozen", "box", "wheel")
 REASONS = ("surprise", "novelty", "image_frozen")
-LEVELS = (1.0, 2.0)  # slow and stop, on the planner's scale
 #: How well it plans is not the question; a rough plan drives no less.
 SEARCH = SearchConfig(samples=32, iterations=1, deadline=60.0)
 GOAL_TIME = 20.0  # s for a goal, then there is another
@@ -45,11 +45,12 @@ RIM = 0.05
 
 @dataclass
 class Alarm:
-    """One alarm: when it began [s], the gate's reason, and the highest stage that it came to (1 slow, 2 stop)."""
+    """An alarm that begins, or one that rises: when [s], the gate's reason, and its stage (1 slow, 2 stop)."""
 
     time: float
     reason: str
     stage: int
+    begins: bool = True
 
 
 @dataclass
@@ -152,7 +153,7 @@ class _Alarms:
                 continue
             now, stage = begun + i * self.tick, 2 if mode == "STOPPED" else 1
             if now - self.last > QUIET or stage > self.alarms[-1].stage:
-                self.alarms.append(Alarm(now, reason, stage))
+                self.alarms.append(Alarm(now, reason, stage, begins=False))
             self.last = now
 
 

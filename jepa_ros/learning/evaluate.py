@@ -19,6 +19,7 @@ from rich.table import Table
 
 from jepa_ros.actor.config import SearchConfig
 from jepa_ros.actor.planner import Planner, PlannerConfig
+from jepa_ros.actor.vigilance import LEVELS
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.baselines import KINDS as BASELINES
@@ -31,6 +32,7 @@ from jepa_ros.learning.statistics import quantile, wilson
 from jepa_ros.loop import Loop
 from jepa_ros.perception import Perception
 from jepa_ros.robot import RobotContract, load_contract
+from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.world_model import load_checkpoint, model_id, resolve_model
 
 POLICIES = ("planner", "random", "oracle")
@@ -49,6 +51,7 @@ class EvalSettings:
         randomise: look and dynamics drawn anew.
         goal: ``image`` or ``pose``. search: of planner and oracle.
         scan: the gate sees the lidar. Without it only the planner keeps the robot from touching things.
+        watch: the gate slows and stops the planner for surprise and novelty, at the levels of the model card.
     """
 
     episodes: int = 100
@@ -58,6 +61,7 @@ class EvalSettings:
     goal: str = "image"
     search: SearchConfig = field(default_factory=SearchConfig)
     scan: bool = True
+    watch: bool = False
 
 
 def make_policy(kind: str, contract: RobotContract, sim: Any, spec: EpisodeSpec, settings: EvalSettings, loaded: Any):
@@ -102,7 +106,9 @@ def run_episode(
     with ArenaSim(contract, SceneConfig(layout=spec.layout, randomise=spec.randomise, **dict(spec.scene))) as sim:
         sim.reset(spec.seed, layout_seed=spec.layout_seed, start=spec.start)
         policy = make_policy(kind, contract, sim, spec, settings, loaded)
-        loop = Loop(contract, sim, policy, scan=settings.scan)
+        levels = {"surprise": LEVELS, "novelty": LEVELS} if settings.watch and kind == "planner" else {}
+        gate = Gate(GateConfig.from_contract(contract, auto_enable=True, **levels))
+        loop = Loop(contract, sim, policy, gate, scan=settings.scan)
         scorer = Scorer(spec)
         plan, encode, iterations = [], [], []
         begun, touches = sim.time, sim.truth().contact_steps
@@ -225,6 +231,7 @@ def summarise(
         "randomise": settings.randomise,
         "goal": settings.goal,
         "scan": settings.scan,
+        "watch": settings.watch,
         "contact_limit": settings.search.contact_limit,
         **rates([r["score"] for r in main]),
         "plan_ms": {"p50": quantile(plan, 0.5), "p99": quantile(plan, 0.99)},
@@ -340,6 +347,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-scan", action="store_true", help="the gate does not see the lidar: what the planner's own care is worth"
     )
+    parser.add_argument(
+        "--watch", action="store_true", help="the gate slows and stops the planner for surprise and novelty"
+    )
     parser.add_argument("--json", type=Path, default=None, help="write the report here")
     group = add_env_arguments(parser, repeat=None)
     group.add_argument(
@@ -376,10 +386,12 @@ def main(args: argparse.Namespace) -> int:
     contract = load_contract(args.robot)
     model = args.model or contract.name
     settings = EvalSettings(
-        args.episodes, args.seed, args.layout, args.randomise, args.goal, search, scan=not args.no_scan
+        args.episodes, args.seed, args.layout, args.randomise, args.goal, search, not args.no_scan, args.watch
     )
     # Loaded here too, so that a bad checkpoint is one clear error and not one of a worker.
     card = load_checkpoint(model, contract)[1] if "planner" in policies else None
+    if args.watch and card and not (card.get("calibration") or {}).get("vigilance"):
+        raise JepaRosError(f"--watch: {model} cannot tell surprise: jepa-ros train ... --out {model} --add-vigilance")
     results = evaluate(contract, model if card else None, settings, policies, args.workers, args.threads)
     report = summarise(contract, model, model_id(card) if card else "", settings, results, args.workers, args.threads)
     print_table(report, Console(width=140))
