@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from toy_world import ToyWorld, toy_contract
 
 from jepa_ros.actor import Planner, PlannerConfig, SearchConfig
 from jepa_ros.actor.vigilance import SPANS, Motion, Normal, on_scale, scene_of
-from jepa_ros.bench.vigilance_trials import Alarm, Drive
+from jepa_ros.bench.vigilance_trials import Alarm, Alarms, Drive
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning import vigilance as fit
 from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
@@ -209,6 +211,22 @@ def test_vigilance_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
 
 
 # ------------------------------------------------------------ the benchmark
+
+
+def test_alarms_begin_rise_and_begin_again_after_a_quiet_while():
+    alarms = Alarms(0.1)
+    slow, stop, calm = ("LIMITED", "surprise"), ("STOPPED", "novelty"), ("LIMITED", "velocity_limit")
+
+    def step(begun, *ticks):
+        modes, reasons = zip(*ticks, strict=True)
+        alarms.take(begun, SimpleNamespace(modes=modes, reasons=reasons))
+
+    step(1.0, calm, slow)
+    step(1.2, slow, stop)
+    step(2.0, stop, calm)  # the same one goes on
+    step(5.0, slow, slow)
+    found = [(round(a.time, 3), a.reason, a.stage, a.begins) for a in alarms.alarms]
+    assert found == [(1.1, "surprise", 1, True), (1.3, "novelty", 2, False), (5.0, "surprise", 1, True)]
 
 
 def test_delays_count_from_the_fault_and_by_stage():

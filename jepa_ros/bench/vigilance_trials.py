@@ -140,7 +140,7 @@ def rim_speed(contract: RobotContract, action: np.ndarray, side: str) -> float:
     return abs(float(action[0]) + (half if side == "right" else -half) * float(action[1]))
 
 
-class _Alarms:
+class Alarms:
     """Makes alarms of the gate's reasons, tick by tick."""
 
     def __init__(self, tick: float) -> None:
@@ -152,8 +152,9 @@ class _Alarms:
             if reason not in REASONS:
                 continue
             now, stage = begun + i * self.tick, 2 if mode == "STOPPED" else 1
-            if now - self.last > QUIET or stage > self.alarms[-1].stage:
-                self.alarms.append(Alarm(now, reason, stage, begins=False))
+            begins = now - self.last > QUIET
+            if begins or stage > self.alarms[-1].stage:
+                self.alarms.append(Alarm(now, reason, stage, begins))
             self.last = now
 
 
@@ -174,7 +175,7 @@ def run(contract: RobotContract, loaded: Any, case: str, number: int, seconds: f
         robot = _Faulty(sim)
         gate = Gate(GateConfig.from_contract(contract, auto_enable=True, surprise=LEVELS, novelty=LEVELS))
         loop = Loop(contract, robot, PlannerPolicy(perception, planner), gate)
-        alarms, start = _Alarms(loop.tick), sim.time
+        alarms, start = Alarms(loop.tick), sim.time
         due, idle = -math.inf, 0
         end = start + seconds if case == "normal" else math.inf
         warm = start + rng.uniform(*WARM)
