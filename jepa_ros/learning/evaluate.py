@@ -311,9 +311,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--episodes", type=int, default=100, help="pairs (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the pairs (default: %(default)s)")
-    parser.add_argument(
-        "--layout", choices=tuple(SCENES), default="fixed", help="obstacles (default: %(default)s)"
-    )
+    parser.add_argument("--layout", choices=tuple(SCENES), default="fixed", help="obstacles (default: %(default)s)")
     parser.add_argument(
         "--randomise", action="store_true", help="draw lighting, colours, camera, slip and latency anew each episode"
     )
