@@ -12,7 +12,8 @@ from toy_world import ToyWorld
 from jepa_ros.actor import SearchConfig, SearchError
 from jepa_ros.actor.convergence import Convergence
 from jepa_ros.actor.readouts import SharedReadouts
-from jepa_ros.bench.search_episodes import ANYTIME, UNCERTAIN, fixed, read, with_contact_limit
+from jepa_ros.bench.resumable import read
+from jepa_ros.bench.search_episodes import ANYTIME, UNCERTAIN, fixed, with_contact_limit
 from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
 from jepa_ros.bench.search_stopping import stops_at
 from jepa_ros.cost import RiskError
