@@ -51,7 +51,11 @@ class Motion:
 
     def reset(self) -> None:
         """Forget the predictions under way."""
-        self._z = self._h = self._driven = None
+        # Rows of predictions under way: latents, states, sums of what was driven, and for how many steps.
+        self._z: Any = None
+        self._h: Any = None
+        self._driven: Any = None
+        self._age: Any = None
         self._last: torch.Tensor | None = None
 
     @torch.no_grad()

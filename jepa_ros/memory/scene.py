@@ -35,7 +35,7 @@ class SceneMemory:
         level: a change from here on is not learned at once.
     """
 
-    def __init__(self, spread: Sequence[float] = (1.0,), level: float = np.inf) -> None:
+    def __init__(self, spread: Sequence[float] | np.ndarray = (1.0,), level: float = np.inf) -> None:
         self.spread, self.level = np.asarray(spread, dtype=np.float64), level
         self.reset()
 

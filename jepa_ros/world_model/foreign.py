@@ -8,7 +8,6 @@ is a dictionary of tensors (B, S, T, ...): environments, candidates, frames. Not
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +79,7 @@ class LatentWorld(_Foreign):
 
     def encode_pictures(self, pictures: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) as the model wants them -> latents (B, D), tokens and all."""
-        info = _call("encode", self.model, self.model.encode, {"pixels": pictures[:, None]})
+        info = _call("encode", self.model, {"pixels": pictures[:, None]})
         emb = info.get("emb") if isinstance(info, dict) else None
         if not isinstance(emb, Tensor) or emb.ndim < 3 or tuple(emb.shape[:2]) != (len(pictures), 1):
             found = tuple(emb.shape) if isinstance(emb, Tensor) else type(emb).__name__
@@ -99,7 +98,7 @@ class LatentWorld(_Foreign):
             "pixels": torch.zeros(1, rows, 1, device=z.device),
             "emb": z.reshape(1, rows, 1, *self.shape),
         }
-        info = _call("rollout", self.model, self.model.rollout, info, actions[None].to(z.dtype))
+        info = _call("rollout", self.model, info, actions[None].to(z.dtype))
         predicted = info.get("predicted_emb") if isinstance(info, dict) else None
         shape = tuple(predicted.shape) if isinstance(predicted, Tensor) else ()
         if predicted is None or shape[:2] != (1, rows) or shape[2:3] < (steps,):
@@ -146,7 +145,7 @@ class CostWorld(_Foreign):
                 k: v[:, None].expand(v.shape[0], rows, *v.shape[1:]) if isinstance(v, Tensor) else v
                 for k, v in self._info.items()
             }
-        cost = _call("get_cost", self.model, self.model.get_cost, self._expanded[rows], actions[None])
+        cost = _call("get_cost", self.model, self._expanded[rows], actions[None])
         if not isinstance(cost, Tensor) or tuple(cost.shape) != (1, rows):
             found = tuple(cost.shape) if isinstance(cost, Tensor) else type(cost).__name__
             raise ForeignModelError(f"get_cost of {type(self.model).__name__} gave {found}; expected (1, {rows})")
@@ -157,9 +156,9 @@ class CostWorld(_Foreign):
         return z[..., 0]
 
 
-def _call(name: str, model: nn.Module, work: Callable[..., Any], *args: Any) -> Any:
+def _call(name: str, model: nn.Module, *args: Any) -> Any:
     try:
-        return work(*args)
+        return getattr(model, name)(*args)
     except JepaRosError:
         raise
     except Exception as error:
