@@ -102,7 +102,7 @@ def test_training_writes_a_checkpoint_with_card_and_log(data, tmp_path):
     assert {"x", "y", "position_cm"} <= set(card["metrics"]["probe_r2"])
     assert card["calibration"]["prediction_error"] > 0
     lines = [json.loads(line) for line in (tmp_path / "m" / "log.jsonl").read_text().splitlines()]
-    assert {"representation", "judged", "predictor", "distance", "readouts", "final"} == {
+    assert {"representation", "judged", "predictor", "distance", "readouts", "vigilance", "final"} == {
         line["phase"] for line in lines
     }
     assert "<h2>Open loop</h2>" in (tmp_path / "m" / "report.html").read_text()
