@@ -130,6 +130,17 @@ def test_a_forbidden_region_is_routed_round_from_the_next_plan_on():
     assert not inside.any()
 
 
+def test_plans_keep_a_margin_to_regions_besides_what_the_guardrail_asks():
+    contract = toy_contract()
+    corners = [[-0.5, -0.2], [0.5, -0.2], [0.5, 0.2], [-0.5, 0.2]]
+    rails = parse_guardrails([{"kind": "keep_out", "name": "zone", "unit": "m", "polygon": corners}]).bind(contract)
+    edge = 0.2 + contract.footprint.radius
+    near = np.array([[[0.0, edge + 0.05], [0.0, edge + 0.15]]])
+    for margin, closed in ((0.0, [False, False]), (0.1, [True, False])):
+        search = Search(MappedToy(), SearchConfig(horizon=8, region_margin=margin), contract, rails)
+        assert search.guard.closed(near)[0].tolist() == closed
+
+
 def straight_drive(contact: bool):
     """A robot that is sent along x at full speed and stops at x = 0.4 (with or without a contact)."""
     steps = 10
