@@ -23,7 +23,7 @@ from jepa_ros.bags.modesty import be_modest
 from jepa_ros.bags.sink import QUEUE_BYTES, RingWriter, WriterThread
 from jepa_ros.bags.writer import BagWriter, WriterConfig
 from jepa_ros.errors import JepaRosError
-from jepa_ros.ros_env import ros_environment
+from jepa_ros.ros_env import large_environment, ros_environment
 
 POLL_SECONDS = 0.04
 """Pause between two looks for messages: a reader's queue (100 messages) fills at 2.5 kHz."""
@@ -138,6 +138,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
         BagError: the folder exists, the disk refused; the report is written first.
     """
     os.environ.update(ros_environment())
+    os.environ.update(large_environment())  # a camera that sends large images offers them through shared memory
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
