@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.bench import output
+from jepa_ros.bench import options, output
 from jepa_ros.bench.guardrail_episodes import Arm, start_worker, work
 from jepa_ros.bench.resumable import play
 from jepa_ros.bench.search_statistics import paired, rate
@@ -35,8 +35,7 @@ say = partial(output.say, "guardrails")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--robot", default="arena", help="contract: a name or a file (default: %(default)s)")
-    parser.add_argument("--model", help="checkpoint: a folder or a shipped name (default: the robot's name)")
+    options.add_model(parser)
     parser.add_argument("--episodes", type=int, default=100, help="of each arm (default: %(default)s)")
     parser.add_argument("--tuning", type=int, default=12, help="episodes of each weight (default: %(default)s)")
     parser.add_argument(

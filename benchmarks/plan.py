@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jepa_ros.bench import output
+from jepa_ros.bench import options, output
 from jepa_ros.bench.plan_measure import cases, deadlines, load, machine, measure, peak, profile
 from jepa_ros.bench.plan_tables import tables
 from jepa_ros.errors import JepaRosError
@@ -29,8 +29,7 @@ PEERS = share_dir() / ".venv-peers" / "bin" / "python"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--robot", default="arena", help="contract: a name or a file (default: %(default)s)")
-    parser.add_argument("--model", help="checkpoint: a folder or a shipped name (default: the robot's name)")
+    options.add_model(parser)
     parser.add_argument("--plans", type=int, default=100, help="plans a size (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="compute threads (default: the cores at hand)")
     parser.add_argument(

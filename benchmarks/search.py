@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jepa_ros.bench import output
+from jepa_ros.bench import options, output
 from jepa_ros.bench.search_episodes import ANYTIME, LEVEL, SAMPLES, UNCERTAIN, fixed, run
 from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
 from jepa_ros.errors import JepaRosError
@@ -29,8 +29,7 @@ HARD_SEED, UNCERTAIN_SEED = 7041, 7042  # of the tasks; nothing was chosen on th
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--robot", default="arena", help="contract: a name or a file (default: %(default)s)")
-    parser.add_argument("--model", help="checkpoint: a folder or a shipped name (default: the robot's name)")
+    options.add_model(parser)
     parser.add_argument("--parts", default=None, help=f"comma-separated, of {', '.join(PARTS)} (default: stopping)")
     parser.add_argument(
         "--episodes", type=int, default=100, help="of each layout and setting (default: %(default)s; hours)"

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.bench import output
+from jepa_ros.bench import options, output, resumable
 from jepa_ros.bench.vigilance_trials import CASES, RIM, Drive, read, start_worker, work
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.statistics import wilson
@@ -33,8 +33,7 @@ MOST = 4  # times as many wheels may be jammed until enough of them were asked t
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--robot", default="arena", help="contract: a name or a file (default: %(default)s)")
-    parser.add_argument("--model", help="checkpoint: a folder or a shipped name (default: the robot's name)")
+    options.add_model(parser)
     parser.add_argument("--cases", default=",".join(CASES), help="comma-separated (default: %(default)s)")
     parser.add_argument("--trials", type=int, default=50, help="of each case (default: %(default)s)")
     parser.add_argument("--hours", type=float, default=3.0, help="of normal driving (default: %(default)s)")
@@ -81,19 +80,15 @@ class Log:
     def __init__(self, path: Path | None, model: str, levels: Any) -> None:
         self.path, self.prefix = path, f"{model}/{json.dumps(levels, sort_keys=True)}"
         self.done: dict[str, dict[str, Any]] = {}
-        if path is not None and path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                entry = json.loads(line)
-                if entry["of"] == self.prefix:
-                    self.done[entry["key"]] = entry["drive"]
+        for row in [] if path is None else resumable.begin(path):
+            if row["of"] == self.prefix:
+                self.done[row["key"]] = row["drive"]
 
     def add(self, key: str, drive: dict[str, Any]) -> None:
         """Keep one."""
         self.done[key] = drive
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"of": self.prefix, "key": key, "drive": drive}) + "\n")
+            resumable.keep(self.path, {"of": self.prefix, "key": key, "drive": drive})
 
 
 def played(pool: Any, log: Log, jobs: list[tuple[str, int, float]]) -> list[Drive]:

@@ -12,7 +12,7 @@ from toy_world import ToyWorld
 from jepa_ros.actor import SearchConfig, SearchError
 from jepa_ros.actor.convergence import Convergence
 from jepa_ros.actor.readouts import SharedReadouts
-from jepa_ros.bench.resumable import read
+from jepa_ros.bench.resumable import begin, keep, read
 from jepa_ros.bench.search_episodes import ANYTIME, UNCERTAIN, fixed, with_contact_limit
 from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
 from jepa_ros.bench.search_stopping import stops_at
@@ -159,7 +159,13 @@ def test_rank_correlation_and_the_harder_half():
 def test_a_line_cut_off_by_a_kill_is_passed_over(tmp_path):
     path = tmp_path / "episodes.jsonl"
     path.write_text(json.dumps({"arm": "one"}) + "\n" + '{"arm": "tw')
-    assert read(path) == [{"arm": "one"}]
+    assert read(path) == [{"arm": "one"}] == begin(path)
+    keep(path, {"arm": "three"})
+    assert read(path) == [{"arm": "one"}, {"arm": "three"}]
+    new = tmp_path / "new" / "episodes.jsonl"
+    assert begin(new) == []
+    keep(new, {"arm": "one"})
+    assert begin(new) == [{"arm": "one"}]
 
 
 def test_the_settings_that_are_compared_can_be_searched():

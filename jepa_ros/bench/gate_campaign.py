@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import hashlib
 import importlib.util
-import json
 import math
 import time
 from collections import Counter
@@ -19,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.bench import resumable
 from jepa_ros.bench.gate_episodes import Episode, drive
 from jepa_ros.bench.gate_histories import ROOM, play
 from jepa_ros.bench.gate_rig import Rig
@@ -46,28 +45,15 @@ class Log:
         self.path = path
         self._codes = {stage: _code(files) for stage, files in STAGES.items()}
         self.done: dict[str, Any] = {}
-        if path is None:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            return
-        text = path.read_text(encoding="utf-8")
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError):  # a line that a kill has cut off
-                entry = json.loads(line)
-                if entry["code"] == self._codes[_stage(entry["key"])]:
-                    self.done[entry["key"]] = entry["found"]
-        if text and not text.endswith("\n"):
-            with path.open("a", encoding="utf-8") as file:
-                file.write("\n")
+        for row in [] if path is None else resumable.begin(path):
+            if row["code"] == self._codes[_stage(row["key"])]:
+                self.done[row["key"]] = row["found"]
 
     def add(self, key: str, found: Any) -> None:
         """Keep what was found under a key."""
         self.done[key] = found
         if self.path is not None:
-            entry = {"code": self._codes[_stage(key)], "key": key, "found": found}
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+            resumable.keep(self.path, {"code": self._codes[_stage(key)], "key": key, "found": found})
 
 
 #: Stage: the files of the campaign, besides the gate's own, that decide what comes out of it.

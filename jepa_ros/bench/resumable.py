@@ -29,6 +29,22 @@ def read(path: Path) -> list[Row]:
     return rows
 
 
+def begin(path: Path) -> list[Row]:
+    """What a file has; from now on :func:`keep` may add to it, behind a line that a kill has cut off too."""
+    rows = read(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if text and not text.endswith("\n"):
+        path.write_text(f"{text}\n", encoding="utf-8")
+    return rows
+
+
+def keep(path: Path, row: Row) -> None:
+    """Add a line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
 def play(
     path: Path, jobs: dict[Hashable, Job], key: Callable[[Row], Hashable], work: Callable[[Job], Row],
     start: Callable[..., None], given: Iterable[Any], workers: int, told: Callable[[str], None],
@@ -40,17 +56,13 @@ def play(
         work, start: functions of a module; ``start(*given)`` runs once in each process.
         told: hears how far it is.
     """
-    done = {key(row) for row in read(path)}
+    done = {key(row) for row in begin(path)}
     left = [job for name, job in jobs.items() if name not in done]
     if left:
-        path.parent.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         context = multiprocessing.get_context("spawn")
-        with context.Pool(workers, start, tuple(given)) as pool, path.open("a", encoding="utf-8") as out:
-            if out.tell() and not path.read_text(encoding="utf-8").endswith("\n"):
-                out.write("\n")
+        with context.Pool(workers, start, tuple(given)) as pool:
             for count, row in enumerate(pool.imap(work, left), start=1):
-                out.write(json.dumps(row) + "\n")
-                out.flush()
+                keep(path, row)
                 told(f"{count} of {len(left)}")
     return [row for row in read(path) if key(row) in jobs]
