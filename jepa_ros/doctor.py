@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jepa_ros.bringup import environment
 from jepa_ros.robot import RobotContract, load_contract
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -80,6 +81,7 @@ def main(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     contract = load_contract(args.robot)
+    os.environ.update(environment(contract))  # pictures are heard the way they are sent
     findings = examine(contract, args.namespace, args.seconds, args.compressed, brain=not args.no_brain)
     console, marks = Console(), {OK: "[green]ok[/]     ", WARNING: "[yellow]warning[/]", ERROR: "[bold red]error[/]  "}
     for finding in findings:

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags.record import Recorder
+from jepa_ros.bringup import environment
 from jepa_ros.demo import report
 from jepa_ros.demo.log import Episode
 from jepa_ros.demo.observer import Observer, ObserverError
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     out = make_folder(args.out)
     try:
         with run_domain() as domain:
+            os.environ.update(environment(contract))  # pictures are heard the way they are sent
             return _Demo(args, contract, specs, out, domain).run()
     finally:
         with contextlib.suppress(OSError):
