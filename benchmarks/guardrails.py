@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from jepa_ros.bench.guardrail_episodes import Arm, start_worker, work
 from jepa_ros.bench.resumable import play
 from jepa_ros.bench.search_statistics import paired, rate
 from jepa_ros.errors import JepaRosError
+from jepa_ros.processor import usable_cores
 
 WEIGHTS = (0.3, 1.0, 3.0, 10.0, 30.0)  # per metre of excess; a metre to go costs about 1
 TUNING_SEED, SEED = 8150, 8151  # of the tasks; nothing else was chosen on either
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="search.region_margin where there are guardrails, m (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/guardrails"), help="episodes (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results for machines")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
 

@@ -21,6 +21,7 @@ from jepa_ros.bench import options, output
 from jepa_ros.bench.plan_measure import cases, deadlines, load, machine, measure, peak, profile
 from jepa_ros.bench.plan_tables import tables
 from jepa_ros.errors import JepaRosError
+from jepa_ros.processor import usable_cores
 from jepa_ros.robot import share_dir
 
 #: Where `make bench` puts the environment of the other planners.
@@ -48,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
 
     if args.plans < 10:
         raise JepaRosError(f"--plans is {args.plans}; expected at least 10, a p99 of fewer means nothing")
-    threads = args.threads or len(os.sched_getaffinity(0))
+    threads = args.threads or usable_cores()
     torch.set_num_threads(threads)
     model, contract, about = load(args.robot, args.model)
     report: dict[str, Any] = {"benchmark": "plan", "version": 2, "machine": machine(threads), "model": about}

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from jepa_ros.bench.gate_campaign import SITUATIONS, Log, episodes, histories, mutation, time_steps
+from jepa_ros.processor import usable_cores
 from jepa_ros.safety.rows import ROWS
 
 #: The adversary has to enter a region in this share of the episodes without the gate: a tame one shows nothing.
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mutants", type=int, default=1500, help="histories for each mutant at most (default: 1,500)")
     parser.add_argument("--episodes", type=int, default=1000, help="adversarial episodes in physics (default: 1,000)")
     parser.add_argument("--steps", type=int, default=5000, help="steps timed in each situation (default: 5,000)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: all cores")
+    parser.add_argument("--processes", type=int, default=usable_cores(), help="default: all cores")
     parser.add_argument("--log", type=Path, metavar="FILE", help="keep what was played there, and do not play it again")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
 

@@ -11,7 +11,6 @@ stopped. Ground truth (the shortest way round the obstacles) is used for scoring
 from __future__ import annotations
 
 import argparse
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from jepa_ros.bench import options, output
 from jepa_ros.bench.search_episodes import ANYTIME, LEVEL, SAMPLES, UNCERTAIN, fixed, run
 from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
 from jepa_ros.errors import JepaRosError
+from jepa_ros.processor import usable_cores
 
 PARTS = ("stopping", "noise", "difficulty", "uncertain")
 HARD_LAYOUTS = ("blocked", "dead_end", "maze")
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--problems", type=int, default=12, help="of the part stopping (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/search"), help="episodes (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="dataset whose held-out episodes the part noise is measured on")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="part stopping: draw cost against time of a plan")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results for machines")

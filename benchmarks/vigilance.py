@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import multiprocessing
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from jepa_ros.bench import options, output, resumable
 from jepa_ros.bench.vigilance_trials import CASES, RIM, Drive, read, start_worker, work
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.statistics import wilson
+from jepa_ros.processor import usable_cores
 
 SECONDS = 120.0  # of a drive in which nothing goes wrong
 WITHIN = 1.0  # s
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", default=",".join(CASES), help="comma-separated (default: %(default)s)")
     parser.add_argument("--trials", type=int, default=50, help="of each case (default: %(default)s)")
     parser.add_argument("--hours", type=float, default=3.0, help="of normal driving (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="keep what was driven there, and do not drive it again"
     )

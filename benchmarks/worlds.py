@@ -6,7 +6,8 @@
 Trains what is missing, scores what is not scored yet, and writes `worlds.json` and `worlds.md` into the folder after
 every step: stopped at any moment, the same command goes on. Rows that rest on a trained model are scored once a
 training seed; the table pools the episodes. The rows marked "short" are all trained for the same, smaller number of
-steps, and are to be compared with the row "jepa, short" alone.
+steps, and are to be compared with the row "jepa, short" alone. Several of these commands, of other rows or seeds, may
+work on the same folder.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from jepa_ros.learning.representation import RepresentationTrainer
 from jepa_ros.learning.sampler import BatchShape
 from jepa_ros.learning.settings import TrainSettings, choose_device
 from jepa_ros.learning.train import config_for, train
+from jepa_ros.processor import usable_cores
 from jepa_ros.world_model import CheckpointError, load_card, model_id
 
 LAYOUTS = ("fixed", "random", "blocked")
@@ -56,7 +58,7 @@ class Training:
 class Row:
     """A line of the table: what it is, the policy that drives, and the training that it rests on ("" for none).
 
-    ``search`` is the planner's; without ``scan`` the gate does not see the lidar.
+    ``search`` is the planner's; without ``scan`` the gate does not see the lidar. ``layouts``: where it is scored.
     """
 
     title: str
@@ -64,6 +66,7 @@ class Row:
     training: str = ""
     search: SearchConfig = field(default_factory=SearchConfig)
     scan: bool = True
+    layouts: tuple[str, ...] = LAYOUTS
 
 
 def _no_collapse_term(s: TrainSettings) -> TrainSettings:
@@ -81,14 +84,15 @@ TRAININGS = {
     "data_1_4": Training(share=1 / 4),
     "data_1_8": Training(share=1 / 8),
 }
+NO_LIMIT = SearchConfig(contact_limit=1.0)
 ROWS = {
     "random": Row("random actions", "random"),
     "oracle": Row("search with the oracle's model", "oracle"),
     "jepa": Row("jepa, search", "planner", "jepa"),
-    "no_limit": Row("jepa, search, no contact limit", "planner", "jepa", SearchConfig(contact_limit=1.0)),
-    "blind_gate": Row("jepa, search; gate without lidar", "planner", "jepa", scan=False),
+    "no_limit": Row("jepa, search, no contact limit", "planner", "jepa", NO_LIMIT, layouts=("blocked",)),
+    "blind_gate": Row("jepa, search; gate without lidar", "planner", "jepa", scan=False, layouts=("blocked",)),
     "blind_gate_no_limit": Row(
-        "jepa, search, no contact limit; gate without lidar", "planner", "jepa", SearchConfig(contact_limit=1.0), False
+        "jepa, search, no contact limit; gate without lidar", "planner", "jepa", NO_LIMIT, False, ("blocked",)
     ),
     "inverse": Row("inverse model on its latents, no search", "inverse", "jepa"),
     "bc": Row("behaviour cloning on its latents", "bc", "jepa"),
@@ -223,7 +227,7 @@ def _cell(found: dict[str, Any] | None) -> str:
 
 def _write(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two of these commands may share a folder
     text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
@@ -250,7 +254,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy-steps", type=int, default=20_000, help="at most, for the baselines (default: %(default)s)"
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="processes that score (default: %(default)s)"
+        "--workers", type=int, default=usable_cores(), help="processes that score (default: %(default)s)"
     )
 
 
@@ -271,13 +275,13 @@ def main(args: argparse.Namespace) -> int:
         raise JepaRosError(f"--seeds {args.seeds}: expected whole numbers, separated by commas")
     seeds = [int(s) for s in args.seeds.split(",")]
     data = Dataset(args.data, min_length=TrainSettings().horizon + 2)
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(usable_cores())
     for seed in seeds:  # all rows with the first seed before any with the second: a stopped run has a whole table
         for name in rows:
             if seed != seeds[0] and not ROWS[name].training:
                 continue
             folder = prepared(ROWS[name], seed, data, args.out, args)
-            for layout in layouts:
+            for layout in [v for v in layouts if v in ROWS[name].layouts]:
                 score(name, seed, layout, folder, data, args.out, args)
                 report = gather(args.out, rows, seeds)
                 _write(args.out / "worlds.json", report)

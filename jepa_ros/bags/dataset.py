@@ -24,6 +24,7 @@ from jepa_ros.bags.steps import CutReport, CutSettings, Segment, Topics, cut, re
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.dataset import DatasetWriter, Episode
 from jepa_ros.perception.preprocess import ImageError, model_input
+from jepa_ros.processor import usable_cores
 from jepa_ros.robot import RobotContract, load_contract
 
 SHARD_STEPS = 1500
@@ -254,7 +255,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--static", action="store_true", help="what stands about was the same in all of these bags, all the time"
     )
-    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count(), help="processes")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
 
 

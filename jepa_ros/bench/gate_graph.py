@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from jepa_ros.bench.ros_probe import Probe
+from jepa_ros.processor import usable_cores
 
 STATE = "safety_gate/state"
 #: A watcher that is kept from running for seconds still hears every account.
@@ -133,7 +133,7 @@ def beside(code: str, *args: str, count: int = 1) -> Iterator[list[subprocess.Po
 @contextlib.contextmanager
 def cpu_load() -> Iterator[None]:
     """A busy process for each core."""
-    with beside(BURN, count=os.cpu_count() or 1):
+    with beside(BURN, count=usable_cores()):
         yield
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.bench.plan_profile import Profile
+from jepa_ros.processor import usable_cores
 from jepa_ros.robot import share_dir
 
 #: horizon, samples, iterations
@@ -105,7 +106,7 @@ def machine(threads: int) -> dict[str, Any]:
         name = lines[0].split(":", 1)[1].strip() if lines else name
     return {
         "processor": name,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "threads": threads,
         "bfloat16": native.has_bfloat16(),
         "torch": torch.__version__,
@@ -211,7 +212,7 @@ def deadlines(model: Any, contract: Any, plans: int) -> dict[str, Any]:
 
     config = SearchConfig(iterations=1000, deadline=0.02, converge_tol=0.0)
     rows = {}
-    for name, count in (("alone", 0), ("beside busy processes", len(os.sched_getaffinity(0)))):
+    for name, count in (("alone", 0), ("beside busy processes", usable_cores())):
         others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
         search = Search(model, config, contract)
         search.warm_up()

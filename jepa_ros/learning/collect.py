@@ -19,6 +19,7 @@ from jepa_ros.learning.exploration import Exploration
 from jepa_ros.learning.gym_collect import GymSettings, add_env_arguments, settings_from
 from jepa_ros.loop import Loop
 from jepa_ros.perception.preprocess import model_input
+from jepa_ros.processor import usable_cores
 from jepa_ros.robot import RobotContract, load_contract
 
 SHARD_EPISODES = 8
@@ -163,9 +164,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-randomise", action="store_true", help="keep lighting, colours, camera, slip and latency as they are"
     )
-    parser.add_argument(
-        "--workers", type=int, default=multiprocessing.cpu_count(), help="processes (default: %(default)s)"
-    )
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
     add_env_arguments(parser)
 
 

@@ -31,6 +31,7 @@ from jepa_ros.learning.policies import PlannerPolicy, RandomPolicy, StatePolicy
 from jepa_ros.learning.statistics import quantile, wilson
 from jepa_ros.loop import Loop
 from jepa_ros.perception import Perception
+from jepa_ros.processor import usable_cores
 from jepa_ros.robot import RobotContract, load_contract
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.world_model import load_checkpoint, model_id, resolve_model
@@ -323,9 +324,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help=f"comma-separated (default: {','.join(POLICIES)}; with --env: planner,random,replay)",
     )
-    parser.add_argument(
-        "--workers", type=int, default=multiprocessing.cpu_count(), help="processes (default: %(default)s)"
-    )
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="torch threads a process (default: %(default)s)")
     parser.add_argument(
         "--horizon", type=int, default=SearchConfig().horizon, help="steps of a plan (default: %(default)s)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from jepa_ros.learning.state import load_state, read_info, save_state
 from jepa_ros.learning.traversability import can_fit, fit_traversability, judge_traversability, map_extent
 from jepa_ros.learning.vigilance import fit_vigilance
 from jepa_ros.learning.vigilance import grow_checkpoint as add_vigilance
+from jepa_ros.processor import usable_cores
 from jepa_ros.robot import RobotContract
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
@@ -325,7 +325,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="give the checkpoint in --out what it needs to tell surprise and novelty, and change no more",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch on a CPU (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="of torch on a CPU (default: %(default)s)")
 
 
 def _add_proposal(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> int:
