@@ -13,12 +13,14 @@ from jepa_ros.actor.search import Search
 from jepa_ros.cost.goal import Goal
 from jepa_ros.cost.route import Route
 from jepa_ros.learning import traversability as fit
+from jepa_ros.learning.bumps import read_bumps
 from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.settings import TrainError
 from jepa_ros.memory import Places
 from jepa_ros.robot import load_contract
 from jepa_ros.safety.guardrails import parse_guardrails
-from jepa_ros.world_model import ModelConfig, WorldModel
-from jepa_ros.world_model.traversability import cell_centres, look_up
+from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.world_model.traversability import cell_centres, look_up, project
 
 EXTENT = (-1.0, -1.0, 1.0, 1.0)
 WALL = np.zeros((20, 20))
@@ -86,6 +88,15 @@ def test_a_robot_in_a_doubtful_place_may_leave_but_not_go_deeper():
     assert (places.excess(ways, here, 0.5) <= 0.0).tolist() == [True, True, False]
 
 
+def test_a_step_across_what_is_thinner_than_it_is_refused():
+    places = Places(20, EXTENT)
+    places.observe(12.0 * WALL.astype(np.float32) - 6.0)
+    here = np.array([0.0, -0.2])
+    ends = np.array([[[0.0, 0.2]], [[0.2, -0.2]]])  # past the wall in one step; along it
+    assert places.look_up(ends).max() < 0.1
+    assert (places.excess(ends, here, 0.5) <= 0.0).tolist() == [False, True]
+
+
 class MappedToy(ToyWorld):
     """The toy world with a wall on its map."""
 
@@ -147,16 +158,30 @@ def straight_drive(contact: bool):
     x = np.minimum(0.08 * np.arange(steps), 0.4)
     poses = np.stack([x, np.zeros(steps), np.zeros(steps)], axis=1)
     contacts = np.zeros(steps, dtype=bool)
-    contacts[5:] = contact
+    contacts[4:] = contact
     return poses, np.tile([0.4, 0.0], (steps, 1)), contacts
 
 
 def test_labels_come_from_what_the_robot_felt():
     contract = load_contract("arena")
-    bumps = fit.read_bumps(contract, *straight_drive(contact=True))
-    assert len(bumps.held) == 4 and np.allclose(bumps.held, (0.4, 0.0)) and np.allclose(bumps.ahead, (1.0, 0.0))
-    assert bumps.free[:, 0].max() < 0.4
-    assert len(fit.read_bumps(contract, *straight_drive(contact=False)).held) == 0  # wheels that slip are no obstacle
+    bumps = read_bumps(contract, *straight_drive(contact=True))
+    assert len(bumps.held) == 4 and np.allclose(bumps.held, (0.4, 0.0)) and np.allclose(bumps.beyond, (1.0, 0.0))
+    assert len(bumps.touched) == 5 and np.allclose(bumps.touched, (0.4, 0.0))
+    assert bumps.free[:, 0].max() == pytest.approx(0.32) and np.allclose(bumps.near[:, 0], 0.32)
+    assert np.isin([0.04, 0.08], bumps.free[:, 0].round(6)).all()  # where it was, and where it passed
+    slipped = read_bumps(contract, *straight_drive(contact=False))  # wheels that slip are no obstacle
+    assert len(slipped.held) == len(slipped.touched) == len(slipped.near) == 0
+
+
+def test_a_robot_that_slides_along_something_tells_on_which_side_it_stands():
+    contract = load_contract("arena")
+    steps = 6
+    yaw = 0.6
+    poses = np.stack([0.08 * np.cos(yaw) * np.arange(steps), np.zeros(steps), np.full(steps, yaw)], axis=1)
+    bumps = read_bumps(contract, poses, np.tile([0.4, 0.0], (steps, 1)), np.ones(steps, dtype=bool))
+    assert len(bumps.held) == 5 and np.allclose(bumps.beyond, (0.0, 1.0), atol=1e-9)
+    backwards = read_bumps(contract, poses[::-1].copy(), np.tile([-0.4, 0.0], (steps, 1)), np.ones(steps, dtype=bool))
+    assert np.allclose(backwards.beyond, (0.0, -1.0), atol=1e-9)
 
 
 def test_the_picture_of_the_map_is_found_from_the_keypoint_that_follows_the_robot(monkeypatch):
@@ -171,8 +196,30 @@ def test_the_picture_of_the_map_is_found_from_the_keypoint_that_follows_the_robo
     monkeypatch.setattr(model.encoder, "keypoint_positions", lambda features: answers[: len(features)])
     images = torch.zeros(300, 1)
     monkeypatch.setattr(torch.Tensor, "split", lambda self, n: [self], raising=False)
-    found, r2 = fit.picture_of_map(model, images, torch.from_numpy(places))
-    assert np.allclose(found.numpy(), true, atol=1e-4) and r2 > 0.98
+    found, r2, keypoint = fit.picture_of_map(model, images, torch.from_numpy(places))
+    assert np.allclose(found.numpy(), true, atol=1e-4) and r2 > 0.98 and keypoint == 1
+    seen = project(found[None], torch.from_numpy(places))[0]
+    assert np.allclose(seen.numpy(), uvw[:, :2] / uvw[:, 2:], atol=1e-4)
+
+
+def test_the_map_is_seen_where_the_homography_says():
+    torch.manual_seed(0)
+    head = WorldModel(ModelConfig(map_cells=32, map_extent=EXTENT)).traversability.eval()
+    head.look_from(torch.diag(torch.tensor([1.0, -1.0, 1.0])))
+    assert head.warp[0, 0, 0, 1] > 0.9  # the map's lower edge is the bottom of the picture
+    axis = 0.5 + torch.arange(32)
+    head.up_fine = torch.nn.Identity()
+    head.up_whole = lambda _: axis.expand(1, 24, 32, 32)  # the column of each place of the fine maps
+    head.out = lambda x: x[:, :1]
+    maps = torch.zeros(1, 48, 16, 16)
+    for shift in (0.0, 0.25):
+        head.camera[-1].bias.data[2] = 10.0 * shift  # the camera looks to the left: things lie further right in it
+        found, view = head.map_and_view(maps, maps)
+        assert float(view[0, 0, 2]) == pytest.approx(shift)
+        # The edges of the picture's outermost coarse cells lie at +-(1 + 1 / 15).
+        place = (torch.arange(32) + 0.5) / 16.0 - 1.0 + shift
+        column = (16.0 * (place * 15.0 / 16.0 + 1.0)).clamp(0.5, 31.5)
+        assert torch.allclose(found[0, 5], column, atol=1e-3)
 
 
 def test_calibration_table_tells_honest_from_boastful():
@@ -192,7 +239,7 @@ def test_an_embedding_carries_the_latent_first_and_the_map_behind_it():
     images = torch.randint(0, 255, (3, 64, 64, 3), dtype=torch.uint8)
     with torch.no_grad():
         embedding, z = model.embed(images), model.encode(images)
-        grid = model.traversability(model.encoder.features(images))
+        grid = model.traversability(*model.encoder.early_and_late(images))
     assert config.tokens == 7 and embedding.shape == (3, 7 * 48) == (3, config.embedding_dim)
     assert torch.allclose(embedding[:, :48], z)
     assert torch.allclose(embedding[:, 48 : 48 + 256], grid.flatten(1))
@@ -244,10 +291,20 @@ def drive_at(blocks, image, rng, layout):
     return Episode(pictures, *part, np.array(contacts[:steps]), layout)
 
 
+def straight_tracks(model, data, episodes, keypoint, rng):
+    """Where a camera that hangs straight above sees the robot; the encoder that nobody trained does not."""
+    found = {}
+    for e in episodes.tolist():
+        places = torch.from_numpy(np.array(data.slice("poses", e))[:24, :2]).float()
+        found[e] = places, fit.on_map(places, model.config.map_extent) * torch.tensor([1.0, -1.0])
+    return found
+
+
 def fitted(data, monkeypatch, steps):
     """A model with a map over an encoder that nobody trained; told where the picture of the map lies."""
     straight_down = torch.diag(torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64))
-    monkeypatch.setattr(fit, "picture_of_map", lambda *_: (straight_down, 1.0))
+    monkeypatch.setattr(fit, "picture_of_map", lambda *_: (straight_down, 1.0, 0))
+    monkeypatch.setattr(fit, "tracks", straight_tracks)
     torch.manual_seed(0)
     train, held_out = data.split(0.2, 0)
     config = ModelConfig(map_cells=16, map_extent=fit.map_extent(data, train))
@@ -271,3 +328,25 @@ def test_no_map_where_no_keypoint_follows_the_robot(bumpy_data):
     train, _ = bumpy_data.split(0.2, 0)
     model = WorldModel(ModelConfig(map_cells=16, map_extent=fit.map_extent(bumpy_data, train))).eval()
     assert not fit.fit_traversability(model, bumpy_data, train, 5, 0, lambda *_: None)
+
+
+def test_a_map_is_fitted_anew_and_an_earlier_kind_of_map_is_refused(bumpy_data, monkeypatch, tmp_path):
+    model, _, _ = fitted(bumpy_data, monkeypatch, 1)
+    model.traversability.homography = None  # what an earlier version did not have
+    save_checkpoint(tmp_path, model, {"contract": bumpy_data.contract.to_dict(), "metrics": {"probe": 1.0}})
+    with pytest.raises(CheckpointError, match="--renew-map"):
+        load_checkpoint(tmp_path)
+    monkeypatch.setattr(fit, "MAP_CELLS", 20)
+    fit.renew_map(tmp_path, bumpy_data, 2, 0, lambda *_: None)
+    renewed, card = load_checkpoint(tmp_path, bumpy_data.contract)
+    assert renewed.config.map_cells == card["model"]["map_cells"] == 20
+    assert card["metrics"]["probe"] == 1.0 and "auc" in card["metrics"]["traversability"]
+    before = model.state_dict()
+    same = {k: torch.equal(v, before[k]) for k, v in renewed.state_dict().items() if not k.startswith("traversability")}
+    assert same and all(same.values())
+
+
+def test_a_checkpoint_without_a_map_has_none_to_fit_anew(bumpy_data, tmp_path):
+    save_checkpoint(tmp_path, WorldModel(ModelConfig()), {"contract": bumpy_data.contract.to_dict()})
+    with pytest.raises(TrainError, match="no map"):
+        fit.renew_map(tmp_path, bumpy_data, 2, 0, lambda *_: None)

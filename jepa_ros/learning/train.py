@@ -29,7 +29,14 @@ from jepa_ros.learning.representation import RepresentationTrainer, run, seed_ev
 from jepa_ros.learning.sampler import BatchShape, WindowSampler
 from jepa_ros.learning.settings import TrainError, TrainSettings, choose_device, has_fast_bf16
 from jepa_ros.learning.state import load_state, read_info, save_state
-from jepa_ros.learning.traversability import can_fit, fit_traversability, judge_traversability, map_extent
+from jepa_ros.learning.traversability import (
+    MAP_CELLS,
+    can_fit,
+    fit_traversability,
+    judge_traversability,
+    map_extent,
+    renew_map,
+)
 from jepa_ros.learning.vigilance import fit_vigilance
 from jepa_ros.learning.vigilance import grow_checkpoint as add_vigilance
 from jepa_ros.processor import usable_cores
@@ -38,7 +45,6 @@ from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
 SAVE_EVERY = 200  # steps between saved states: a kill costs at most as many
 JUDGE_EVERY = 500
-MAP_CELLS = 32  # edge of the traversability map
 PIECE = 40  # control steps of the pieces that episodes are cut into for diagnostics and readouts
 
 
@@ -210,7 +216,7 @@ def finish(
     readouts.fit_heads(model, latents, steps, seed + 2, report)
     fit_proposal(model, latents, steps, seed + 4, report)
     if model.traversability is not None:
-        fitted = fit_traversability(model, data, training, max(1, steps // 2), seed + 3, report, bf16)
+        fitted = fit_traversability(model, data, training, steps, seed + 3, report, bf16)
         if not fitted:  # the picture does not tell where the robot is: no map is better than a wrong one
             model.traversability, model.config = None, replace(model.config, map_cells=0)
     metrics = judge(model, encode_episodes(model, data, training[:60], piece, bf16), held_out)
@@ -324,6 +330,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="give the checkpoint in --out what it needs to tell surprise and novelty, and change no more",
     )
+    parser.add_argument(
+        "--renew-map",
+        action="store_true",
+        help="fit the traversability map of the checkpoint in --out anew, on its encoder as it is, and change no more",
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of torch on a CPU (default: %(default)s)")
 
@@ -354,6 +365,21 @@ def _add_vigilance(folder: Path, data: Dataset, settings: TrainSettings, progres
     levels = card["calibration"]["vigilance"]["levels"]
     told = ", ".join(f"{name} {slow:.3g} / {stop:.3g}" for name, (slow, stop) in levels.items())
     print(f"{folder}: vigilance added; levels (slow / stop): {told}")
+    return 0
+
+
+def _renew_map(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> int:
+    """``--renew-map``: the encoder and all other readouts stay as they are."""
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))
+    with progress:
+        bar = progress.add_task("traversability", total=settings.readout_steps, rate="")
+
+        def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
+            progress.update(bar, completed=step, rate="  ".join(f"{k} {v:.4f}" for k, v in values.items()))
+
+        card = renew_map(folder, data, settings.readout_steps, settings.seed, report, bf16)
+    found = card["metrics"]["traversability"]
+    print(f"{folder}: map fitted anew; held-out places told apart {found['auc']:.3f} (area under curve)")
     return 0
 
 
@@ -393,6 +419,8 @@ def main(args: argparse.Namespace) -> int:
         return _add_proposal(args.out, data, settings, Progress(*columns))
     if args.add_vigilance:
         return _add_vigilance(args.out, data, settings, Progress(*columns))
+    if args.renew_map:
+        return _renew_map(args.out, data, settings, Progress(*columns))
     with Progress(*columns) as progress:
         card = train(data, args.out, settings, config, choose_device(args.device), command, progress)
     metrics = card["metrics"]

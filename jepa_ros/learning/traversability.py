@@ -1,74 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fits the traversability map on frozen features, from what the robot went through: where it was, and where it bumped.
+"""Fits the traversability map on frozen features, from what the robot went through, and judges it.
 
-Labels come from the robot's own sensors. A place is free when the robot's centre was there without a contact. It is
-blocked when it lies just ahead of a robot that was touching, was sent on and came less than half as far as it should.
-Both hold for every picture of the same layout.
+Where the robot was and where it bumped are the labels (jepa_ros/learning/bumps.py). How the camera hangs is told by the
+robot too: where it is seen, against where it knows to be, throughout an episode.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jepa_ros.learning.bumps import SENT, LabelledPlaces, body_velocity, full_speed
 from jepa_ros.learning.dataset import Dataset
 from jepa_ros.learning.readouts import Report, optimizer_for
 from jepa_ros.learning.representation import cosine
+from jepa_ros.learning.settings import TrainError
 from jepa_ros.robot import RobotContract
-from jepa_ros.world_model import WorldModel
-from jepa_ros.world_model.traversability import cell_centres, look_up
+from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.world_model.traversability import look_up, on_map, project
 
-#: Sent on: at least this share of the full speed. Held: came less far than this share of what was executed.
-SENT, HELD = 0.25, 0.5
-#: m ahead of a held robot's centre, least and most: what is taken for blocked.
-AHEAD = (0.03, 0.13)
 #: m between the outermost place that the robot reached and the edge of the map.
 BORDER = 0.15
-PICTURES, PLACES, BLOCKED = 32, 96, 32  # of a batch; of each picture; of these at most
+PICTURES = 32  # of a batch
+MAP_CELLS = 40  # edge of the map
+#: Of the loss of where the robot is seen in other pictures of the episode [edges of the picture / 2], beside the map's.
+VIEW = 10.0
 #: Share of the variance of the robot's place that a keypoint must explain to tell where places lie in the picture.
 FOLLOWS = 0.9
-
-
-@dataclass(frozen=True)
-class Bumps:
-    """Of one episode: free (F, 2), and held robots' places (H, 2) with the unit directions (H, 2) they were sent in."""
-
-    free: np.ndarray
-    held: np.ndarray
-    ahead: np.ndarray
-
-
-def body_velocity(contract: RobotContract, actions: np.ndarray) -> np.ndarray | None:
-    """(T, 2) forward and leftward velocity [m/s] of actions (T, A); None where the robot is not driven by these."""
-    names = [a.name for a in contract.action]
-    if "linear.x" not in names:
-        return None
-    left = actions[:, names.index("linear.y")] if "linear.y" in names else np.zeros(len(actions))
-    return np.stack([actions[:, names.index("linear.x")], left], axis=1)
-
-
-def read_bumps(contract: RobotContract, poses: np.ndarray, actions: np.ndarray, contacts: np.ndarray) -> Bumps:
-    """Labels of one episode: poses (T, 3), executed actions (T, A) in physical units, contacts (T,)."""
-    velocity = body_velocity(contract, actions)
-    assert velocity is not None  # checked by can_fit
-    speed = np.linalg.norm(velocity[:-1], axis=1)
-    yaw = poses[:-1, 2] + 0.5 * ((poses[1:, 2] - poses[:-1, 2] + np.pi) % (2 * np.pi) - np.pi)
-    yaw = yaw + np.arctan2(velocity[:-1, 1], velocity[:-1, 0])
-    ahead = np.stack([np.cos(yaw), np.sin(yaw)], axis=1)
-    came = ((poses[1:, :2] - poses[:-1, :2]) * ahead).sum(1)
-    full = float(np.abs(contract.action_high).max()) if len(contract.action) == 1 else _full_speed(contract)
-    held = contacts[:-1] & (speed > SENT * full) & (came < HELD * speed * contract.period)
-    touching = contacts.copy()
-    touching[1:] |= contacts[:-1]
-    return Bumps(poses[~touching, :2], poses[1:, :2][held], ahead[held])
-
-
-def _full_speed(contract: RobotContract) -> float:
-    return max(abs(float(a.high)) for a in contract.action if a.name.startswith("linear."))
+TRACK = 24  # pictures of an episode in which the robot is sought, to tell how the camera hangs
 
 
 def can_fit(contract: RobotContract, has_pose: bool) -> bool:
@@ -86,27 +49,41 @@ def map_extent(data: Dataset, episodes: np.ndarray) -> tuple[float, float, float
 
 
 @torch.inference_mode()
-def picture_of_map(model: WorldModel, images: Tensor, places: Tensor) -> tuple[Tensor, float]:
-    """Where places of the map lie in the picture, told by the keypoint that follows the robot best.
+def picture_of_map(model: WorldModel, images: Tensor, places: Tensor) -> tuple[Tensor, float, int]:
+    """Where places lie in the picture, told by the keypoint that follows the robot best.
 
     Args:
-        images: (N, H, W, 3) uint8. places: (N, 2) m, of the robot in them.
+        images: (N, H, W, 3) uint8. places: (N, 2), of the robot in them.
 
     Returns:
-        Homography (3, 3) from (x, y, 1) to picture coordinates in [-1, 1]; R2 of that keypoint.
+        Homography (3, 3) from (x, y, 1) to picture coordinates in [-1, 1]; R2 of that keypoint; which it is.
     """
     encoder = model.encoder
     where = torch.cat([encoder.keypoint_positions(encoder.features(part)) for part in images.split(256)])
     ones = torch.ones(len(places), 1, dtype=torch.float64)
     xy1 = torch.cat([places.double().cpu(), ones], dim=1)
-    best, best_r2 = torch.eye(3, dtype=torch.float64), -np.inf
+    best, best_r2, follower = torch.eye(3, dtype=torch.float64), -np.inf, 0
     for k in range(where.shape[1]):
         uv = where[:, k].double().cpu()
         fit = torch.linalg.lstsq(xy1, uv).solution
         r2 = float((1.0 - (xy1 @ fit - uv).square().sum(0) / (uv - uv.mean(0)).square().sum(0)).min())
         if r2 > best_r2:
-            best, best_r2 = _homography(xy1, uv), r2
-    return best, best_r2
+            best, best_r2, follower = _homography(xy1, uv), r2, k
+    return best, best_r2, follower
+
+
+@torch.inference_mode()
+def tracks(
+    model: WorldModel, data: Dataset, episodes: np.ndarray, keypoint: int, rng: np.random.Generator
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """{episode: places (TRACK, 2) m of the robot, and where in the picture ``keypoint`` saw it, (TRACK, 2)}."""
+    found = {}
+    for e in episodes.tolist():
+        steps = np.sort(rng.integers(data.index[e, 2], size=TRACK))
+        images = torch.from_numpy(np.array(data.slice("images", e))[steps])
+        seen = model.encoder.keypoint_positions(model.encoder.features(images.to(model.device)))[:, keypoint]
+        found[e] = torch.from_numpy(np.array(data.slice("poses", e))[steps, :2]).float().to(model.device), seen
+    return found
 
 
 def _homography(xy1: Tensor, uv: Tensor) -> Tensor:
@@ -116,57 +93,6 @@ def _homography(xy1: Tensor, uv: Tensor) -> Tensor:
     rows_v = torch.cat([zero, xy1, -uv[:, 1:] * xy1[:, :2]], dim=1)
     solution = torch.linalg.lstsq(torch.cat([rows_u, rows_v]), torch.cat([uv[:, 0], uv[:, 1]])[:, None]).solution
     return torch.cat([solution.flatten(), torch.ones(1, dtype=solution.dtype)]).view(3, 3)
-
-
-def warp_of(homography: Tensor, cells: int, extent: tuple[float, float, float, float]) -> Tensor:
-    """(1, cells, cells, 2): picture coordinates in [-1, 1] of each cell of the map."""
-    xy = cell_centres(cells, extent).double()
-    uvw = torch.cat([xy, torch.ones_like(xy[..., :1])], dim=-1) @ homography.T
-    return (uvw[..., :2] / uvw[..., 2:])[None].float()
-
-
-class _Places:
-    """Draws pictures, and places with their labels."""
-
-    def __init__(self, data: Dataset, episodes: np.ndarray, seed: int) -> None:
-        self.data, self.episodes = data, episodes
-        self.rng = np.random.default_rng(seed)
-        self.bumps = {
-            int(e): read_bumps(
-                data.contract,
-                *(np.array(data.slice(name, int(e))) for name in ("poses", "actions", "contacts")),
-            )
-            for e in episodes
-        }
-        self.mates: dict[int, list[int]] = {}
-        for e in episodes:
-            self.mates.setdefault(int(data.index[e, 3]), []).append(int(e))
-
-    def draw(self, pictures: int) -> tuple[Tensor, Tensor, Tensor]:
-        """images (B, H, W, 3) uint8, places (B, N, 2) m, blocked (B, N) 0 or 1."""
-        rng = self.rng
-        images, places, labels = [], [], []
-        for e in rng.choice(self.episodes, pictures):
-            image = self.data.slice("images", int(e), int(rng.integers(self.data.index[e, 2])), 1)[0]
-            mates = self.mates[int(self.data.index[e, 3])]
-            chosen = [self.bumps[int(m)] for m in [e, *rng.choice(mates, min(2, len(mates) - 1))]]
-            free = np.concatenate([b.free for b in chosen])
-            held, ahead = (np.concatenate([getattr(b, name) for b in chosen]) for name in ("held", "ahead"))
-            if not len(free):
-                continue
-            blocked = min(BLOCKED, 4 * len(held))
-            points = free[rng.integers(len(free), size=PLACES - blocked)]
-            if blocked:
-                i = rng.integers(len(held), size=blocked)
-                points = np.concatenate([points, held[i] + ahead[i] * rng.uniform(*AHEAD, (blocked, 1))])
-            images.append(np.array(image))
-            places.append(points)
-            labels.append(np.arange(PLACES) >= PLACES - blocked)
-        return (
-            torch.from_numpy(np.stack(images)),
-            torch.from_numpy(np.stack(places)).float(),
-            torch.from_numpy(np.stack(labels)).float(),
-        )
 
 
 def fit_traversability(
@@ -184,29 +110,32 @@ def fit_traversability(
     sample = [(int(e), int(rng.integers(data.index[e, 2]))) for e in rng.choice(episodes, 2000)]
     images = torch.from_numpy(np.stack([np.array(data.slice("images", e, t, 1))[0] for e, t in sample]))
     places = torch.from_numpy(np.stack([np.array(data.slice("poses", e, t, 1))[0, :2] for e, t in sample]))
-    homography, follows = picture_of_map(model, images.to(device), places)
+    homography, follows, keypoint = picture_of_map(model, images.to(device), on_map(places, config.map_extent))
     report("traversability", 0, steps, {"keypoint_r2": follows})
     if follows < FOLLOWS:
         return False
-    head.warp.copy_(warp_of(homography, config.map_cells, config.map_extent))
-    batches = _Places(data, episodes, seed)
+    head.look_from(homography)
+    seen = tracks(model, data, episodes, keypoint, rng)
+    batches = LabelledPlaces(data, episodes, seed)
     optimizer = optimizer_for(head.parameters(), 1e-3, weight_decay=1e-2)
     head.train().requires_grad_(True)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * cosine(step, steps)
-        images, places, blocked = (t.to(device) for t in batches.draw(PICTURES))
+        images, places, blocked, whose = batches.draw(PICTURES)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             with torch.no_grad():
-                features = model.encoder.features(images)
-            grid = head(features)
-        logits = look_up(grid, places, config.map_extent)
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, blocked)
+                features = model.encoder.early_and_late(images.to(device))
+            grid, view = head.map_and_view(*features)
+        logits = look_up(grid, places.to(device), config.map_extent)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, blocked.to(device))
+        robot, where = (torch.stack([seen[int(e)][i] for e in whose]) for i in (0, 1))
+        off = (project(view, on_map(robot, config.map_extent)) - where).norm(dim=-1).mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss + VIEW * off).backward()
         optimizer.step()
         if step % 50 == 0:
-            report("traversability", step, steps, {"loss": loss.item()})
+            report("traversability", step, steps, {"loss": loss.item(), "view": off.item()})
     head.eval().requires_grad_(False)
     return True
 
@@ -220,8 +149,8 @@ def judge_traversability(model: WorldModel, data: Dataset, episodes: np.ndarray,
         often it touched something, by what the map said of the place where the step would end: rows of (mean
         probability, share of contacts, steps), ``auc``, and the expected calibration error.
     """
-    places = _Places(data, episodes, seed)
-    images, points, blocked = places.draw(min(256, 4 * len(episodes)))
+    places = LabelledPlaces(data, episodes, seed)
+    images, points, blocked, _ = places.draw(min(256, 4 * len(episodes)))
     logits = look_up(_maps(model, images), points, model.config.map_extent).cpu()
     labels = blocked.flatten().numpy()
     result: dict[str, Any] = {
@@ -234,7 +163,7 @@ def judge_traversability(model: WorldModel, data: Dataset, episodes: np.ndarray,
         velocity = body_velocity(data.contract, actions)
         assert velocity is not None
         before = np.concatenate([[False], contacts[:-1]])
-        steps = np.flatnonzero((np.linalg.norm(velocity, axis=1) > SENT * _full_speed(data.contract)) & ~before)[::4]
+        steps = np.flatnonzero((np.linalg.norm(velocity, axis=1) > SENT * full_speed(data.contract)) & ~before)[::4]
         if not len(steps):
             continue
         yaw = poses[steps, 2]
@@ -251,7 +180,27 @@ def judge_traversability(model: WorldModel, data: Dataset, episodes: np.ndarray,
 
 def _maps(model: WorldModel, images: Tensor) -> Tensor:
     assert model.traversability is not None
-    return torch.cat([model.traversability(model.encoder.features(p.to(model.device))) for p in images.split(128)])
+    encoder, head = model.encoder, model.traversability
+    return torch.cat([head(*encoder.early_and_late(p.to(model.device))) for p in images.split(128)])
+
+
+def renew_map(folder: Path, data: Dataset, steps: int, seed: int, report: Report, bf16: bool = False) -> dict[str, Any]:
+    """Fit a checkpoint's map anew on its frozen encoder, in place; nothing else changes. Returns the card as written.
+
+    Raises:
+        TrainError: the checkpoint has no map, or its encoder does not tell where the robot is.
+    """
+    model, card = load_checkpoint(folder, data.contract, map_cells=MAP_CELLS)
+    if model.traversability is None:
+        raise TrainError(
+            f"{folder} has no map to fit anew: the robot does not feel its bumps, or does not know its place"
+        )
+    training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
+    torch.manual_seed(seed)
+    if not fit_traversability(model, data, training, steps, seed + 3, report, bf16):
+        raise TrainError(f"{folder}: no keypoint of the encoder follows the robot in {data.folder}; train longer")
+    metrics = {**card.get("metrics", {}), "traversability": judge_traversability(model, data, held_out)}
+    return save_checkpoint(folder, model, {**card, "metrics": metrics})
 
 
 def area_under_curve(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -62,10 +62,12 @@ class Places:
         low = np.minimum(at.astype(int), self.cells - 2)
         u, v = (at - low)[..., 0], (at - low)[..., 1]
         i, j = low[..., 1], low[..., 0]
-        p = self.blocked()
+        if self._logits is None:
+            return np.zeros(points.shape[:-1])
+        p = self._logits  # between cells it is log-odds that change evenly, as where the map is learned
         lower = p[i, j] * (1.0 - u) + p[i, j + 1] * u
         upper = p[i + 1, j] * (1.0 - u) + p[i + 1, j + 1] * u
-        return lower * (1.0 - v) + upper * v
+        return 1.0 / (1.0 + np.exp(-(lower * (1.0 - v) + upper * v)))
 
     def excess(self, positions: np.ndarray, here: np.ndarray, limit: float) -> np.ndarray:
         """How far predicted ways go beyond the chance of contact that is taken, worst over their steps.
@@ -79,4 +81,6 @@ class Places:
             (...), at most 0 where the way is free.
         """
         allowed = max(limit, float(self.look_up(here)) + SLACK)
-        return (self.look_up(positions) - allowed).max(axis=-1)
+        begin = np.concatenate([np.broadcast_to(here, positions[..., :1, :].shape), positions[..., :-1, :]], axis=-2)
+        ways = np.concatenate([positions, 0.5 * (begin + positions)], axis=-2)  # a step is longer than a cell
+        return (self.look_up(ways) - allowed).max(axis=-1)

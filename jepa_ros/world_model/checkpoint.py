@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from jepa_ros.world_model.model import ModelConfig, WorldModel
 
 FORMAT = 1
 WEIGHTS, CARD = "model.safetensors", "card.json"
+MAP = "traversability."  # what the names of the map's tensors begin with
 
 
 class CheckpointError(JepaRosError):
@@ -97,13 +99,14 @@ def load_card(folder: Path | str) -> dict[str, Any]:
 
 
 def load_checkpoint(
-    folder: Path | str, contract: RobotContract | None = None, device: str = "cpu"
+    folder: Path | str, contract: RobotContract | None = None, device: str = "cpu", map_cells: int | None = None
 ) -> tuple[WorldModel, dict[str, Any]]:
     """Load a checkpoint for use (evaluation mode, no gradients).
 
     Args:
         folder: path, or name of a shipped model.
         contract: when given, the model must have been trained for the same cameras, actions and timing.
+        map_cells: when given, the traversability map is left out, and an unfitted one of so many cells stands there.
 
     Returns:
         The model and its card.
@@ -139,9 +142,19 @@ def load_checkpoint(
         config = ModelConfig.from_dict(card["model"])
     except (TypeError, KeyError) as error:
         raise CheckpointError(f"{folder / CARD}: model: {error}") from None
-    model = WorldModel(config)
     try:
-        model.load_state_dict(load_file(path))
+        tensors = load_file(path)
+        if map_cells is not None and config.map_cells:
+            config = replace(config, map_cells=map_cells)
+            tensors = {k: v for k, v in tensors.items() if not k.startswith(MAP)}
+        elif config.map_cells and MAP + "homography" not in tensors:
+            raise CheckpointError(
+                f"{path}: its traversability map is of an earlier version's kind: fit it anew on the same encoder "
+                f"(jepa-ros train --data FOLDER --out {folder} --renew-map), or train again"
+            )
+        model = WorldModel(config)
+        fresh = {k: v for k, v in model.state_dict().items() if k.startswith(MAP)} if map_cells is not None else {}
+        model.load_state_dict(fresh | tensors)
     except (SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}") from None
     for name, value in model.state_dict().items():

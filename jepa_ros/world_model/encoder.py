@@ -42,11 +42,19 @@ class KeypointEncoder(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Images (B, H, W, 3) uint8 -> feature maps (B, width, H / 4, W / 4)."""
+        return self.early_and_late(images)[1]
+
+    def early_and_late(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, H, W, 3) uint8 -> feature maps (B, width, H / 4, W / 4) of the first block and of the last.
+
+        The first block's have the detail that telling where the robot is does not need.
+        """
         x = images.permute(0, 3, 1, 2)
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
         x = (x.to(dtype) - 128.0) / 64.0
-        return self.trunk(self.unshuffle(x))
+        early = self.trunk[0](self.unshuffle(x))
+        return early, self.trunk[2](self.trunk[1](early))
 
     def pool(self, x: Tensor) -> Tensor:
         """Feature maps, as :meth:`features` gives them -> latents (B, latent_dim)."""

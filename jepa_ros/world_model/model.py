@@ -164,10 +164,10 @@ class WorldModel(nn.Module):
 
         First the latent, then the traversability map's logits row by row, then the scene maps, as far as there are any.
         """
-        features = self.encoder.features(images)
+        early, features = self.encoder.early_and_late(images)
         parts = [self.encoder.pool(features)]
         if self.traversability is not None:
-            parts.append(self.traversability(features).flatten(1))
+            parts.append(self.traversability(early, features).flatten(1))
         if self.scene is not None:
             parts.append(self.scene(features).flatten(1))
         embedding = torch.cat(parts, dim=1)
