@@ -143,7 +143,8 @@ def noise(model: Any, contract: Any, name: str, args: argparse.Namespace) -> dic
     settings = TrainSettings()
     data = Dataset(args.data, min_length=settings.horizon + 2)
     held_out = data.split(settings.held_out, settings.seed)[1]
-    return judge_noise(model, encode_episodes(model, data, held_out, min(40, int(data.index[held_out, 2].min()))))
+    episodes = encode_episodes(model, data, held_out, min(40, int(data.index[held_out, 2].min())))
+    return judge_noise(model, episodes.halves()[1])  # training tunes the width of the noise on the first half
 
 
 # ---------------------------------------------------------------- tables

@@ -20,9 +20,10 @@ from jepa_ros.cost import RiskError
 from jepa_ros.cost.guardrails import GuardrailCost
 from jepa_ros.learning.diagnostics import Latents
 from jepa_ros.learning.episodes import make_spec
-from jepa_ros.learning.noise import judge_noise
+from jepa_ros.learning.noise import calibrate_noise, coverage, judge_noise
 from jepa_ros.robot import load_contract
 from jepa_ros.safety.guardrails import parse_guardrails
+from jepa_ros.world_model import ModelConfig, WorldModel
 
 sim = pytest.importorskip("jepa_ros_sim", reason="the simulator is not installed")
 
@@ -118,6 +119,43 @@ def test_noise_that_spreads_as_the_world_does_covers_it_and_narrower_noise_does_
         assert good[steps]["coverage_90"] == pytest.approx(0.9, abs=0.06)
         assert good[steps]["coverage_50"] == pytest.approx(0.5, abs=0.08)
         assert narrow[steps]["coverage_90"] < 0.5
+
+
+def test_an_interval_of_few_samples_holds_what_it_says():
+    g = torch.Generator().manual_seed(0)
+    futures, truth = torch.randn(32, 4000, 8, generator=g), torch.randn(4000, 8, generator=g)
+    for share in (0.5, 0.9):
+        assert coverage(futures, truth, share) == pytest.approx(share, abs=0.01)
+    with pytest.raises(ValueError, match="8 samples"):
+        coverage(futures[:8], truth, 0.9)
+
+
+@pytest.mark.parametrize("spread", [0.03, 0.08])
+def test_noise_that_is_too_narrow_or_too_wide_gets_its_width(spread):
+    class Tuned(Predicting):
+        @property
+        def predictor(self):
+            return self
+
+        def scale_noise(self, width):
+            self.spread *= width
+
+    model, data = Tuned(spread=spread), drifting(0.05)
+    tuned_on, others = data.halves()
+    width = calibrate_noise(model, tuned_on)
+    assert spread * width == pytest.approx(0.05, rel=0.1) and model.spread == pytest.approx(spread * width)
+    assert judge_noise(model, others)["steps"]["1"]["coverage_90"] == pytest.approx(0.9, abs=0.04)
+
+
+def test_the_width_is_folded_into_the_weights_and_short_episodes_change_nothing():
+    torch.manual_seed(0)
+    model = WorldModel(ModelConfig(width=32, encoder_width=8)).eval().requires_grad_(False)
+    z, a, noise, h = (torch.randn(5, n) for n in (64, 2, 8, 16))
+    before = model.predict(z, a, 1.5 * noise, h)[0], model.predict(z, a, None, h)[0]
+    model.predictor.scale_noise(1.5)
+    torch.testing.assert_close(model.predict(z, a, noise, h)[0], before[0])
+    torch.testing.assert_close(model.predict(z, a, None, h)[0], before[1])
+    assert calibrate_noise(model, drifting(0.05, length=2)) == 1.0
 
 
 def test_spread_that_knows_where_it_is_uncertain_correlates_with_the_error():

@@ -31,6 +31,16 @@ class Latents:
     contacts: Tensor
     layouts: np.ndarray
 
+    def halves(self) -> tuple[Latents, Latents]:
+        """The first half of the pieces, and the others: what is tuned on the one is judged on the other."""
+        middle = len(self.z) // 2
+        return self._part(slice(None, middle)), self._part(slice(middle, None))
+
+    def _part(self, which: slice) -> Latents:
+        return Latents(
+            self.z[which], self.actions[which], self.poses[which], self.contacts[which], self.layouts[which]
+        )
+
 
 @torch.inference_mode()
 def encode_episodes(model: WorldModel, data: Dataset, episodes: np.ndarray, length: int, bf16: bool = False) -> Latents:

@@ -22,7 +22,7 @@ from jepa_ros.learning.calibration import calibrate
 from jepa_ros.learning.dataset import Dataset
 from jepa_ros.learning.diagnostics import encode_episodes, judge
 from jepa_ros.learning.gym_collect import check_data
-from jepa_ros.learning.noise import judge_noise
+from jepa_ros.learning.noise import calibrate_noise, judge_noise
 from jepa_ros.learning.proposal import fit_proposal, grow_checkpoint, judge_proposal
 from jepa_ros.learning.report import write_report
 from jepa_ros.learning.representation import RepresentationTrainer, run, seed_everything
@@ -211,6 +211,8 @@ def finish(
 
     steps, seed = settings.readout_steps, settings.seed
     readouts.refit_predictor(model, latents, settings.horizon, steps, seed, report)
+    tuned_on, others = held_out.halves()
+    noise_width = calibrate_noise(model, tuned_on)
     if model.has_readout("distance"):
         readouts.fit_distance(model, latents, 2 * steps, seed + 1, report)
     readouts.fit_heads(model, latents, steps, seed + 2, report)
@@ -222,7 +224,7 @@ def finish(
     metrics = judge(model, encode_episodes(model, data, training[:60], piece, bf16), held_out)
     if model.traversability is not None:
         metrics["traversability"] = judge_traversability(model, data, validation)
-    metrics["noise"] = judge_noise(model, held_out)
+    metrics["noise"] = {**judge_noise(model, others), "width": noise_width}
     if model.has_readout("proposal"):
         metrics["proposal"] = judge_proposal(model, held_out)
     log.write("final", settings.steps, metrics)

@@ -93,6 +93,8 @@ class Predictor(nn.Module):
         super().__init__()
         inputs = config.latent_dim + config.action_dim + config.noise_dim + config.state_dim
         self.latent_dim = config.latent_dim
+        begin = config.latent_dim + config.action_dim
+        self.noise_columns = slice(begin, begin + config.noise_dim)  # of the input
         self.layers = nn.Sequential(
             nn.Linear(inputs, config.width),
             nn.ReLU(),
@@ -105,6 +107,13 @@ class Predictor(nn.Module):
         """Args: z (B, D), action (B, A) in [-1, 1], noise (B, N), h (B, S). Returns: z' (B, D), h' (B, S)."""
         out = self.layers(torch.cat([z, action, noise, h], dim=-1)).float()
         return z + out[..., : self.latent_dim], torch.tanh(out[..., self.latent_dim :])
+
+    @torch.no_grad()
+    def scale_noise(self, width: float) -> None:
+        """Make standard noise count as noise of standard deviation ``width`` did."""
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
+        first.weight[:, self.noise_columns] *= width
 
 
 def _mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
