@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Surprise and novelty in the gate: how many faults are noticed, how soon, and how often nothing was the matter.
 
-    jepa-ros bench vigilance [--trials N] [--hours H] [--log FILE]
+    jepa-ros bench vigilance [--trials N] [--hours H] [--first N] [--log FILE]
 
 Faults: the camera is knocked, its lens covered, the lights go off, its stream freezes, a box is dropped into the arena,
 a wheel jams. Noticed means that the gate slows or stops for it within a second. With ``--log`` what was driven is kept
@@ -37,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", default=",".join(CASES), help="comma-separated (default: %(default)s)")
     parser.add_argument("--trials", type=int, default=50, help="of each case (default: %(default)s)")
     parser.add_argument("--hours", type=float, default=3.0, help="of normal driving (default: %(default)s)")
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="N",
+        help="number of the first drive of each kind; what is tuned is tuned on drives from 1000 on (default: 0)",
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="keep what was driven there, and do not drive it again"
@@ -51,8 +55,16 @@ def main(args: argparse.Namespace) -> int:
     from jepa_ros.world_model import load_checkpoint, model_id
 
     cases = [c.strip() for c in args.cases.split(",") if c.strip()]
-    if set(cases) - set(CASES) or args.trials < 0 or not 0.0 <= args.hours < math.inf or args.workers < 1:
-        raise JepaRosError(f"--cases: some of {', '.join(CASES)}; --trials, --hours at least 0; --workers at least 1")
+    if (
+        set(cases) - set(CASES)
+        or args.trials < 0
+        or not 0.0 <= args.hours < math.inf
+        or args.workers < 1
+        or args.first < 0
+    ):
+        raise JepaRosError(
+            f"--cases: some of {', '.join(CASES)}; --trials, --hours, --first at least 0; --workers at least 1"
+        )
     contract = load_contract(args.robot)
     model = args.model or contract.name
     card = load_checkpoint(model, contract)[1]
@@ -62,9 +74,9 @@ def main(args: argparse.Namespace) -> int:
     with multiprocessing.get_context("spawn").Pool(
         args.workers, start_worker, (contract.to_dict(), str(model))
     ) as pool:
-        drives = {case: enough(pool, log, case, args.trials) for case in cases}
+        drives = {case: enough(pool, log, case, args.trials, args.first) for case in cases}
         count = math.ceil(args.hours * 3600.0 / SECONDS)
-        normal = played(pool, log, [("normal", n, SECONDS) for n in range(count)])
+        normal = played(pool, log, [("normal", n, SECONDS) for n in range(args.first, args.first + count)])
     report = {
         "model_id": model_id(card), "levels": card["calibration"]["vigilance"]["levels"],
         "cases": {case: judge(found) for case, found in drives.items() if found}, "normal": judge_normal(normal),
@@ -104,15 +116,16 @@ def played(pool: Any, log: Log, jobs: list[tuple[str, int, float]]) -> list[Driv
     return [read(log.done[key(job)]) for job in jobs]
 
 
-def enough(pool: Any, log: Log, case: str, trials: int) -> list[Drive]:
-    """The first ``trials`` drives in which the fault could be felt: a jammed wheel has to be asked to turn."""
+def enough(pool: Any, log: Log, case: str, trials: int, first: int = 0) -> list[Drive]:
+    """``trials`` drives from number ``first`` on in which the fault could be felt: a jammed wheel has to be asked to
+    turn."""
     found: list[Drive] = []
-    first = 0
-    while len(found) < trials and first < MOST * trials:
+    number = first
+    while len(found) < trials and number < first + MOST * trials:
         count = trials - len(found)
-        new = played(pool, log, [(case, n, 0.0) for n in range(first, first + count)])
+        new = played(pool, log, [(case, n, 0.0) for n in range(number, number + count)])
         found += [d for d in new if case != "wheel" or d.rim >= RIM]
-        first += count
+        number += count
     return found
 
 

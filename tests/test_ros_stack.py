@@ -27,7 +27,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill, image_to_latent
-from jepa_ros.nodes.models import card_id
+from jepa_ros.nodes.models import card_id, read_card
 from jepa_ros.robot import load_contract
 from jepa_ros.stack import Stack, StackError
 from jepa_ros.world_model.checkpoint import load_card, model_id, save_checkpoint
@@ -269,7 +269,7 @@ def test_a_killed_planner_is_named_the_robot_stops_and_the_planner_comes_back(sc
 
 
 def test_the_gate_reads_the_same_model_id_as_planner_and_perception(files):
-    assert card_id(files["model"]) == model_id(load_card(files["model"]))
+    assert card_id(read_card(files["model"])) == model_id(load_card(files["model"]))
 
 
 # ---------------------------------------------------------------- stacks that end

@@ -28,8 +28,6 @@ from jepa_ros.world_model.scene import picture_of_places, summarise
 
 #: Control steps over which motion is predicted: one shows a jolt, four what adds up slowly.
 SPANS = (1, 2, 4)
-#: Where the gate slows down and where it stops, on the scale that every measure is told on.
-LEVELS = (1.0, 2.0)
 
 
 def on_scale(value: float, levels: tuple[float, float]) -> float:

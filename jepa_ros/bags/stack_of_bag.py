@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
-from jepa_ros.bags import GATE_SETTINGS_KEY, GUARDRAILS_KEY, BagError
+from jepa_ros.bags import GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, BagError
 from jepa_ros.bags.dataset import contract_of
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.recorded import Recorded, read
 from jepa_ros.bags.rerun import Rerun, RerunSettings
 from jepa_ros.errors import JepaRosError
 from jepa_ros.robot import RobotContract
+from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import GateConfig
 from jepa_ros.safety.guardrails import parse_guardrails
 
@@ -71,12 +72,12 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
     if then and str(guardrails.hash) not in then:
         changed.append(f"guardrails: {guardrails.hash} in the place of {', '.join(sorted(then))}")
     perception = planner = None
-    model_id = ""
+    model_id, card = "", _recorded_card(reader)
     if changes.brain:
-        perception, planner, model_id = _brain(contract, recorded, changes, guardrails, changed)
+        perception, planner, model_id, card = _brain(contract, recorded, changes, guardrails, changed)
     config = None
     if changes.gate:
-        settings = contract.lidar() | _gate_settings(reader) | (changes.gate_settings or {})
+        settings = contract.lidar() | watched(card) | _gate_settings(reader) | (changes.gate_settings or {})
         settings.setdefault("auto_enable", True)
         config = GateConfig.from_contract(contract, guardrails=guardrails, **settings)
     own = bool(changed) and changes.brain
@@ -100,7 +101,7 @@ def _brain(contract: RobotContract, recorded: Recorded, changes: Changes, guardr
         changed.append(f"model: {identity} in the place of {', '.join(sorted(then))}")
     planner = Planner(model, contract, _config(recorded, changed), card, guardrails)
     planner.warm_up()
-    return Perception(model, contract), planner, identity
+    return Perception(model, contract), planner, identity, card
 
 
 def _config(recorded: Recorded, changed: list[str]):
@@ -125,6 +126,16 @@ def _config(recorded: Recorded, changed: list[str]):
         raise BagError(
             f"{recorded.reader.path}: the planner's settings in this bag are of another version: {error}"
         ) from None
+
+
+def _recorded_card(reader: BagReader) -> dict[str, Any] | None:
+    """The card of the model that ran, None where the bag has none."""
+    text = reader.custom_data.get(MODEL_CARD_KEY)
+    try:
+        card = json.loads(text) if text else None
+    except ValueError as error:
+        raise BagError(f"{reader.path}: the model card in this bag is not JSON: {error}") from None
+    return card if isinstance(card, dict) else None
 
 
 def _gate_settings(reader: BagReader) -> dict[str, Any]:

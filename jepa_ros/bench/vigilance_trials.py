@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from jepa_ros.actor import Planner, PlannerConfig, SearchConfig
-from jepa_ros.actor.vigilance import LEVELS
 from jepa_ros.cost import Goal
 from jepa_ros.learning.episodes import SEED_OFFSET
 from jepa_ros.learning.policies import PlannerPolicy
 from jepa_ros.loop import Loop, StepRecord
 from jepa_ros.perception import Perception
 from jepa_ros.robot import RobotContract
+from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.world_model import load_checkpoint
 
@@ -173,7 +173,7 @@ def run(contract: RobotContract, loaded: Any, case: str, number: int, seconds: f
         perception = Perception(model, contract)
         planner = Planner(model, contract, PlannerConfig(replace(SEARCH, seed=seed)), card=card)
         robot = _Faulty(sim)
-        gate = Gate(GateConfig.from_contract(contract, auto_enable=True, surprise=LEVELS, novelty=LEVELS))
+        gate = Gate(GateConfig.from_contract(contract, auto_enable=True, **watched(card)))
         loop = Loop(contract, robot, PlannerPolicy(perception, planner), gate)
         alarms, start = Alarms(loop.tick), sim.time
         due, idle = -math.inf, 0

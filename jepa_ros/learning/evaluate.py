@@ -19,7 +19,6 @@ from rich.table import Table
 
 from jepa_ros.actor.config import SearchConfig
 from jepa_ros.actor.planner import Planner, PlannerConfig
-from jepa_ros.actor.vigilance import LEVELS
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.baselines import KINDS as BASELINES
@@ -33,6 +32,7 @@ from jepa_ros.loop import Loop
 from jepa_ros.perception import Perception
 from jepa_ros.processor import usable_cores
 from jepa_ros.robot import RobotContract, load_contract
+from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.world_model import load_checkpoint, model_id, resolve_model
 
@@ -107,7 +107,7 @@ def run_episode(
     with ArenaSim(contract, SceneConfig(layout=spec.layout, randomise=spec.randomise, **dict(spec.scene))) as sim:
         sim.reset(spec.seed, layout_seed=spec.layout_seed, start=spec.start)
         policy = make_policy(kind, contract, sim, spec, settings, loaded)
-        levels = {"surprise": LEVELS, "novelty": LEVELS} if settings.watch and kind == "planner" else {}
+        levels = watched(loaded[1]) if settings.watch and kind == "planner" else {}
         gate = Gate(GateConfig.from_contract(contract, auto_enable=True, **levels))
         loop = Loop(contract, sim, policy, gate, scan=settings.scan)
         scorer = Scorer(spec)

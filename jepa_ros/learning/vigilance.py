@@ -24,7 +24,7 @@ from jepa_ros.learning.dataset import Dataset, DatasetError
 from jepa_ros.learning.readouts import Report
 from jepa_ros.memory.scene import REACH, SceneMemory, rings
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
-from jepa_ros.world_model.scene import NOISE, NoveltyHead, SceneHead, summarise
+from jepa_ros.world_model.scene import NOISE, PATCH, NoveltyHead, SceneHead, patches, summarise
 
 CHANNELS = 8  # of the scene maps
 RINGS = 16  # of distance from the robot, RING cells each
@@ -34,6 +34,8 @@ SLOW_RATE, STOP_RATE = 0.5, 0.05
 TAIL = 0.2
 #: Episodes that what is normal is fitted on, at most; pictures of each training episode that tell what is familiar.
 EPISODES, PICTURES = 60, 4
+#: Times that a place is looked at until its change exceeds its spread once.
+RARE = 1000
 #: Control steps at an episode's start that do not count: the predictions there have no past.
 FILL = max(SPANS) + 2
 #: Steps with a contact, so many before and one after do not count.
@@ -48,16 +50,15 @@ def can_watch(model: WorldModel) -> bool:
 @torch.inference_mode()
 def fit_scene(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int = 0) -> None:
     """Give the model scene maps, in closed form: the channels in which places differ most, over their own noise."""
-    width, edge = model.config.encoder_width, model.config.scene_edge
+    width, edge = 3 * PATCH**2, model.config.scene_edge
     rng = np.random.default_rng(seed)
     noise, square, total, n, pairs = np.zeros((width, width)), np.zeros((width, width)), np.zeros(width), 0, 0
     for e in rng.choice(episodes, min(EPISODES, len(episodes)), replace=False):
         images = torch.from_numpy(np.array(data.slice("images", int(e))[::10])).to(model.device)
-        features = model.encoder.features(images)
-        cells = robot_cell(model, model.encoder.pool(features), edge)
+        cells = robot_cell(model, model.encode(images), edge)
         rows, columns = np.mgrid[:edge, :edge]
         away = np.hypot(columns - cells[:, 0, None, None], rows - cells[:, 1, None, None]) > REACH
-        f = features.float().cpu().numpy().transpose(0, 2, 3, 1).astype(np.float64)
+        f = patches(images).cpu().numpy().transpose(0, 2, 3, 1).astype(np.float64)
         change = (f[1:] - f[:-1])[away[1:] & away[:-1]]
         noise += 0.5 * change.T @ change
         pairs += len(change)
@@ -71,8 +72,8 @@ def fit_scene(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int 
     _, vectors = eigh(square / n - np.outer(mean, mean), noise)  # ascending
     weight = NOISE * vectors[:, ::-1][:, :CHANNELS].T
     model.config = replace(model.config, scene_channels=len(weight))
-    model.scene = SceneHead(width, len(weight)).to(model.device)
-    model.scene.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+    model.scene = SceneHead(len(weight)).to(model.device)
+    model.scene.weight.copy_(torch.from_numpy(weight.reshape(len(weight), 3, PATCH, PATCH)))
     model.scene.bias.copy_(torch.from_numpy(-weight @ mean))
 
 
@@ -81,10 +82,10 @@ def _encode(model: WorldModel, images: np.ndarray) -> tuple[torch.Tensor, np.nda
     """Latents (N, D) and scene maps (N, C, g, g), None where the model has none, of pictures (N, H, W, 3)."""
     latents, scenes = [], []
     for part in torch.from_numpy(np.array(images)).split(64):
-        features = model.encoder.features(part.to(model.device))
-        latents.append(model.encoder.pool(features).float())
+        part = part.to(model.device)
+        latents.append(model.encode(part).float())
         if model.scene is not None:
-            scenes.append(model.scene(features).cpu().numpy())
+            scenes.append(model.scene(part).cpu().numpy())
     return torch.cat(latents), np.concatenate(scenes) if scenes else None
 
 
@@ -242,12 +243,10 @@ def _fit_novelty(drives: list[_Drive], size: int) -> NoveltyHead:
 
 
 def _fit_spread(drives: list[_Drive]) -> np.ndarray:
-    """RMS change of a place in each ring; it does not grow with the distance."""
+    """What the change of a place in each ring exceeds once in RARE times; it does not grow with the distance."""
     ring, change = (np.concatenate(parts) for parts in zip(*(d.changes() for d in drives), strict=True))
-    count = np.bincount(ring, minlength=RINGS)
-    mean = np.bincount(ring, change**2, RINGS) / np.maximum(count, 1)
-    rms = np.sqrt(np.where(count > 0, mean, 0.0))
-    return np.maximum(np.maximum.accumulate(rms[::-1])[::-1], NOISE)
+    found = [np.quantile(change[ring == r], 1.0 - 1.0 / RARE) if (ring == r).any() else 0.0 for r in range(RINGS)]
+    return np.maximum(np.maximum.accumulate(np.array(found)[::-1])[::-1], NOISE)
 
 
 def _fit_familiar(
@@ -270,7 +269,9 @@ def _fit_familiar(
 def grow_checkpoint(folder: Path, data: Dataset, seed: int, report: Report) -> dict[str, Any]:
     """Give a checkpoint that was trained without it vigilance, in place; returns the card as written."""
     model, card = load_checkpoint(folder, data.contract)
-    training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
+    settings = card.get("settings", {})
+    held = float(settings.get("held_out", 0.08)), int(settings.get("seed", seed))  # what it was not trained on
+    training, held_out = data.split(*held)
     model.scene = None  # where it has them already they are made anew
     model.config = replace(model.config, scene_channels=0)
     found = fit_vigilance(model, data, training, held_out, report, seed)

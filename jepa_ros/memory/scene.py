@@ -12,8 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Cells about the robot's own that it may change (itself, its shadow, and the encoder's receptive field).
-REACH = 4.0
+#: Cells about the robot's own that it may change: itself, its shadow, and an error of its place.
+REACH = 2.5
+#: The places that changed most decide together: a thing that was put down covers some, noise seldom more than one.
+PLACES = 3
 #: Share of a new picture in what is remembered.
 RATE = 0.1
 #: s after which a change is the new state of things.
@@ -31,7 +33,7 @@ class SceneMemory:
     """Remembers scene maps (C, g, g), see jepa_ros.world_model.scene.
 
     Args:
-        spread: RMS change of a place in each ring about the robot, when nothing happens.
+        spread: what the change of a place in each ring about the robot hardly ever exceeds when nothing happens.
         level: a change from here on is not learned at once.
     """
 
@@ -65,12 +67,13 @@ class SceneMemory:
             scene, robot: as in :meth:`compare`. seconds: since the last one.
 
         Returns:
-            RMS over the known places of their change, each in units of its spread; 0 before anything is known.
+            RMS change of the PLACES places that changed most, each in units of its spread; 0 before anything is known.
         """
         change, distance = self.compare(scene, robot)
         seen = np.isfinite(change)
         relative = change[seen] / self.spread[rings(distance, len(self.spread))][seen]
-        score = float(np.sqrt((relative**2).mean())) if seen.any() else 0.0
+        most = np.sort(relative)[-PLACES:]
+        score = float(np.sqrt((most**2).mean())) if len(most) else 0.0
         if score >= self.level:
             self._changed += seconds
             if self._changed < ACCEPT:

@@ -39,10 +39,8 @@ def load(values: Any, contract: RobotContract) -> tuple[Any, dict[str, Any], str
     return _loaded[key]
 
 
-def card_id(folder: str) -> str:
-    """The id of a checkpoint, read from its card alone: the gate asks for it, and never loads torch.
-
-    It is what :func:`jepa_ros.world_model.checkpoint.model_id` makes of the same card (a test compares them).
+def read_card(folder: str) -> dict[str, Any]:
+    """The card of a checkpoint (a folder, or the name of a shipped model), without loading torch.
 
     Raises:
         ParameterError: there is no readable card.
@@ -51,9 +49,19 @@ def card_id(folder: str) -> str:
     if not path.is_dir():
         path = share_dir() / "models" / folder
     try:
-        return str(json.loads((path / "card.json").read_text(encoding="utf-8"))["weights_sha256"])[:16]
+        card = json.loads((path / "card.json").read_text(encoding="utf-8"))
+        str(card["weights_sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise params.ParameterError(f"{path / 'card.json'}: no model card can be read: {error}") from None
+    return dict(card)
+
+
+def card_id(card: dict[str, Any]) -> str:
+    """The id of a checkpoint by its card: the gate asks for it, and never loads torch.
+
+    It is what :func:`jepa_ros.world_model.checkpoint.model_id` makes of the same card (a test compares them).
+    """
+    return str(card["weights_sha256"])[:16]
 
 
 #: The last model loaded in this process, by folder, device and contract.

@@ -32,10 +32,11 @@ from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.gate_inputs import InputCollector
-from jepa_ros.nodes.models import card_id
+from jepa_ros.nodes.models import card_id, read_card
 from jepa_ros.nodes.process import Signals
 from jepa_ros.nodes.scheduling import Collector, raise_priority
 from jepa_ros.robot import load_contract
+from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.guardrails import parse_guardrails
 from jepa_ros.safety.inputs import Requests
@@ -52,7 +53,8 @@ QUIET = (Mode.ACTIVE, Mode.LIMITED)
 
 PARAMS = (
     params.ROBOT,
-    params.Param("model", "", "Folder of the checkpoint that planner and perception must run; empty accepts any."),
+    params.Param("model", "", "Folder of the checkpoint that planner and perception must run, and whose levels for "
+                 "surprise and novelty are watched; empty accepts any and watches none."),
     params.Param("auto_enable", False, "Arm without waiting for ~/enable."),
     params.Param("guardrails", "", "Guardrail set as YAML text; empty for the contract's.", live=True),
     params.Param("settings", "", "Further settings of the gate as YAML text ({name: value}); see docs/safety.md."),
@@ -73,6 +75,7 @@ class SafetyGateNode(Node):
         values = params.declare(self, PARAMS)
         self._contract = load_contract(values.robot)
         self._codec = CommandCodec(self._contract, values.command_kind)
+        self._card = self._own_card(values.model)
         self._config = self._make_config(values)
         self._gate = Gate(self._config)
         self._state = self._gate.initial_state()
@@ -81,7 +84,7 @@ class SafetyGateNode(Node):
         self._state_out = qos.publisher(self, DiagnosticArray, "~/state", qos.LATCHED)
         self._estop_out = qos.publisher(self, Bool, "hardware_estop", qos.LATCHED)
         self._diagnostics_out = qos.publisher(self, DiagnosticArray, "/diagnostics", qos.STATUS)
-        own_model = self._own_model(values.model)
+        own_model = None if self._card is None else card_id(self._card)
         self._inputs = InputCollector(self, self._contract, self._codec, values.compressed, own_model)
         self._live = params.LiveParameters(self, PARAMS, self._apply)
         self.create_service(SetBool, "~/enable", self._on_enable)
@@ -268,20 +271,30 @@ class SafetyGateNode(Node):
             self._end_by = time.monotonic() + self._contract.watchdog.exit_duration + 1.0
 
     def _make_config(self, values: Any) -> GateConfig:
-        overrides = self._contract.lidar() | params.yaml_mapping("settings", values.settings)
+        overrides = self._contract.lidar() | watched(self._card) | params.yaml_mapping("settings", values.settings)
         if values.guardrails:
             overrides["guardrails"] = parse_guardrails(values.guardrails)
         overrides["auto_enable"] = values.auto_enable
         config = GateConfig.from_contract(self._contract, **overrides)
         self._guardrail_hash = str(config.guardrails.hash)
+        if self._card is not None and not (config.surprise or config.novelty):
+            self.get_logger().warning(
+                "surprise and novelty are not watched: "
+                + (
+                    "the settings say so"
+                    if watched(self._card)
+                    else f"the model {values.model} has no levels for them; jepa-ros train --data DATA --out MODEL "
+                    "--add-vigilance gives it some"
+                )
+            )
         return config
 
-    def _own_model(self, folder: str) -> str | None:
-        """The id of the model that planner and perception are to run; None where none was named or can be read."""
+    def _own_card(self, folder: str) -> dict[str, Any] | None:
+        """The card of the model that planner and perception are to run; None where none was named or can be read."""
         if not folder:
             return None
         try:
-            return card_id(folder)
+            return read_card(folder)
         except JepaRosError as error:
             self.get_logger().error(f"the model's identity is not checked: {error}")
             return None

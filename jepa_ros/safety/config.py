@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
 COMPONENTS = ("perception", "planner")
 #: What counts as measured motion, by the unit of the axis: well over the noise of wheel odometry at rest.
 MOTION = {"m/s": 0.03, "rad/s": 0.15}
+
+#: Where the gate slows down and where it stops, on the scale on which a model with levels tells surprise and novelty.
+LEVELS = (1.0, 2.0)
+
+
+def watched(card: Mapping[str, Any] | None) -> dict[str, tuple[float, float]]:
+    """The signals that the gate can watch with the model of a card, as settings; empty for one without levels."""
+    levels = (((card or {}).get("calibration") or {}).get("vigilance") or {}).get("levels") or {}
+    parts = {"surprise": ("motion", "scene"), "novelty": ("familiar",)}
+    return {name: LEVELS for name, measures in parts.items() if any(m in levels for m in measures)}
 
 
 class GateConfigError(JepaRosError):
@@ -41,7 +52,8 @@ class GateConfig:
         obstacle_margin: room kept to what the scan sees [m]; time_to_contact: kept at the speed asked for.
         scan_offset: (x, y, yaw) of the lidar in the base frame. scan_frame: its name.
         escape_speed: share of the velocity limit that is allowed out of a forbidden region.
-        surprise, novelty: (slow, stop) levels, None: not watched. slow_scale: share of the command left when slow.
+        surprise, novelty: (slow, stop) levels, None: not watched; see :func:`watched`.
+        slow_scale: share of the command left when slow.
         teleop_release: the planner drives again so long after teleoperation's last message.
         clock_timeout: ROS time that does not move for so long is a paused clock.
         late_tick: two ticks further apart than this: everything is armed anew.

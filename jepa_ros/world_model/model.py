@@ -149,7 +149,7 @@ class WorldModel(nn.Module):
             if config.map_cells
             else None
         )
-        self.scene = SceneHead(config.encoder_width, config.scene_channels) if config.scene_channels else None
+        self.scene = SceneHead(config.scene_channels) if config.scene_channels else None
 
     @property
     def device(self) -> torch.device:
@@ -178,7 +178,7 @@ class WorldModel(nn.Module):
         if self.traversability is not None:
             parts.append(self.traversability(early, features).flatten(1))
         if self.scene is not None:
-            parts.append(self.scene(features).flatten(1))
+            parts.append(self.scene(images).flatten(1))
         embedding = torch.cat(parts, dim=1)
         return nn.functional.pad(embedding, (0, self.config.embedding_dim - embedding.shape[1]))
 

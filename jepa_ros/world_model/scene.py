@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a picture shows, place by place: a readout of the encoder's frozen feature maps for judging inputs.
+"""What a picture shows, place by place: colours and edges of small patches, for judging inputs.
 
 The latent says where the robot is; a box that was not there a moment ago, or a lens that is covered, hardly moves it.
-The feature maps do tell, and a few linear combinations of their channels are enough: those in which places differ most,
-in units of what one place varies by itself while nothing happens (Fisher's discriminant between places). They stand in
-the embedding, so that whoever keeps a memory (perception does not) can compare places with what they were.
+The encoder's feature maps do tell, but each of their places takes in its neighbours, so that whatever the robot does
+reaches far around it. So patches of the picture itself are read, each by itself, and a few linear combinations of their
+values are enough: those in which places differ most, in units of what one place varies by itself while nothing happens
+(Fisher's discriminant between places). They stand in the embedding, so that whoever keeps a memory (perception does
+not) can compare places with what they were.
 """
 
 from __future__ import annotations
@@ -17,27 +19,36 @@ from torch import Tensor, nn
 
 #: RMS of a place's own noise in each channel: places differ by up to some hundred times as much, which is then about 1.
 NOISE = 0.01
+#: Pixels of the model's input along the edge of a place.
+PATCH = 4
 
 
 class SceneHead(nn.Module):
-    """Feature maps (B, width, g, g) -> scene maps (B, channels, g, g), float32; the noise of a place is NOISE.
+    """Images (B, H, W, 3) uint8 -> scene maps (B, channels, H / 4, W / 4), float32; the noise of a place is NOISE.
 
     Args:
-        width: channels of the feature maps. channels: of the scene maps.
+        channels: of the scene maps.
     """
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, width: int, channels: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         # Fitted in closed form, see learning/vigilance.py.
-        self.register_buffer("weight", torch.zeros(channels, width))
+        self.register_buffer("weight", torch.zeros(channels, 3, PATCH, PATCH))
         self.register_buffer("bias", torch.zeros(channels))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """See the class."""
-        return torch.einsum("bwij,cw->bcij", features.float(), self.weight) + self.bias[:, None, None]
+        x = (images.permute(0, 3, 1, 2).float() - 128.0) / 64.0
+        return nn.functional.conv2d(x, self.weight, self.bias, stride=PATCH)
+
+
+def patches(images: Tensor) -> Tensor:
+    """Images (B, H, W, 3) uint8 -> the values of each patch in the order of SceneHead.weight, (B, 48, H / 4, W / 4)."""
+    x = (images.permute(0, 3, 1, 2).float() - 128.0) / 64.0
+    return nn.functional.pixel_unshuffle(x, PATCH)
 
 
 class NoveltyHead(nn.Module):
