@@ -194,7 +194,7 @@ class Planner:
         steps = self._steps(stamp)
         self.history.observe(z, steps, self._unit(executed), self._unit(gated))
         if self.vigilance is not None:
-            self.vigilance.observe(flat, z, self.history, steps)
+            self.vigilance.observe(flat, z, self.history, steps, gate_reason == "contact")
         if self.search.places is not None:
             self.search.places.observe(flat[size : size + self.search.places.cells**2])
         if self.model.has_readout("pose"):

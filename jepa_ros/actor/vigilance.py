@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the world does what was predicted (surprise), and whether the input is like the training data (novelty).
 
-Three measures, each judged by levels that were calibrated on held-out episodes (jepa_ros/learning/vigilance.py) and are
+Four measures, each judged by levels that were calibrated on held-out episodes (jepa_ros/learning/vigilance.py) and are
 carried by the model card:
 
 - ``motion``: open-loop predictions begun a few control steps ago, from what was really executed, against what is seen.
   A wheel that is stuck shows here, and so does a picture that stands still while the robot drives. How far a prediction
   is off by itself depends on how the robot was driven; it is measured in units of that.
+- ``close``: the same where the robot was close to something that stands about, by the model's own map: there it may
+  have rubbed along it, which no bumper tells, so that more is normal. (Models without a map know no such place.)
 - ``scene``: what stands about stays as it was (jepa_ros/memory/scene.py).
 - ``familiar``: Mahalanobis distance of a description of the whole picture from those that the model was trained on (of
   the latent, where there are no scene maps).
@@ -25,9 +27,17 @@ import torch
 from jepa_ros.errors import JepaRosError
 from jepa_ros.memory.scene import SceneMemory
 from jepa_ros.world_model.scene import picture_of_places, summarise
+from jepa_ros.world_model.traversability import look_up
 
 #: Control steps over which motion is predicted: one shows a jolt, four what adds up slowly.
 SPANS = (1, 2, 4)
+
+#: What is due at an image, {span: (residual (R,), drive (1 + 2 A,), close)}: see :func:`residual`; the mean squares of
+#: the actions and of their changes that led here, after a 1; whether the robot was close to something meanwhile.
+Due = dict[int, tuple[np.ndarray, np.ndarray, bool]]
+#: Chance that the robot's centre cannot be at a place about its own from which on it is close to something, and how far
+#: about [m]: the error of its place.
+CHANCE, ABOUT = 0.2, 0.05
 
 
 def on_scale(value: float, levels: tuple[float, float]) -> float:
@@ -54,22 +64,23 @@ class Motion:
         self._h: Any = None
         self._driven: Any = None
         self._age: Any = None
+        self._close: Any = None  # whether the robot was close to something since
         self._last: torch.Tensor | None = None
 
     @torch.no_grad()
     def observe(
-        self, z: torch.Tensor, h: torch.Tensor, action: torch.Tensor | None, steps: int
-    ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        self, z: torch.Tensor, h: torch.Tensor, action: torch.Tensor | None, steps: int, close: bool = False
+    ) -> Due:
         """Take the latent of a new image.
 
         Args:
             z: (D,), h: (S,) recurrent state with it. action: (A,) executed since the last image over ``steps`` steps.
+            close: the robot is close to something.
 
         Returns:
-            {span: (residual (R,), drive (1 + 2 A,))} of the predictions that were due; see :func:`residual`, and
-            the mean squares of the actions and of their changes that led here, after a 1.
+            The predictions that were due.
         """
-        due: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        due: Due = {}
         if action is None or steps < 1:
             self.reset()
         elif self._z is not None:
@@ -87,16 +98,17 @@ class Motion:
                 for i, r in zip(at, found, strict=True):
                     span = int(self._age[i])
                     mean = (self._driven[i] / span).square().cpu().numpy()
-                    due[span] = (r, np.concatenate([[1.0], mean]))
+                    due[span] = (r, np.concatenate([[1.0], mean]), close or bool(self._close[i]))
         size = 2 * (len(action) if action is not None else self.model.config.action_dim)
-        start = (z[None], h[None], torch.zeros(1, size), np.zeros(1, dtype=int))
+        start = (z[None], h[None], torch.zeros(1, size), np.zeros(1, dtype=int), np.array([close]))
         if self._z is None:
-            self._z, self._h, self._driven, self._age = start
+            self._z, self._h, self._driven, self._age, self._close = start
         else:
             keep = torch.from_numpy(self._age < max(SPANS))
             old = (self._z[keep], self._h[keep], self._driven[keep])
             self._z, self._h, self._driven = (torch.cat(pair) for pair in zip(old, start[:3], strict=True))
             self._age = np.concatenate([self._age[keep.numpy()], start[3]])
+            self._close = np.concatenate([self._close[keep.numpy()] | close, start[4]])
         return due
 
 
@@ -123,7 +135,7 @@ class Normal:
         motion: {span: (precision (R, R), coefficients (1 + 2 A,))}: the squared Mahalanobis length of a residual is
             divided by what the drive lets expect.
         spread: see SceneMemory. mean, precision: of the description of a picture; both empty without scene maps.
-        levels: (slow, stop) of "motion", "scene" and "familiar".
+        levels: (slow, stop) of "motion", "close", "scene" and "familiar".
     """
 
     motion: dict[int, tuple[np.ndarray, np.ndarray]]
@@ -162,13 +174,14 @@ class Normal:
                 )
         return normal
 
-    def motion_of(self, due: dict[int, tuple[np.ndarray, np.ndarray]]) -> float:
-        """The largest relative length of the residuals at hand; 0 without any."""
-        worst = 0.0
-        for span, (r, drive) in due.items():
+    def motion_of(self, due: Due) -> dict[str, float]:
+        """The largest relative length of the residuals, 0 without any: "motion", and "close" where it has levels."""
+        worst = {name: 0.0 for name in ("motion", "close") if name in self.levels or not self.levels}
+        for span, (r, drive, close) in due.items():
             precision, coefficients = self.motion[span]
             value = float(np.sqrt(r @ precision @ r / (drive @ coefficients)))
-            worst = value if not value <= worst else worst  # NaN has to win
+            name = "close" if close and "close" in worst else "motion"
+            worst[name] = value if not value <= worst[name] else worst[name]  # NaN has to win
         return worst
 
     def familiar_of(self, scene: np.ndarray) -> float:
@@ -201,18 +214,21 @@ class Vigilance:
             self.memory.reset()
         self.found: dict[str, float] = {}
 
-    def observe(self, embedding: np.ndarray, z: torch.Tensor, history: Any, steps: int) -> None:
+    def observe(self, embedding: np.ndarray, z: torch.Tensor, history: Any, steps: int, touched: bool = False) -> None:
         """Take an image.
 
         Args:
             embedding: (E,). z: (D,) the latent in it. history: the planner's, which has seen it.
             steps: control steps since the last one; less than 0: the past counts no more.
+            touched: the bumper has told of a contact: what comes of that is no surprise.
         """
         if steps < 0:
             self.reset()
         levels = self.normal.levels
-        due = self.motion.observe(z, history.h, history.action, steps)
-        self.found = {"motion": on_scale(self.normal.motion_of(due), levels["motion"])}
+        if touched:
+            self.motion.reset()
+        due = self.motion.observe(z, history.h, history.action, steps, bool(is_close(self.model, embedding[None])[0]))
+        self.found = {k: on_scale(v, levels[k]) for k, v in self.normal.motion_of(due).items()}
         if self.memory is not None:
             scene = scene_of(self.model.config, embedding)
             robot = robot_cell(self.model, z[None], scene.shape[-1])[0]
@@ -226,10 +242,11 @@ class Vigilance:
         """``surprise`` and ``novelty`` for the gate, and the parts of the first for people."""
         if not self.found:
             return {}
-        parts = [self.found[name] for name in ("motion", "scene") if name in self.found]
-        told = {"surprise": float(np.max(parts)), "surprise/motion": self.found["motion"]}
+        motion = float(np.max([self.found[name] for name in ("motion", "close") if name in self.found]))
+        told = {"surprise": motion, "surprise/motion": motion}
         if "scene" in self.found:
             told["surprise/scene"] = self.found["scene"]
+            told["surprise"] = float(np.max([motion, self.found["scene"]]))
         if "familiar" in self.found:
             told["novelty"] = self.found["familiar"]
         return told
@@ -248,3 +265,19 @@ def scene_of(config: Any, embedding: np.ndarray) -> np.ndarray:
 def robot_cell(model: Any, z: torch.Tensor, edge: int) -> np.ndarray:
     """(N, 2) column and row of the robot in a grid of ``edge`` cells, by the pose readout of latents (N, D)."""
     return picture_of_places(model, model.pose(z)[:, :2], edge).cpu().numpy()
+
+
+@torch.no_grad()
+def is_close(model: Any, embeddings: np.ndarray) -> np.ndarray:
+    """(N,) whether the robot is close to something, by the map in its own picture; embeddings (N, E)."""
+    config = model.config
+    if getattr(model, "traversability", None) is None or not model.has_readout("pose"):
+        return np.zeros(len(embeddings), dtype=bool)
+    told = torch.from_numpy(np.ascontiguousarray(embeddings, dtype=np.float32)).to(model.device)
+    maps = told[:, config.latent_dim : config.latent_dim + config.map_cells**2]
+    angle = torch.arange(8) * (torch.pi / 4.0)
+    about = ABOUT * torch.stack([angle.cos(), angle.sin()], dim=1)
+    about = torch.cat([torch.zeros(1, 2), about]).to(told)
+    places = model.pose(told[:, : config.latent_dim])[:, None, :2] + about
+    chance = look_up(maps.reshape(-1, config.map_cells, config.map_cells), places, config.map_extent).sigmoid()
+    return (chance.amax(1) >= CHANCE).cpu().numpy()

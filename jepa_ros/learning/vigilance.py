@@ -4,7 +4,8 @@
 What is normal is fitted on training episodes, the levels on held-out ones, by the code that runs on the robot. A level
 is the measure that an episode exceeds so rarely that false alarms keep to a stated rate per hour. Such rates are rarer
 than a held-out set of an hour can show, so that the tail is carried on as an exponential one from the largest fifth of
-the episodes' maxima (peaks over threshold, Pickands 1975). One maximum an episode: what happens in one is not
+the episodes' maxima (peaks over threshold, Pickands 1975); its scale is told by the median excess, because in a few
+episodes the robot rubs along something and no bumper tells. One maximum an episode: what happens in one is not
 independent. Steps about a contact do not count: the bumper tells of those, and a push is a surprise.
 """
 
@@ -19,7 +20,7 @@ import torch
 from scipy.linalg import eigh
 from scipy.optimize import nnls
 
-from jepa_ros.actor.vigilance import SPANS, Motion, Normal, robot_cell
+from jepa_ros.actor.vigilance import SPANS, Due, Motion, Normal, is_close, robot_cell, scene_of
 from jepa_ros.learning.dataset import Dataset, DatasetError
 from jepa_ros.learning.readouts import Report
 from jepa_ros.memory.scene import REACH, SceneMemory, rings
@@ -30,6 +31,8 @@ CHANNELS = 8  # of the scene maps
 RINGS = 16  # of distance from the robot, RING cells each
 #: False alarms an hour that the levels are for, over all measures together, on data like the held-out.
 SLOW_RATE, STOP_RATE = 0.5, 0.05
+#: Levels of the scene, in spreads, are at least these: what is put down changes by ten, and less is none to anybody.
+SURE = (2.0, 3.0)
 #: Share of the episodes' maxima that the tail is fitted on.
 TAIL = 0.2
 #: Episodes that what is normal is fitted on, at most; pictures of each training episode that tell what is familiar.
@@ -78,22 +81,21 @@ def fit_scene(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int 
 
 
 @torch.inference_mode()
-def _encode(model: WorldModel, images: np.ndarray) -> tuple[torch.Tensor, np.ndarray | None]:
-    """Latents (N, D) and scene maps (N, C, g, g), None where the model has none, of pictures (N, H, W, 3)."""
-    latents, scenes = [], []
-    for part in torch.from_numpy(np.array(images)).split(64):
-        part = part.to(model.device)
-        latents.append(model.encode(part).float())
-        if model.scene is not None:
-            scenes.append(model.scene(part).cpu().numpy())
-    return torch.cat(latents), np.concatenate(scenes) if scenes else None
+def _encode(model: WorldModel, images: np.ndarray) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray]:
+    """Of pictures (N, H, W, 3): latents (N, D), scene maps (N, C, g, g) or None where the model has none, and whether
+    the robot is close to something (N,)."""
+    parts = torch.from_numpy(np.array(images)).split(64)
+    told = torch.cat([model.embed(part.to(model.device)).float() for part in parts])
+    plain = told.cpu().numpy()
+    scenes = None if model.scene is None else scene_of(model.config, plain)
+    return told[:, : model.config.latent_dim], scenes, is_close(model, plain)
 
 
 class _Drive:
     """One episode as the robot would see it: what each measure is made of, step by step."""
 
     def __init__(self, model: WorldModel, data: Dataset, episode: int) -> None:
-        z, self.scenes = _encode(model, data.slice("images", episode))
+        z, self.scenes, close = _encode(model, data.slice("images", episode))
         actions = torch.from_numpy(data.contract.normalise(data.slice("actions", episode)).astype(np.float32))
         contacts = np.array(data.slice("contacts", episode), dtype=int)
         steps = len(z)
@@ -101,12 +103,12 @@ class _Drive:
         self.counts = ~touched & (np.arange(steps) >= FILL)
         self.z = z.cpu()
         motion, h = Motion(model), model.initial_state(1)
-        self.due: list[dict[int, tuple[np.ndarray, np.ndarray]]] = []
+        self.due: list[Due] = []
         with torch.inference_mode():
             for t in range(steps):
                 if t:
                     _, h = model.predict(z[t - 1 : t], actions[t - 1 : t].to(z.device), None, h)
-                self.due.append(motion.observe(z[t], h[0], actions[t - 1] if t else None, int(t > 0)))
+                self.due.append(motion.observe(z[t], h[0], actions[t - 1] if t else None, int(t > 0), bool(close[t])))
         self.cells = robot_cell(model, z, model.config.scene_edge) if self.scenes is not None else None
         self.hours = float(self.counts.sum()) * data.contract.period / 3600.0
 
@@ -124,7 +126,8 @@ class _Drive:
 
     def worst(self, normal: Normal) -> dict[str, float]:
         """The largest of each measure over the steps that count."""
-        worst = {"motion": max(normal.motion_of(d) for d, c in zip(self.due, self.counts, strict=True) if c)}
+        found = [normal.motion_of(d) for d, c in zip(self.due, self.counts, strict=True) if c]
+        worst = {name: max(f[name] for f in found) for name in found[0]}
         if self.scenes is not None and self.cells is not None:
             memory = SceneMemory(normal.spread)
             score = [memory.observe(s, c, 0.0) for s, c in zip(self.scenes, self.cells, strict=True)]
@@ -146,7 +149,8 @@ def levels_of(maxima: np.ndarray, hours: float, rates: tuple[float, float]) -> t
     ordered = np.sort(maxima)
     first = max(1, int(np.ceil((1.0 - TAIL) * len(ordered)))) - 1
     threshold, above = float(ordered[first]), ordered[first + 1 :]
-    excess = max(float((above - threshold).mean()) if len(above) else 0.0, 0.02 * threshold, 1e-6)
+    middle = float(np.median(above - threshold)) if len(above) else 0.0
+    excess = max(middle / np.log(2.0), 0.02 * threshold, 1e-6)
     share = max(len(above), 1) / len(ordered)
     slow, stop = (threshold + excess * max(0.0, float(np.log(share / (rate * hours)))) for rate in rates)
     return slow, max(stop, 1.1 * slow)
@@ -190,6 +194,8 @@ def fit_vigilance(
                 maxima.setdefault(name, []).append(value)
     if not maxima:
         return None
+    if min(max(maxima["motion"]), max(maxima["close"])) == 0.0:  # no map, or never or always close: it is all one
+        maxima["motion"] = [max(pair) for pair in zip(maxima["motion"], maxima.pop("close"), strict=True)]
     if model.scene is None:
         maxima["familiar"] = latent
     mean_hours = float(np.mean(hours))
@@ -199,6 +205,8 @@ def fit_vigilance(
     levels = {name: list(levels_of(np.array(v), mean_hours, rates)) for name, v in maxima.items()}
     if model.scene is None:
         levels["familiar"] = [1.0, stop / slow]
+    else:
+        levels["scene"] = [max(pair) for pair in zip(levels["scene"], SURE, strict=True)]
     model.heads["novelty"] = novelty.to(model.device)
     readouts = tuple(n for n in model.config.readouts if n != "novelty")
     model.config = replace(model.config, readouts=(*readouts, "novelty"))
@@ -220,6 +228,7 @@ def _fit_motion(drives: list[_Drive]) -> dict[int, tuple[np.ndarray, np.ndarray]
     found = {}
     for span in SPANS:
         rows = [d[span] for drive in drives for d, c in zip(drive.due, drive.counts, strict=True) if c and span in d]
+        rows = [row for row in rows if not row[2]] or rows
         r, f = (np.stack([row[i] for row in rows]) for i in (0, 1))
         covariance = r.T @ r / len(r)
         precision = np.linalg.inv(covariance + 1e-4 * np.trace(covariance) / len(covariance) * np.eye(r.shape[1]))
@@ -243,10 +252,14 @@ def _fit_novelty(drives: list[_Drive], size: int) -> NoveltyHead:
 
 
 def _fit_spread(drives: list[_Drive]) -> np.ndarray:
-    """What the change of a place in each ring exceeds once in RARE times; it does not grow with the distance."""
+    """What the change of a place in each ring exceeds once in RARE times; it does not grow with the distance.
+
+    A ring has that of the next one within, if that is more: rarely, the robot or its shadow reaches further than usual.
+    """
     ring, change = (np.concatenate(parts) for parts in zip(*(d.changes() for d in drives), strict=True))
     found = [np.quantile(change[ring == r], 1.0 - 1.0 / RARE) if (ring == r).any() else 0.0 for r in range(RINGS)]
-    return np.maximum(np.maximum.accumulate(np.array(found)[::-1])[::-1], NOISE)
+    falling = np.maximum.accumulate(np.array(found)[::-1])[::-1]
+    return np.maximum(np.concatenate([falling[:1], falling[:-1]]), NOISE)
 
 
 def _fit_familiar(
@@ -257,7 +270,7 @@ def _fit_familiar(
     for e in episodes:
         at = np.sort(rng.choice(int(data.index[e, 2]), PICTURES))
         images = data.slice("images", int(e))
-        _, scene = _encode(model, np.stack([images[i] for i in at]))
+        _, scene, _ = _encode(model, np.stack([images[i] for i in at]))
         assert scene is not None
         found.append(summarise(scene))
     x = np.concatenate(found).astype(np.float64)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 #: Cells about the robot's own that it may change: itself, its shadow, and an error of its place.
-REACH = 2.5
+REACH = 3.0
 #: The places that changed most decide together: a thing that was put down covers some, noise seldom more than one.
 PLACES = 3
 #: Share of a new picture in what is remembered.
