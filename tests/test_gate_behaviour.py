@@ -9,14 +9,17 @@ import math
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
 
+from jepa_ros.bench.gate_faults import Bomb
+from jepa_ros.bench.gate_histories import ROOM
 from jepa_ros.bench.gate_rig import Rig, contract_of
 from jepa_ros.bench.gate_scenarios import DRIVE, change, driving, drop, resumes, stopped, wall
 from jepa_ros.robot import load_contract
-from jepa_ros.safety import Gate, GateConfig, GateConfigError, Mode
+from jepa_ros.safety import Gate, GateConfig, GateConfigError, Mode, parse_guardrails
 from jepa_ros.safety.gate import describe
 
 
@@ -285,9 +288,106 @@ def test_settings_that_cannot_be_used_are_refused() -> None:
     for wrong in (
         {"stop": "coast"}, {"surprise": (2.0, 1.0)}, {"late_tick": 0.01}, {"command_timeout": 0.0},
         {"contact_response": "ram"}, {"no_such_setting": 1}, {"low": (0.1, -1.0)}, {"braking": (0.0, 1.0)},
+        {"slow_scale": 10.0}, {"rearm_time": math.nan}, {"signals_timeout": math.nan}, {"pose_sigma": -3.0},
+        {"reaction_time": -1.0}, {"stamp_tolerance": math.inf}, {"escape_speed": 50.0}, {"teleop_release": "long"},
+        {"frozen_images": 0}, {"bad_command_latch": 2.5}, {"resume_latch_count": -1}, {"surprise": 5},
+        {"novelty": [1.0, math.nan]}, {"heartbeats": "planner"}, {"estop_required": "no"}, {"shadow": 1},
+        {"scan_offset": [0.0, 0.0]}, {"scan_offset": [0.0, 0.0, math.nan]}, {"pose_uncertainty": 0.0},
     ):  # fmt: skip
-        with pytest.raises(GateConfigError):
+        with pytest.raises(GateConfigError, match=next(iter(wrong))):
             GateConfig.from_contract(contract_of("base"), **wrong)
+
+
+def test_an_arm_that_was_never_measured_is_sent_nothing_after_a_fault() -> None:
+    rig = Rig("arm")
+    rig.spoil["joint_states"] = drop
+    rig.spoil["command"] = change(values=Bomb())
+    assert all(o.mode is Mode.ESTOP and not o.publish for o in rig.run(0.5))
+
+
+def test_an_arm_goes_back_to_a_late_measurement_without_a_jump() -> None:
+    rig = Rig("arm")
+    rig.arm([0.0, 0.0])
+    rig.command = [1.0, 1.5]
+    rig.run(0.4)
+    rig.spoil["joint_states"] = drop
+    measured = np.array(rig.newest["joint_states"].position)
+    before = [rig.outputs[-1].values.copy(), *(o.values for o in rig.run(1.5))]
+    assert (np.abs(np.diff(before, axis=0)) <= np.array([1.0, 1.5]) * 0.02 + 1e-9).all()
+    assert rig.outputs[-1].reason == "state_stale" and before[-1] == pytest.approx(measured)
+
+
+def test_an_arm_that_was_moved_by_hand_is_measured_anew_by_a_reset() -> None:
+    rig = Rig("arm")
+    rig.arm([0.2, 0.2])
+    rig.ask(estop=True)
+    rig.spoil["joint_states"] = lambda m: dataclasses.replace(m, position=(-0.5, 0.7))
+    rig.run(0.2)
+    assert rig.outputs[-1].values == pytest.approx([0.2, 0.2], abs=0.02), "latched: one position is held"
+    assert rig.ask(reset=True).values == pytest.approx([-0.5, 0.7])
+
+
+def test_a_lidar_without_a_largest_range_sees_what_is_there() -> None:
+    rig = driving(Rig(), [0.4, 0.0])
+    x, y = rig.robot.x + 0.6, rig.robot.y
+    rig.obstacles = [(x, y), (rig.robot.x - 0.05, y)]
+    rig.spoil["scan"] = change(range_max=math.inf)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rig.run(3.0)
+    assert rig.outputs[-1].reason == "obstacle" and rig.robot.x + 0.1 < x
+
+
+def test_a_pose_with_a_stamp_that_is_no_number_leaves_nothing_behind() -> None:
+    rig = driving(Rig(guardrails=ROOM), [0.0, 0.5])
+    rig.spoil["pose"] = change(stamp=math.nan)
+    assert rig.run(0.3)[-1].reason == "pose_lost"
+    rig.spoil.clear()
+    resumes(rig)
+    assert rig.state.place == pytest.approx((rig.robot.x, rig.robot.y, rig.robot.yaw), abs=0.05)
+
+
+def test_a_pose_that_may_be_anywhere_is_no_pose() -> None:
+    rig = driving(Rig(guardrails=ROOM), [0.0, 0.5])
+    rig.spoil["pose"] = change(cov=((100.0, 0, 0), (0, 100.0, 0), (0, 0, 1.0)))
+    for command in ([0.4, 0.0], [-0.4, 0.0]):
+        rig.command = command
+        stopped(rig.run(0.5)[-1], "pose_lost")
+    free = driving(Rig(), [0.0, 0.5])  # no region: where it is does not matter
+    free.spoil["pose"] = rig.spoil["pose"]
+    assert free.run(0.5)[-1].mode is Mode.ACTIVE
+
+
+def test_ticks_that_come_late_again_and_again_do_not_carry_it_into_a_region() -> None:
+    wall = {"name": "wall", "kind": "keep_out", "unit": "m", "box": {"center": [2.5, 0.0], "size": [1.0, 4.0]}}
+    for offset in range(6):
+        rig = Rig(guardrails=parse_guardrails([wall]))
+        rig.arm([0.0, 0.0])
+        rig.command = [0.5, 0.0]
+        for k in range(400):
+            late = (k + offset) % 12 == 0
+            rig.tick(0.1 if late else None)
+            for _ in range(4 if late else 0):  # the base goes on with what it was told last
+                rig.robot.move(rig.outputs[-1].values.tolist())
+        assert 1.85 < rig.robot.x + 0.1 <= 2.0, f"{rig.robot.x + 0.1:.3f} m"
+
+
+def test_a_bad_teleoperation_command_is_not_hidden_by_a_good_one_on_the_same_tick() -> None:
+    rig = driving(Rig())
+    rig.teleop = [0.2, 0.0]
+    rig.run(0.5)
+    good = rig.newest["teleop"]
+    bad = dataclasses.replace(good, values=[math.nan, 0.0], seq=good.seq + 1, received=rig.steady)
+    after = dataclasses.replace(good, seq=good.seq + 2, received=rig.steady, stamp=rig.ros)
+    inputs = dataclasses.replace(rig.inputs(), teleop=after, earlier_teleop=(bad,))
+    _, out = rig.gate.step(rig.state, inputs, rig.steady, rig.ros)
+    assert out.counts["teleop_command_not_finite"] == 1
+
+
+def test_what_the_robot_is_cannot_be_set_beside_its_contract() -> None:
+    for name, value in (("high", (9.0, 9.0)), ("velocity", (9.0, 9.0)), ("states", {}), ("footprint_radius", 0.0)):
+        with pytest.raises(GateConfigError, match=f"'{name}' is told by the robot's contract"):
+            GateConfig.from_contract(contract_of("base"), **{name: value})
 
 
 def test_a_joint_brakes_for_its_end_although_another_one_is_at_its_acceleration_limit() -> None:

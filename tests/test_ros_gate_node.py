@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import time
@@ -21,6 +22,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.safety_gate import SafetyGateNode
+from jepa_ros.operate.gate import told
 
 STATE, OUT = "safety_gate/state", "cmd_vel"
 
@@ -30,7 +32,7 @@ class Scene:
 
     _count = 0
 
-    def __init__(self, *ros_args: str) -> None:
+    def __init__(self, *ros_args: str, remap: str = "") -> None:
         Scene._count += 1
         space = f"/scene_{Scene._count}"
         self.probe = Probe(space)
@@ -38,7 +40,7 @@ class Scene:
         self.probe.listen(TwistStamped, OUT, qos.COMMAND)
         self.probe.listen(Bool, "hardware_estop", qos.LATCHED)
         self.world = GateWorld(self.probe)
-        words = [word for arg in ros_args for word in ("-p", arg)]
+        words = [word for arg in ros_args for word in ("-p", arg)] + (["-r", remap] if remap else [])
         self.gate = Child("-m", "jepa_ros.nodes.safety_gate", "--ros-args", "-r", f"__ns:={space}", *words)
 
     @property
@@ -150,6 +152,27 @@ def test_the_emergency_stop_latches_until_it_is_released_and_reset(scene):
     scene.mode("ACTIVE")
 
 
+def test_a_press_that_is_let_go_within_a_tick_is_not_lost(scene):
+    scene.world.silent.add("estop")
+    scene.probe.spin(0.05)
+    for value in (True, False, False, False):
+        scene.world.outs["estop"][0].publish(Bool(data=value))
+    scene.mode("ESTOP")
+    assert scene.state["reason"] == "estop"
+
+
+def test_the_last_interventions_and_the_counts_can_be_asked_for(scene):
+    scene.probe.call(Trigger, "safety_gate/estop")
+    scene.mode("ESTOP")
+    answer = scene.probe.call(Trigger, "safety_gate/interventions")
+    found = json.loads(answer.message)
+    assert answer.success and found["latched"] == "estop" and found["counts"]["estop"] >= 1
+    last = found["interventions"][-1]
+    assert last["reason"] == "estop" and last["given"] == [0.0, 0.0] and abs(last["ros"] - time.time()) < 60.0
+    lines = told(found).splitlines()
+    assert "ESTOP" in lines[-2] and "counts: " in lines[-1] and len(found["interventions"]) <= 100
+
+
 def test_the_estop_service_latches_too(scene):
     assert scene.probe.call(Trigger, "safety_gate/estop").success
     scene.mode("ESTOP")
@@ -252,6 +275,37 @@ def test_a_wrong_parameter_ends_it_with_one_line_that_names_it(arg, said):
         assert said in gate.text and "Traceback" not in gate.text
     finally:
         gate.end()
+
+
+def test_a_second_publisher_is_found_where_the_output_is_remapped_to():
+    scene = Scene("auto_enable:=true", remap="cmd_vel:=base/drive")
+    try:
+        scene.mode("ACTIVE", timeout=40)
+        other = scene.probe.node.create_publisher(TwistStamped, "base/drive", qos.COMMAND)
+        scene.reason("second_publisher")
+        scene.probe.node.destroy_publisher(other)
+    finally:
+        scene.close()
+
+
+def test_in_a_dry_run_nothing_leaves_even_when_the_gate_breaks():
+    probe, context = Probe("/dry"), Context()
+    rclpy.init(args=["--ros-args", "-p", "settings:={dry_run: true}"], context=context)
+    node = SafetyGateNode(namespace="/dry", context=context)
+    try:
+        probe.listen(DiagnosticArray, STATE, qos.LATCHED)
+        probe.listen(TwistStamped, OUT, qos.COMMAND)
+        probe.until(lambda: node._command_out.get_subscription_count() > 0, "a listener")
+        node.tick()
+        node._gate = None  # nothing that a step could be asked of
+        probe.each_spin.append(node.tick)
+        probe.until(lambda: probe.values(STATE).get("reason") == "internal_fault", "the fault")
+        probe.spin(0.3)
+        assert not probe.received[OUT]
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+        probe.close()
 
 
 def test_an_exception_inside_stops_the_robot_and_latches_until_reset():

@@ -8,6 +8,7 @@ recorded ones with the recorded times of receipt. The same bag, model and settin
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -213,8 +214,10 @@ class Rerun:
             for name, feed in feeds.items():
                 newest, earlier = feed.at(number, tick)
                 setattr(inputs, name, newest)
-                if name == "command":
-                    inputs.earlier_commands = earlier
+                if name in ("command", "teleop"):
+                    setattr(inputs, "earlier_commands" if name == "command" else "earlier_teleop", earlier)
+                elif name in ("estop", "contact") and any(m.value for m in earlier):
+                    setattr(inputs, name, dataclasses.replace(newest, value=True))  # pressed for less than a tick
             state, output = gate.step(state, inputs, tick.steady, tick.ros)
             log.ticks.append(
                 GateTick(

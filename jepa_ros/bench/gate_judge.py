@@ -29,6 +29,7 @@ class Judge:
         self.rig = rig
         self.place = PlaceJudge(rig)
         self.before: list[float] | None = None
+        self.published = False
         self.when: float | None = None
         self.ros: float | None = None
         self.latched = False
@@ -73,7 +74,7 @@ class Judge:
         found += self._bad_for_long(out, inputs, now)
         if rig.tick_index % 37 == 0:
             found += self._pure()
-        self.before, self.when, self.ros = out.decided.tolist(), now, ros
+        self.before, self.when, self.ros, self.published = out.decided.tolist(), now, ros, out.publish
         self.counts[out.reason] += 1
         return found
 
@@ -86,12 +87,25 @@ class Judge:
         for k, v in enumerate(values):
             if out.publish and not cfg.low[k] - 1e-6 <= v <= cfg.high[k] + 1e-6:
                 found.append(f"axis {k}: {v} is outside {cfg.low[k]} to {cfg.high[k]}")
-            if cfg.output == "position" or self.before is None:
+            if self.before is None:
                 continue
             b = self.before[k]
+            if cfg.output == "position":
+                jump = abs(v - b) > cfg.velocity[k] * min(dt, 2.0 * cfg.period) + 1e-9
+                if jump and self.published and out.publish and not self._measured(k, v):
+                    found.append(f"axis {k}: from {b:.4f} to {v:.4f} in {dt:.3f} s, which is not where it is measured")
+                continue
             if (v * b < 0.0 or abs(v) > abs(b)) and abs(v - b) > cfg.acceleration[k] * min(dt, 2 * cfg.period) + 1e-9:
                 found.append(f"axis {k}: from {b:.4f} to {v:.4f} in {dt:.3f} s is over the acceleration limit")
         return found
+
+    def _measured(self, axis: int, value: float) -> bool:
+        """Whether a joint's position is the newest that was measured, in good time (or the limit next to it)."""
+        m, cfg = self.rig.last_inputs.joint_states, self.cfg
+        if m is None or _nonsense(m, cfg) or self.rig.last_ros - m.stamp > cfg.states["joint_states"][0] + 0.2:
+            return False
+        q = m.position[list(m.names).index(cfg.joints[axis])]
+        return abs(min(max(q, cfg.low[axis]), cfg.high[axis]) - value) < 1e-9
 
     def _words(self, out: GateOutput) -> list[str]:
         found = []

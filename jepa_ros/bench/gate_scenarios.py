@@ -242,7 +242,7 @@ def state_stale(make: Make) -> None:
     rig.command = [1.0, 1.0]
     rig.run(0.1)
     rig.spoil["joint_states"] = drop
-    rig.run(0.4)
+    rig.run(1.0)
     held = rig.outputs[-1].values.copy()
     assert rig.outputs[-1].reason == "state_stale"
     assert all((o.values == held).all() for o in rig.run(1.0)), "an arm holds one position"

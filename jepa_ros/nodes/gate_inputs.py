@@ -65,6 +65,8 @@ class InputCollector:
         self._contract = contract
         self._newest = GateInputs(heartbeats={}, identities={"model/gate": model_id} if model_id else {})
         self._commands: list[CommandIn] = []
+        self._teleop: list[CommandIn] = []
+        self._pressed = {"estop": False, "contact": False}  # at any time since the last tick
         self._seq = {"command_raw": 0, "command_teleop": 0}
         self._unreadable: dict[str, str] = {}
         self._mismatched: dict[str, tuple[QoSProfile, str]] = {}
@@ -72,12 +74,17 @@ class InputCollector:
         self._subscribe_all(compressed)
 
     def collect(self, requests: Requests, output_publishers: int | None) -> GateInputs:
-        """The inputs of one tick. Commands and read errors that came in since the last one are handed over once."""
+        """The inputs of one tick. Commands and read errors that came in since the last one are handed over once; an
+        emergency stop or a bumper that was pressed and let go again in between is told as pressed."""
         inputs = self._newest
         if self._commands:
             inputs.command = self._commands[-1]
-        inputs.earlier_commands = tuple(self._commands[:-1])
+        if self._teleop:
+            inputs.teleop = self._teleop[-1]
+        inputs.earlier_commands, inputs.earlier_teleop = tuple(self._commands[:-1]), tuple(self._teleop[:-1])
         self._commands.clear()
+        self._teleop.clear()
+        self._pressed = dict.fromkeys(self._pressed, False)
         inputs.requests = requests
         inputs.output_publishers = output_publishers
         self._look_at_publishers()
@@ -164,7 +171,7 @@ class InputCollector:
         self._commands.append(self._command(message, "command_raw"))
 
     def _on_teleop(self, message: Any) -> None:
-        self._newest.teleop = self._command(message, "command_teleop")
+        self._teleop.append(self._command(message, "command_teleop"))
 
     def _on_signals(self, message: DiagnosticArray) -> None:
         texts = {pair.key: pair.value for status in message.status for pair in status.values}
@@ -181,7 +188,12 @@ class InputCollector:
         self._newest.identities["model/perception"] = message.data  # type: ignore[index]
 
     def _on_estop(self, message: Bool) -> None:
-        self._newest.estop = EstopIn(time.monotonic(), bool(message.data))
+        self._newest.estop = EstopIn(time.monotonic(), self._press("estop", message))
+
+    def _press(self, name: str, message: Bool) -> bool:
+        """Whether it was pressed at any time since the last tick: a short press is not hidden by its release."""
+        self._pressed[name] = self._pressed[name] or bool(message.data)
+        return self._pressed[name]
 
     def _heartbeat(self, component: str) -> Callable[[Header], None]:
         def on_heartbeat(_message: Header) -> None:
@@ -238,7 +250,7 @@ class InputCollector:
     def _on_contact(self, message: Bool) -> None:
         # A Bool carries no stamp: the time of its receipt stands in.
         now = self._node.get_clock().now().nanoseconds * 1e-9
-        self._newest.contact = ContactIn(now, time.monotonic(), bool(message.data))
+        self._newest.contact = ContactIn(now, time.monotonic(), self._press("contact", message))
 
 
 def _number(text: str) -> float:

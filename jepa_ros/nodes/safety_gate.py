@@ -9,6 +9,7 @@ An exception, wherever it comes from, stops the robot and latches until ``~/rese
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
@@ -37,7 +38,7 @@ from jepa_ros.nodes.process import Signals
 from jepa_ros.nodes.scheduling import Collector, raise_priority
 from jepa_ros.robot import load_contract
 from jepa_ros.safety.config import watched
-from jepa_ros.safety.gate import Gate, GateConfig
+from jepa_ros.safety.gate import Gate, GateConfig, describe
 from jepa_ros.safety.guardrails import parse_guardrails
 from jepa_ros.safety.inputs import Requests
 from jepa_ros.safety.output import GateOutput, Mode
@@ -79,8 +80,8 @@ class SafetyGateNode(Node):
         self._config = self._make_config(values)
         self._gate = Gate(self._config)
         self._state = self._gate.initial_state()
-        self._output_topic = values.command_topic or self._contract.command.topic
-        self._command_out = qos.publisher(self, self._codec.output_type, self._output_topic, qos.COMMAND)
+        output_topic = values.command_topic or self._contract.command.topic
+        self._command_out = qos.publisher(self, self._codec.output_type, output_topic, qos.COMMAND)
         self._state_out = qos.publisher(self, DiagnosticArray, "~/state", qos.LATCHED)
         self._estop_out = qos.publisher(self, Bool, "hardware_estop", qos.LATCHED)
         self._diagnostics_out = qos.publisher(self, DiagnosticArray, "/diagnostics", qos.STATUS)
@@ -90,6 +91,7 @@ class SafetyGateNode(Node):
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(Trigger, "~/estop", self._on_estop)
+        self.create_service(Trigger, "~/interventions", self._on_interventions)
         self.wants_priority = values.priority == "raised"
         self._fault: str | None = None
         self._last = np.zeros(self._contract.action_dim)
@@ -131,7 +133,7 @@ class SafetyGateNode(Node):
             requests.shutdown = True
         if now >= self._next_look:
             self._next_look = now + LOOK_PERIOD
-            self._on_output = self.count_publishers(self._output_topic)
+            self._on_output = self.count_publishers(self._command_out.topic_name)  # as it was remapped
         inputs = self._inputs.collect(requests, self._on_output)
         self._tick_ros, self._tick_inputs = self._ros_now(), inputs
         self._state, output = self._gate.step(self._state, inputs, now, self._tick_ros)
@@ -237,7 +239,8 @@ class SafetyGateNode(Node):
         values = np.where(positions, self._last, 0.0)
         try:
             stamp = self._ros_now()
-            if not positions.any() or self._last.any():
+            leaves = not (self._config.shadow or self._config.dry_run)
+            if leaves and (not positions.any() or self._last.any()):
                 self._command_out.publish(self._codec.write_output(values, stamp))
             pairs = {"mode": Mode.ESTOP.name, "reason": "internal_fault", "monotonic": f"{now:.6f}"}
             status = self._status(self.get_name(), 2, f"fault in the gate: {self._fault}", pairs)
@@ -264,6 +267,11 @@ class SafetyGateNode(Node):
 
     def _on_estop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._ask(Requests(estop=True), "estop", response)
+
+    def _on_interventions(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """The counts and the last interventions as JSON in ``message``."""
+        response.success, response.message = True, json.dumps(describe(self._state))
+        return response
 
     def end(self) -> None:
         """Begin to end: stops for ``exit_duration``, then ``ended`` is true. Called from a signal handler."""

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`jepa-ros gate enable|disable|reset|estop|state`: the gate's services and its state, where there is no `ros2`."""
+"""`jepa-ros gate enable|disable|reset|estop|state|interventions`: the gate's services and its state, without `ros2`."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from jepa_ros.operate.link import Link
 
-ACTIONS = ("enable", "disable", "reset", "estop", "state")
+ACTIONS = ("enable", "disable", "reset", "estop", "state", "interventions")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("action", choices=ACTIONS, help="what to ask of the gate; state only reads")
+    parser.add_argument("action", choices=ACTIONS, help="what to ask of the gate; state and interventions only read")
     parser.add_argument("--namespace", default="", help="of the robot's nodes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="interventions: write counts and all of them there")
     parser.add_argument("--timeout", type=float, default=5.0, metavar="S", help="wait so long (default: %(default)s)")
 
 
@@ -35,5 +40,21 @@ def main(args: argparse.Namespace) -> int:
             answer = link.call(SetBool, "safety_gate/enable", request)
         else:
             answer = link.call(Trigger, f"safety_gate/{args.action}")
+    if args.action == "interventions":
+        found = json.loads(answer.message)
+        if args.json is not None:
+            args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        print(told(found))
+        return 0
     print(answer.message)
     return 0 if answer.success else 1
+
+
+def told(found: dict[str, Any]) -> str:
+    """What :func:`jepa_ros.safety.gate.describe` says, as text: one line an intervention, then how often what came."""
+    lines = []
+    for e in found["interventions"]:
+        when = datetime.fromtimestamp(e["ros"]).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        lines.append(f"{when}  {e['mode']:7}  {e['reason']:18}  {e['sentence']}")
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(found["counts"].items())) or "none"
+    return "\n".join([*lines, f"{found['mode']} ({found['reason']}); counts: {counts}"])

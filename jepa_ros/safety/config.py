@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.safety import settings
 from jepa_ros.safety.guardrails import PLACES, Guardrail, GuardrailSet, parse_guardrails
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class GateConfig:
         heartbeats: components that must beat. image_required, signals_required, identities_required: as they say.
         reaction_time: from a command's leaving until the robot obeys it.
         pose_sigma: how many standard deviations of the pose count as margin.
+        pose_uncertainty: a margin of a pose larger than this is no place: the pose counts as lost [m].
         region_margin: room kept to regions for what is not modelled [m].
         obstacle_margin: room kept to what the scan sees [m]; time_to_contact: kept at the speed asked for.
         scan_offset: (x, y, yaw) of the lidar in the base frame. scan_frame: its name.
@@ -108,6 +110,7 @@ class GateConfig:
     identity_grace: float = 1.0
     reaction_time: float = 0.1
     pose_sigma: float = 2.0
+    pose_uncertainty: float = 0.5
     region_margin: float = 0.005
     obstacle_margin: float = 0.02
     time_to_contact: float = 0.2
@@ -131,17 +134,13 @@ class GateConfig:
 
     def __post_init__(self) -> None:
         self._check_axes()
-        self._check_times()
+        self._check_settings()
         if self.stop not in ("ramp", "zero"):
             raise GateConfigError(f"gate: stop: expected ramp or zero, found '{self.stop}'")
         if self.contact_response not in ("ignore", "back_off", "stop"):
             raise GateConfigError(
                 f"gate: contact_response: expected ignore, back_off or stop, found '{self.contact_response}'"
             )
-        for name in ("surprise", "novelty"):
-            levels = getattr(self, name)
-            if levels is not None and not (len(levels) == 2 and 0.0 < levels[0] <= levels[1] < math.inf):
-                raise GateConfigError(f"gate: {name}: expected (slow, stop) with 0 < slow <= stop, found {levels}")
         if self.kinematics == "joints" and not self.states.get("joint_states", (0.0, False))[1]:
             raise GateConfigError(
                 f"gate: '{self.name}' is moved by joints, and a stop holds their measured positions: the contract has "
@@ -197,11 +196,10 @@ class GateConfig:
             if self.output == "velocity" and not low <= 0.0 <= high:
                 raise GateConfigError(f"gate: axis {i}: a velocity range has to hold 0, found {low}..{high}")
 
-    def _check_times(self) -> None:
-        for name in ("period", "command_timeout", "image_timeout", "heartbeat_timeout", "max_stamp_age",
-                     "stop_motion_timeout", "late_tick", "clock_timeout", "estop_timeout"):  # fmt: skip
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise GateConfigError(f"gate: {name}: expected a time above 0 s, found {getattr(self, name)}")
+    def _check_settings(self) -> None:
+        wrong = settings.fault(vars(self))
+        if wrong is not None:
+            raise GateConfigError(f"gate: {wrong}")
         if not self.late_tick > 2.0 * self.period:
             least = 2.0 * self.period
             raise GateConfigError(f"gate: late_tick: expected over two ticks ({least:g} s), found {self.late_tick:g}")
@@ -236,10 +234,11 @@ class GateConfig:
         known = {f.name for f in dataclasses.fields(GateConfig) if f.init}
         for name in overrides:
             if name not in known:
-                raise GateConfigError(f"gate: '{name}' is no setting; known: {', '.join(sorted(known))}")
-        settings = _from_contract(contract)
-        settings.update(overrides)
-        return GateConfig(**settings)
+                free = sorted(known - settings.OF_THE_CONTRACT)
+                raise GateConfigError(f"gate: '{name}' is no setting; known: {', '.join(free)}")
+            if name in settings.OF_THE_CONTRACT:
+                raise GateConfigError(f"gate: '{name}' is told by the robot's contract: change it there")
+        return GateConfig(**(_from_contract(contract) | overrides))
 
 
 def _from_contract(contract: RobotContract) -> dict[str, Any]:

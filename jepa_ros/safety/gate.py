@@ -31,6 +31,8 @@ SHAPING = (
     "contact", "guardrail_cost", "surprise", "novelty", "position_limit", "velocity_limit", "acceleration_limit",
     "inside_region", "region", "speed_zone", "person", "obstacle",
 )  # fmt: skip
+#: A late tick is reckoned with again; it is forgiven by so many s a second.
+FORGIVING = 0.02
 SENTENCES = {
     Mode.ACTIVE: "passes the command",
     Mode.ARMING: "all inputs are good; waiting for them to stay so",
@@ -116,11 +118,12 @@ class Gate:
             raise ArithmeticError(f"the steady clock went from {s.steady} to {now}")
         t = Tick(cfg, s, inputs, now, ros, cfg.period if s.steady is None else now - s.steady)
         s.steady = now
+        s.slowest = min(max(t.dt, s.slowest - FORGIVING * t.dt), cfg.late_tick)
         for function in self._clock:
             function(t)
         s.ros = ros if math.isfinite(ros) else s.ros
         self._intake.take(t, "planner", (*inputs.earlier_commands, inputs.command))
-        self._intake.take(t, "teleop", (inputs.teleop,))
+        self._intake.take(t, "teleop", (*inputs.earlier_teleop, inputs.teleop))
         intake.choose_source(t)
         sensing.take_measurements(t)
         regions.smooth_pose(t)
@@ -180,6 +183,7 @@ class Gate:
         s.latch = None
         s.hardware_estop = False
         s.resumes = s.bad_times = ()
+        s.hold = None  # an arm may have been moved by hand meanwhile: it is measured anew
         Gate._start_over(s)
 
     @staticmethod
@@ -341,8 +345,10 @@ class Gate:
         if getattr(getattr(inputs, "requests", None), "shutdown", False) and s.shutdown_at is None:
             s.shutdown_at = now
         values = np.array(out)
+        unknown = position and not s.known  # where an arm stands that was never measured, nobody knows: say nothing
+        publish = not (cfg.shadow or cfg.dry_run or unknown)
         return s, GateOutput(
-            values, not (cfg.shadow or cfg.dry_run), values, Mode.ESTOP, 2, "internal_fault", ("internal_fault",),
+            values, publish, values, Mode.ESTOP, 2, "internal_fault", ("internal_fault",),
             f"{why}; latched until reset", 0.0, "none", True, None, {}, s.counts, {},
             s.shutdown_at is not None and now - s.shutdown_at >= cfg.exit_duration,
         )  # fmt: skip

@@ -156,8 +156,8 @@ class GateInputs:
     """The newest of each input; None where none was ever received.
 
     Attributes:
-        earlier_commands: commands that came in since the last tick before ``command``, oldest first; a bad one among
-            them is not hidden by a good one that followed it.
+        earlier_commands, earlier_teleop: commands that came in since the last tick before ``command`` (``teleop``),
+            oldest first; a bad one among them is not hidden by a good one that followed it.
         heartbeats: {component: received [steady s]}.
         identities: {"model/WHO": id, "guardrails/WHO": hash} of perception and planner.
         output_publishers: publishers on the gate's output topic, the gate's own included; None unknown.
@@ -176,6 +176,7 @@ class GateInputs:
     signals: SignalsIn | None = None
     people: PeopleIn | None = None
     earlier_commands: tuple[CommandIn, ...] = ()
+    earlier_teleop: tuple[CommandIn, ...] = ()
     heartbeats: Mapping[str, float] = field(default_factory=dict)
     identities: Mapping[str, str] = field(default_factory=dict)
     requests: Requests = field(default_factory=Requests)

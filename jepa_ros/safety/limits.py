@@ -150,9 +150,18 @@ def stop_output(t: Tick, *, at_once: bool) -> list[float]:
 
 
 def _hold(t: Tick) -> list[float]:
-    """The measured position, captured at the first tick of the stop that has one, inside the limits."""
-    s = t.s
-    if s.hold is None and t.joints is not None:
-        s.known = True
+    """The measured position, captured at the first tick of the stop that has one, inside the limits.
+
+    A measurement that is late tells where the joints were: they go back there no faster than their velocity limits.
+    """
+    s, joints = t.s, t.i.joint_states
+    late = joints is None or t.late(joints, t.cfg.states["joint_states"][0]) is not None
+    if s.hold is None and t.joints is not None and (s.known or not late):
+        s.known, s.hold_slowly = True, late
         s.hold = [min(max(q, lo), hi) for q, lo, hi in zip(t.joints, t.cfg.low, t.cfg.high, strict=True)]
-    return list(s.out) if s.hold is None else list(s.hold)
+    if s.hold is None:
+        return list(s.out)
+    if not s.hold_slowly:
+        return list(s.hold)
+    most = [v * min(t.dt, 2.0 * t.cfg.period) for v in t.cfg.velocity]
+    return [o + min(max(h - o, -m), m) for h, o, m in zip(s.hold, s.out, most, strict=True)]

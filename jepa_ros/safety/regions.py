@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Regions: where the robot may not go, and how fast it may be, with the distance that it needs to stop.
 
-The pose is carried on by the measured motion over its age and the reaction time, then by the command for one tick, then
-by the guaranteed braking, all along the arc of the command. The command is scaled to the fastest that ends inside; the
-margin is the footprint, plus ``pose_sigma`` standard deviations of the pose, plus what the heading's uncertainty makes
-of the length of the arc.
+The pose is carried on by the measured motion over its age and the reaction time, then by the command for one tick (the
+longest of late: a machine that is busy ticks late more than once), then by the guaranteed braking, all along the arc of
+the command. The command is scaled to the fastest that ends inside; the margin is the footprint, plus ``pose_sigma``
+standard deviations of the pose, plus what the heading's uncertainty makes of the length of the arc.
 
 Each region is judged from the pose as it came and from a smoothed one, whichever lies nearer to it. From the raw pose
 alone a robot that pushes against an edge would use each moment in which the noise is kind to move a little, and never
@@ -81,7 +81,7 @@ class Path:
         self.twist = twist(t, t.u)
         self.speed = math.hypot(self.twist[0], self.twist[1])
         self.stop_time = max(abs(u) / b for u, b in zip(t.u, cfg.braking, strict=True))
-        self.length = self.speed * (cfg.period + 0.5 * self.stop_time)
+        self.length = self.speed * (max(cfg.period, t.s.slowest) + 0.5 * self.stop_time)
         self.margin = place.margin + place.yaw_margin * self.length + cfg.region_margin
 
     def scale(self, free: float) -> float:
@@ -179,8 +179,8 @@ def smooth_pose(t: Tick) -> None:
     if not new:
         return
     x, y, yaw = advance(value[0], value[1], value[2], vx, vy, w, _age(t))
-    if s.place is None or math.hypot(x - s.place[0], y - s.place[1]) > LOST + 2.0 * value[3]:
-        s.place = (x, y, yaw)
+    if s.place is None or not math.hypot(x - s.place[0], y - s.place[1]) <= LOST + 2.0 * value[3]:
+        s.place = (x, y, yaw)  # (or it came from a stamp that was no number)
         return
     since = t.cfg.period if s.pose_at is None else max(0.0, t.now - s.pose_at)
     s.pose_at = t.now

@@ -124,7 +124,7 @@ def read_scan(t: Tick, m: ScanIn) -> tuple[str | None, Any]:
         return f"has {r.size} ranges {numbers[1]:.6f} rad apart, more than a turn or none at all", None
     if np.isnan(r).any():
         return f"holds {int(np.isnan(r).sum())} NaN of {r.size}", None
-    seen = r <= high
+    seen = (r <= high) & (r < math.inf)  # a range_max of infinity makes no return a thing that is seen
     angles = numbers[0] + numbers[1] * np.flatnonzero(seen)
     near = np.maximum(np.where(r[seen] < low, 0.0, r[seen]), 0.0)  # nearer than it can measure: it touches
     dx, dy, turn = t.cfg.scan_offset
@@ -173,6 +173,10 @@ def pose_lost(t: Tick) -> None:
     """The pose, which the regions depend on."""
     needed = t.cfg.guardrails.needs_pose is not None and t.cfg.forward is not None
     _located(t, "pose", "pose_lost", t.i.pose, read_pose, needed)
+    if needed and t.i.pose is not None:
+        wrong, value = examine(t, "pose", t.i.pose, read_pose)
+        if wrong is None and value[3] > t.cfg.pose_uncertainty:
+            t.trip("pose_lost", f"pose is sure to within {value[3]:.2f} m only (limit {t.cfg.pose_uncertainty:.2f} m)")
 
 
 @check("scan_lost")

@@ -53,11 +53,13 @@ class GateState:
     latch: tuple[str, str] | None  # (row, sentence) of what latched
     hardware_estop: bool
     steady: float | None  # of the last tick
+    slowest: float  # the longest time between two ticks of late [s]
     ros: float | None
     ros_moved: float | None  # steady time at which ROS time last moved
     out: list[float]  # what was decided last; never changed in place
     rate: list[float]  # its speed, for positions
     hold: list[float] | None  # captured position of a stop
+    hold_slowly: bool  # it was late when it was captured
     known: bool  # positions: where the robot stands was measured once
     planner: Track
     teleop: Track
@@ -94,10 +96,11 @@ class GateState:
         self.latch = None
         self.hardware_estop = False
         self.steady = self.ros = self.ros_moved = None
+        self.slowest = 0.0
         self.out = [0.0] * size
         self.rate = [0.0] * size
         self.hold = None
-        self.known = False
+        self.hold_slowly = self.known = False
         self.planner = Track()
         self.teleop = Track()
         self.image_seen = self.image_stamp = self.image_fresh = None
