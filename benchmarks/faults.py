@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.bench import output
 from jepa_ros.ros_env import reserved_domain, ros_environment
 
 STAGES = ("topics", "jitter", "processes")
@@ -44,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the stages; 0 if every stop came in time and every tick was on time."""
-    stages, result = args.stage or STAGES, dict[str, Any]()
+    stages = args.stage or STAGES
+    result: dict[str, Any] = {"benchmark": "faults", "machine": output.machine()}
     with contextlib.ExitStack() as held:
         domain = str(held.enter_context(reserved_domain()))
         os.environ.update(ros_environment(ROS_DOMAIN_ID=domain))
@@ -67,9 +69,7 @@ def main(args: argparse.Namespace) -> int:
                 print(json.dumps(found), file=sys.stderr, flush=True)
                 result["processes"].append(found)
     lines, misses = report(result)
-    print("\n".join(lines))
-    if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    output.deliver(result, "\n".join(lines) + "\n", args.json, None)
     return 1 if misses else 0
 
 

@@ -4,9 +4,11 @@
     jepa-ros bench guardrails [--episodes N] [--out FOLDER]
 
 Every arm runs the same episodes: layouts that were never trained on, look and dynamics drawn anew, slippery patches,
-and a keep-out region on the straight way that can be passed. The weight of the sum is the best of a grid on tasks of
-another seed. The true pose judges, at every tick of the gate. What is in the folder is not done again: the same command
-goes on where it was stopped.
+and a forbidden bar across the straight way. In three of four tasks a way round it is free; in the fourth it closes the
+way, and the right answer is to stay on this side of it. In the weighted sum a guardrail is a cost and nothing else; a
+further arm lets it know the ways round the bar, as the lexicographic search does. The weight is the best of a grid on
+tasks of another seed. The true pose judges, at every tick of the gate. What is in the folder is not done again: the
+same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 
 from jepa_ros.bench import options, output
 from jepa_ros.bench.guardrail_episodes import Arm, start_worker, work
+from jepa_ros.bench.guardrail_tasks import is_closed
 from jepa_ros.bench.resumable import play
 from jepa_ros.bench.search_statistics import paired, rate
 from jepa_ros.errors import JepaRosError
@@ -37,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_model(parser)
     parser.add_argument("--episodes", type=int, default=100, help="of each arm (default: %(default)s)")
-    parser.add_argument("--tuning", type=int, default=12, help="episodes of each weight (default: %(default)s)")
+    parser.add_argument("--tuning", type=int, default=16, help="episodes of each weight (default: %(default)s)")
     parser.add_argument(
         "--margin", type=float, default=0.05,
         help="search.region_margin where there are guardrails, m (default: %(default)s)",
@@ -60,10 +63,13 @@ def main(args: argparse.Namespace) -> int:
     found = model_id(load_checkpoint(name, contract)[1])
 
     def run(arms: dict[str, Arm], seed: int, episodes: int, what: str) -> list[dict[str, Any]]:
-        keys = [(arm, seed, number, args.margin) for number in range(episodes) for arm in arms]
+        keys = [
+            (arm, seed, number, args.margin)
+            for number in range(episodes) for arm in arms if not (arms[arm].sudden and is_closed(number))
+        ]  # fmt: skip
         jobs: dict[Any, Any] = {k: (k[0], arms[k[0]], LAYOUT, seed, k[2], args.margin) for k in keys}
         return play(
-            args.out / found / "episodes.jsonl", jobs, lambda r: (r["arm"], r["seed"], r["number"], r["asked_margin"]),
+            args.out / found / "bars.jsonl", jobs, lambda r: (r["arm"], r["seed"], r["number"], r["asked_margin"]),
             work, start_worker, (contract.to_dict(), name), args.workers, lambda told: say(f"{what}, {told}"),
         )  # fmt: skip
 
@@ -73,47 +79,56 @@ def main(args: argparse.Namespace) -> int:
     arms = {
         "none": Arm("no guardrail"),
         best: grid[best],
+        "routed": Arm(f"{grid[best].title}, ways round known", "routed", grid[best].weight, args.margin),
         "lexicographic": Arm("lexicographic", "lexicographic", 0.0, args.margin),
         "both": Arm("lexicographic plus gate", "lexicographic", 0.0, args.margin, gate=True),
         SUDDEN: Arm("lexicographic plus gate", "lexicographic", 0.0, args.margin, gate=True, sudden=True),
     }
     rows = run(arms, SEED, args.episodes, "arms")
     report = {
-        "benchmark": "guardrails", "version": 1, "model": found, "robot": contract.name, "layout": LAYOUT,
+        "benchmark": "guardrails", "version": 2, "machine": output.machine(), "model": found, "robot": contract.name,
+        "layout": LAYOUT,
         "margin": args.margin, "weight": grid[best].weight, "seeds": {"tuning": TUNING_SEED, "test": SEED},
         "tuning": {k: summary(tuning, k, arm) for k, arm in grid.items()},
         "arms": {k: summary(rows, k, arm) for k, arm in arms.items() if k != SUDDEN},
-        "against_none": {k: paired(rows, "none", k, "success") for k in arms if k not in ("none", SUDDEN)},
-        "against_weighted": {k: paired([{**r, "violated": r["room"] < 0.0} for r in rows], best, "lexicographic", k)
-                             for k in ("success", "violated")},
+        "against_none": {k: paired([r for r in rows if not r["closed"]], "none", k, "success")
+                         for k in arms if k not in ("none", SUDDEN)},
+        "against_weighted": {k: paired(judged(rows), best, "lexicographic", k) for k in ("right", "violated")},
         "sudden": sudden([r for r in rows if r["arm"] == SUDDEN]),
     }  # fmt: skip
     output.deliver(report, tables(report), args.json, args.markdown)
     return 0
 
 
+def judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With ``violated`` (entered the bar), and ``right``: at the goal without that; where no way leads there, without
+    that alone."""
+    return [
+        {**r, "violated": r["room"] < 0.0, "right": r["room"] >= 0.0 and (r["closed"] or r["success"])} for r in rows
+    ]
+
+
 def best_weight(rows: list[dict[str, Any]], grid: dict[str, Arm]) -> str:
-    """The weight with the most episodes that succeed without a violation; of equals the one with fewer violations, then
-    the quicker one."""
+    """The weight with the most episodes that end right; of equals the one with fewer violations, then the quicker."""
 
     def merit(key: str) -> tuple[float, ...]:
-        mine = [r for r in rows if r["arm"] == key]
-        good = [r for r in mine if r["success"] and r["room"] >= 0.0]
+        mine = [r for r in judged(rows) if r["arm"] == key]
+        seconds = [r["seconds_to_goal"] for r in mine if r["success"] and not r["violated"]]
         return (
-            len(good), -sum(r["room"] < 0.0 for r in mine),
-            -float(np.mean([r["seconds_to_goal"] for r in good] or [math.inf])),
+            sum(r["right"] for r in mine), -sum(r["violated"] for r in mine), -float(np.mean(seconds or [math.inf]))
         )  # fmt: skip
 
     return max(grid, key=merit)
 
 
 def summary(rows: list[dict[str, Any]], key: str, arm: Arm) -> dict[str, Any]:
-    """What an arm's episodes came to."""
-    mine = [r for r in rows if r["arm"] == key]
-    judged = [{**r, "violated": r["room"] < 0.0, "good": r["success"] and r["room"] >= 0.0} for r in mine]
-    seconds = [r["seconds_to_goal"] for r in mine if r["success"]]
+    """What an arm's episodes came to: success where there is a way, violations there and where there is none."""
+    mine = judged([r for r in rows if r["arm"] == key])
+    with_way, closed = [r for r in mine if not r["closed"]], [r for r in mine if r["closed"]]
+    seconds = [r["seconds_to_goal"] for r in with_way if r["success"]]
     return {
-        "title": arm.title, **{k: rate(judged, k) for k in ("violated", "success", "good", "contact")},
+        "title": arm.title, **{k: rate(with_way, k) for k in ("violated", "success", "contact")},
+        "violated_closed": rate(closed, "violated"), "right": rate(mine, "right"),
         "deepest_m": max(0.0, -min(r["room"] for r in mine)),
         "inside_s": float(np.mean([r["inside_s"] for r in mine])),
         "seconds": {"p50": float(np.median(seconds)), "p90": float(np.percentile(seconds, 90))} if seconds else None,
@@ -128,13 +143,12 @@ def sudden(rows: list[dict[str, Any]]) -> dict[str, Any]:
     mine = [r for r in rows if r["set_down"]["set"]]
     periods = [r["set_down"]["periods"] for r in mine if r["set_down"]["periods"] is not None]
     answers = [r["set_down"]["answer"] for r in mine if r["set_down"]["answer"] is not None]
-    judged = [{**r, "violated": r["room"] < 0.0} for r in mine]
 
     def spread(values: list[float]) -> dict[str, float] | None:
         return {"p50": float(np.median(values)), "worst": max(values)} if values else None
 
     return {
-        "episodes": len(rows), "set": len(mine), "violated": rate(judged, "violated"),
+        "episodes": len(rows), "set": len(mine), "violated": rate(judged(mine), "violated"),
         "success": rate(mine, "success"), "least_room_m": min((r["room"] for r in mine), default=math.nan),
         "periods": spread(periods), "within_2": rate([{"in": p <= 2.0} for p in periods], "in"),
         "never_replanned": len(mine) - len(periods), "answer_periods": spread(answers),
@@ -145,31 +159,35 @@ def sudden(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def percent(r: dict[str, Any]) -> str:
-    """A rate with its interval."""
+    """A rate with its interval; nothing where there was no episode."""
+    if not r["n"]:
+        return "-"
     return f"{100 * r['rate']:.1f} % ({100 * r['ci95'][0]:.1f} to {100 * r['ci95'][1]:.1f}), {r['count']} of {r['n']}"
 
 
 def tables(r: dict[str, Any]) -> str:
     """Markdown."""
-    lines = ["| | entered the region | deepest, s inside | success | without entering | s to the goal, p50, p90 |"]
-    lines += ["|---|---|---|---|---|---|"]
+    lines = ["| | entered it, a way round | entered it, no way round | deepest, s inside | success, a way round | right"
+             " | s to the goal, p50, p90 |", "|---|---|---|---|---|---|---|"]  # fmt: skip
     for arm in r["arms"].values():
         s = arm["seconds"]
         time = "-" if s is None else f"{s['p50']:.1f}, {s['p90']:.1f}"
         lines.append(
-            f"| {arm['title']} | {percent(arm['violated'])} | {1000 * arm['deepest_m']:.0f} mm, {arm['inside_s']:.2f} "
-            f"| {percent(arm['success'])} | {percent(arm['good'])} | {time} |"
+            f"| {arm['title']} | {percent(arm['violated'])} | {percent(arm['violated_closed'])} "
+            f"| {1000 * arm['deepest_m']:.0f} mm, {arm['inside_s']:.2f} | {percent(arm['success'])} "
+            f"| {percent(arm['right'])} | {time} |"
         )
-    lines += ["", "Success against no guardrail, paired: " + "; ".join(
+    lines += ["", "Success against no guardrail where there is a way, paired: " + "; ".join(
         f"{r['arms'][k]['title']} {100 * p['difference']:+.1f} points (p {p['p']:.2g})"
         for k, p in r["against_none"].items()) + ".", ""]  # fmt: skip
     w = r["against_weighted"]
-    lines += [f"Lexicographic against the best weighted sum: success {100 * w['success']['difference']:+.1f} points (p "
-              f"{w['success']['p']:.2g}), violations {100 * w['violated']['difference']:+.1f} points (p "
+    lines += [f"Lexicographic against the best weighted sum: right {100 * w['right']['difference']:+.1f} points (p "
+              f"{w['right']['p']:.2g}), violations {100 * w['violated']['difference']:+.1f} points (p "
               f"{w['violated']['p']:.2g}).", ""]  # fmt: skip
-    lines += ["| weight (tuning seed) | entered the region | success | without entering |", "|---|---|---|---|"]
-    lines += [f"| {arm['title'].split()[-1]} | {percent(arm['violated'])} | {percent(arm['success'])} | "
-              f"{percent(arm['good'])} |" for arm in r["tuning"].values()]  # fmt: skip
+    lines += ["| weight (tuning seed) | entered it, a way round | no way round | success | right |"]
+    lines += ["|---|---|---|---|---|"]
+    lines += [f"| {arm['title'].split()[-1]} | {percent(arm['violated'])} | {percent(arm['violated_closed'])} | "
+              f"{percent(arm['success'])} | {percent(arm['right'])} |" for arm in r["tuning"].values()]  # fmt: skip
     lines += ["", "| plans (their first 0.6 s) | enter and entered | enter, did not | entered unforeseen | neither |"]
     lines += ["|---|---|---|---|---|"]
     for arm in r["arms"].values():

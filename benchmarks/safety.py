@@ -11,7 +11,6 @@ A count of 0 leaves a stage out; with ``--log FILE`` a campaign that was broken 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -19,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from jepa_ros.bench import output
 from jepa_ros.bench.gate_campaign import SITUATIONS, Log, episodes, histories, mutation, time_steps
 from jepa_ros.processor import usable_cores
 from jepa_ros.safety.rows import ROWS
@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the campaign; 0 if nothing unsafe was seen and every mutant was noticed."""
-    result: dict[str, Any] = {"step_us": {name: time_steps(name, args.steps) for name in SITUATIONS if args.steps}}
+    result: dict[str, Any] = {
+        "benchmark": "safety", "seed": args.seed, "machine": output.machine(),
+        "step_us": {name: time_steps(name, args.steps) for name in SITUATIONS if args.steps},
+    }  # fmt: skip
     log = Log(args.log)
     with ProcessPoolExecutor(max(1, args.processes)) as pool:
         if args.histories:
@@ -49,9 +52,7 @@ def main(args: argparse.Namespace) -> int:
         if args.mutants:
             result["mutation"] = mutation(pool, args.seed, args.mutants, _progress)
         result["episodes"] = episodes(pool, args.seed, args.episodes, _progress, log)
-    print(report(result))
-    if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    output.deliver(result, report(result) + "\n", args.json, None)
     unsafe = result.get("histories", {}).get("broken")
     missed = [row for row, found in result.get("mutation", {}).items() if not found["noticed_by"]]
     harm = result["episodes"] or {"violations_with_gate": 0, "violations_without": 1, "episodes": 1}

@@ -46,7 +46,8 @@ class Arm:
     """One way to heed the region.
 
     Args:
-        planner: "none", "weighted" (its excess times ``weight`` is a cost), or "lexicographic" (what the planner does).
+        planner: "none", "weighted" (its excess times ``weight`` is a cost, and nothing else), "routed" (that, and the
+            planner's map of ways has the region closed), or "lexicographic" (what the planner does).
         weight: per metre. margin: SearchConfig.region_margin. gate: its region rows work.
         sudden: the region is set, in planner and gate, when the robot drives at it already.
     """
@@ -84,9 +85,10 @@ class WeightedSearch(Search):
     weight = 0.0
 
     def set_guardrails(self, guardrails: Any) -> None:
-        """As in Search; the places that a region closes are known to the route here, too."""
+        """As in Search, as a cost alone: the map of ways does not know of the region (see RoutedSearch)."""
         super().set_guardrails(guardrails)
         self.guard = Penalty(self.guard)  # type: ignore[assignment]
+        self._closed = np.zeros(0) if self.places is None else np.zeros_like(self._closed)
 
     def _score(self, *args: Any) -> Any:
         scores = super()._score(*args)
@@ -94,10 +96,25 @@ class WeightedSearch(Search):
         return dataclasses.replace(scores, cost=scores.cost + self.weight * self.guard.excess)
 
 
+class RoutedSearch(WeightedSearch):
+    """Weighs, and knows the ways round a region as the lexicographic search does."""
+
+    def set_guardrails(self, guardrails: Any) -> None:
+        """As in Search, with a weight."""
+        Search.set_guardrails(self, guardrails)
+        self.guard = Penalty(self.guard)  # type: ignore[assignment]
+
+
 class WeightedPlanner(Planner):
     """A planner that weighs."""
 
     search_type = WeightedSearch
+
+
+class RoutedPlanner(Planner):
+    """A planner that weighs, and has a region closed on its map of ways."""
+
+    search_type = RoutedSearch
 
 
 class Watched:
@@ -142,7 +159,7 @@ def make_planner(contract: RobotContract, model: Any, card: Any, arm: Arm, seed:
     """The planner of an arm, before any sudden region."""
     search = SearchConfig(deadline=NO_DEADLINE, seed=seed % 2**31, region_margin=arm.margin)
     heeded = GuardrailSet() if arm.planner == "none" or arm.sudden else rails.bind(contract)
-    kind = WeightedPlanner if arm.planner == "weighted" else Planner
+    kind = {"weighted": WeightedPlanner, "routed": RoutedPlanner}.get(arm.planner, Planner)
     planner = kind(model, contract, PlannerConfig(search=search), card=card, guardrails=heeded)
     if isinstance(planner.search, WeightedSearch):
         planner.search.weight = arm.weight
@@ -153,9 +170,9 @@ def run_episode(contract: RobotContract, model: Any, card: Any, arm: Arm, task: 
     """Run one episode and score it by the simulator's truth.
 
     Returns:
-        success (arrive and hold, as in ``eval``; it ends when it has held), room [m] (least, negative is a violation),
-        predicted: plans by (their first steps enter the region, the robot did in that time), and of a sudden region
-        ``set_down``: see :class:`Sudden`.
+        closed: the task has no way round. success: arrive and hold, as in ``eval``; it ends when it has held. room [m]:
+        the least, negative is a violation. predicted: plans by (their first steps enter the region, the robot did in
+        that time). set_down, of a sudden region: see :class:`Sudden`.
     """
     from jepa_ros_sim import ArenaSim, SceneConfig
 
@@ -196,7 +213,8 @@ def run_episode(contract: RobotContract, model: Any, card: Any, arm: Arm, task: 
                 break
     score = scorer.score()
     return {
-        "success": score.success, "contact": score.contact, "seconds_to_goal": score.seconds_to_goal,
+        "closed": task.closed, "success": score.success, "contact": score.contact,
+        "seconds_to_goal": score.seconds_to_goal,
         "room": min(room for _, room in robot.rooms), "inside_s": sum(r < 0.0 for _, r in robot.rooms) * loop.tick,
         "plans": len(plans), "plan_ms": 1e3 * float(np.mean(seconds or [0.0])),
         "infeasible": reasons.count("infeasible"), "stopped": score.stopped_share,

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks of `jepa-ros bench guardrails`: a keep-out region on the straight way, and a way round it that is free.
+"""Tasks of `jepa-ros bench guardrails`: a bar that is forbidden across the straight way.
+
+In three of four a way round it is free and costs a detour; in the fourth it closes the way altogether, and the right
+answer is to stay on this side.
 
 Which tasks there are follows from the seed and the true layout alone, before any arm has run.
 """
@@ -21,28 +24,37 @@ ROOM = 0.15
 #: m round the footprint that the way round has to have: what the gate keeps to a region with the arena's localisation,
 #: and to boxes in the scan.
 PASSAGE = 0.05
-RADII = (0.06, 0.12)  # m, of the region
+#: m, half extents of a bar along the way and across it.
+THIN, LONG = (0.05, 0.09), (0.14, 0.26)
+CLOSED_EVERY = 4  # the last of so many tasks
 #: Friction of the slippery patches: down to where the robot still brakes as its contract guarantees.
 SLIPPERY = (0.35, 0.6)
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One episode: the pair, the layout with its patches, the region (centre and radius in m)."""
+    """One episode: the pair, the layout with its patches, the bar (centre and half extents in m), whether it closes
+    the way."""
 
     spec: EpisodeSpec
     layout: Any
-    region: tuple[float, float, float]
+    region: tuple[float, float, float, float]
+    closed: bool
 
     def guardrails(self) -> GuardrailSet:
-        """The region as a set of guardrails."""
-        x, y, radius = self.region
-        shape = {"center": [round(x, 4), round(y, 4)], "radius": round(radius, 4)}
-        return parse_guardrails([{"name": "zone", "kind": "keep_out", "unit": "m", "circle": shape}])
+        """The bar as a set of guardrails."""
+        x, y, hx, hy = (round(v, 4) for v in self.region)
+        shape = {"center": [x, y], "size": [2.0 * hx, 2.0 * hy]}
+        return parse_guardrails([{"name": "zone", "kind": "keep_out", "unit": "m", "box": shape}])
+
+
+def is_closed(number: int) -> bool:
+    """Whether the bar of a task leaves no way round."""
+    return number % CLOSED_EVERY == CLOSED_EVERY - 1
 
 
 def make_task(number: int, seed: int, layout: str = "random") -> Task:
-    """Task ``number`` of a seed: layout and pair as ``eval`` draws them, and a region in between that can be passed.
+    """Task ``number`` of a seed: layout and pair as ``eval`` draws them, and a bar in between.
 
     Args:
         layout: of :data:`~jepa_ros.learning.episodes.SCENES`; look and dynamics are drawn anew in every episode.
@@ -51,24 +63,37 @@ def make_task(number: int, seed: int, layout: str = "random") -> Task:
     from jepa_ros_sim.tasks import shortest_path
     from jepa_ros_sim.world import layout_of
 
-    rng = np.random.default_rng([SEED_OFFSET, seed, number, 5])
+    rng = np.random.default_rng([SEED_OFFSET, seed, number, 6])
+    closed = is_closed(number)
     for attempt in range(1000):
         spec = make_spec(1000 * number + attempt, seed, layout, True)
         (x0, y0, _), (x1, y1, _) = spec.start, spec.goal
-        radius, share, aside = rng.uniform(*RADII), rng.uniform(0.4, 0.6), rng.uniform(-0.05, 0.05)
-        away = np.array([y0 - y1, x1 - x0]) / spec.distance
-        x, y = np.array([x0, y0]) + share * np.array([x1 - x0, y1 - y0]) + aside * away
-        if min(math.hypot(x - x0, y - y0), math.hypot(x - x1, y - y1)) < radius + 0.09 + ROOM:
+        along = 0 if abs(x1 - x0) > abs(y1 - y0) else 1  # the axis that the bar lies across
+        half = [rng.uniform(*LONG), rng.uniform(*LONG)]
+        half[along] = rng.uniform(*THIN)
+        share, aside = rng.uniform(0.4, 0.6), rng.uniform(-0.08, 0.08)
+        centre = [x0 + share * (x1 - x0), y0 + share * (y1 - y0)]
+        centre[1 - along] += aside
+        if closed:
+            half[1 - along], centre[1 - along] = 1.2, 0.0  # from wall to wall
+        bar = Box(centre[0], centre[1], half[0], half[1])
+        room = min(_distance(bar, x0, y0), _distance(bar, x1, y1))
+        if room < 0.09 + ROOM:
             continue
         true = layout_of(SceneConfig(layout=spec.layout, **dict(spec.scene)), spec.layout_seed)
-        box = Box(float(x), float(y), radius, radius)  # holds the circle
-        with_region = dataclasses.replace(true, boxes=(*true.boxes, box))
-        if shortest_path(with_region, spec.start, spec.goal, 0.09 + PASSAGE) is None:
+        with_bar = dataclasses.replace(true, boxes=(*true.boxes, bar))
+        passed = None if closed else shortest_path(with_bar, spec.start, spec.goal, 0.09 + PASSAGE)
+        if not closed and passed is None:
             continue
         patches = tuple(
             Patch(*rng.uniform(-0.7, 0.7, 2).tolist(), rng.uniform(0.1, 0.3), rng.uniform(*SLIPPERY), visible=False)
             for _ in range(2)
         )
         spec = dataclasses.replace(spec, number=number)
-        return Task(spec, dataclasses.replace(true, patches=patches), (float(x), float(y), float(radius)))
-    raise RuntimeError(f"no task {number} of seed {seed} in layout {layout!r}: every region drawn closes the way")
+        return Task(spec, dataclasses.replace(true, patches=patches), (bar.cx, bar.cy, bar.hx, bar.hy), closed)
+    raise RuntimeError(f"no task {number} of seed {seed} in layout {layout!r}: no bar drawn fits")
+
+
+def _distance(bar: Any, x: float, y: float) -> float:
+    """From a place to a bar [m]."""
+    return math.hypot(max(abs(x - bar.cx) - bar.hx, 0.0), max(abs(y - bar.cy) - bar.hy, 0.0))

@@ -4,9 +4,23 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
+
+
+def machine() -> dict[str, Any]:
+    """What timings depend on: the processor, its cores, how busy it is, the Python."""
+    name, info = platform.processor(), Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = [x for x in info.read_text(encoding="utf-8").splitlines() if x.startswith("model name")]
+        name = lines[0].split(":", 1)[1].strip() if lines else name
+    return {
+        "processor": name, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(),
+        "load_before": os.getloadavg()[0],
+    }  # fmt: skip
 
 
 def deliver(report: dict[str, Any], text: str, json_path: Path | None, markdown_path: Path | None) -> None:

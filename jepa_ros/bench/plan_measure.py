@@ -6,15 +6,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jepa_ros.bench import output
 from jepa_ros.bench.plan_profile import Profile
 from jepa_ros.processor import usable_cores
 from jepa_ros.robot import share_dir
@@ -99,20 +98,9 @@ def machine(threads: int) -> dict[str, Any]:
 
     from jepa_ros.actor import native
 
-    name = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = [x for x in info.read_text(encoding="utf-8").splitlines() if x.startswith("model name")]
-        name = lines[0].split(":", 1)[1].strip() if lines else name
     return {
-        "processor": name,
-        "cores": usable_cores(),
-        "threads": threads,
-        "bfloat16": native.has_bfloat16(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "load_before": os.getloadavg()[0],
-    }
+        **output.machine(), "threads": threads, "bfloat16": native.has_bfloat16(), "torch": torch.__version__,
+    }  # fmt: skip
 
 
 def peak(threads: int, size: int = 2048, seconds: float = 1.5) -> dict[str, float]:

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`jepa-ros bench guardrails`: its tasks ask the question, its arms differ where it matters, its tables tell."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pybullet")
+
+from jepa_ros.bench import benchmarks, guardrail_episodes, load
+from jepa_ros.bench.guardrail_episodes import Arm, RoutedSearch, WeightedSearch, make_planner
+from jepa_ros.bench.guardrail_tasks import PASSAGE, ROOM, make_task
+from jepa_ros.robot import load_contract
+from jepa_ros.safety.guardrails import GuardrailSet
+from jepa_ros.world_model import load_checkpoint
+from jepa_ros_sim import Box
+from jepa_ros_sim.tasks import shortest_path
+
+ARENA = load_contract("arena")
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_bar_lies_across_the_straight_way_and_leaves_a_way_round_in_three_of_four(number: int) -> None:
+    task = make_task(number, 8150)
+    assert task == make_task(number, 8150)
+    (x0, y0, _), (x1, y1, _) = task.spec.start, task.spec.goal
+    zone = task.guardrails()["zone"]
+    rooms = [zone.clearance(x0 + s * (x1 - x0) / 50, y0 + s * (y1 - y0) / 50, 0.09) for s in range(51)]
+    assert min(rooms) < -0.09, "the straight way goes through it"
+    assert min(rooms[0], rooms[-1]) >= ROOM - 1e-3
+    with_bar = dataclasses.replace(task.layout, boxes=(*task.layout.boxes, Box(*task.region)))
+    way = shortest_path(with_bar, task.spec.start, task.spec.goal, 0.09 + PASSAGE)
+    assert (way is None) == task.closed == (number % 4 == 3)
+
+
+def test_only_the_arms_that_should_know_the_ways_round_do() -> None:
+    model, card = load_checkpoint("arena", ARENA)
+    rails = make_task(0, 8150).guardrails()
+
+    def searching(planner: str, rails: GuardrailSet = rails) -> Any:
+        return make_planner(ARENA, model, card, Arm("", planner, 3.0, 0.05), 0, rails).search
+
+    weighted, routed, lexicographic = (searching(p) for p in ("weighted", "routed", "lexicographic"))
+    assert type(weighted) is WeightedSearch and type(routed) is RoutedSearch
+    assert not weighted.guard and not routed.guard and lexicographic.guard, "a sum refuses no plan"
+    assert not searching("none").guard
+    if lexicographic.places is None:
+        pytest.skip("the shipped model has no map of places")
+    assert not weighted._closed.any()
+    assert routed._closed.any() and (routed._closed == lexicographic._closed).all()
+
+
+def test_without_a_guardrail_it_drives_into_the_bar_and_lexicographic_keeps_out(monkeypatch) -> None:
+    monkeypatch.setattr(guardrail_episodes, "TIME_LIMIT", 6.0)
+    model, card = load_checkpoint("arena", ARENA)
+    task = make_task(3, 8150)  # closed: from the one side to the other there is no way
+    free, kept = (
+        guardrail_episodes.run_episode(ARENA, model, card, arm, task)
+        for arm in (Arm("none"), Arm("lexicographic", "lexicographic", 0.0, 0.05, gate=True))
+    )
+    assert free["room"] < 0.0 <= kept["room"]
+    assert free["closed"] and kept["closed"] and not kept["success"]
+
+
+def row(arm: str, number: int, room: float, success: bool) -> dict[str, Any]:
+    """An episode as it is kept."""
+    return {
+        "arm": arm, "layout": "random", "number": number, "room": room, "success": success, "closed": number % 4 == 3,
+        "contact": False, "seconds_to_goal": 5.0, "inside_s": 0.1, "infeasible": 0, "plans": 10, "plan_ms": 10.0,
+        "predicted": {"both": 0, "predicted_only": 0, "came_only": 0, "neither": 10},
+    }  # fmt: skip
+
+
+def test_the_best_weight_is_the_one_whose_episodes_end_right_most_often() -> None:
+    bench = load(benchmarks()["guardrails"])
+    grid = {"light": Arm("light", "weighted", 0.3), "heavy": Arm("heavy", "weighted", 30.0)}
+    rows = [row("light", n, -0.05, True) for n in range(8)]  # at every goal, through every bar
+    rows += [row("heavy", n, 0.02, n < 2) for n in range(8)]  # at two goals; where no way leads there, it stays out
+    assert bench.best_weight(rows, grid) == "heavy"
+    found = bench.summary(rows, "heavy", grid["heavy"])
+    assert (found["right"]["count"], found["right"]["n"]) == (4, 8)
+    assert (found["success"]["count"], found["success"]["n"]) == (2, 6), "success counts where there is a way"
+    assert (found["violated_closed"]["count"], found["violated_closed"]["n"]) == (0, 2)
+    assert bench.summary(rows, "light", grid["light"])["violated"]["rate"] == 1.0
