@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+import zstandard
 from bag_helpers import START, header, string, write_bag
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
@@ -206,6 +207,26 @@ def test_bags_of_other_writers_are_read(tmp_path, version, storage, mode):
     assert run_info(tmp_path / "bag") == 0
 
 
+@pytest.mark.parametrize("storage", [StoragePlugin.SQLITE3, StoragePlugin.MCAP])
+def test_messages_that_are_compressed_are_read_without_metadata_too(tmp_path, storage):
+    sent = foreign(tmp_path / "bag", version=9, storage=storage, mode=CompressionMode.MESSAGE)
+    (tmp_path / "bag/metadata.yaml").unlink()
+    assert read(tmp_path / "bag") == sent
+    file = next(p for p in (tmp_path / "bag").iterdir() if p.name != "metadata.yaml")
+    assert read(file) == sent
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["metadata", "no metadata"])
+@pytest.mark.parametrize("storage", [StoragePlugin.SQLITE3, StoragePlugin.MCAP])
+def test_what_ros2_bag_play_decompressed_beside_a_file_is_not_read_twice(tmp_path, storage, keep):
+    sent = foreign(tmp_path / "bag", version=9, storage=storage, mode=CompressionMode.FILE)
+    packed = next(p for p in (tmp_path / "bag").iterdir() if p.suffix == ".zstd")
+    packed.with_suffix("").write_bytes(zstandard.ZstdDecompressor().decompressobj().decompress(packed.read_bytes()))
+    if not keep:
+        (tmp_path / "bag/metadata.yaml").unlink()
+    assert read(tmp_path / "bag") == sent
+
+
 @pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6, 7])
 def test_metadata_of_older_distributions_is_read(tmp_path, version):
     """The keys that each version lacked (see rosbag2's change log) are taken away from a newer one."""
@@ -263,6 +284,18 @@ def test_info_reports_rates_gaps_and_time_jumps(tmp_path, capsys):
     assert "gap  /p: +1.520 s at 1.980 s" in out and "time jump  /p: +10.020 s at 4.500 s" in out
     assert run_info(tmp_path / "bag", "--fast") == 0
     assert "gap  /p: +1.520 s at 1.980 s" in capsys.readouterr().out
+
+
+def test_messages_in_disorder_are_read_in_the_order_of_time_and_told(tmp_path, capsys):
+    with BagWriter(tmp_path / "bag", WriterConfig(min_free_bytes=0)) as writer:
+        topic = writer.add_topic("/a", "std_msgs/msg/String", [default_qos()])
+        for k in (0, 1, 5, 3, 2, 4, 9, 8, 7, 6):
+            writer.write(topic, START + k * 1000, string(f"{k}"))
+            if k in (3, 9):
+                writer.flush()  # within a chunk, and from one to the next
+    assert [time for _, time, _ in read(tmp_path / "bag")] == [START + k * 1000 for k in range(10)]
+    assert run_info(tmp_path / "bag") == 0
+    assert "unordered  /a: 5 messages stand before earlier ones" in capsys.readouterr().out
 
 
 def test_steady_jitter_is_no_gap():

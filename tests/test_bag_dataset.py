@@ -124,6 +124,13 @@ def test_episodes_are_cut_and_the_reason_is_reported(tmp_path, change, reason, e
         assert np.isfinite(data.slice("poses", episode)).all()
 
 
+def test_images_that_came_out_of_order_are_left_out_and_told(tmp_path):
+    """Twice everything carries stamps of 0.15 s before for a tenth of a second."""
+    data, report = made(tmp_path, Drive(stamp=lambda t: t - (0.15 if round(t * 10) in (45, 85) else 0.0)))
+    assert report["dropped"]["image out of order"]["count"] == 2
+    assert (np.diff([first_step(data, episode) for episode in range(len(data))]) > 0).all() and report["kept"] > 45
+
+
 def test_a_short_standstill_is_kept(tmp_path):
     data, report = made(tmp_path, Drive(velocity=lambda t: (0.0, 0.0) if 4.0 <= t < 5.0 else (0.2, 0.1)))
     assert len(data) == 1 and report["dropped"] == {}

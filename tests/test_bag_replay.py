@@ -202,6 +202,20 @@ def test_what_cannot_be_replayed_says_why(tmp_path, make, words, says):
         run(tmp_path / "bag", "--fast", *words)
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--fast", "--start", "2"], "--start is for playing over ROS"),
+        (["--compare", "--loop"], "--loop is for playing over ROS"),
+        (["--model", "models/new"], "--model is for running the stack in this process: give --fast too"),
+        (["--no-gate"], "--no-gate is for running the stack"),
+    ],
+)
+def test_an_option_of_the_other_way_of_replaying_is_refused(tmp_path, words, says):
+    with pytest.raises(JepaRosError, match=re.escape(says)):
+        run(tmp_path / "bag", *words)
+
+
 def test_a_report_that_cannot_be_written_says_where(recorded, tmp_path):
     bag, _ = recorded
     (tmp_path / "file").write_text("")

@@ -167,3 +167,9 @@ def test_a_new_topic_during_an_intervention_is_in_its_bag(tmp_path):
 @pytest.mark.parametrize("mode", ["ACTIVE", "Estop"])
 def test_the_mode_is_read_from_the_gates_state(mode):
     assert gate_mode(gate_state(mode)) == mode.upper()
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\1\0\0", string("ACTIVE"), b"\0\1\0\0" + b"\xff" * 40])
+def test_a_trigger_of_another_type_is_a_clear_error(data):
+    with pytest.raises(BagError, match=r"--trigger is no diagnostic_msgs/msg/DiagnosticArray.*the gate's state"):
+        gate_mode(data)

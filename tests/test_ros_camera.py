@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -104,3 +108,42 @@ def test_a_missing_camera_is_named_and_the_node_goes_on_trying(start, device):
     scene.probe.until(lambda: scene.probe.last("/diagnostics"), "diagnostics")
     assert scene.probe.last("/diagnostics").status[0].level == b"\x02"
     assert scene.node.popen.poll() is None
+
+
+class _Stream(http.server.BaseHTTPRequestHandler):
+    """An MJPEG stream that hangs after 20 frames; each visit is brighter than the one before."""
+
+    visits = 0
+
+    def do_GET(self) -> None:
+        _Stream.visits += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        _, picture = cv2.imencode(".jpg", np.full((128, 128, 3), 40 * min(_Stream.visits, 5), np.uint8))
+        data = picture.tobytes()
+        for _ in range(20):
+            self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+            self.wfile.write(b"\r\n")
+            time.sleep(1.0 / RATE)
+        time.sleep(30.0)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_stream_that_hangs_is_opened_again_and_its_last_frame_is_not_sent_as_new(start):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Stream)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        scene = start(device=f"http://127.0.0.1:{server.server_port}/camera.mjpg")
+        bright = lambda: [int(any_image_to_numpy(m)[0].mean()) for m in scene.images]  # noqa: E731
+        scene.probe.until(lambda: scene.images, "the first frames", 40)
+        scene.probe.until(lambda: bright()[-1] > 60, "frames of the second visit", 20)
+    finally:
+        server.shutdown()
+    stamps = np.array([to_seconds(m.header.stamp) for m in scene.images])
+    first = [stamp for stamp, value in zip(stamps, bright(), strict=True) if value < 60]
+    assert len(first) <= 20 and first[-1] - first[0] < 2.0  # as long as it delivered, and not while it hung
+    assert "stopped delivering frames; opening it again" in scene.node.text

@@ -79,6 +79,8 @@ class BagReader:
                 raise BagError(f"{self.path}: give the bag's folder, {self.path.parent}")
             return [self.path]
         present = sorted((p for p in self.path.iterdir() if p.is_file() and p.name.endswith(_SUFFIXES)), key=_natural)
+        # `ros2 bag play` leaves what it decompressed beside the compressed file: the same messages once more.
+        present = [p for p in present if not p.with_name(f"{p.name}.zstd").exists()]
         listed = self._read_metadata()
         if listed is None:
             if not present:
@@ -198,7 +200,8 @@ class BagReader:
         if topics is not None:
             self.require(*wanted)
         stream = self._ordered(wanted, start, stop)
-        return self._decompressed(stream) if self.compression_mode == "message" else stream
+        # Where metadata.yaml is missing nothing but the messages says that they are compressed.
+        return self._decompressed(stream) if self.compression_mode == "message" or not self.version else stream
 
     def _ordered(self, wanted: set[str], start: int | None, stop: int | None) -> Iterator[Message]:
         groups: list[list[Storage]] = []
@@ -220,6 +223,9 @@ class BagReader:
 
     def _decompressed(self, stream: Iterator[Message]) -> Iterator[Message]:
         for message in stream:
+            if not self.version and not message.data.startswith(zstandard.FRAME_HEADER):  # CDR begins with a zero
+                yield message
+                continue
             try:
                 yield message._replace(data=zstandard.ZstdDecompressor().decompressobj().decompress(message.data))
             except zstandard.ZstdError as error:

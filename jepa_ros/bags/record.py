@@ -123,11 +123,23 @@ def gate_watch(topic: str, modes: set[str]):
 
 
 def gate_mode(data: bytes) -> str | None:
-    """The value `mode` in a serialised DiagnosticArray, in capitals; None when there is none."""
+    """The value `mode` in a serialised DiagnosticArray, in capitals; None when there is none.
+
+    Raises:
+        BagError: the bytes are of another type.
+    """
+    from rosbags.serde import SerdeError
+
     from jepa_ros.bags.decode import key_values
     from jepa_ros.bags.reader import typestore
 
-    mode = key_values(typestore().deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")).get("mode")
+    try:
+        mode = key_values(typestore().deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")).get("mode")
+    except (SerdeError, AssertionError, ValueError, IndexError) as error:
+        raise BagError(
+            f"a message on the topic of --trigger is no diagnostic_msgs/msg/DiagnosticArray ({error}): give the topic "
+            "of the gate's state"
+        ) from None
     return None if mode is None else mode.upper()
 
 

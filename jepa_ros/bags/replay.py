@@ -53,9 +53,25 @@ def main(args: argparse.Namespace) -> int:
     """Run the command; 1 when `--compare` found a difference."""
     if args.rate < 0 or args.start < 0 or args.duration < 0 or args.threads < 1:
         raise JepaRosError("--rate, --start and --duration must not be negative, --threads at least 1")
-    if args.fast or args.compare or args.report or args.json:
-        return _run_fast(args)
-    return _play(args)
+    fast = args.fast or args.compare or bool(args.report) or bool(args.json)
+    _refuse_the_other_ways(args, fast)
+    return _run_fast(args) if fast else _play(args)
+
+
+_PLAYING = {"rate": 1.0, "loop": False, "step": False, "start": 0.0, "duration": 0.0, "all": False, "wait": 10.0}
+_RUNNING = {
+    "model": "", "guardrails": "", "image": "", "no_brain": False, "no_gate": False, "free_iterations": False,
+    "threads": 1,
+}  # fmt: skip
+
+
+def _refuse_the_other_ways(args: argparse.Namespace, fast: bool) -> None:
+    """An option that would do nothing is refused: the two ways of replaying have their own."""
+    for name, default in (_PLAYING if fast else _RUNNING).items():
+        if getattr(args, name) != default:
+            option = "--" + name.replace("_", "-")
+            what = "is for playing over ROS" if fast else "is for running the stack in this process: give --fast too"
+            raise JepaRosError(f"{option} {what}")
 
 
 # ---------------------------------------------------------------- in this process

@@ -77,7 +77,13 @@ class Grabber:
 
     def _open(self) -> cv2.VideoCapture | None:
         source: int | str = int(self._device) if self._device.isdecimal() else self._device
-        capture = cv2.VideoCapture(source)
+        if "://" in self._device:
+            # OpenCV's own patience is 30 s, in which a stream that hangs would not be opened again.
+            wait = round(1e3 * STALL)
+            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 2 * wait, cv2.CAP_PROP_READ_TIMEOUT_MSEC, wait]
+            capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+        else:
+            capture = cv2.VideoCapture(source)
         if not capture.isOpened():
             capture.release()
             return None
