@@ -25,7 +25,8 @@ WHAT = ("record", "kill", "replay", "dataset", "learn")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this benchmark takes."""
     parser.add_argument("what", nargs="*", metavar="|".join(WHAT), help="default: all but learn")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there; what it has of other "
+                        "measurements is kept, and pairs of `record` are added to its own")  # fmt: skip
     parser.add_argument("--pairs", type=int, default=3, help="record: runs with and without (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="record: of each run (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=50, help="kill: for each image size (default: %(default)s)")
@@ -52,8 +53,10 @@ def main(args: argparse.Namespace) -> int:
     if unknown:
         raise JepaRosError(f"'{unknown[0]}' cannot be measured; expected {', '.join(WHAT)}")
     chosen = args.what or [name for name in WHAT if name != "learn"]
-    result: dict[str, Any] = {"load_before": os.getloadavg(), "cpus": os.cpu_count()}
-    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
+    _joined(args.json, {"record": bag_figures.NOTHING_RECORDED} if "record" in chosen else {})  # errors come first
+    load = os.getloadavg()[0]
+    result: dict[str, Any] = {"cpus": os.cpu_count(), "load_before": dict.fromkeys(chosen, load)}
+    print(f"load average {load:.1f} on {os.cpu_count()} CPUs")
     good = True
     if "record" in chosen:
         result["record"] = bag_figures.recording(args.pairs, args.seconds, print)
@@ -82,10 +85,25 @@ def main(args: argparse.Namespace) -> int:
             args.layout,
         )
         result["learn"] = bag_learning.run(args.out, settings)
+    result = _joined(args.json, result)
     print(report(result))
     if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0 if good else 1
+
+
+def _joined(path: Path | None, result: dict[str, Any]) -> dict[str, Any]:
+    """`result` with what a file has of earlier runs: a measurement may be made in pieces."""
+    if path is None or not path.exists():
+        return result
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if "record" in before and "record" in result:
+            result["record"] = bag_figures.joined(before["record"], result["record"])
+        return before | result | {"load_before": before["load_before"] | result.get("load_before", {})}
+    except (ValueError, KeyError, TypeError) as error:
+        raise JepaRosError(f"{path}: no results of this benchmark ({error}): give another --json") from None
 
 
 def _record(bag: Path, seconds: float) -> Path:
@@ -100,8 +118,10 @@ def _record(bag: Path, seconds: float) -> Path:
         with Stack("sim", {"seed": "1"}) as stack, PlannerTimes() as times:
             stack.wait_ready()
             with Recorder(bag, robot="arena"):
-                time.sleep(2.0)
-                times.forget()
+                bag_figures.wait_for_data(bag)
+                time.sleep(1.0)
+                times.forget()  # what the planner knew before the recording is not in the bag
+                time.sleep(1.0)
                 times.drive()
                 times.during(seconds)
             stack.check()

@@ -26,6 +26,7 @@ from jepa_ros.ros_env import large_environment, reserved_domain, ros_environment
 #: Of Student's t distribution, two-sided 95 %, by degrees of freedom; beyond 10 the normal's is used.
 T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23}
 TOPIC = "big_image"
+NOTHING_RECORDED: dict[str, Any] = {"recordings": [], "planner_p50_ms": {"with": [], "without": []}}
 
 
 class Camera:
@@ -83,8 +84,17 @@ def recording(pairs: int, seconds: float, say: Callable[[str], None]) -> dict[st
                     say(f"{kind} recording: planner p50 {runs[kind][-1]:.1f} ms, camera sent {camera.sent}")
                     if kind == "with":
                         records[-1]["camera_sent"] = camera.sent
-    ratios = [a / b for a, b in zip(runs["with"], runs["without"], strict=True)]
-    return {"recordings": records, "planner_p50_ms": runs, "ratio": _interval(ratios)}
+    return {"recordings": records, "planner_p50_ms": runs, "ratio": _ratio(runs)}
+
+
+def joined(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
+    """The result of :func:`recording` for the runs of both."""
+    runs = {kind: one["planner_p50_ms"][kind] + two["planner_p50_ms"][kind] for kind in ("with", "without")}
+    return {"recordings": one["recordings"] + two["recordings"], "planner_p50_ms": runs, "ratio": _ratio(runs)}
+
+
+def _ratio(runs: dict[str, list[float]]) -> dict[str, Any]:
+    return _interval([a / b for a, b in zip(runs["with"], runs["without"], strict=True)])
 
 
 def _account(bag: Path, report: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +128,7 @@ def kills(times: int, seed: int, say: Callable[[str], None]) -> list[dict[str, A
                 for number in range(times):
                     bag = Path(folder) / f"bag{number}"
                     recorder = Recorder(bag).start()
-                    _wait_for_data(bag)
+                    wait_for_data(bag)
                     time.sleep(rng.uniform(0.3, 2.5))
                     killed = time.time_ns()
                     recorder.kill()
@@ -136,7 +146,12 @@ def kills(times: int, seed: int, say: Callable[[str], None]) -> list[dict[str, A
     return rows
 
 
-def _wait_for_data(bag: Path) -> None:
+def wait_for_data(bag: Path) -> None:
+    """Wait until a recording has data in its file: the recorder has found the graph then.
+
+    Raises:
+        LearningError: it has not within 20 s.
+    """
     end = time.monotonic() + 20.0
     file = bag / f"{bag.name}_0.mcap"
     while not file.exists() or file.stat().st_size < 30_000:

@@ -26,7 +26,7 @@ from jepa_ros.ros_env import reserved_domain
 
 #: Of an evaluation's report, what is told of each model.
 SCORES = ("success_rate", "success_rate_ci95", "success_no_contact_rate", "success_no_contact_rate_ci95", "episodes")
-BAG_EPISODES = 20  # episodes in a bag: a unit of work and of resuming
+BAG_EPISODES = 8  # episodes in a bag: a unit of work and of resuming, 3 minutes at real time
 
 
 class LearningError(JepaRosError):
@@ -87,7 +87,8 @@ def run(folder: Path, settings: LearningSettings, say: Callable[[str], None] = p
             say(f"training on {source.name}")
             given = {"--steps": s.steps, "--readout-steps": s.readout_steps}
             words = [word for option, value in given.items() if value for word in (option, value)]
-            _jepa("train", "--data", source, "--out", model, "--seed", s.seed, *words)
+            threads = min(2, len(os.sched_getaffinity(0)))
+            _jepa("train", "--data", source, "--out", model, "--seed", s.seed, "--threads", threads, *words)
         if not score.exists():
             say(f"scoring {model.name}")
             kind = ("--layout", s.layout, *(("--randomise",) if s.layout == "random" else ()))
