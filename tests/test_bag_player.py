@@ -167,6 +167,20 @@ def test_stepping_waits_for_enter_at_each_image(bag, listener, start):
     assert process.wait(20) == 0
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words", "says"),
+    [
+        (0.0, [], "bag: no image on /image in this bag"),
+        (3.0, ["--start", "5"], "--start 5 is behind the end: "),
+    ],
+)
+def test_nothing_to_play_is_an_error(tmp_path, start, seconds, words, says):
+    write_drive(tmp_path / "bag", Drive(seconds=seconds))
+    process = start(tmp_path / "bag", "--wait", "0", *words)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and says in err and "Traceback" not in err
+
+
 def test_nobody_listening_is_an_error_that_says_what_to_start(bag, start):
     process = start(bag, "--wait", "0.5")
     _, err = process.communicate(timeout=60)

@@ -25,7 +25,7 @@ from std_msgs.msg import String
 
 from jepa_ros.bags import CONTRACT_KEY, BagError
 from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.record import Recorder
+from jepa_ros.bags.record import Recorder, run_module
 from jepa_ros.bags.repair import repair
 
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -247,6 +247,23 @@ def test_an_existing_folder_is_a_clear_error(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and "exists already" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--max-size", "-3"], "--max-size -3: expected 0 or more"),
+        (["--duration", "nan"], "--duration nan: expected 0 or more"),
+        (["--queue", "0"], "--queue 0: expected at least 1 MB"),
+        (["--level", "0"], "--level 0: expected 1 to 22"),
+        (["--regex", "image("], "--regex 'image(' is no regular expression"),
+        (["--exclude", "*"], "--exclude '*' is no regular expression"),
+    ],
+)
+def test_a_value_that_means_nothing_is_refused_before_anything_is_recorded(tmp_path, capsys, words, says):
+    assert run_module(["-o", str(tmp_path / "bag"), *words]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "bag").exists()
 
 
 def test_a_full_disk_ends_the_recorder_with_an_error_and_a_readable_bag(graph, tmp_path):

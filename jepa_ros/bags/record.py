@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -143,12 +145,33 @@ def gate_mode(data: bytes) -> str | None:
     return None if mode is None else mode.upper()
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Refuse values that mean nothing.
+
+    Raises:
+        BagError: one of them; it names the option.
+    """
+    for name in ("max_size", "max_duration", "duration", "min_free", "ring", "after"):
+        if not 0.0 <= getattr(args, name) < math.inf:
+            raise BagError(f"--{name.replace('_', '-')} {getattr(args, name):g}: expected 0 or more")
+    if not 1.0 <= args.queue < math.inf:
+        raise BagError(f"--queue {args.queue:g}: expected at least 1 MB")
+    if not 1 <= args.level <= 22:
+        raise BagError(f"--level {args.level}: expected 1 to 22")
+    for name in ("regex", "exclude"):
+        try:
+            re.compile(getattr(args, name) or "")
+        except re.error as error:
+            raise BagError(f"--{name} {getattr(args, name)!r} is no regular expression: {error}") from None
+
+
 def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
     """Record until a signal, the duration or an error; returns the report (see RecorderNode.report).
 
     Raises:
-        BagError: the folder exists, the disk refused; the report is written first.
+        BagError: a wrong value, the folder exists; the disk refused (the report is written first).
     """
+    _check(args)
     os.environ.update(ros_environment())
     os.environ.update(large_environment())  # a camera that sends large images offers them through shared memory
     import rclpy

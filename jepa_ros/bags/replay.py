@@ -132,7 +132,7 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
         log = prepared.rerun.run(progress)
         took = time.monotonic() - ready
         comparison = compare(prepared.recorded.log, log, reader.start)
-        seconds = (reader.end - reader.start) * 1e-9
+        seconds = _seconds(reader)
         result = {
             "bag": str(bag),
             "robot": prepared.contract.name,
@@ -152,6 +152,10 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
 
             write_report(Path(report), reader, prepared, log, comparison, result)
     return result, comparison
+
+
+def _seconds(reader: BagReader) -> float:
+    return (reader.end - reader.start) * 1e-9
 
 
 # ---------------------------------------------------------------- over ROS
@@ -175,13 +179,17 @@ def _play(args: argparse.Namespace) -> int:
     with BagReader(args.bag) as reader:
         contract = contract_of(reader, args.robot)
         image = camera_topic(reader, contract, args.namespace)
+        if not reader.topics[image].count:
+            raise BagError(f"{args.bag}: no image on {image} in this bag")
+        if args.start * 1e9 > reader.end - reader.start:
+            raise BagError(f"--start {args.start:g} is behind the end: {args.bag} has {_seconds(reader):.1f} s")
         topics = list(reader.topics) if args.all else input_topics(reader, contract, args.namespace)
         rclpy.init(args=getattr(args, "ros_args", None), signal_handler_options=SignalHandlerOptions.NO)
         try:
             player = Player(reader, topics, settings)
             for line in player.skipped:
                 print(f"not played: {line}")
-            if image and settings.wait > 0 and not player.wait_for_listeners(image, lambda: bool(ended)) and not ended:
+            if settings.wait > 0 and not player.wait_for_listeners(image, lambda: bool(ended)) and not ended:
                 raise BagError(
                     f"nobody listened to {image} within {settings.wait:g} s: start `jepa-ros up replay` (same "
                     "ROS_DOMAIN_ID), or give --wait 0"
@@ -200,7 +208,7 @@ def _stepper(image: str):
     """Waits for Enter before each image; what lies between two images is played with the first of them."""
 
     def before(message) -> None:
-        if not image or message.topic == image:
+        if message.topic == image:
             print(f"{message.time * 1e-9:.3f} s  {message.topic}  (Enter plays it)", flush=True)
             sys.stdin.readline()
 
