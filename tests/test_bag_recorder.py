@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -12,7 +13,9 @@ import threading
 import time
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -20,13 +23,16 @@ from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from rosbags.highlevel import AnyReader
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from jepa_ros.bags import CONTRACT_KEY, BagError
+from jepa_ros.bags.decode import raw_stamp
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.record import Recorder, run_module
 from jepa_ros.bags.repair import repair
+from jepa_ros.bags.simulated_time import DEPTH, SimulatedTime
 
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -351,3 +357,50 @@ def test_the_recorder_ends_when_its_parent_dies(tmp_path):
     wait_for(gone, "the recorder outlived its parent")
     with BagReader(tmp_path / "bag") as bag:
         assert bag.complete
+
+
+def stamp_of(ns: int) -> Clock:
+    message = Clock()
+    message.clock.sec, message.clock.nanosec = divmod(ns, 10**9)
+    return message
+
+
+def test_log_times_of_a_simulation_are_what_clock_said(graph, tmp_path):
+    """Half of the real time: /clock and images come 0.02 s apart, 0.01 s by the clock."""
+    graph.advertise("clock", Clock, BEST_EFFORT)
+    graph.advertise("image", Image, BEST_EFFORT)
+
+    def stamped(k: int) -> Image:
+        message = image(k, 8)
+        message.header.stamp = stamp_of(k * 10_000_000).clock
+        return message
+
+    graph.steady("clock", lambda k: stamp_of(k * 10_000_000))
+    graph.steady("image", stamped)
+    with Recorder(tmp_path / "bag", extra=["--use-sim-time"]):
+        wait_for(lambda: (tmp_path / "bag/bag_0.mcap").stat().st_size > 20_000, "nothing was recorded")
+    with BagReader(tmp_path / "bag") as bag:
+        late = np.array([m.time - raw_stamp(m.data) for m in bag.messages(["/image"])])
+    assert len(late) > 20 and abs(np.median(late)) <= 20_000_000
+
+
+def test_a_backlog_has_the_simulated_times_of_its_receipt_and_not_of_when_it_was_taken():
+    words: list[tuple[bytes, dict]] = []
+
+    class Handle(contextlib.nullcontext):
+        def take_message(self, *_: object):
+            return words.pop(0) if words else None
+
+    node = SimpleNamespace(create_subscription=lambda *_, **__: SimpleNamespace(handle=Handle()))
+    times = SimulatedTime(node)
+    times.listen()
+    assert times.at(1000) == 0
+    for k in range(3 * DEPTH):
+        words.append((serialize_message(stamp_of(5_000 + 10 * k)), {"received_timestamp": 1_000 + 100 * k}))
+        if k % 4000 == 3999:
+            times.listen()
+    times.listen()
+    last = 3 * DEPTH - 1
+    for k in (last, last - 1, last - 4000):
+        assert times.at(1_000 + 100 * k) == times.at(1_099 + 100 * k) == 5_000 + 10 * k
+    assert times.at(0) > 0  # what came before anything that is remembered

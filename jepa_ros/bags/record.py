@@ -175,7 +175,6 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
     os.environ.update(ros_environment())
     os.environ.update(large_environment())  # a camera that sends large images offers them through shared memory
     import rclpy
-    from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
     from jepa_ros.bags.recorder_node import RecorderNode, Selection
@@ -218,14 +217,9 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
         else:
             thread.sink = BagWriter(output, config, custom_data=custom, attachments=attachments)
         thread.start()
-        # Only the ROS clock needs an executor here; messages are polled for.
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
         node.look(force=True)
         progress = _Progress(node, thread, started, quiet=args.quiet or not sys.stderr.isatty())
         while not stop and thread.error is None:
-            if args.use_sim_time:
-                executor.spin_once(timeout_sec=0)
             node.poll()
             node.look()
             time.sleep(POLL_SECONDS)
@@ -240,7 +234,6 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
         if isinstance(thread.sink, RingWriter):
             report["bags"] = [str(path) for path in thread.sink.bags]
         report["error"] = str(thread.error) if thread.error is not None else None
-        executor.shutdown()
         node.destroy_node()
     finally:
         rclpy.try_shutdown()

@@ -18,11 +18,11 @@ from typing import Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags.schema import Definition, definition, qos_entry
+from jepa_ros.bags.simulated_time import SimulatedTime
 from jepa_ros.bags.sink import WriterThread
 
 DEPTH = 100
@@ -129,12 +129,11 @@ class RecorderNode(Node):
             namespace=namespace,
             start_parameter_services=False,
             enable_rosout=False,
-            parameter_overrides=[Parameter("use_sim_time", value=True)] if use_sim_time else [],
         )
         self._writer = writer
         selection.names = tuple(self.resolve_topic_name(topic) for topic in selection.names)
         self.selection = selection
-        self._sim_time = use_sim_time
+        self._sim_time = SimulatedTime(self) if use_sim_time else None
         self.topics: dict[str, TopicState] = {}
         self.refused: dict[str, str] = {}
         self._started = time.monotonic()
@@ -196,10 +195,12 @@ class RecorderNode(Node):
         state.declared = True
 
     def _subscribe(self, state: TopicState, kind) -> None:
-        offer, clock, sim_time, name = self._writer.offer, self.get_clock(), self._sim_time, state.name
+        offer, sim_time, name = self._writer.offer, self._sim_time, state.name
 
         def take(data: bytes, info: dict) -> None:
-            received = clock.now().nanoseconds if sim_time else info["received_timestamp"] or time.time_ns()
+            received = info["received_timestamp"] or time.time_ns()
+            if sim_time is not None:
+                received = sim_time.at(received)
             sequence = info["publication_sequence_number"] or 0
             known = (info["source_timestamp"], sequence)
             if state.renewed and sequence and known in state.recent:
@@ -233,6 +234,8 @@ class RecorderNode(Node):
         """
         count = 0
         now = time.monotonic()
+        if self._sim_time is not None:
+            self._sim_time.listen()  # before anything else is taken, since times are told by it
         for state in self.topics.values():
             if state.retiring is not None:
                 count += self._take_all(state, state.retiring[0])
