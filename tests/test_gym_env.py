@@ -18,6 +18,7 @@ from jepa_ros.learning.gym_collect import GymSettings, check_data, env_args
 from jepa_ros.learning.gym_env import GymEnv, GymError
 from jepa_ros.learning.gym_eval import GymEvalSettings, run_pair
 from jepa_ros.learning.gym_goals import Judge, Pair, draw_pair, picture_shows, read_state, survey
+from jepa_ros.learning.gym_setup import usual_repeat
 from jepa_ros.loop import Decision
 from jepa_ros.world_model import ContractMismatch, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 
@@ -59,7 +60,45 @@ class Blind(Dot):
 
 class Ashen(Dot):
     def render(self):
-        return np.zeros((48, 64), np.uint8)
+        return super().render()[..., 0]
+
+
+class Faint(Dot):
+    def render(self):
+        return super().render() / 255.0
+
+
+class Large(Dot):
+    """Its pictures are as large as it is told, as MuJoCo's are."""
+
+    def __init__(self, render_mode=None, width=480, height=320):
+        super().__init__(render_mode)
+        self.width, self.height = width, height
+
+    def render(self):
+        return np.zeros((self.height, self.width, 3), np.uint8)
+
+
+class Brittle(Dot):
+    """It falls over at once, unless it is treated gently; and it fails when it is asked to go on."""
+
+    def step(self, action):
+        seen, reward, ended, cut, info = super().step(action)
+        return seen, reward, ended or np.abs(action).max() > 0.8, cut, info
+
+
+class Cracked(Dot):
+    def step(self, action):
+        if self.age == 3:
+            raise ValueError
+        return super().step(action)
+
+
+class Nested(Dot):
+    """Its observation is of every kind that can be nested, an infinite value among them."""
+
+    def observe(self):
+        return {"inner": {"at": self.at, "word": "up"}, "more": (self.speed, 3), "far": np.array([np.inf])}
 
 
 class Endless(Dot):
@@ -75,7 +114,7 @@ class Broken(Dot):
         raise RuntimeError("no licence found")
 
 
-for entry in (Dot, Blind, Ashen, Endless, Switch, Broken):
+for entry in (Dot, Blind, Ashen, Faint, Large, Brittle, Cracked, Nested, Endless, Switch, Broken):
     gymnasium.register(f"jepatest/{entry.__name__}-v0", entry, max_episode_steps=30)
 DOT = "jepatest/Dot-v0"
 
@@ -124,10 +163,11 @@ def test_collecting_drops_the_environments_time_limit_and_scoring_keeps_it():
         ("jepatest/Switch-v0", r"its action is Discrete\(3\); a Box"),
         ("jepatest/Endless-v0", "finite bounds"),
         ("jepatest/Blind-v0", r"cannot render to pictures: its render modes are \[\], and 'rgb_array' is needed"),
-        ("jepatest/Ashen-v0", r"render\(\) gave ndarray of shape \(48, 64\); \(H, W, 3\) uint8 is needed"),
-        ("jepatest/Broken-v0", "cannot be started: RuntimeError: no licence found"),
-        ("Nowhere-v0", "is not there: .*Nowhere.* install its package"),
-        ("no_such_package/Thing-v0", "install its package"),
+        ("jepatest/Faint-v0", r"render\(\) gave float64 of shape \(48, 64, 3\); a picture"),
+        ("jepatest/Broken-v0", r"its reset\(\) failed: RuntimeError: no licence found"),
+        ("Nowhere-v0", "is not there: .*Nowhere.* install what registers it"),
+        ("PandaTurns-v9", "To mend it: pip install panda-gym"),
+        ("no_such_package/Thing-v0", "To mend it: pip install no-such-package"),
         ("no_such_package:Thing-v0", "No module named 'no_such_package'"),
     ],
 )
@@ -135,6 +175,40 @@ def test_an_environment_that_cannot_work_is_one_clear_line(name, message):
     with pytest.raises(GymError, match=message) as caught:
         GymEnv(name)
     assert f"--env {name}" in str(caught.value)
+
+
+def test_grey_pictures_are_taken_and_large_ones_are_asked_for_smaller():
+    assert GymEnv("jepatest/Ashen-v0").image().shape == (48, 64, 3)
+    assert GymEnv("jepatest/Large-v0").image().shape == (128, 192, 3)
+    assert GymEnv("jepatest/Large-v0", {"height": 400}).image().shape == (400, 480, 3)  # as the user says
+
+
+@pytest.mark.parametrize(("fps", "repeat"), [(50, 5), (30, 3), (10, 1), (4, 1)])
+def test_an_action_is_held_so_that_there_are_ten_control_steps_a_second(fps, repeat):
+    assert usual_repeat("Pendulum-v1", fps) == repeat  # of its 200 steps
+    assert usual_repeat(DOT, fps) == 1  # an episode of 30 steps would soon be over
+
+
+def test_what_goes_wrong_on_the_way_is_one_line_that_names_its_place():
+    env = GymEnv("jepatest/Cracked-v0")
+    with pytest.raises(GymError, match=r"jepatest/Cracked-v0: its step\(\) failed: ValueError: raise .*line \d+"):
+        list(env.drive(Still(), 9))
+    with pytest.raises(GymError, match="not finite"):
+        env.step(np.array([np.nan, 0.0]))
+
+
+def test_what_falls_over_at_once_is_driven_gently():
+    env = GymEnv("jepatest/Brittle-v0")
+    episode = GymSettings("jepatest/Brittle-v0", "{}", 1, 4, 20, 3).episode(env.contract, 0)
+    assert len(episode) >= 16 and np.abs(episode.actions[:-1]).max() <= 0.8
+    pair = draw_pair(env, survey(env, 0, 0.15), 0, 0)
+    assert len(pair.commands) >= 10
+
+
+def test_observations_of_every_kind_are_states():
+    env = GymEnv("jepatest/Nested-v0")
+    assert len(read_state(env)) == 1 + 2 + 1 + 2 + 1
+    assert set(survey(env, 0, 0.15).dims) == {1, 2}
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '"x"'])

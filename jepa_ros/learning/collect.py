@@ -152,7 +152,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset; the same command resumes")
-    parser.add_argument("--episodes", type=int, default=1600, help="number of episodes (default: %(default)s)")
+    parser.add_argument("--episodes", type=int, help="number of episodes (default: 1600; with --env 400)")
     parser.add_argument("--length", type=int, default=120, help="control steps an episode (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="all randomness follows from it (default: %(default)s)")
     parser.add_argument(
@@ -164,12 +164,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-randomise", action="store_true", help="keep lighting, colours, camera, slip and latency as they are"
     )
-    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
-    add_env_arguments(parser)
+    parser.add_argument(
+        "--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)"
+    )
+    add_env_arguments(parser, "about ten control steps a second")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
+    args.episodes = args.episodes if args.episodes is not None else (400 if args.env else 1600)
     if args.episodes < 1 or args.length < 2 or args.workers < 1 or args.per_layout < 1:
         raise JepaRosError("--episodes, --workers and --per-layout must be at least 1, --length at least 2")
     settings: AnySettings

@@ -348,7 +348,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--watch", action="store_true", help="the gate slows and stops the planner for surprise and novelty"
     )
     parser.add_argument("--json", type=Path, default=None, help="write the report here")
-    group = add_env_arguments(parser, repeat=None)
+    group = add_env_arguments(parser, "the model's")
     group.add_argument(
         "--tolerance",
         type=float,

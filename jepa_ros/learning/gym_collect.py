@@ -13,17 +13,19 @@ import numpy as np
 
 from jepa_ros.learning.dataset import Dataset, DatasetError, Episode
 from jepa_ros.learning.gym_env import GymEnv, GymError
+from jepa_ros.learning.gym_goals import GENTLER
 from jepa_ros.learning.policies import RandomPolicy
 from jepa_ros.perception.preprocess import model_input
 from jepa_ros.robot import RobotContract
 
 SHORTEST = 16  # steps: shorter episodes are of no use to training
+GENTLE = 0.4  # share of the episodes that are driven with smaller actions: a goal has to be approached and held as well
 TRIES = 20  # resets until an episode is as long
 SOURCE = "gymnasium"
 
 
 @lru_cache(maxsize=1)
-def open_env(env: str, args: str, repeat: int) -> GymEnv:
+def open_env(env: str, args: str, repeat: int | None) -> GymEnv:
     """The environment of a worker, made once; ``args`` is JSON."""
     return GymEnv(env, json.loads(args), repeat)
 
@@ -49,7 +51,9 @@ class GymSettings:
         return {"source": SOURCE, **vars(self)}
 
     def episode(self, contract: RobotContract, number: int) -> Episode:
-        """Collect episode ``number``: uniform actions, each held for 1 to 8 steps; follows from the settings alone.
+        """Collect episode ``number``: random actions, each held for 1 to 8 steps; follows from the settings alone.
+
+        After an attempt that ended too soon (something fell over) the actions are smaller.
 
         Raises:
             GymError: the environment ends every episode before training could use it.
@@ -57,7 +61,9 @@ class GymSettings:
         env = open_env(self.env, self.args, self.repeat)
         for attempt in range(TRIES):
             env.reset(int(np.random.SeedSequence([self.seed, number, attempt]).generate_state(1)[0] % 2**31))
-            policy = RandomPolicy(contract, np.random.default_rng([self.seed, number, attempt]))
+            rng = np.random.default_rng([self.seed, number, attempt])
+            scale = rng.uniform(0.1, 1.0) if rng.random() < GENTLE else 1.0
+            policy = RandomPolicy(contract, rng, scale * GENTLER**attempt)
             rows = [(model_input(o.image, contract.cameras[0]), c, e) for o, c, e in env.drive(policy, self.length)]
             if len(rows) >= min(SHORTEST, self.length):
                 images, commands, executed = (np.array(column) for column in zip(*rows))
@@ -67,14 +73,13 @@ class GymSettings:
         raise GymError(f"--env {self.env}: {TRIES} episodes ended within {SHORTEST} steps of random actions; {hint}")
 
 
-def add_env_arguments(parser: argparse.ArgumentParser, repeat: int | None = 1) -> Any:
-    """Declare the options that name an environment; returns their group. ``repeat``: default of ``--action-repeat``."""
-    default = "%(default)s" if repeat is not None else "the model's"
+def add_env_arguments(parser: argparse.ArgumentParser, repeat: str) -> Any:
+    """Declare the options that name an environment; returns their group. ``repeat``: of ``--action-repeat``, else."""
     group = parser.add_argument_group("another world than ours")
     group.add_argument("--env", metavar="ID", help="a Gymnasium environment with a Box action and RGB rendering")
     group.add_argument("--env-args", metavar="JSON", help="further arguments of the environment")
-    group.add_argument("--action-repeat", type=int, default=repeat, metavar="N",
-                       help=f"of its steps, for which an action is held (default: {default})")  # fmt: skip
+    group.add_argument("--action-repeat", type=int, metavar="N",
+                       help=f"of its steps, for which an action is held (default: {repeat})")  # fmt: skip
     return group
 
 
@@ -99,11 +104,9 @@ def settings_from(args: argparse.Namespace) -> tuple[RobotContract, GymSettings]
     Raises:
         GymError: an environment that cannot be used.
     """
-    if args.action_repeat < 1:
-        raise GymError(f"--action-repeat must be at least 1, found {args.action_repeat}")
     text = json.dumps(env_args(args.env_args), sort_keys=True)
-    contract = open_env(args.env, text, args.action_repeat).contract
-    return contract, GymSettings(args.env, text, args.action_repeat, args.episodes, args.length, args.seed)
+    env = open_env(args.env, text, args.action_repeat)
+    return env.contract, GymSettings(args.env, text, env.repeat, args.episodes, args.length, args.seed)
 
 
 def check_data(data: Dataset, env: str) -> None:

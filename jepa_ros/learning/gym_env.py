@@ -7,15 +7,15 @@ robot. There is no gate between planner and environment: nothing can be broken, 
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.learning import gym_setup as setup
 from jepa_ros.loop import Observation, Policy
+from jepa_ros.perception.preprocess import to_rgb
 from jepa_ros.robot import RobotContract
 
 Array = np.ndarray
@@ -30,62 +30,74 @@ class GymEnv:
 
     Args:
         env_id: as ``gymnasium.make`` takes it (``module:ID`` imports the module that registers it).
-        args: its further arguments. repeat: of its steps for which an action is held. own_limit: keep its time limit.
+        args: its further arguments. repeat: steps for which an action is held (None: see ``usual_repeat``).
+        own_limit: keep its time limit.
 
     Attributes:
         contract: see :func:`contract_for`. done: the episode is over. total: sum of rewards.
         success: what the environment says of itself (None: it says nothing). observation: its last one.
     """
 
-    def __init__(self, env_id: str, args: dict[str, Any] | None = None, repeat: int = 1, own_limit: bool = False):
-        # Many environments draw with SDL, which would swallow SIGTERM: a killed command would go on.
-        os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
+    def __init__(
+        self, env_id: str, args: dict[str, Any] | None = None, repeat: int | None = 1, own_limit: bool = False
+    ) -> None:  # fmt: skip
+        setup.quiet_display()
         import gymnasium
 
-        options = {"render_mode": "rgb_array", **({} if own_limit else {"max_episode_steps": -1}), **(args or {})}
+        self.id, options = env_id, dict[str, Any](render_mode="rgb_array", disable_env_checker=True)
+        options |= ({} if own_limit else {"max_episode_steps": -1}) | (args or {})
         try:
-            namespace = env_id.partition("/")[0]
-            if "/" in env_id and ":" not in env_id and importlib.util.find_spec(namespace):
-                importlib.import_module(namespace)  # by custom the package that registers it
+            setup.register(env_id)
             self.env = gymnasium.make(env_id, **options)
-            modes = self.env.metadata.get("render_modes") or []
-            if "rgb_array" not in modes:
-                raise GymError(f"it cannot render to pictures: its render modes are {modes}, and 'rgb_array' is needed")
-            self.space = self.env.action_space
-            if not isinstance(self.space, gymnasium.spaces.Box):
-                raise GymError(f"its action is {self.space}; a Box (a continuous action) is needed")
-            if not (np.isfinite([self.space.low, self.space.high]).all() and (self.space.low < self.space.high).all()):
-                raise GymError(f"its action is {self.space}; finite bounds, low < high, are needed")
-            self.repeat = repeat
+            self.space: Any = self.env.action_space
+            if why := setup.unusable(self.env, repeat):
+                raise GymError(why)
             self.reset(0)
-            self.contract = contract_for(self.env, self.image().shape, repeat)
-        except (gymnasium.error.UnregisteredEnv, ImportError) as error:
-            where = "install its package, and give --env MODULE:ID where the package does not register it by itself"
-            raise GymError(f"--env {env_id} is not there: {error} To mend it, {where}") from None
+            if smaller := setup.smaller_pictures(self.env, self.image().shape, options):
+                self.env.close()
+                self.env = gymnasium.make(env_id, **options, **smaller)
+                self.reset(0)
+            fps = min(float(self.env.metadata.get("render_fps") or 30.0), 100.0)
+            self.repeat = repeat or setup.usual_repeat(env_id, fps)
+            self.contract = contract_for(self.env, self.image().shape, fps, self.repeat)
+        except (gymnasium.error.UnregisteredEnv, gymnasium.error.DependencyNotInstalled, ImportError) as error:
+            where = setup.how_to_install(env_id) or "install what registers it, and give --env MODULE:ID"
+            raise GymError(f"--env {env_id} is not there: {setup.one_line(error)} To mend it: {where}") from None
         except Exception as error:  # whatever goes wrong in other people's code is a line, not a traceback of ours
             name = "" if isinstance(error, GymError) else f"cannot be started: {type(error).__name__}: "
-            raise GymError(f"--env {env_id}: {name}{error}") from None
+            said = setup.one_line(error).removeprefix(f"--env {env_id}: ")
+            raise GymError(f"--env {env_id}: {name}{said}") from None
+
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return getattr(self.env, name)(*args, **kwargs)
+        except Exception as error:
+            kind = type(error).__name__
+            raise GymError(f"--env {self.id}: its {name}() failed: {kind}: {setup.one_line(error)}") from None
 
     def reset(self, seed: int) -> None:
         """Begin an episode; equal seeds begin equally."""
-        self.observation, info = self.env.reset(seed=seed)
+        self.observation, info = self._call("reset", seed=seed)
         self.done, self.total = False, 0.0
         self._judge(info)
 
     def image(self) -> np.ndarray:
         """The picture now, (H, W, 3) uint8."""
-        picture: Any = self.env.render()
-        shape = np.shape(picture)
-        if len(shape) != 3 or shape[2] != 3 or picture.dtype != np.uint8:
-            raise GymError(f"render() gave {type(picture).__name__} of shape {shape}; (H, W, 3) uint8 is needed")
-        return picture
+        picture = np.asarray(self._call("render"))
+        kind = "mono8" if picture.ndim == 2 else {1: "mono8", 3: "rgb8", 4: "rgba8"}.get((picture.shape or (0,))[-1])
+        if picture.ndim not in (2, 3) or kind is None or picture.dtype != np.uint8:
+            found = f"{picture.dtype} of shape {picture.shape}"
+            raise GymError(f"its render() gave {found}; a picture (H, W, 3) of type uint8 is needed")
+        return to_rgb(picture, kind)
 
     def step(self, command: np.ndarray) -> np.ndarray:
         """Hold a command (A,) for one control step; returns what was executed: the command within the bounds."""
+        if not np.isfinite(command).all():
+            raise GymError(f"--env {self.id}: action {np.asarray(command).tolist()} is not finite")
         executed = np.clip(command, self.contract.action_low, self.contract.action_high)
         action = executed.reshape(self.space.shape).astype(self.space.dtype)
         for _ in range(self.repeat):
-            self.observation, reward, ended, cut, info = self.env.step(action)
+            self.observation, reward, ended, cut, info = self._call("step", action)
             self.total += float(reward)
             self.done = bool(ended or cut)
             self._judge(info)
@@ -95,10 +107,11 @@ class GymEnv:
 
     def _judge(self, info: dict[str, Any]) -> None:
         threshold = self.env.spec.reward_threshold if self.env.spec else None
-        # A return can be compared with the threshold at the end of an episode alone.
-        by_return = None if threshold is None else self.done and self.total >= threshold
-        said = [bool(np.all(info[key])) for key in ("is_success", "success") if key in info]
-        self.success: bool | None = said[0] if said else by_return
+        by_return = (
+            None if threshold is None else self.done and self.total >= threshold
+        )  # a return is of a whole episode
+        said = next((bool(np.all(info[key])) for key in ("is_success", "success") if key in info), None)
+        self.success: bool | None = by_return if said is None else said
 
     def drive(self, policy: Policy, steps: int, look: bool = True) -> Iterator[tuple[Observation, Array, Array]]:
         """Run a policy from here for at most ``steps``: yields observation, command and executed action (A,).
@@ -120,16 +133,15 @@ class GymEnv:
                 return
 
 
-def contract_for(env: Any, shape: tuple[int, ...], repeat: int) -> RobotContract:
+def contract_for(env: Any, shape: tuple[int, ...], fps: float, repeat: int) -> RobotContract:
     """A contract for an environment with pictures of ``shape``; its actions carry its name: no other's model fits."""
-    name, rate = env.spec.id, min(float(env.metadata.get("render_fps") or 30.0), 100.0) / repeat
+    name, rate = env.spec.id, fps / repeat
     low, high = (np.asarray(b, np.float64).ravel().tolist() for b in (env.action_space.low, env.action_space.high))
     bounds = {f"{name}.{i}": [a, b] for i, (a, b) in enumerate(zip(low, high))}
     span = {key: b - a for key, (a, b) in bounds.items()}
     return RobotContract.from_dict({
         "contract": 1, "name": name, "rate": rate, "gate_rate": max(50.0, rate),
-        "description": f"Gymnasium environment {name}, an action held for {repeat} of its steps. Units are its own: "
-                       "'rad' and the footprint only fill their places.",
+        "description": f"Gymnasium environment {name}. Units are its own: 'rad' and the footprint only fill places.",
         "footprint": {"kind": "circle", "radius": 1.0}, "kinematics": {"kind": "joints"},
         "cameras": [{"name": "image", "width": shape[1], "height": shape[0], "rate": rate, "size": 64}],
         "action": [{"name": key, "unit": "rad", "low": a, "high": b} for key, (a, b) in bounds.items()],

@@ -8,13 +8,14 @@ import json
 import multiprocessing
 import os
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from jepa_ros.actor.arrival import ArrivalConfig
@@ -23,7 +24,7 @@ from jepa_ros.actor.planner import Planner, PlannerConfig
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.gym_collect import SOURCE, env_args
-from jepa_ros.learning.gym_env import GymEnv
+from jepa_ros.learning.gym_env import GymEnv, GymError
 from jepa_ros.learning.gym_goals import KINDS, SEED_OFFSET, Judge, Pair, draw_pair, read_state, survey
 from jepa_ros.learning.policies import PlannerPolicy, RandomPolicy
 from jepa_ros.learning.statistics import quantile, wilson
@@ -50,7 +51,7 @@ class GymEvalSettings:
 
     env: str
     args: dict[str, Any]
-    repeat: int
+    repeat: int | None
     episodes: int = 100
     seed: int = 0
     limit: int | None = None
@@ -117,7 +118,7 @@ def run_pair(
     env.reset(pair.seed)
     distances, own = [judge.distance(read_state(env), pair.state)], []
     own_limit = env.env.spec.max_episode_steps if env.env.spec else None
-    limit = settings.limit or (-(-own_limit // settings.repeat) if own_limit else LIMIT)
+    limit = settings.limit or (-(-own_limit // env.repeat) if own_limit else LIMIT)
     for _ in env.drive(policy, limit):
         distances.append(judge.distance(read_state(env), pair.state))
         own.append(env.success)
@@ -144,14 +145,16 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(settings: GymEvalSettings, judge: Judge, model: str | None, threads: int) -> None:
     torch.set_num_threads(threads)
-    env = settings.open()
-    loaded = load_checkpoint(model, env.contract) if model else None
-    _worker.update(env=env, judge=judge, settings=settings, loaded=loaded)
+    _worker.update(judge=judge, settings=settings, model=model)
 
 
 def _work(job: tuple[int, tuple[str, ...]]) -> dict[str, Any]:
     number, kinds = job
-    env, judge, settings = _worker["env"], _worker["judge"], _worker["settings"]
+    judge, settings, model = _worker["judge"], _worker["settings"], _worker["model"]
+    if "env" not in _worker:  # here and not at the start, so that what goes wrong comes back as an error
+        _worker["env"] = settings.open()
+        _worker["loaded"] = load_checkpoint(model, _worker["env"].contract) if model else None
+    env = _worker["env"]
     pair = draw_pair(env, judge, number, settings.seed)
     return {kind: run_pair(env, judge, pair, kind, settings, _worker["loaded"]) for kind in kinds}
 
@@ -162,15 +165,25 @@ def evaluate(
     """Score policies on the same pairs: {policy: [one result of :func:`run_pair` an episode, in order]}."""
     results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in policies}
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    pool = multiprocessing.get_context("spawn").Pool(workers, _start_worker, (settings, judge, model, threads))
-    with Progress(transient=True) as progress, pool:
+    # An executor and not a pool: a worker that other people's code kills is an error there, and a hang here.
+    workers = min(workers, settings.episodes)
+    executor = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start_worker, (settings, judge, model, threads)
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, transient=True) as progress, executor:
         bar = progress.add_task("pairs", total=settings.episodes)
-        for rows in pool.imap(_work, [(n, policies) for n in range(settings.episodes)]):
-            for kind, row in rows.items():
-                results[kind].append(row)
-            progress.advance(bar)
-        pool.close()  # other people's code may catch the signal that ends a worker: let it end by itself
-        pool.join()
+        try:
+            for rows in executor.map(_work, [(n, policies) for n in range(settings.episodes)]):
+                for kind, row in rows.items():
+                    results[kind].append(row)
+                progress.advance(bar)
+        except BrokenExecutor:
+            raise GymError(f"--env {settings.env}: a process that ran it died (crashed, or out of memory)") from None
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
     return results
 
 
@@ -280,12 +293,15 @@ def main(args: argparse.Namespace, search: SearchConfig) -> int:
     known_env = trained if trained.get("source") == SOURCE else {}
     settings = GymEvalSettings(
         args.env, env_args(args.env_args if args.env_args is not None else known_env.get("args")),
-        args.action_repeat or int(known_env.get("repeat", 1)), args.episodes, args.seed, args.limit, args.tolerance,
+        args.action_repeat or known_env.get("repeat"), args.episodes, args.seed, args.limit, args.tolerance,
         search,
     )  # fmt: skip
     env = settings.open()
     card = load_checkpoint(args.model, env.contract)[1] if planner else None  # another environment's is refused here
-    judge = survey(env, args.seed, args.tolerance)
+    settings = replace(settings, repeat=env.repeat)
+    with Progress(TextColumn("survey of random driving"), TimeElapsedColumn(), transient=True) as progress:
+        progress.add_task("survey", total=None)
+        judge = survey(env, args.seed, args.tolerance)
     results = evaluate(settings, judge, args.model if planner else None, policies, args.workers, args.threads)
     report = summarise(settings, judge, args.model or "", model_id(card) if card else "", results)
     report |= {"workers": args.workers, "threads": args.threads}

@@ -20,7 +20,9 @@ SEED_OFFSET = 1_000_000_007  # no episode of an evaluation is one of a training
 GOAL_STEPS = (10, 40)  # of the random rollout that a goal is drawn from
 STAY = 10  # steps that a rollout stays at a goal which can be held
 TRIES = 10  # rollouts from one start until one shows the environment's own success, or a goal that can be held
+STARTS = 20  # that are tried for a pair, until random rollouts lead away from one
 KINDS = ("own", "hold", "reach")
+GENTLER = 0.6  # factor on random actions after a rollout that ended at once
 SURVEY = (24, 25)  # episodes and steps of the random rollouts that states are measured on
 SHOWN = 0.5  # R2 from which on a picture is said to show a dimension of the state
 
@@ -32,14 +34,19 @@ def read_state(env: GymEnv) -> np.ndarray:
     is a picture is taken as 16x16 grey values.
     """
     seen: Any = env.observation
-    if isinstance(seen, dict) and "achieved_goal" in seen:
-        seen = seen["achieved_goal"]
+    return _flat(seen["achieved_goal"] if isinstance(seen, dict) and "achieved_goal" in seen else seen)
+
+
+def _flat(seen: Any) -> np.ndarray:
+    """An observation as numbers (K,); what cannot be a number counts as one that never changes."""
     if isinstance(seen, dict):
-        return np.concatenate([np.asarray(seen[key], np.float64).ravel() for key in sorted(seen)])
+        return _flat([seen[key] for key in sorted(seen)])
+    if isinstance(seen, (list, tuple)):
+        return np.concatenate([_flat(part) for part in seen] or [np.zeros(0)])
     array = np.asarray(seen)
     if array.ndim >= 2 and array.dtype == np.uint8:
         return grey(array, 16)
-    return array.astype(np.float64).ravel()
+    return array.astype(np.float64).ravel() if array.dtype.kind in "biuf" else np.zeros(1)
 
 
 def grey(image: np.ndarray, size: int) -> np.ndarray:
@@ -86,8 +93,9 @@ def survey(env: GymEnv, seed: int, tolerance: float) -> Judge:
             episodes.append(number)
             now = read_state(env)
     x, s, e = np.array(pictures), np.array(states), np.array(episodes)
-    within = np.sqrt(np.mean([s[e == n].var(axis=0) for n in np.unique(e)], axis=0))
-    moving = np.flatnonzero(within > 1e-6 * (1.0 + np.abs(s).max(axis=0)))
+    with np.errstate(invalid="ignore"):  # a value may be infinite; such a dimension is left out
+        within = np.sqrt(np.mean([s[e == n].var(axis=0) for n in np.unique(e)], axis=0))
+        moving = np.flatnonzero((within > 1e-6 * (1.0 + np.abs(s).max(axis=0))) & np.isfinite(within))
     if not len(moving):
         raise GymError(f"--env {env.contract.name}: nothing in its observation changes under random actions")
     shown = moving[picture_shows(x, s[:, moving], e % 3 == 0) >= SHOWN]
@@ -133,15 +141,28 @@ def draw_pair(env: GymEnv, judge: Judge, number: int, seed: int) -> Pair:
     """Draw pair ``number``, a function of its arguments alone; what is solved at the start is not taken.
 
     Raises:
-        GymError: random actions do not lead away from the start.
+        GymError: random actions do not lead away from any start.
     """
-    start = int(np.random.SeedSequence([SEED_OFFSET, seed, number]).generate_state(1)[0] % 2**31)
+    for start in range(STARTS):
+        draw = [SEED_OFFSET, seed, number, *([start] if start else [])]
+        pair = _pair_from(env, judge, int(np.random.SeedSequence(draw).generate_state(1)[0] % 2**31), draw)
+        if pair is not None:
+            return pair
+    raise GymError(
+        f"--env {env.id}: from {STARTS} starts, {TRIES} random rollouts each led nowhere farther than twice the "
+        f"tolerance of {judge.tolerance:g}, or ended within {GOAL_STEPS[0]} steps: lower --tolerance or --action-repeat"
+    )
+
+
+def _pair_from(env: GymEnv, judge: Judge, start: int, draw: list[int]) -> Pair | None:
+    """The best pair that random rollouts from the start with seed ``start`` show; None where they show none."""
     found: dict[str, list[np.ndarray]] = {}
+    scale = 1.0
     for attempt in range(TRIES):
-        rng = np.random.default_rng([SEED_OFFSET, seed, number, attempt])
+        rng = np.random.default_rng([*draw, attempt])
         env.reset(start)
         states, commands, succeeded = [read_state(env)], [], bool(env.success)
-        for _, command, _ in env.drive(RandomPolicy(env.contract, rng), GOAL_STEPS[1] + STAY, look=False):
+        for _, command, _ in env.drive(RandomPolicy(env.contract, rng, scale), GOAL_STEPS[1] + STAY, look=False):
             commands.append(command)
             states.append(read_state(env))
             if env.success:
@@ -150,6 +171,8 @@ def draw_pair(env: GymEnv, judge: Judge, number: int, seed: int) -> Pair:
         if env.success and far[-1] and not succeeded:
             found["own"] = commands
             break
+        if env.done and len(commands) <= GOAL_STEPS[0]:
+            scale *= GENTLER  # it fell over at once
         steps = [t for t in range(GOAL_STEPS[0], min(len(states), GOAL_STEPS[1] + 1)) if far[t]]
         holds = [
             t for t in steps
@@ -167,5 +190,4 @@ def draw_pair(env: GymEnv, judge: Judge, number: int, seed: int) -> Pair:
             for command in found[kind]:
                 env.step(command)
             return Pair(start, env.image(), read_state(env), tuple(found[kind]), kind)
-    where = "stayed within twice the tolerance of the start"
-    raise GymError(f"--env {env.contract.name}: {TRIES} random rollouts {where}; lower --tolerance")
+    return None

@@ -65,12 +65,19 @@ class StatePolicy:
 
 
 class RandomPolicy:
-    """Commands drawn uniformly from the contract's range, each held for 1 to 8 steps."""
+    """Commands drawn uniformly from the contract's range, each held for 1 to 8 steps.
+
+    Args:
+        contract: gives the range. rng: the source of all randomness.
+        scale: of the range about standing still, 0 to 1.
+    """
 
     encode_seconds = 0.0
 
-    def __init__(self, contract: RobotContract, rng: np.random.Generator) -> None:
-        self.low, self.high, self.rng = contract.action_low, contract.action_high, rng
+    def __init__(self, contract: RobotContract, rng: np.random.Generator, scale: float = 1.0) -> None:
+        still = np.clip(np.zeros(contract.action_dim), contract.action_low, contract.action_high)
+        self.low, self.high = (still + scale * (b - still) for b in (contract.action_low, contract.action_high))
+        self.rng = rng
         self.hold = 0
         self.command = np.zeros(contract.action_dim)
 
