@@ -17,6 +17,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.dataset import DatasetWriter, Episode
 from jepa_ros.learning.exploration import Exploration
 from jepa_ros.learning.gym_collect import GymSettings, add_env_arguments, settings_from
+from jepa_ros.learning.workers import answers
 from jepa_ros.loop import Loop
 from jepa_ros.perception.preprocess import model_input
 from jepa_ros.processor import usable_cores
@@ -125,7 +126,7 @@ def collect(contract: RobotContract, folder: Path | str, settings: AnySettings, 
         )
         # Spawned, not forked: PyBullet's and torch's threads do not survive a fork.
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            for episodes, n, touched in pool.imap_unordered(_collect_shard, jobs):
+            for episodes, n, touched in answers(pool.imap_unordered(_collect_shard, jobs), "collect"):
                 steps, contacts = steps + n, contacts + touched
                 rate = steps / (time.monotonic() - started)
                 progress.update(bar, advance=episodes, rate=f"{rate:.0f} steps/s")

@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 from collections.abc import Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,10 +23,11 @@ from jepa_ros.actor.planner import Planner, PlannerConfig
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.gym_collect import SOURCE, env_args
-from jepa_ros.learning.gym_env import GymEnv, GymError
+from jepa_ros.learning.gym_env import GymEnv
 from jepa_ros.learning.gym_goals import KINDS, SEED_OFFSET, Judge, Pair, draw_pair, read_state, survey
 from jepa_ros.learning.policies import PlannerPolicy, RandomPolicy
 from jepa_ros.learning.statistics import quantile, wilson
+from jepa_ros.learning.workers import answers
 from jepa_ros.loop import Decision, Observation
 from jepa_ros.perception import Perception
 from jepa_ros.world_model import load_checkpoint, model_id
@@ -165,25 +165,18 @@ def evaluate(
     """Score policies on the same pairs: {policy: [one result of :func:`run_pair` an episode, in order]}."""
     results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in policies}
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    # An executor and not a pool: a worker that other people's code kills is an error there, and a hang here.
-    workers = min(workers, settings.episodes)
-    executor = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _start_worker, (settings, judge, model, threads)
-    )
+    pool = multiprocessing.get_context("spawn").Pool(workers, _start_worker, (settings, judge, model, threads))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, transient=True) as progress, executor:
+    with Progress(*columns, transient=True) as progress, pool:
         bar = progress.add_task("pairs", total=settings.episodes)
-        try:
-            for rows in executor.map(_work, [(n, policies) for n in range(settings.episodes)]):
-                for kind, row in rows.items():
-                    results[kind].append(row)
-                progress.advance(bar)
-        except BrokenExecutor:
-            raise GymError(f"--env {settings.env}: a process that ran it died (crashed, or out of memory)") from None
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
+        jobs = [(n, policies) for n in range(settings.episodes)]
+        for rows in answers(pool.imap(_work, jobs), f"eval --env {settings.env}"):
+            for kind, row in rows.items():
+                results[kind].append(row)
+            progress.advance(bar)
+        pool.close()  # other people's code may catch the signal that ends a worker: let it end by itself
+        pool.join()
     return results
 
 
