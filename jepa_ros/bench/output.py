@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jepa_ros.processor import usable_cores
+
 
 def machine() -> dict[str, Any]:
     """What timings depend on: the processor, its cores, how busy it is, the Python."""
@@ -18,7 +20,7 @@ def machine() -> dict[str, Any]:
         lines = [x for x in info.read_text(encoding="utf-8").splitlines() if x.startswith("model name")]
         name = lines[0].split(":", 1)[1].strip() if lines else name
     return {
-        "processor": name, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(),
+        "processor": name, "cores": usable_cores(), "python": platform.python_version(),
         "load_before": os.getloadavg()[0],
     }  # fmt: skip
 

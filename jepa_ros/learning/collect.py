@@ -165,9 +165,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-randomise", action="store_true", help="keep lighting, colours, camera, slip and latency as they are"
     )
-    parser.add_argument(
-        "--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)"
-    )
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
     add_env_arguments(parser, "about ten control steps a second")
 
 
