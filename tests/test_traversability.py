@@ -291,12 +291,13 @@ def drive_at(blocks, image, rng, layout):
     return Episode(pictures, *part, np.array(contacts[:steps]), layout)
 
 
-def straight_tracks(model, data, episodes, keypoint, rng):
-    """Where a camera that hangs straight above sees the robot; the encoder that nobody trained does not."""
+def straight_poses(model, data, episodes, keypoint):
+    """What a camera that hangs straight above would tell of the robot; the encoder that nobody trained does not."""
     found = {}
     for e in episodes.tolist():
-        places = torch.from_numpy(np.array(data.slice("poses", e))[:24, :2]).float()
-        found[e] = places, fit.on_map(places, model.config.map_extent) * torch.tensor([1.0, -1.0])
+        poses = np.array(data.slice("poses", e))
+        where = fit.on_map(torch.from_numpy(poses[:, :2]), model.config.map_extent) * torch.tensor([1.0, -1.0])
+        found[e] = poses, where
     return found
 
 
@@ -304,7 +305,7 @@ def fitted(data, monkeypatch, steps):
     """A model with a map over an encoder that nobody trained; told where the picture of the map lies."""
     straight_down = torch.diag(torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64))
     monkeypatch.setattr(fit, "picture_of_map", lambda *_: (straight_down, 1.0, 0))
-    monkeypatch.setattr(fit, "tracks", straight_tracks)
+    monkeypatch.setattr(fit, "seen_poses", straight_poses)
     torch.manual_seed(0)
     train, held_out = data.split(0.2, 0)
     config = ModelConfig(map_cells=16, map_extent=fit.map_extent(data, train))
@@ -328,6 +329,20 @@ def test_no_map_where_no_keypoint_follows_the_robot(bumpy_data):
     train, _ = bumpy_data.split(0.2, 0)
     model = WorldModel(ModelConfig(map_cells=16, map_extent=fit.map_extent(bumpy_data, train))).eval()
     assert not fit.fit_traversability(model, bumpy_data, train, 5, 0, lambda *_: None)
+
+
+def test_places_are_those_that_the_planner_would_look_up(bumpy_data):
+    torch.manual_seed(0)
+    model = WorldModel(ModelConfig()).eval()
+    episodes = np.arange(2)
+    poses, where = fit.seen_poses(model, bumpy_data, episodes, 3)[1]
+    images = torch.from_numpy(np.array(bumpy_data.slice("images", 1)))
+    with torch.no_grad():
+        read = model.pose(model.encode(images)).numpy()
+        keypoints = model.encoder.keypoint_positions(model.encoder.features(images))
+    assert np.allclose(poses[:, :2], read[:, :2], atol=1e-5)
+    assert np.allclose(np.cos(poses[:, 2]), read[:, 2] / np.hypot(read[:, 2], read[:, 3]), atol=1e-4)
+    assert torch.allclose(where, keypoints[:, 3], atol=1e-5)
 
 
 def test_a_map_is_fitted_anew_and_an_earlier_kind_of_map_is_refused(bumpy_data, monkeypatch, tmp_path):

@@ -60,16 +60,15 @@ def read_bumps(contract: RobotContract, poses: np.ndarray, actions: np.ndarray, 
     sent = np.stack([np.cos(yaw) * forward - np.sin(yaw) * left, np.sin(yaw) * forward + np.cos(yaw) * left], axis=1)
     short = sent - (places[1:] - places[:-1])
     asked, lost = np.linalg.norm(sent, axis=1), np.linalg.norm(short, axis=1)
-    # A contact in the step before and in the step after: the robot touched at the time in between.
-    touching = np.concatenate([[False], contacts[:-1] & contacts[1:]])
-    full = full_speed(contract)
-    pushed = touching[1:] & (asked > SENT * full * contract.period)
-    pushed &= (lost > HELD * asked) & ((sent * short).sum(axis=1) > 0.0)
+    held = contacts[:-1] & (asked > SENT * full_speed(contract) * contract.period)
+    held &= (lost > HELD * asked) & ((sent * short).sum(axis=1) > 0.0)
+    # Held back in a step, or a contact in it and in the next: the robot touched at the time in between.
+    touching = np.concatenate([[False], held | (contacts[:-1] & contacts[1:])])
     passed = ~contacts[:-1]  # and what lies half way between two places, when nothing was touched
     free = np.concatenate([places[~touching], 0.5 * (places[:-1] + places[1:])[passed]])
     touched = places[touching]
     gaps = np.linalg.norm(free[:, None] - touched[None], axis=-1).min(axis=1, initial=np.inf)
-    return Bumps(free, free[gaps < NEAR_BY], touched, places[1:][pushed], short[pushed] / lost[pushed, None])
+    return Bumps(free, free[gaps < NEAR_BY], touched, places[1:][held], short[held] / lost[held, None])
 
 
 def full_speed(contract: RobotContract) -> float:
@@ -78,15 +77,18 @@ def full_speed(contract: RobotContract) -> float:
 
 
 class LabelledPlaces:
-    """Draws pictures, and places with their labels."""
+    """Draws pictures, and places with their labels.
 
-    def __init__(self, data: Dataset, episodes: np.ndarray, seed: int) -> None:
+    Args:
+        poses: {episode: (T, 3)} m, m, rad: where the robot was.
+    """
+
+    def __init__(self, data: Dataset, episodes: np.ndarray, poses: dict[int, np.ndarray], seed: int) -> None:
         self.data, self.episodes = data, episodes
         self.rng = np.random.default_rng(seed)
         self.bumps = {
             int(e): read_bumps(
-                data.contract,
-                *(np.array(data.slice(name, int(e))) for name in ("poses", "actions", "contacts")),
+                data.contract, poses[int(e)], *(np.array(data.slice(name, int(e))) for name in ("actions", "contacts"))
             )
             for e in episodes
         }

@@ -73,16 +73,21 @@ def picture_of_map(model: WorldModel, images: Tensor, places: Tensor) -> tuple[T
 
 
 @torch.inference_mode()
-def tracks(
-    model: WorldModel, data: Dataset, episodes: np.ndarray, keypoint: int, rng: np.random.Generator
-) -> dict[int, tuple[Tensor, Tensor]]:
-    """{episode: places (TRACK, 2) m of the robot, and where in the picture ``keypoint`` saw it, (TRACK, 2)}."""
+def seen_poses(
+    model: WorldModel, data: Dataset, episodes: np.ndarray, keypoint: int
+) -> dict[int, tuple[np.ndarray, Tensor]]:
+    """{episode: poses (T, 3) as the model reads them from its pictures, and where ``keypoint`` is in them, (T, 2)}.
+
+    The map is learned in the frame in which it is asked: the planner looks up what the pose readout says. Where that is
+    off by the same all over an episode, because of how the camera hangs, the map is too, and the two agree.
+    """
     found = {}
     for e in episodes.tolist():
-        steps = np.sort(rng.integers(data.index[e, 2], size=TRACK))
-        images = torch.from_numpy(np.array(data.slice("images", e))[steps])
-        seen = model.encoder.keypoint_positions(model.encoder.features(images.to(model.device)))[:, keypoint]
-        found[e] = torch.from_numpy(np.array(data.slice("poses", e))[steps, :2]).float().to(model.device), seen
+        images = torch.from_numpy(np.array(data.slice("images", e))).to(model.device)
+        features = model.encoder.features(images)
+        x, y, cos, sin = model.pose(model.encoder.pool(features)).cpu().numpy().T
+        where = model.encoder.keypoint_positions(features)[:, keypoint]
+        found[e] = np.stack([x, y, np.arctan2(sin, cos)], axis=1), where
     return found
 
 
@@ -115,8 +120,8 @@ def fit_traversability(
     if follows < FOLLOWS:
         return False
     head.look_from(homography)
-    seen = tracks(model, data, episodes, keypoint, rng)
-    batches = LabelledPlaces(data, episodes, seed)
+    seen = seen_poses(model, data, episodes, keypoint)
+    batches = LabelledPlaces(data, episodes, {e: poses for e, (poses, _) in seen.items()}, seed)
     optimizer = optimizer_for(head.parameters(), 1e-3, weight_decay=1e-2)
     head.train().requires_grad_(True)
     for step in range(steps):
@@ -129,7 +134,9 @@ def fit_traversability(
             grid, view = head.map_and_view(*features)
         logits = look_up(grid, places.to(device), config.map_extent)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, blocked.to(device))
-        robot, where = (torch.stack([seen[int(e)][i] for e in whose]) for i in (0, 1))
+        at = [(int(e), rng.integers(len(seen[int(e)][0]), size=TRACK)) for e in whose]
+        robot = torch.from_numpy(np.stack([seen[e][0][t, :2] for e, t in at])).float().to(device)
+        where = torch.stack([seen[e][1][t] for e, t in at])
         off = (project(view, on_map(robot, config.map_extent)) - where).norm(dim=-1).mean()
         optimizer.zero_grad(set_to_none=True)
         (loss + VIEW * off).backward()
@@ -149,7 +156,8 @@ def judge_traversability(model: WorldModel, data: Dataset, episodes: np.ndarray,
         often it touched something, by what the map said of the place where the step would end: rows of (mean
         probability, share of contacts, steps), ``auc``, and the expected calibration error.
     """
-    places = LabelledPlaces(data, episodes, seed)
+    seen = {e: poses for e, (poses, _) in seen_poses(model, data, episodes, 0).items()}
+    places = LabelledPlaces(data, episodes, seen, seed)
     images, points, blocked, _ = places.draw(min(256, 4 * len(episodes)))
     logits = look_up(_maps(model, images), points, model.config.map_extent).cpu()
     labels = blocked.flatten().numpy()
@@ -159,7 +167,8 @@ def judge_traversability(model: WorldModel, data: Dataset, episodes: np.ndarray,
     }
     said, touched = [], []
     for e in episodes:
-        poses, actions, contacts = (np.array(data.slice(n, int(e))) for n in ("poses", "actions", "contacts"))
+        actions, contacts = (np.array(data.slice(n, int(e))) for n in ("actions", "contacts"))
+        poses = seen[int(e)]
         velocity = body_velocity(data.contract, actions)
         assert velocity is not None
         before = np.concatenate([[False], contacts[:-1]])
