@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jepa_ros.bench import options, output
-from jepa_ros.bench.search_episodes import ANYTIME, LEVEL, SAMPLES, UNCERTAIN, fixed, run
+from jepa_ros.bench.search_episodes import ANYTIME, LEVEL, SAMPLES, SETTLE, UNCERTAIN, fixed, run
 from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
 from jepa_ros.errors import JepaRosError
 from jepa_ros.processor import usable_cores
@@ -76,7 +76,7 @@ def uncertain(model: Any, contract: Any, name: str, args: argparse.Namespace) ->
     """Success and contacts under one sample, the mean and CVaR. The gate's lidar is off: it would prevent contacts."""
     rows = run(
         args.out / "uncertain.jsonl", contract, name, UNCERTAIN, UNCERTAIN_LAYOUTS, args.episodes, UNCERTAIN_SEED,
-        args.workers, False, lambda what: say(f"uncertain scenes, {what}"),
+        args.workers, False, SETTLE, lambda what: say(f"uncertain scenes, {what}"),
     )  # fmt: skip
     arms = {
         key: {"title": arm.title, **{k: rate([r for r in rows if r["arm"] == key], k) for k in ("success", "contact")}}
@@ -95,7 +95,7 @@ def difficulty(model: Any, contract: Any, name: str, args: argparse.Namespace) -
     def arm(key: str, what: Any) -> list[dict[str, Any]]:
         return run(
             args.out / "difficulty.jsonl", contract, name, {key: what}, HARD_LAYOUTS, args.episodes, HARD_SEED,
-            args.workers, True, lambda told: say(f"{what.title}, {told}"),
+            args.workers, True, 0.0, lambda told: say(f"{what.title}, {told}"),
         )  # fmt: skip
 
     anytime = arm("anytime", ANYTIME)

@@ -28,6 +28,18 @@ def test_arriving_and_holding_is_success():
     assert s.clean
 
 
+def test_holding_needs_word_and_truth_for_so_long_and_until_now():
+    def held(xs, arrived, seconds=2.0):
+        scorer = Scorer(SPEC)
+        for i, x in enumerate(xs):
+            scorer.add(0.2 * i, x, 0.0, 0.0, False, arrived, False)
+        return scorer.held(seconds)
+
+    assert held([0.0] * 5 + [1.0] * 11, True)
+    assert not held([0.0] * 5 + [1.0] * 10, True) and not held([1.0] * 5, True)
+    assert not held([0.0] * 5 + [1.0] * 11, False) and not held([1.0] * 20 + [0.5], True)
+
+
 def test_passing_through_is_ever_but_no_success():
     s = scored([(0.0, 0.0), (0.95, 0.0), (1.0, 0.0)] + [(1.2, 0.0)] * 8)
     assert s.ever

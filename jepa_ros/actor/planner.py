@@ -133,6 +133,8 @@ class Planner:
         self.search.obstructions.clear()
         if self.search.places is not None:
             self.search.places.clear()
+        if self.search.movers is not None:
+            self.search.movers.clear()
         self._warm: torch.Tensor | None = None
         self._stamp: float | None = None
         self._plans = 0
@@ -196,7 +198,10 @@ class Planner:
         if self.vigilance is not None:
             self.vigilance.observe(flat, z, self.history, steps, gate_reason == "contact")
         if self.search.places is not None:
-            self.search.places.observe(flat[size : size + self.search.places.cells**2])
+            seen = flat[size : size + self.search.places.cells**2]
+            self.search.places.observe(seen)
+            if self.search.movers is not None:
+                self.search.movers.observe(seen, steps)
         if self.model.has_readout("pose"):
             with torch.no_grad():
                 self.outcome.observe(self.model.pose(z[None])[0], steps, executed, gate_reason, stamp)

@@ -28,7 +28,8 @@ from jepa_ros.cost.guardrails import REGIONS, GuardrailCost, Verdict
 from jepa_ros.cost.route import Route
 from jepa_ros.cost.select import lexicographic_order
 from jepa_ros.cost.task import TaskCost, TaskWeights
-from jepa_ros.memory import Obstructions, Places
+from jepa_ros.memory import Movers, Obstructions, Places
+from jepa_ros.memory.places import SLACK
 
 #: Seconds for which an obstruction is remembered where a map tells what stands about: long enough to take another way.
 #: The gate's word says that something is in the way, not quite where; for long it would close a passage that is free.
@@ -94,6 +95,8 @@ class Search:
         self._readouts = SharedReadouts(self.engine.readouts)
         self._recent: deque[float] = deque(maxlen=8)  # seconds of the last iterations
         self._fastest = 0.0  # seconds of one iteration, undisturbed
+        self._granted: dict[str, float] = {}  # what this plan may exceed, because nothing is safer
+        self._ways_of_movers: np.ndarray | None = None
         self._closing = 0.0  # seconds from the last iteration to the answer, last time
         #: What came of earlier motions; plans that go there again are infeasible. The planner fills it.
         self.obstructions = Obstructions(contract.footprint.radius, contract.period)
@@ -103,6 +106,10 @@ class Search:
         if cells := getattr(model.config, "map_cells", 0):
             self.places, self._route = Places(cells, model.config.map_extent), Route(cells, model.config.map_extent)
             self.obstructions.lifetime = OBSTRUCTION_LIFETIME
+        #: What moves, where futures can differ in where it goes; None with a single one. The planner fills it.
+        self.movers: Movers | None = None
+        if self.places is not None and config.noise_samples > 1:
+            self.movers = Movers(cells, model.config.map_extent, contract.period)
         self._remembers = model.has_readout("pose") and contract.kinematics.kind != "joints"
         self.set_weights(config.weights)
         self.set_guardrails(guardrails)
@@ -179,6 +186,8 @@ class Search:
         if isinstance(self.sampler, Gradient):
             self.sampler.gradient = lambda plans: self._slope(z, h, goal, target, sent, plans)
         seeds, noise = self._seeds(z, h, goal, warm), self._noise(config.noise_samples)
+        self._granted = {}
+        self._move(config.noise_samples)
 
         result, best = PlanResult(None, "non_finite", seed), None
         limit = config.iterations if iterations is None else iterations
@@ -279,14 +288,49 @@ class Search:
         return _Scores(self.config.risk(cost.cpu().numpy()), verdict, terms, zs)
 
     def _remember(self, verdict: Verdict, z, zs) -> None:
-        """What is known to be in the way counts like a guardrail, in the worst of the futures."""
+        """What is known to be in the way counts like a guardrail; bumped into, in the worst of the futures."""
         readouts = self._readouts
         here = readouts.pose(z[None])[0, :2].float().cpu().numpy().copy()
         ways = readouts.pose(zs)[..., :2].float().cpu().numpy()
         if len(self.obstructions):
-            verdict.add("obstruction", self.obstructions.excess(ways, here).max(axis=1))
+            excess = self.obstructions.excess(ways, here)  # (C, S)
+            verdict.add(
+                "obstruction",
+                excess[:, 0] if excess.shape[1] == 1 else self._least("obstruction", self.config.risk(excess), 0.0),
+            )
         if self.places is not None and self.config.contact_limit < 1.0:
-            verdict.add("contact", self.places.excess(ways, here, self.config.contact_limit).max(axis=1))
+            verdict.add("contact", self._contact_excess(ways, here))
+
+    def _contact_excess(self, ways: np.ndarray, here: np.ndarray) -> np.ndarray:
+        """(C,) how far ways (C, S, T, 2) from ``here`` go beyond the chance of contact that is taken.
+
+        With several futures the chance is the worst over the steps of each, at the search's risk over the futures,
+        which differ in where the robot comes to and in where others go. Where every way is riskier than what is taken
+        (somebody comes near), those of the least risk are taken: standing still would be no safer.
+        """
+        assert self.places is not None
+        limit = self.config.contact_limit
+        if ways.shape[1] == 1:
+            return self.places.excess(ways, here, limit)[:, 0]
+        chance = self.places.look_up(ways)
+        if self.movers is not None and self._ways_of_movers is not None:
+            chance = np.maximum(chance, self.movers.chance(ways, self._ways_of_movers))
+        return self._least("contact", self.config.risk(chance.max(axis=-1)) - limit, SLACK)
+
+    def _least(self, name: str, excess: np.ndarray, slack: float) -> np.ndarray:
+        """Excess (C,) at a risk, less the least that any of a plan's first candidates (standing still is one) has."""
+        if name not in self._granted:
+            finite = excess[np.isfinite(excess)]
+            least = float(finite.min()) if len(finite) else 0.0
+            self._granted[name] = least + slack if least > 0.0 else 0.0
+        return excess - self._granted[name]
+
+    def _move(self, samples: int) -> None:
+        """Draw for each of the futures where everybody who moves goes."""
+        self._ways_of_movers = None
+        if self.movers is not None and self.movers.found:
+            whims = torch.randn((samples, len(self.movers.found), 2), generator=self.generator)
+            self._ways_of_movers = self.movers.velocities(whims.numpy())
 
     def _better(self, best, scores: _Scores, order: np.ndarray):
         """The best so far; of equals the older stays."""
@@ -334,7 +378,9 @@ class Search:
             return best
         kept = self.sampler.kept[: self.sampler.kept_count]
         plans = torch.cat([best["actions"][None], kept, self._still()[None]])
-        noise = self._noise(max(self.config.verify_samples, self.config.noise_samples))
+        samples = max(self.config.verify_samples, self.config.noise_samples)
+        noise = self._noise(samples)
+        self._move(samples)
         executed = torch.empty_like(plans)
         scores = self._score(z, h, goal, target, sent, plans, executed, noise)
         if scores.verdict.violation[0] <= 0.0:

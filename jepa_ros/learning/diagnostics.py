@@ -37,9 +37,7 @@ class Latents:
         return self._part(slice(None, middle)), self._part(slice(middle, None))
 
     def _part(self, which: slice) -> Latents:
-        return Latents(
-            self.z[which], self.actions[which], self.poses[which], self.contacts[which], self.layouts[which]
-        )
+        return Latents(self.z[which], self.actions[which], self.poses[which], self.contacts[which], self.layouts[which])
 
 
 @torch.inference_mode()

@@ -146,6 +146,13 @@ class Scorer:
         if self.guardrails is not None:
             self.violations += int(self.guardrails.violated(x, y, yaw))
 
+    def held(self, seconds: float) -> bool:
+        """Whether the robot has said that it arrived, and truly was within RADIUS, for so long and until now."""
+        if not self.samples or self.samples[-1][0] < seconds:
+            return False
+        since = self.samples[-1][0] - seconds - 1e-6
+        return all(distance <= RADIUS and arrived for time, distance, _, arrived in self.samples if time >= since)
+
     def score(self) -> EpisodeScore:
         """The verdict. Raises ValueError when nothing was sampled."""
         end, distance, error, arrived = self.samples[-1]

@@ -53,6 +53,7 @@ class EvalSettings:
         goal: ``image`` or ``pose``. search: of planner and oracle.
         scan: the gate sees the lidar. Without it only the planner keeps the robot from touching things.
         watch: the gate slows and stops the planner for surprise and novelty, at the levels of the model card.
+        settle: seconds of holding the goal after which an episode ends; 0 plays every one to its time limit.
     """
 
     episodes: int = 100
@@ -63,6 +64,7 @@ class EvalSettings:
     search: SearchConfig = field(default_factory=SearchConfig)
     scan: bool = True
     watch: bool = False
+    settle: float = 0.0
 
 
 def make_policy(kind: str, contract: RobotContract, sim: Any, spec: EpisodeSpec, settings: EvalSettings, loaded: Any):
@@ -132,6 +134,8 @@ def run_episode(
                 "STOPPED" in record.modes,
             )
             touches = truth.contact_steps
+            if settings.settle and scorer.held(settings.settle):
+                break
     return {"score": scorer.score().to_dict(), "plan": plan, "encode": encode, "iterations": iterations}
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory: what was seen and what came of it, asked by the planner."""
 
+from jepa_ros.memory.movers import Movers
 from jepa_ros.memory.obstructions import Obstructions
 from jepa_ros.memory.places import Places
 
-__all__ = ["Obstructions", "Places"]
+__all__ = ["Movers", "Obstructions", "Places"]
