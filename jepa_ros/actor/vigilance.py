@@ -29,8 +29,8 @@ from jepa_ros.memory.scene import SceneMemory
 from jepa_ros.world_model.scene import picture_of_places, summarise
 from jepa_ros.world_model.traversability import look_up
 
-#: Control steps over which motion is predicted: one shows a jolt, four what adds up slowly.
-SPANS = (1, 2, 4)
+#: Control steps over which motion is predicted: one shows a jolt, more what adds up slowly.
+SPANS = (1, 2, 3, 4)
 
 #: What is due at an image, {span: (residual (R,), drive (1 + 2 A,), close)}: see :func:`residual`; the mean squares of
 #: the actions and of their changes that led here, after a 1; whether the robot was close to something meanwhile.
