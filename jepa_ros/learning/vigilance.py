@@ -31,8 +31,8 @@ CHANNELS = 8  # of the scene maps
 RINGS = 16  # of distance from the robot, RING cells each
 #: False alarms an hour that the levels are for, over all measures together, on data like the held-out.
 SLOW_RATE, STOP_RATE = 0.5, 0.05
-#: Exploration, which the data come from, rubs along things so many times as often as a robot that is driven by plans: of
-#: its steps 15 in 100 have a contact, of those of plans hardly any. "close" may be exceeded so many times as often.
+#: Exploration, which the data come from, rubs along things so many times as often as a robot that is driven by plans:
+#: of its steps 15 in 100 have a contact, of those of plans hardly any. "close" may be exceeded as many times as often.
 RUBS = 20.0
 #: Levels of the scene, in spreads, are at least these: what is put down changes by ten, and less is none to anybody.
 SURE = (2.0, 3.0)
