@@ -12,13 +12,16 @@ from toy_world import ToyWorld, toy_contract
 
 from jepa_ros.actor import Planner, PlannerConfig, SearchConfig
 from jepa_ros.actor.vigilance import SPANS, Motion, Normal, on_scale, scene_of
+from jepa_ros.bench import benchmarks, load
 from jepa_ros.bench.vigilance_trials import Alarm, Alarms, Drive
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning import vigilance as fit
 from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.memory.scene import ACCEPT, SceneMemory
 from jepa_ros.robot import RobotContract, load_contract
+from jepa_ros.safety.config import LEVELS, GateConfig, watched
 from jepa_ros.world_model import ModelConfig, WorldModel
+from jepa_ros.world_model.scene import PATCH, SceneHead, patches
 
 MOTION = {str(k): {"precision": np.diag([1e4, 1e4, 1e2]).tolist(), "drive": [1.0, 0.0, 0.0, 0.0, 0.0]} for k in SPANS}
 VIGILANCE = {"levels": {"motion": [3.0, 6.0]}, "motion": MOTION, "spread": [], "mean": [], "precision": []}
@@ -66,6 +69,55 @@ def test_a_gap_begins_the_predictions_anew_and_a_missed_image_does_not():
     assert set(due) == {2} and due[2][0] == pytest.approx([0.0, 0.0, 0.0], abs=1e-6)
     assert due[2][1] == pytest.approx([1.0, 0.25, 0.0, 0.0, 0.0]) and not due[2][2]
     assert motion.observe(torch.zeros(2), h, None, -1) == {}
+
+
+def test_what_came_close_to_something_is_judged_by_levels_of_its_own():
+    normal = Normal.from_card(
+        {"calibration": {"vigilance": VIGILANCE | {"levels": {"motion": [3, 6], "close": [9, 12]}}}}
+    )
+    residual, drive = np.array([0.04, 0.0, 0.0]), np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+    assert normal.motion_of({1: (residual, drive, True)}) == {"motion": 0.0, "close": pytest.approx(4.0)}
+    assert normal.motion_of({1: (residual, drive, False)}) == {"motion": pytest.approx(4.0), "close": 0.0}
+    one = Normal.from_card({"calibration": {"vigilance": VIGILANCE}})  # a card that knows no such places
+    assert one.motion_of({1: (residual, drive, True)}) == {"motion": pytest.approx(4.0)}
+
+
+def test_a_prediction_is_close_if_the_robot_was_at_any_time_on_its_way():
+    motion, h, a = Motion(ToyWorld()), torch.zeros(1), torch.tensor([0.5, 0.0])
+    found = [
+        motion.observe(torch.tensor([0.05 * k, 0.0]), h, a if k else None, int(k > 0), close=k == 2) for k in range(5)
+    ]
+    assert {span: due[2] for span, due in found[1].items()} == {1: False}
+    assert {span: due[2] for span, due in found[4].items()} == {1: False, 2: True, 3: True, 4: True}
+
+
+def test_what_comes_of_a_touch_that_the_bumper_told_is_no_surprise():
+    planner, place = planner_with(), np.zeros(2)
+    for k, reason in enumerate(("", "", "contact")):  # sent on, held back
+        told = planner.step(place, 0.2 * k, np.array([0.4, 0.0]), gate_reason=reason).signals["surprise"]
+        assert told < 0.01 if reason or not k else told > 1.0
+
+
+def test_the_gate_watches_what_a_card_has_levels_for():
+    def card(*names):
+        return {"calibration": {"vigilance": {"levels": {name: [1.0, 2.0] for name in names}}}}
+
+    assert watched(None) == watched({}) == watched({"calibration": {}}) == {}
+    assert watched(card("motion")) == {"surprise": LEVELS}
+    assert watched(card("motion", "familiar")) == {"surprise": LEVELS, "novelty": LEVELS}
+    config = GateConfig.from_contract(load_contract("arena"), **watched(card("motion", "familiar")))
+    assert config.needs_signals and config.surprise == LEVELS
+
+
+def test_a_scene_map_sees_each_patch_by_itself():
+    head = SceneHead(8)
+    head.weight.copy_(torch.randn(8, 3, PATCH, PATCH, generator=torch.Generator().manual_seed(0)))
+    images = torch.full((2, 32, 32, 3), 100, dtype=torch.uint8)
+    images[1, 8:12, 20:24] = 180  # row 2, column 5
+    change = (head(images)[1] - head(images)[0]).abs().sum(0)
+    assert change.nonzero().tolist() == [[2, 5]]
+    flat = torch.einsum("bvij,cv->bcij", patches(images), head.weight.flatten(1))
+    torch.testing.assert_close(flat, head(images), rtol=1e-4, atol=1e-4)  # what is fitted on is what is applied
 
 
 def test_a_latent_that_breaks_the_prediction_is_told_as_not_a_number():
@@ -143,6 +195,13 @@ def test_levels_keep_to_the_stated_rate():
     assert np.median(seen, axis=0) == pytest.approx(rates, rel=0.3)
 
 
+def test_a_few_episodes_in_which_something_was_touched_do_not_set_the_levels():
+    rng = np.random.default_rng(0)
+    quiet = 1.0 + 0.1 * rng.exponential(size=120)
+    slow, _ = fit.levels_of(np.concatenate([quiet, [6.0, 7.0, 8.0]]), 0.005, (0.5, 0.05))
+    assert slow < 2.0
+
+
 def moving_square(rng, steps=24, size=32):
     """An episode of a bright square that goes where it is told over a floor whose colour is the episode's."""
     floor = rng.integers(60, 200, 3)
@@ -211,6 +270,18 @@ def test_vigilance_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
 
 
 # ------------------------------------------------------------ the benchmark
+
+
+def test_drives_are_numbered_from_the_first_that_was_asked_for(monkeypatch):
+    bench, asked = load(benchmarks()["vigilance"]), []
+
+    def played(pool, log, jobs):
+        asked.extend(number for _, number, _ in jobs)
+        return [Drive(case, number, rim=1.0 if number % 2 else 0.0) for case, number, _ in jobs]
+
+    monkeypatch.setattr(bench, "played", played)
+    found = bench.enough(None, None, "wheel", 3, 1000)
+    assert [d.number for d in found] == [1001, 1003, 1005] and asked == list(range(1000, 1006))
 
 
 def test_alarms_begin_rise_and_begin_again_after_a_quiet_while():
