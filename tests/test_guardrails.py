@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from jepa_ros.bench.gate_rig import contract_of
 from jepa_ros.safety import GateConfig, GateConfigError, GuardrailError, GuardrailSet, RiskLevel, parse_guardrails
@@ -44,7 +45,7 @@ def test_yaml_list_and_python_give_the_same_set_and_hash() -> None:
         "keep_out", "keep_in", "speed_zone", "near_person", "obstacle_distance", "joint_limits", "workspace",
         "contact_probability", "novelty",
     ]  # fmt: skip
-    assert from_text.hash == from_list.hash == parse_guardrails(from_text.to_yaml()).hash
+    assert from_text.hash == from_list.hash == parse_guardrails(yaml.safe_dump(from_text.to_list())).hash
     assert parse_guardrails("").hash == GuardrailSet().hash != from_text.hash
 
 
@@ -205,3 +206,10 @@ def test_sets_that_do_not_fit_the_robot_are_refused() -> None:
 
     with pytest.raises(GateConfigError, match="'table' needs the robot's pose"):
         GateConfig.from_contract(RobotContract.from_dict(no_pose), guardrails=parse_guardrails([TABLE]))
+
+
+@pytest.mark.parametrize("name", ["contact", "obstruction"])
+def test_names_of_the_planners_own_reasons_are_taken(name):
+    item = {"name": name, "kind": "contact_probability", "unit": "1", "max": 0.1}
+    with pytest.raises(GuardrailError, match=f"name: '{name}' is what the planner calls a reason of its own"):
+        parse_guardrails([item])

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from jepa_ros.bags import GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, BagError
 from jepa_ros.bags.dataset import contract_of
 from jepa_ros.bags.reader import BagReader
@@ -20,6 +18,7 @@ from jepa_ros.robot import RobotContract
 from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import GateConfig
 from jepa_ros.safety.guardrails import parse_guardrails
+from jepa_ros.yaml_text import load_mapping
 
 
 @dataclass
@@ -140,13 +139,8 @@ def _recorded_card(reader: BagReader) -> dict[str, Any] | None:
 
 def _gate_settings(reader: BagReader) -> dict[str, Any]:
     """The further settings that the recorded gate ran with."""
-    try:
-        found = yaml.safe_load(reader.custom_data.get(GATE_SETTINGS_KEY, "")) or {}
-    except yaml.YAMLError as error:
-        raise BagError(f"{reader.path}: the gate's settings in this bag are not YAML: {error}") from None
-    if not isinstance(found, dict):
-        raise BagError(f"{reader.path}: the gate's settings in this bag are no mapping")
-    return found
+    text = reader.custom_data.get(GATE_SETTINGS_KEY, "")
+    return load_mapping(text, f"{reader.path}: the gate's settings in this bag", BagError)
 
 
 def _text(path: str) -> str:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import yaml
 import zstandard
 from mcap.opcode import Opcode
 
 from jepa_ros.bags import BagError, mcap_scan
 from jepa_ros.bags.mcap_file import MAGIC
+from jepa_ros.yaml_text import YamlError, load_yaml
 
 MCAP, SQLITE = "mcap", "sqlite3"
 
@@ -194,8 +194,8 @@ def parse_qos(value) -> list[dict]:
     """`offered_qos_profiles` of any version (a YAML text or a list) as a list of dicts; [] when it cannot be read."""
     if isinstance(value, str):
         try:
-            value = yaml.safe_load(value) if value.strip() else []
-        except yaml.YAMLError:
+            value = load_yaml(value, "offered_qos_profiles")
+        except YamlError:
             return []
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 

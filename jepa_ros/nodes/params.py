@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import yaml
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -25,6 +24,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.names import is_topic
+from jepa_ros.yaml_text import load_mapping
 
 
 class ParameterError(JepaRosError):
@@ -42,6 +43,7 @@ class Param:
         low, high: range of a number, both included; None where open.
         choices: the accepted texts; empty where any is accepted.
         live: it may change while the node runs (others are read once, when the node is configured).
+        topic: the text names a topic; empty for none.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Param:
     high: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+    topic: bool = False
 
 
 #: What every node takes.
@@ -103,11 +106,14 @@ def declare(node: Node, params: Sequence[Param], also_known: Iterable[str] = ())
                 f"{node.get_name()}: parameter '{param.name}' is {value!r}; expected {_range_text(param)}. "
                 f"{param.description}"
             ) from None
-        if param.choices and node.get_parameter(param.name).value not in param.choices:
+        value = node.get_parameter(param.name).value
+        if param.choices and value not in param.choices:
             raise ParameterError(
-                f"{node.get_name()}: parameter '{param.name}' is {node.get_parameter(param.name).value!r}; "
-                f"expected one of {', '.join(param.choices)}"
+                f"{node.get_name()}: parameter '{param.name}' is {value!r}; expected one of {', '.join(param.choices)}"
             )
+        if param.topic and value and not is_topic(value):
+            said = "expected the name of a topic (letters, digits and _, with / between names)"
+            raise ParameterError(f"{node.get_name()}: parameter '{param.name}' is {value!r}; {said}")
     unknown = [
         name
         for name in node._parameter_overrides
@@ -131,13 +137,7 @@ def yaml_mapping(name: str, text: str) -> dict[str, Any]:
     Raises:
         ParameterError: no YAML, or no mapping with texts as keys.
     """
-    try:
-        value = yaml.safe_load(text) if text.strip() else {}
-    except yaml.YAMLError as error:
-        raise ParameterError(f"'{name}': not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ParameterError(f"'{name}': expected a YAML mapping {{name: value}}, found {type(value).__name__}")
-    return value
+    return load_mapping(text, f"'{name}'", ParameterError)
 
 
 class LiveParameters:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from jepa_ros.robot.fields import ContractError, Fields
 from jepa_ros.robot.resources import share_dir
+from jepa_ros.yaml_text import load_yaml
 
 SCHEMA = 1
 COMMAND_KINDS = ("twist_stamped", "twist", "joint_trajectory", "float64_multiarray")
@@ -34,6 +35,15 @@ TWIST_UNITS = {
     "angular.z": "rad/s",
 }
 JOINT_UNITS = ("rad", "m", "rad/s", "m/s")
+#: A robot's name is part of file names; that of a Gymnasium environment may have a namespace before it.
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*([/:][A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+#: Edges of a camera's picture and of the model's input [px]: more is a mistake that would only be told by full memory.
+MOST_PIXELS, MOST_SIZE = 16384, 2048
+#: Topics of the graph itself: nothing of the robot may be called so, for one topic carries one type.
+OWN_TOPICS = (
+    "command_raw", "command_teleop", "signals", "embedding", "model_id", "plan", "goal_image", "goal_pose",
+    "hardware_estop", "safety_gate/state",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -276,11 +286,7 @@ def load_contract(name_or_path: str | Path) -> RobotContract:
         raise ContractError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ContractError(f"{path}: not a text file in UTF-8") from None
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ContractError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    return RobotContract.from_dict(data, str(path))
+    return RobotContract.from_dict(load_yaml(text, str(path), ContractError), str(path))
 
 
 def _read(top: Fields) -> RobotContract:
@@ -288,6 +294,8 @@ def _read(top: Fields) -> RobotContract:
     if schema != SCHEMA:
         raise top.error("contract", f"expected schema {SCHEMA}, found {schema}: use a matching version of jepa_ros")
     name = top.text("name")
+    if not NAME.fullmatch(name):  # it names folders: models/NAME
+        raise top.error("name", f"expected letters, digits, _, - and ., found '{name}'")
     description = str(top.raw("description", ""))
     rate = top.number("rate", above=0.0, most=100.0, unit="Hz")
     gate_rate = top.number("gate_rate", 50.0, least=10.0, most=1000.0, unit="Hz")
@@ -301,7 +309,8 @@ def _read(top: Fields) -> RobotContract:
     action = _action(top, kinematics)
     command = _command(top.section("command"), action, kinematics)
     state = _state(top.section("state", {}))
-    estop_topic = top.text("estop_topic", "estop")
+    estop_topic = top.topic("estop_topic", "estop")
+    _topics_differ(top, cameras, command, state, estop_topic)
     limits = _limits(top.section("limits"), action, kinematics)
     watchdog = _watchdog(top.section("watchdog", {}))
     stop = top.text("stop", "ramp", choices=("ramp", "zero"))
@@ -369,8 +378,14 @@ def _footprint(f: Fields) -> Footprint:
         raw = f.raw("points")
         if not isinstance(raw, list) or len(raw) < 3:
             raise f.error("points", "expected a list of at least 3 points [x, y] in m")
+        from jepa_ros.safety.geometry import Polygon
+
         holder = Fields({str(i): p for i, p in enumerate(raw)}, f.where, f"{f.path}.points")
         points = tuple((v[0], v[1]) for v in (holder.vector(str(i), 2, unit="m") for i in range(len(raw))))
+        try:
+            Polygon(points)
+        except ValueError as error:
+            raise f.error("points", str(error)) from None
         footprint = Footprint(kind, max(math.hypot(*p) for p in points), points)
     f.done()
     return footprint
@@ -395,15 +410,16 @@ def _cameras(top: Fields) -> tuple[Camera, ...]:
             raise f.error("name", f"{said}, found '{name}'")
         if name in [c.name for c in cameras]:
             raise f.error("name", f"two cameras are called '{name}'")
-        width, height = f.integer("width", least=8), f.integer("height", least=8)
+        width, height = (f.integer(k, least=8, most=MOST_PIXELS) for k in ("width", "height"))
         crop_raw = f.raw("crop", None)
         crop = None
         if crop_raw is not None:
             x, y, w, h = (int(v) for v in f.vector("crop", 4, unit="px"))
-            if x < 0 or y < 0 or w < 8 or h < 8 or x + w > width or y + h > height:
-                raise f.error("crop", f"expected [x, y, width, height] inside {width}x{height}, found {crop_raw}")
+            if [x, y, w, h] != list(crop_raw) or x < 0 or y < 0 or w < 8 or h < 8 or x + w > width or y + h > height:
+                wanted = f"[x, y, width, height] inside {width}x{height}, whole numbers and at least 8 wide and high"
+                raise f.error("crop", f"expected {wanted}, found {crop_raw}")
             crop = (x, y, w, h)
-        size = f.integer("size", 64, least=16)
+        size = f.integer("size", 64, least=16, most=MOST_SIZE)
         if size % 16:
             raise f.error("size", f"expected a multiple of 16, found {size}")
         mounting = f.section("mounting", {})
@@ -412,7 +428,7 @@ def _cameras(top: Fields) -> tuple[Camera, ...]:
         orientation = mounting.vector("orientation", 3, [0.0, 0.0, 0.0], unit="rad")
         mounting.done()
         rate = f.number("rate", above=0.0, unit="Hz")
-        topic, compressed, driven = f.text("topic", name), f.boolean("compressed", False), "topic" in f.data
+        topic, compressed, driven = f.topic("topic", name), f.boolean("compressed", False), "topic" in f.data
         if topic.endswith("/compressed"):
             raise f.error("topic", f"expected the base topic and compressed: true, found '{topic}'")
         f.done()
@@ -478,7 +494,7 @@ def _command(f: Fields, action: tuple[ActionDim, ...], kinematics: Kinematics) -
         raise f.error(
             "joints", f"expected the names of the action dimensions {[a.name for a in action]}, found {list(joints)}"
         )
-    command = Command(kind, f.text("topic"), joints)
+    command = Command(kind, f.topic("topic"), joints)
     f.done()
     return command
 
@@ -489,7 +505,7 @@ def _state(f: Fields) -> dict[str, StateTopic]:
         if key not in STATE_KEYS:
             raise f.error(str(key), f"unknown state; expected one of {', '.join(STATE_KEYS)}")
         s = f.section(key)
-        topic, timeout = s.text("topic", key), s.number("timeout", 0.5, above=0.0, unit="s")
+        topic, timeout = s.topic("topic", key), s.number("timeout", 0.5, above=0.0, unit="s")
         required, frame, offset = s.boolean("required", True), None, None
         if key == "scan" and "frame" in s.data:
             frame, offset = s.text("frame"), s.vector("offset", 3, [0.0, 0.0, 0.0], unit="m, m, rad")
@@ -498,9 +514,23 @@ def _state(f: Fields) -> dict[str, StateTopic]:
     return state
 
 
-def _per_action(f: Fields, key: str, action: tuple[ActionDim, ...], *, positive: bool = True) -> np.ndarray:
+def _topics_differ(
+    top: Fields, cameras: tuple[Camera, ...], command: Command, state: dict[str, StateTopic], estop_topic: str
+) -> None:
+    """A topic carries one type: what the robot takes must not be called as what it gives."""
+    seen = dict.fromkeys(OWN_TOPICS, "a topic of jepa_ros itself")
+    named = [(f"cameras[{i}].topic", c.image_topic) for i, c in enumerate(cameras)]
+    named += [(f"state.{key}.topic", s.topic) for key, s in state.items()]
+    for key, topic in [*named, ("estop_topic", estop_topic), ("command.topic", command.topic)]:
+        plain = topic.lstrip("/")
+        if plain in seen:
+            raise top.error(key, f"'{topic}' is {seen[plain]} too: expected a topic of its own")
+        seen[plain] = key
+
+
+def _per_action(f: Fields, key: str, action: tuple[ActionDim, ...]) -> np.ndarray:
     sub = f.section(key)
-    values = [sub.number(a.name, above=0.0 if positive else None) for a in action]
+    values = [sub.number(a.name, above=0.0) for a in action]
     sub.done()
     return np.array(values)
 

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.names import is_topic
 
 _MISSING = object()
 
@@ -79,13 +80,15 @@ class Fields:
             raise self.error(key, f"expected {expected} of at most {most:g}, found {value:g}")
         return value
 
-    def integer(self, key: str, default: Any = _MISSING, *, least: int = 0) -> int:
-        """A whole number of at least ``least``."""
+    def integer(self, key: str, default: Any = _MISSING, *, least: int = 0, most: int | None = None) -> int:
+        """A whole number of at least ``least``, and at most ``most`` where that is given."""
         value = self.raw(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise self.error(key, f"expected a whole number, found {_show(value)}")
         if value < least:
             raise self.error(key, f"expected a whole number of at least {least}, found {value}")
+        if most is not None and value > most:
+            raise self.error(key, f"expected a whole number of at most {most}, found {value}")
         return value
 
     def boolean(self, key: str, default: Any = _MISSING) -> bool:
@@ -104,6 +107,14 @@ class Fields:
             near = difflib.get_close_matches(value, choices, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise self.error(key, f"expected one of {', '.join(choices)}, found '{value}'{hint}")
+        return value
+
+    def topic(self, key: str, default: Any = _MISSING) -> str:
+        """The name of a ROS topic."""
+        value = self.text(key, default)
+        if not is_topic(value):
+            said = "expected the name of a topic (letters, digits and _, with / between names)"
+            raise self.error(key, f"{said}, found '{value}'")
         return value
 
     def vector(self, key: str, length: int | None, default: Any = _MISSING, *, unit: str = "") -> tuple[float, ...]:

@@ -39,7 +39,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import yaml
 
 from jepa_ros.safety.geometry import Polygon, Shape
 from jepa_ros.safety.schema import GuardrailError, Reader, RiskLevel, load_text
@@ -250,10 +249,6 @@ class GuardrailSet:
     def to_list(self) -> list[dict[str, Any]]:
         """As plain data, every default written out; :func:`parse_guardrails` reads it back."""
         return json.loads(json.dumps([g.data for g in self.guardrails]))  # type: ignore[no-any-return]
-
-    def to_yaml(self) -> str:
-        """As YAML text."""
-        return str(yaml.safe_dump(self.to_list(), sort_keys=False))
 
 
 def parse_guardrails(raw: Any, where: str = "guardrails") -> GuardrailSet:

@@ -5,20 +5,18 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import yaml
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.safety.geometry import Circle, Polygon, Shape, box
+from jepa_ros.yaml_text import load_yaml
 
-#: A set of guardrails is a page of text; more is a mistake, or an attack on the parser.
-MOST_CHARACTERS = 200_000
 MOST_POINTS = 200
-RISKS = ("worst", "mean", "cvar", "chance")
+#: What the planner calls its own reasons to keep off a place, in status and signals; a guardrail is called otherwise.
+RESERVED_NAMES = ("obstruction", "contact")
 _MISSING = object()
 
 
@@ -55,38 +53,13 @@ class RiskLevel:
         return np.asarray((ordered * (weights / mass)).sum(-1))
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, which besides refuses a key that is given twice."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, Hashable) or key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
-        seen[key] = loader.construct_object(value_node, deep=True)
-    return seen
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def load_text(text: str | bytes, where: str) -> Any:
-    """Plain data from YAML text; no tags that make objects, no key twice.
+    """Plain data from YAML text, as :func:`jepa_ros.yaml_text.load_yaml` reads it.
 
     Raises:
-        GuardrailError: too long, not UTF-8, or not YAML.
+        GuardrailError: too long, too deep, not UTF-8, or not YAML.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise GuardrailError(f"{where}: {len(text)} characters; expected at most {MOST_CHARACTERS}")
-    try:
-        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(decoded, Loader=_Loader)):
-            raise GuardrailError(f"{where}: YAML aliases (*name) are not accepted: write the values out")
-        return yaml.load(decoded, Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise GuardrailError(f"{where}: not valid YAML: {' '.join(str(error).split())[:300]}") from None
+    return load_yaml(text, where, GuardrailError)
 
 
 class Reader:
@@ -99,6 +72,8 @@ class Reader:
         self.plain: dict[str, Any] = {}
         self.at = f"{where}[{index}]"
         self.name = self.text("name")
+        if self.name in RESERVED_NAMES:
+            raise self.error("name", f"'{self.name}' is what the planner calls a reason of its own; choose another")
         self.at = f"{where}: guardrail '{self.name}'"
 
     def error(self, key: str, text: str) -> GuardrailError:

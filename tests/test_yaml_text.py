@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""YAML is read in one way, and what nobody writes is refused with its reason: contracts, guardrails and parameters."""
+
+from __future__ import annotations
+
+import pytest
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.robot import ContractError, load_contract
+from jepa_ros.safety.guardrails import GuardrailError, parse_guardrails
+from jepa_ros.yaml_text import MOST_CHARACTERS, YamlError, load_mapping, load_yaml
+
+BAD = {
+    "twice": ("a: {b: 1, b: 2}", "key 'b' is given twice"),
+    "deep": ("[" * 3000, "deep"),
+    "deep and whole": ("{a: " * 3000 + "1" + "}" * 3000, "deep"),
+    "alias": ("a: &x [1]\nb: *x", "aliases"),
+    "long": ("# " + "x" * MOST_CHARACTERS, "at most 200000"),
+    "object": ("!!python/object/apply:os.getcwd []", "not valid YAML"),
+    "no date": ("2021-13-45", "not valid YAML"),
+    "no yaml": ("{a: [", "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), BAD.values(), ids=BAD.keys())
+def test_what_is_refused_everywhere(text, said, tmp_path):
+    (tmp_path / "r.yaml").write_text(text)
+    for read, error in (
+        (lambda: load_yaml(text, "settings"), YamlError),
+        (lambda: load_contract(tmp_path / "r.yaml"), ContractError),
+        (lambda: parse_guardrails(text), GuardrailError),
+    ):
+        with pytest.raises(error, match=said):
+            read()
+
+
+def test_a_second_limits_does_not_win(tmp_path):
+    from jepa_ros.robot import share_dir
+
+    text = (share_dir() / "robots" / "arena.yaml").read_text()
+    (tmp_path / "r.yaml").write_text(text + "\nlimits: {velocity: {linear.x: 9.0, angular.z: 9.0}}\n")
+    with pytest.raises(ContractError, match="'limits' is given twice"):
+        load_contract(tmp_path / "r.yaml")
+
+
+def test_a_mapping_is_asked_for_and_nothing_is_an_empty_one():
+    assert load_mapping(" \n", "x") == load_mapping("", "x") == {}
+    for text in ("[1]", "{1: 2}", "word"):
+        with pytest.raises(JepaRosError, match="x: expected a mapping"):
+            load_mapping(text, "x")
