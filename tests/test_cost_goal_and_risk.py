@@ -84,3 +84,8 @@ def test_feasible_candidates_come_first_and_broken_ones_nowhere():
     cost = np.array([1.0, 5.0, np.nan, 3.0, 0.5, 2.0])
     violation = np.array([0.2, 0.0, 0.0, 0.0, 0.1, np.inf])
     assert lexicographic_order(cost, violation).tolist() == [3, 1, 4, 0]
+
+
+def test_a_goal_pose_that_no_map_holds_is_refused():
+    with pytest.raises(GoalError, match="m away"):
+        Goal.from_pose(1e9, 0.0)

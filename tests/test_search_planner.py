@@ -8,7 +8,8 @@ from toy_world import ToyWorld, toy_contract
 
 from jepa_ros.actor import Planner, PlannerConfig, SearchConfig
 from jepa_ros.actor.arrival import Arrival, ArrivalConfig, Reading
-from jepa_ros.cost import Goal, GoalError
+from jepa_ros.cost import Goal, GoalError, Risk, TaskWeights
+from jepa_ros.cost.risk import read_risk
 from jepa_ros.errors import JepaRosError
 
 
@@ -220,3 +221,52 @@ def test_a_model_that_breaks_for_one_step_is_a_surprise_and_then_forgotten():
     output = planner.step(np.zeros(2), 0.4)
     assert output.status["reason"] == "ok"
     assert np.isfinite(output.signals["surprise"])
+
+
+def test_weights_that_leave_no_term_are_refused_and_the_old_ones_stay():
+    planner = make()
+    planner.set_goal(Goal.from_pose(0.5, 0.0, 0.0))
+    before = planner.search.task.weights
+    nothing = TaskWeights(latent=0.0, steps=0.0, position=0.0, heading=0.0)
+    with pytest.raises(JepaRosError, match="task cost has no term: every weight is 0"):
+        planner.set_weights(nothing)
+    with pytest.raises(JepaRosError, match="no term for the goal pose"):
+        planner.set_weights(TaskWeights(position=0.0, heading=0.0))
+    assert planner.search.task.weights == before
+    assert planner.step(np.zeros(2), 0.0).status["reason"] == "ok"
+
+
+def test_a_goal_without_a_term_is_refused_and_the_old_one_stays():
+    planner = make()
+    planner.set_goal(Goal.from_latent(np.array([0.6, -0.4])))
+    planner.set_weights(TaskWeights(position=0.0))
+    with pytest.raises(JepaRosError, match="no term for the goal pose"):
+        planner.set_goal(Goal.from_pose(0.5, 0.0))  # any heading
+    assert planner.goal.kind == "image"
+    planner.set_goal(Goal.from_pose(0.5, 0.0, 0.0))  # the heading is left
+    assert planner.step(np.zeros(2), 0.0).status["reason"] == "ok"
+
+
+def test_a_failed_step_is_answered_by_standing_still_with_the_reason():
+    planner = make()
+    planner.set_goal(Goal.from_latent(np.array([0.6, -0.4])))
+    assert planner.step(np.zeros(2), 0.0).command.any()
+    planner.history.h = torch.full((1,), torch.nan)
+    with pytest.raises(JepaRosError) as caught:
+        planner.step(np.zeros(2), 0.0)
+    output = planner.fail(caught.value)
+    assert not output.command.any()
+    assert output.status["reason"] == "error" and "recurrent state h" in output.status["sentence"]
+    assert planner.step(np.zeros(2), 5.0).status["reason"] == "ok"  # after a gap: the past is forgotten
+
+
+def test_the_risk_measure_can_be_changed_while_it_runs():
+    planner = make(noise_samples=4)
+    planner.set_risk(read_risk("cvar 0.25"))
+    assert planner.config.search.risk == planner.search.config.risk == Risk("cvar", 0.25)
+    with pytest.raises(JepaRosError, match="at least 10 noise samples"):
+        planner.set_risk(read_risk("cvar 0.1"))
+    assert planner.search.config.risk.level == 0.25
+    for text in ("", "cvar", "cvar x", "mean 1", "worst of all"):
+        with pytest.raises(JepaRosError, match="risk"):
+            read_risk(text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from jepa_ros.actor.result import PlanResult
 from jepa_ros.actor.search import Search
 from jepa_ros.actor.vigilance import Normal, Vigilance
 from jepa_ros.cost.goal import Goal, embedding_dim
+from jepa_ros.cost.risk import Risk
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
 
@@ -36,6 +37,7 @@ SENTENCES = {
     "infeasible": "no candidate keeps every guardrail",
     "non_finite": "the model gave no finite cost for any candidate",
     "deadline": "the deadline is shorter than one iteration of the search",
+    "error": "planning failed",
     "bad_latent": "the embedding is not finite or has another size than the model's",
 }
 
@@ -149,9 +151,11 @@ class Planner:
 
         Raises:
             GoalError: a goal that the model cannot read; the old one stays.
+            JepaRosError: the weights of the task cost leave no term for this goal; likewise.
         """
         if goal is not None:
             goal.check_model(self.model)
+            self.search.task.check(goal)
         self.goal = goal
         self.arrival.reset()
         self.search.obstructions.clear_dead_ends()
@@ -167,8 +171,19 @@ class Planner:
         self.guardrails = guardrails
 
     def set_weights(self, weights: TaskWeights) -> None:
-        """Replace the weights of the task cost from the next plan on."""
+        """Replace the weights of the task cost from the next plan on; see check_weights for errors."""
+        self.check_weights(weights)
         self.search.set_weights(weights)
+
+    def set_risk(self, risk: Risk) -> None:
+        """Replace how the costs of several futures become one, from the next plan on; see Search.check_risk."""
+        self.search.check_risk(risk)
+        self.search.config = replace(self.search.config, risk=risk)
+        self.config = replace(self.config, search=self.search.config)
+
+    def check_weights(self, weights: TaskWeights) -> None:
+        """Raise JepaRosError where the goal, or any goal image, has no term with these weights."""
+        self.search.check_weights(weights, self.goal)
 
     def _own_guardrails(self) -> GuardrailSet:
         return parse_guardrails(list(self.contract.guardrails)).bind(self.contract)
@@ -230,6 +245,13 @@ class Planner:
         self.history.command(self._warm[0])
         self.outcome.command(self.contract.denormalise(result.actions[0]))
         return self._output("ok", self.contract.denormalise(result.actions), reading, result)
+
+    def fail(self, error: Exception) -> PlannerOutput:
+        """The answer to an image for which :meth:`step` raised: stand still, and say why."""
+        self._warm = None
+        output = self._stop("error", None, None)
+        output.status["sentence"] = f"{SENTENCES['error']}: {error}"
+        return output
 
     # -- parts -------------------------------------------------------------------------------------------------------
 

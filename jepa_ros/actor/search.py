@@ -25,15 +25,19 @@ from jepa_ros.actor.result import PlanResult
 from jepa_ros.actor.rollout import check_memory, make_engine
 from jepa_ros.cost.goal import Goal
 from jepa_ros.cost.guardrails import REGIONS, GuardrailCost, Verdict
+from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.route import Route
 from jepa_ros.cost.select import lexicographic_order
 from jepa_ros.cost.task import TaskCost, TaskWeights
 from jepa_ros.memory import Movers, Obstructions, Places
 from jepa_ros.memory.places import SLACK
+from jepa_ros.safety.schema import RESERVED_NAMES
 
 #: Seconds for which an obstruction is remembered where a map tells what stands about: long enough to take another way.
 #: The gate's word says that something is in the way, not quite where; for long it would close a passage that is free.
 OBSTRUCTION_LIFETIME = 5.0
+#: What the search itself keeps clear of, beside the guardrails in every verdict: reserved, no guardrail is called so.
+BUMPED, MAPPED = RESERVED_NAMES
 
 
 @dataclass
@@ -131,8 +135,17 @@ class Search:
         self.guard = GuardrailCost(wider, self._readouts, self.contract, self.config.noise_samples, self.places)
         self._closed = np.zeros(0) if self.places is None else self.guard.closed(self.places.centres())
 
+    def check_risk(self, risk: Risk) -> None:
+        """Raise RiskError where the configured number of futures cannot resolve it."""
+        check_level(risk, self.config.noise_samples)
+
+    def check_weights(self, weights: TaskWeights, goal: Goal | None = None) -> None:
+        """Raise JepaRosError where no search towards a goal image, or towards ``goal``, could go by these weights."""
+        TaskCost(self._readouts, weights).check(goal)
+
     def set_weights(self, weights: TaskWeights) -> None:
-        """Replace the weights of the task cost, from the next plan on."""
+        """Replace the weights of the task cost, from the next plan on; see check_weights for errors."""
+        self.check_weights(weights)
         self.task = TaskCost(self._readouts, weights)
         self._slope_task = TaskCost(self.model, weights)  # the readouts that have gradients
         if self._route is not None:
@@ -295,11 +308,11 @@ class Search:
         if len(self.obstructions):
             excess = self.obstructions.excess(ways, here)  # (C, S)
             verdict.add(
-                "obstruction",
-                excess[:, 0] if excess.shape[1] == 1 else self._least("obstruction", self.config.risk(excess), 0.0),
+                BUMPED,
+                excess[:, 0] if excess.shape[1] == 1 else self._least(BUMPED, self.config.risk(excess), 0.0),
             )
         if self.places is not None and self.config.contact_limit < 1.0:
-            verdict.add("contact", self._contact_excess(ways, here))
+            verdict.add(MAPPED, self._contact_excess(ways, here))
 
     def _contact_excess(self, ways: np.ndarray, here: np.ndarray) -> np.ndarray:
         """(C,) how far ways (C, S, T, 2) from ``here`` go beyond the chance of contact that is taken.
@@ -315,7 +328,7 @@ class Search:
         chance = self.places.look_up(ways)
         if self.movers is not None and self._ways_of_movers is not None:
             chance = np.maximum(chance, self.movers.chance(ways, self._ways_of_movers))
-        return self._least("contact", self.config.risk(chance.max(axis=-1)) - limit, SLACK)
+        return self._least(MAPPED, self.config.risk(chance.max(axis=-1)) - limit, SLACK)
 
     def _least(self, name: str, excess: np.ndarray, slack: float) -> np.ndarray:
         """Excess (C,) at a risk, less the least that any of a plan's first candidates (standing still is one) has."""

@@ -14,6 +14,10 @@ from jepa_ros.errors import JepaRosError
 KINDS = ("image", "pose", "memory")
 
 
+#: No map of a robot is larger than this [m]; what lies beyond is a mistake in units or frame.
+FARTHEST = 1e5
+
+
 class GoalError(JepaRosError):
     """A goal that cannot be used; the message says what was found and what was expected."""
 
@@ -59,6 +63,8 @@ class Goal:
         x, y, yaw = self.pose
         if not all(math.isfinite(v) for v in (x, y) + (() if yaw is None else (yaw,))):
             raise GoalError(f"goal pose {self.pose!r} is not finite; expected metres and radians")
+        if max(abs(x), abs(y)) > FARTHEST:
+            raise GoalError(f"goal pose {self.pose!r} is over {FARTHEST:g} m away; expected metres in the map's frame")
         object.__setattr__(self, "pose", (float(x), float(y), None if yaw is None else float(yaw)))
 
     @classmethod

@@ -20,6 +20,22 @@ class RiskError(JepaRosError):
     """A risk measure that cannot be computed; the message says what was expected."""
 
 
+def read_risk(text: str) -> Risk:
+    """The risk measure of a text: ``mean``, ``worst``, or ``cvar`` and its share, as ``cvar 0.25``.
+
+    Raises:
+        RiskError: it is none of these.
+    """
+    kind, *rest = text.split() or [""]
+    try:
+        level = float(rest[0]) if rest else None
+    except ValueError:
+        level = math.nan
+    if len(rest) > 1:
+        raise RiskError(f"risk '{text}'; expected mean, worst or cvar with a share, as in 'cvar 0.25'")
+    return Risk(kind, level)
+
+
 def check_level(risk: RiskLevel, samples: int, what: str = "risk") -> None:
     """Refuse a level that so few noise samples cannot resolve.
 

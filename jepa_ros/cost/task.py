@@ -64,6 +64,24 @@ class TaskCost:
         #: Further metres to go from places (..., 2), because of what is in between; None where nobody knows.
         self.detour: Callable[[torch.Tensor], torch.Tensor] | None = None
 
+    def check(self, goal: Goal | None) -> None:
+        """Refuse weights that leave nothing to search for: towards any goal image, and towards this goal.
+
+        Raises:
+            JepaRosError: every term that the goal can have is of weight 0, or needs a readout that the model lacks.
+        """
+        w = self.weights
+        if not (w.latent or self._use_steps or self._use_pose):
+            raise JepaRosError(
+                "task cost has no term: every weight is 0, or the model has no readout for the others; give one of "
+                "latent, steps, position, heading a weight above 0"
+            )
+        if goal is not None and goal.pose is not None and not (w.position or (w.heading and goal.pose[2] is not None)):
+            raise JepaRosError(
+                f"task cost has no term for the goal pose {goal.pose}: position is weighted {w.position:g} and heading "
+                f"{w.heading:g}; give position a weight above 0"
+            )
+
     def goal_tensor(self, goal: Goal, like: torch.Tensor) -> torch.Tensor:
         """The goal as a tensor: a latent (D,), or (x, y, cos, sin) with cos = sin = 0 where the yaw is free."""
         goal.check_model(self.model)
@@ -87,8 +105,6 @@ class TaskCost:
             terms["steps"] = self.model.distance(zs, target) * w.steps
         if self._use_pose:
             terms |= self._pose_terms(zs, self.model.pose(target[None])[0].clone())
-        if not terms:
-            raise JepaRosError("task cost has no term: every weight is 0, or the model has no readout for the others")
         return terms
 
     def _pose_terms(self, zs: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:

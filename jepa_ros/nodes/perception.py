@@ -3,7 +3,7 @@
 
 Publishes ``embedding`` (32FC1, one token a row), ``model_id`` (latched) and ``~/heartbeat`` after each image that was
 encoded. A picture that the model cannot take is refused by name and gives no heartbeat, so that the gate stops.
-``~/status`` says once an image how long encoding took (``encode_s``).
+``~/status`` says once an image how long encoding took (``encode_s``), or why the image was refused.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class PerceptionNode(ManagedNode):
             seconds = time.perf_counter() - started
         except JepaRosError as error:
             self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
+            self._tell(message, DiagnosticStatus.ERROR, f"image refused: {error}", {})
             return
         if self.listener is not None:
             self.listener(latent, to_seconds(message.header.stamp))
@@ -91,9 +92,13 @@ class PerceptionNode(ManagedNode):
         out.header = message.header
         self._out.publish(latent_to_image(out, latent))
         self.beat(self._identity)
-        pairs = [KeyValue(key="encode_s", value=f"{seconds:.6f}")]
-        status = DiagnosticArray(status=[DiagnosticStatus(name="perception", values=pairs)])
-        status.header = message.header
+        self._tell(message, DiagnosticStatus.OK, "", {"encode_s": f"{seconds:.6f}"})
+
+    def _tell(self, image: Image | CompressedImage, level: bytes, text: str, values: dict[str, str]) -> None:
+        """Publish what became of an image."""
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        status = DiagnosticArray(status=[DiagnosticStatus(level=level, name="perception", message=text, values=pairs)])
+        status.header = image.header
         self._status_out.publish(status)
 
 

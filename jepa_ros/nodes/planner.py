@@ -52,9 +52,8 @@ class PlannerNode(ManagedNode):
         self._embedded = embedded
         self._planner: Any = None
         self._entities: list[Any] = []
-        self._contract = load_contract(self.values.robot)
-        self._codec = CommandCodec(self._contract, self.values.command_kind)
-        self._command_out = qos.publisher(self, self._codec.input_type, "command_raw", qos.COMMAND)
+        self._command_out: Any = None
+        self._read_contract()
         self._signals_out = qos.publisher(self, DiagnosticArray, "signals", qos.SIGNALS)
         self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.STATUS)
         self._plan_out = qos.publisher(self, Path, "plan", qos.STATUS)
@@ -68,11 +67,22 @@ class PlannerNode(ManagedNode):
 
     # ------------------------------------------------------------ lifecycle
 
+    def _read_contract(self) -> None:
+        """The robot of the present parameters, and the publisher of its commands."""
+        self._contract = load_contract(self.values.robot)
+        self._codec = CommandCodec(self._contract, self.values.command_kind)
+        if self._command_out is not None:
+            if self._command_out.msg_type is self._codec.input_type:
+                return
+            self.destroy_publisher(self._command_out)
+        self._command_out = qos.publisher(self, self._codec.input_type, "command_raw", qos.COMMAND)
+
     def configure(self) -> None:
         """Load the model, make the planner and spend its warm-up time now."""
         from jepa_ros.actor import Planner
         from jepa_ros.perception import Perception
 
+        self._read_contract()
         contract = self._contract
         model, card, self._identity = load(self.values, contract)
         config = planner_settings.planner_config(self, self.values)
@@ -117,26 +127,37 @@ class PlannerNode(ManagedNode):
 
     def apply(self, changes: dict[str, Any]) -> None:
         """New guardrails or costs, all of them or none, from the next plan on."""
-        if self._planner is None:
-            planner_settings.check(changes, self._contract)
-            return
         chosen = planner_settings.check(changes, self._contract)
-        if "guardrails" in chosen:
+        if self._planner is None:
+            return
+        if "costs" in chosen:
+            self._planner.check_weights(chosen["costs"])
+        if "search.risk" in chosen:
+            self._planner.search.check_risk(chosen["search.risk"])
+        if "guardrails" in chosen:  # the last that can be refused
             self._planner.set_guardrails(chosen["guardrails"])
         if "costs" in chosen:
             self._planner.set_weights(chosen["costs"])
+        if "search.risk" in chosen:
+            self._planner.set_risk(chosen["search.risk"])
+            self._settings = planner_messages.settings(self._planner.config)
         self.get_logger().info(f"changed: {', '.join(chosen)}")
 
     # ------------------------------------------------------------ one control step
 
     def _on_embedding(self, message: Image) -> None:
         try:
-            self.take_latent(image_to_latent(message), to_seconds(message.header.stamp))
+            latent = image_to_latent(message)
         except JepaRosError as error:
             self.get_logger().error(str(error), throttle_duration_sec=2.0)
+            return
+        self.take_latent(latent, to_seconds(message.header.stamp))
 
     def take_latent(self, latent: NDArray[np.float32], stamp: float) -> None:
-        """Answer the image of ``stamp`` [s] if it begins a control step."""
+        """Answer the image of ``stamp`` [s] if it begins a control step: by topic and from the same process alike.
+
+        Where planning fails the answer is a stop that says why, without a heartbeat.
+        """
         if not self.active or not self._step_clock.begins_step(stamp):
             return
         started = time.monotonic()
@@ -144,11 +165,16 @@ class PlannerNode(ManagedNode):
         executed = None if last is None else self._log.mean(last, stamp)
         gated = self._log.at(stamp)
         reason = self._gate_value("reason", "")
-        output = self._planner.step(latent, stamp, executed, gated, gate_reason=reason)
+        try:
+            output, failed = self._planner.step(latent, stamp, executed, gated, gate_reason=reason), False
+        except JepaRosError as error:
+            self.get_logger().error(f"planning failed: {error}", throttle_duration_sec=2.0)
+            output, failed = self._planner.fail(error), True
         self._command_out.publish(self._codec.write_input(output.command, stamp))
         self._steps += 1
         self._tell(output, stamp, time.monotonic() - started, executed, gated, reason)
-        self.beat(self._identity)
+        if not failed:
+            self.beat(self._identity)
 
     def _tell(
         self,

@@ -2,7 +2,7 @@
 """The planner node's parameters, and what they mean to the planner: its settings, guardrails and cost weights.
 
 ``search.*`` and ``arrival.*`` take their defaults from the core's own dataclasses; a value that the core refuses is
-told with the core's words. ``guardrails`` and ``costs`` are YAML texts and may change while the node runs.
+told with the core's words. ``guardrails``, ``costs`` (YAML texts) and ``search.risk`` may change while the node runs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from rclpy.node import Node
 
+from jepa_ros.cost.risk import read_risk
 from jepa_ros.nodes import params
 from jepa_ros.nodes.models import LOADING
 from jepa_ros.robot import RobotContract
@@ -31,6 +32,11 @@ SEARCH = {
     "region_margin": "Metres that plans keep to regions besides what the guardrails ask.",
     "verify_samples": "Fresh futures on which the best candidates must keep the guardrails.",
     "publish": "Candidates shown with their costs.",
+    "keep": "Elites carried into the next iteration.",
+    "momentum": "Share of the old mean and deviation kept at an update (icem).",
+    "temperature": "Of mppi, in standard deviations of the costs.",
+    "learning_rate": "Step of the gradient method's refinement, in normalised actions.",
+    "proposal_share": "Share of the first iteration's candidates from the learned proposal, where there is one.",
     "deadline": "Seconds for one plan.",
     "converge_tol": "Stop when an iteration improves by less than this share; 0 never stops early.",
     "patience": "Iterations in a row without improvement.",
@@ -66,8 +72,11 @@ def _declare() -> tuple[params.Param, ...]:
         params.Param("guardrails", "", "Guardrail set as YAML text; empty for the contract's.", live=True),
         params.Param("costs", "", "Weights of the task cost as YAML text ({latent: 1.0, ...}).", live=True),
         params.Param("command_kind", "", "Type of the gated command; empty for the contract's."),
-        params.Param("command_topic", "", "Topic of the gated command; empty for the contract's."),
+        params.Param("command_topic", "", "Topic of the gated command; empty for the contract's.", topic=True),
         params.Param("max_gap", 1.0, "Seconds without an image after which the past is forgotten.", low=0.0),
+        params.Param(
+            "search.risk", "mean", "How the costs of the futures become one: mean, worst, or cvar 0.25.", live=True
+        ),
         *_of("search", SearchConfig, SEARCH),
         *_of("arrival", ArrivalConfig, ARRIVAL),
     )
@@ -112,6 +121,8 @@ def check(changes: dict[str, Any], contract: RobotContract) -> dict[str, Any]:
         chosen["guardrails"] = guardrails(changes["guardrails"], contract)
     if "costs" in changes:
         chosen["costs"] = weights(changes["costs"])
+    if "search.risk" in changes:
+        chosen["search.risk"] = read_risk(changes["search.risk"])
     return chosen
 
 
@@ -128,5 +139,7 @@ def planner_config(node: Node, values: Any) -> Any:
     def of(prefix: str, described: dict[str, str]) -> dict[str, Any]:
         return {name: node.get_parameter(f"{prefix}.{name}").value for name in described}
 
-    search = SearchConfig(**of("search", SEARCH), seed=values.seed, weights=weights(values.costs))
+    search = SearchConfig(
+        **of("search", SEARCH), seed=values.seed, weights=weights(values.costs), risk=read_risk(values.search_risk)
+    )
     return PlannerConfig(search=search, arrival=ArrivalConfig(**of("arrival", ARRIVAL)), max_gap=values.max_gap)
