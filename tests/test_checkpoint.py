@@ -88,3 +88,38 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     save_checkpoint(tmp_path / "m", model, {"contract": load_contract("arena").to_dict()})
     with pytest.raises(CheckpointError, match="not finite"):
         load_checkpoint(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("model", [], "model: expected a mapping, found list"),
+        ("contract", "x", "contract: expected a mapping, found str"),
+        ("calibration", "x", "calibration: expected a mapping, found str"),
+        ("calibration", {"prediction_error": "x"}, "calibration.prediction_error: expected a number above 0"),
+        ("model.latent_dim", "x", "latent_dim: expected a whole number of at least 1, found 'x'"),
+        ("model.latent_dim", -4, "latent_dim: expected a whole number of at least 1, found -4"),
+        ("model.max_distance", 0.0, "max_distance: expected a number above 0"),
+        ("model.readouts", None, "card.json: model:"),
+        ("model.width", 33, "card.json: model:|model.safetensors: "),
+    ],
+)
+def test_a_card_that_says_nonsense_is_refused_by_the_key(saved, key, value, said):
+    path = saved[0] / "card.json"
+    card = json.loads(path.read_text())
+    *parents, last = key.split(".")
+    (card[parents[0]] if parents else card)[last] = value
+    path.write_text(json.dumps(card))
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(saved[0])
+
+
+def test_a_card_that_is_nested_without_end_is_refused(saved):
+    (saved[0] / "card.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="not valid JSON"):
+        load_checkpoint(saved[0])
+
+
+def test_a_device_that_is_not_there_is_named(saved):
+    with pytest.raises(CheckpointError, match="device 'banana'"):
+        load_checkpoint(saved[0], device="banana")

@@ -87,7 +87,7 @@ def load_card(folder: Path | str) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: cannot be read: {error.strerror}; a checkpoint is a folder with {WEIGHTS} and {CARD}"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = card.get("format") if isinstance(card, dict) else type(card).__name__
@@ -95,6 +95,12 @@ def load_card(folder: Path | str) -> dict[str, Any]:
     for key in ("model", "contract", "weights_sha256"):
         if key not in card:
             raise CheckpointError(f"{path}: key '{key}' is missing")
+    for key in ("model", "contract", "calibration"):
+        if not isinstance(card.get(key, {}), dict):
+            raise CheckpointError(f"{path}: {key}: expected a mapping, found {type(card[key]).__name__}")
+    scale = card.get("calibration", {}).get("prediction_error", 1.0)
+    if scale is not None and (not isinstance(scale, (int, float)) or not 0.0 < scale < math.inf):
+        raise CheckpointError(f"{path}: calibration.prediction_error: expected a number above 0, found {scale!r}")
     return card
 
 
@@ -140,7 +146,7 @@ def load_checkpoint(
         )
     try:
         config = ModelConfig.from_dict(card["model"])
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ValueError) as error:
         raise CheckpointError(f"{folder / CARD}: model: {error}") from None
     try:
         tensors = load_file(path)
@@ -155,12 +161,16 @@ def load_checkpoint(
         model = WorldModel(config)
         fresh = {k: v for k, v in model.state_dict().items() if k.startswith(MAP)} if map_cells is not None else {}
         model.load_state_dict(fresh | tensors)
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, MemoryError) as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}") from None
     for name, value in model.state_dict().items():
         if not math.isfinite(float(value.float().abs().sum())):
             raise CheckpointError(f"{path}: tensor '{name}' holds values that are not finite")
-    return model.to(device).eval().requires_grad_(False), card
+    try:
+        model.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch's own, for a name or a GPU that is not there
+        raise CheckpointError(f"device '{device}': {' '.join(str(error).split())[:200]}") from None
+    return model.eval().requires_grad_(False), card
 
 
 def model_id(card: dict[str, Any]) -> str:

@@ -8,7 +8,8 @@ for what one picture does not show (velocity).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from jepa_ros.world_model.reach import Reach
 from jepa_ros.world_model.scene import NoveltyHead, SceneHead
 from jepa_ros.world_model.traversability import TraversabilityHead
 
+OPTIONAL = ("map_cells", "scene_channels")  # sizes that are 0 where the model lacks the part
 READOUTS = ("distance", "pose", "contact")  # and "novelty", and "proposal", which is no readout of a latent alone
 
 
@@ -55,6 +57,14 @@ class ModelConfig:
     map_extent: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     scene_channels: int = 0
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, least = getattr(self, field.name), field.name not in ("state_dim", "noise_dim", *OPTIONAL)
+            if isinstance(field.default, int) and (type(value) is not int or value < least):
+                raise ValueError(f"{field.name}: expected a whole number of at least {int(least)}, found {value!r}")
+        if not (isinstance(self.max_distance, (int, float)) and 0.0 < self.max_distance < math.inf):
+            raise ValueError(f"max_distance: expected a number above 0, found {self.max_distance!r}")
+
     @property
     def scene_edge(self) -> int:
         """Edge of the scene maps in cells: that of the encoder's feature maps."""
@@ -80,7 +90,7 @@ class ModelConfig:
         """The inverse of :meth:`to_dict`.
 
         Raises:
-            TypeError: a key that this version does not know.
+            TypeError: a key that this version does not know. ValueError: a size that no model has.
         """
         extent = tuple(data.get("map_extent", ModelConfig.map_extent))
         return ModelConfig(**{**data, "readouts": tuple(data["readouts"]), "map_extent": extent})
