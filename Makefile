@@ -37,7 +37,7 @@ test: $(INSTALLED)
 	@$(RUN)/python -m pytest $(ARGS)
 
 bench: $(INSTALLED) $(PEERS)/.installed
-	@$(RUN)/jepa-ros bench $(ARGS)
+	@$(RUN)/jepa-ros bench plan $(ARGS)
 
 $(PEERS)/.installed: Makefile $(INSTALLED)
 	@echo "installing other planners to compare with ($(PEER_PACKAGES) $(PEER_ALONE))"

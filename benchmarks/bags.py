@@ -18,6 +18,7 @@ from typing import Any
 
 from jepa_ros.bench import bag_figures, bag_learning
 from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json, write_json
 
 WHAT = ("record", "kill", "replay", "dataset", "learn")
 
@@ -25,8 +26,8 @@ WHAT = ("record", "kill", "replay", "dataset", "learn")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this benchmark takes."""
     parser.add_argument("what", nargs="*", metavar="|".join(WHAT), help="default: all but learn")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there; what it has of other "
-                        "measurements is kept, and pairs of `record` are added to its own")  # fmt: skip
+    kept = "what it has of other measurements is kept, and pairs of `record` are added to its own"
+    add_json(parser, f"write the results there; {kept}")
     parser.add_argument("--pairs", type=int, default=3, help="record: runs with and without (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="record: of each run (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=50, help="kill: for each image size (default: %(default)s)")
@@ -88,8 +89,7 @@ def main(args: argparse.Namespace) -> int:
     result = _joined(args.json, result)
     print(report(result))
     if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(args.json, result)
     return 0 if good else 1
 
 

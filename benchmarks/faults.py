@@ -14,12 +14,12 @@ import contextlib
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jepa_ros.bench import output
+from jepa_ros.files import add_json
 from jepa_ros.ros_env import reserved_domain, ros_environment
 
 STAGES = ("topics", "jitter", "processes")
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes: only beside this load (may be given again)",
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=600.0, help="of ticks under load (default: 600)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    add_json(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ from jepa_ros.bench.guardrail_tasks import is_closed
 from jepa_ros.bench.resumable import play
 from jepa_ros.bench.search_statistics import paired, rate
 from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json
 from jepa_ros.processor import usable_cores
 
 WEIGHTS = (0.3, 1.0, 3.0, 10.0, 30.0)  # per metre of excess; a metre to go costs about 1
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/guardrails"), help="episodes (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results for machines")
+    add_json(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
 
 

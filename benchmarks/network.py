@@ -7,13 +7,13 @@ Both are network namespaces of this machine (Linux, root), joined by a relay; sh
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from jepa_ros.bench.network import why_not
 from jepa_ros.bench.two_machines import TwoMachines, cut, link, skewed
+from jepa_ros.files import add_json, write_json
 
 LINKS: dict[str, dict[str, float]] = {
     "nothing added": {},
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cuts", type=int, default=10, help="how often the link is cut, 2 s each (default: %(default)s)"
     )
     parser.add_argument("--model", default="arena", help="checkpoint for the arena (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    add_json(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
     result = {"links": links, "cuts": cuts, "skews": skews}
     print(report(result))
     if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, result)
     return 1 if any(c["moved_while_cut"] for c in cuts) else 0
 
 

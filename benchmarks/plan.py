@@ -21,6 +21,7 @@ from jepa_ros.bench import options, output
 from jepa_ros.bench.plan_measure import cases, deadlines, load, machine, measure, peak, profile
 from jepa_ros.bench.plan_tables import tables
 from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json
 from jepa_ros.processor import usable_cores
 from jepa_ros.robot import share_dir
 
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=str(PEERS) if PEERS.exists() else None,
         help="Python of an environment with the other planners (default: .venv-peers, where there is one)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results for machines")
+    add_json(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
 
 

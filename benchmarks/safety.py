@@ -20,6 +20,8 @@ from typing import Any
 
 from jepa_ros.bench import output
 from jepa_ros.bench.gate_campaign import SITUATIONS, Log, episodes, histories, mutation, time_steps
+from jepa_ros.files import add_json
+from jepa_ros.options import non_negative, positive, seed
 from jepa_ros.processor import usable_cores
 from jepa_ros.safety.rows import ROWS
 
@@ -29,14 +31,20 @@ HARMFUL = 0.9
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this benchmark takes."""
-    parser.add_argument("--histories", type=int, default=100_000, help="random histories (default: 100,000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first history; history N has seed + N")
-    parser.add_argument("--mutants", type=int, default=1500, help="histories for each mutant at most (default: 1,500)")
-    parser.add_argument("--episodes", type=int, default=1000, help="adversarial episodes in physics (default: 1,000)")
-    parser.add_argument("--steps", type=int, default=5000, help="steps timed in each situation (default: 5,000)")
-    parser.add_argument("--processes", type=int, default=usable_cores(), help="default: all cores")
+    parser.add_argument("--histories", type=non_negative, default=100_000, help="random histories (default: 100,000)")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the first history; history N has seed + N")
+    parser.add_argument(
+        "--mutants", type=non_negative, default=1500, help="histories for each mutant at most (default: 1,500)"
+    )
+    parser.add_argument(
+        "--episodes", type=non_negative, default=1000, help="adversarial episodes in physics (default: 1,000)"
+    )
+    parser.add_argument(
+        "--steps", type=non_negative, default=5000, help="steps timed in each situation (default: 5,000)"
+    )
+    parser.add_argument("--processes", type=positive, default=usable_cores(), help="default: all cores")
     parser.add_argument("--log", type=Path, metavar="FILE", help="keep what was played there, and do not play it again")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    add_json(parser)
 
 
 def main(args: argparse.Namespace) -> int:

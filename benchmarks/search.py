@@ -19,6 +19,7 @@ from jepa_ros.bench import options, output
 from jepa_ros.bench.search_episodes import ANYTIME, LEVEL, SAMPLES, SETTLE, UNCERTAIN, fixed, run
 from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
 from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json
 from jepa_ros.processor import usable_cores
 
 PARTS = ("stopping", "noise", "difficulty", "uncertain")
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="dataset whose held-out episodes the part noise is measured on")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="part stopping: draw cost against time of a plan")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results for machines")
+    add_json(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
 
 

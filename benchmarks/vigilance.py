@@ -23,6 +23,7 @@ import numpy as np
 from jepa_ros.bench import options, output, resumable
 from jepa_ros.bench.vigilance_trials import CASES, RIM, Drive, read, start_worker, work
 from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json
 from jepa_ros.learning.statistics import wilson
 from jepa_ros.processor import usable_cores
 
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="keep what was driven there, and do not drive it again"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results for machines")
+    add_json(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
 
 

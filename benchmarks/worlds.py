@@ -16,7 +16,6 @@ import argparse
 import copy
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jepa_ros.actor.config import SearchConfig
 from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json, write_json, write_text
 from jepa_ros.learning.baselines import KINDS, META, train_baseline
 from jepa_ros.learning.dataset import Dataset
 from jepa_ros.learning.episodes import PROTOCOL
@@ -36,8 +36,10 @@ from jepa_ros.learning.representation import RepresentationTrainer
 from jepa_ros.learning.sampler import BatchShape
 from jepa_ros.learning.settings import TrainSettings, choose_device
 from jepa_ros.learning.train import config_for, train
+from jepa_ros.options import positive
 from jepa_ros.processor import usable_cores
-from jepa_ros.world_model import CheckpointError, load_card, model_id
+from jepa_ros.world_model import load_card, model_id
+from jepa_ros.world_model.checkpoint import CARD
 
 LAYOUTS = ("fixed", "random", "blocked")
 PAIRS_SEED = 77  # of the pairs, the same for every row
@@ -120,14 +122,12 @@ def subset(data: Dataset, share: float) -> Dataset:
 def trained(name: str, seed: int, data: Dataset, out: Path, args: argparse.Namespace) -> Path:
     """The folder of a training; trained, or trained on, where that is needed."""
     folder, training = out / "models" / f"{name}_{seed}", TRAININGS[name]
-    try:
-        load_card(folder)
-        return folder
-    except CheckpointError:
-        pass
     steps = args.short_steps if training.short else args.steps
     settings = training.change(replace(TrainSettings(), seed=seed, steps=steps, readout_steps=args.readout_steps))
     part = subset(data, training.share)
+    if (folder / CARD).exists():
+        _check_same(folder, load_card(folder), settings, part)
+        return folder
     config = config_for(part, settings)
     columns = (TextColumn(f"{name} {seed} {{task.description}}"), BarColumn(), MofNCompleteColumn(),
                TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
@@ -136,6 +136,17 @@ def trained(name: str, seed: int, data: Dataset, out: Path, args: argparse.Names
             part, folder, settings, config, choose_device("auto"), "jepa-ros bench worlds", progress, training.trainer
         )
     return folder
+
+
+def _check_same(folder: Path, card: dict[str, Any], settings: TrainSettings, data: Dataset) -> None:
+    """Refuse a model that is there but was not trained as it would be now; what its card does not tell is let pass."""
+    wanted = {**json.loads(json.dumps(settings.to_dict())), "folder": data.folder.name, "episodes": len(data)}
+    found = {**card.get("settings", {}), **{k: card.get("data", {}).get(k) for k in ("folder", "episodes")}}
+    for key, value in wanted.items():
+        if found.get(key) not in (None, value):
+            raise JepaRosError(
+                f"{folder} was trained with {key} {found[key]}, asked for is {value}: take another --out, or remove it"
+            )
 
 
 def prepared(row: Row, seed: int, data: Dataset, out: Path, args: argparse.Namespace) -> Path | None:
@@ -163,7 +174,9 @@ def score(name: str, seed: int, layout: str, folder: Path | None, data: Dataset,
     settings = EvalSettings(args.episodes, PAIRS_SEED, layout, layout != "fixed", search=search, scan=scan)
     results = evaluate(data.contract, str(folder) if folder else None, settings, (policy,), args.workers, 1)
     rows = results[policy]
-    _write(path, {"about": about, "scores": [r["score"] for r in rows], "plan_s": [v for r in rows for v in r["plan"]]})
+    write_json(
+        path, {"about": about, "scores": [r["score"] for r in rows], "plan_s": [v for r in rows for v in r["plan"]]}
+    )
 
 
 def gather(out: Path, rows: list[str], seeds: list[int]) -> dict[str, Any]:
@@ -176,10 +189,10 @@ def gather(out: Path, rows: list[str], seeds: list[int]) -> dict[str, Any]:
             if ROWS[name].training and card.exists():
                 row["trainings"].append(_about(json.loads(card.read_text(encoding="utf-8"))))
         for layout in LAYOUTS:
-            found = [
-                json.loads(p.read_text(encoding="utf-8"))
-                for p in sorted((out / "scores").glob(f"{name}_[0-9]*_{layout}.json"))
+            paths = [
+                out / "scores" / f"{name}_{seed}_{layout}.json" for seed in (seeds if ROWS[name].training else [0])
             ]
+            found = [json.loads(p.read_text(encoding="utf-8")) for p in paths if p.exists()]
             if found:
                 scores = [s for f in found for s in f["scores"]]
                 row["layouts"][layout] = {**rates(scores), "training_seeds": len(found)}
@@ -227,14 +240,6 @@ def _cell(found: dict[str, Any] | None) -> str:
     return f"{100 * found['success_no_contact_rate']:.0f} ({100 * low:.0f}..{100 * high:.0f}), n {found['episodes']}"
 
 
-def _write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two of these commands may share a folder
-    text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--data", type=Path, help="dataset of 'jepa-ros collect'; without it nothing is done")
@@ -256,8 +261,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy-steps", type=int, default=20_000, help="at most, for the baselines (default: %(default)s)"
     )
     parser.add_argument(
-        "--workers", type=int, default=usable_cores(), help="processes that score (default: %(default)s)"
+        "--workers", type=positive, default=usable_cores(), help="processes that score (default: %(default)s)"
     )
+    add_json(parser, "write worlds.json there too")
 
 
 def _names(text: str, known: Any, option: str) -> list[str]:
@@ -286,7 +292,9 @@ def main(args: argparse.Namespace) -> int:
             for layout in [v for v in layouts if v in ROWS[name].layouts]:
                 score(name, seed, layout, folder, data, args.out, args)
                 report = gather(args.out, rows, seeds)
-                _write(args.out / "worlds.json", report)
-                _write(args.out / "worlds.md", markdown(report))
+                write_json(args.out / "worlds.json", report)
+                write_text(args.out / "worlds.md", markdown(report))
     print(markdown(report))
+    if args.json is not None:
+        write_json(args.json, report)
     return 0

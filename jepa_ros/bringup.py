@@ -9,6 +9,7 @@ The gate stands first: it starts before anything that could command the robot, a
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ from typing import Any
 import yaml
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.names import is_namespace, is_topic
 from jepa_ros.robot import RobotContract, load_contract, share_dir
 from jepa_ros.ros_env import LARGE, large_environment, ros_environment
+from jepa_ros.yaml_text import load_mapping
 
 KINDS = ("sim", "robot", "replay")
 #: Topics that a robot's own drivers may publish or take under another name; each is an argument of `robot`.
@@ -34,12 +37,19 @@ class BringupError(JepaRosError):
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument ``name:=value`` of ``up`` and of the launch files. The default's type is the argument's type."""
+    """An argument ``name:=value`` of ``up`` and of the launch files. The default's type is the argument's type.
+
+    ``least`` and ``most`` are bounds of a number, both included; ``kind`` says what a text has to be where it is not
+    empty: a ``topic``, a ``namespace``, or a ``path`` that is there.
+    """
 
     name: str
     default: Any
     description: str
     choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    kind: str = ""
 
     @property
     def default_text(self) -> str:
@@ -54,11 +64,25 @@ class Argument:
         """
         try:
             value = _convert(text, self.default)
+            self._check(value)
         except ValueError as error:
             raise BringupError(f"{self.name}:={text}: {error}. {self.description}") from None
         if self.choices and value not in self.choices:
             raise BringupError(f"{self.name}:={text}: expected one of {', '.join(self.choices)}. {self.description}")
         return value
+
+    def _check(self, value: Any) -> None:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("expected a finite number")
+        if (self.least is not None and value < self.least) or (self.most is not None and value > self.most):
+            bounds = f"at least {self.least:g}" + ("" if self.most is None else f" and at most {self.most:g}")
+            raise ValueError(f"expected {bounds}")
+        if self.kind == "topic" and value and not is_topic(value):
+            raise ValueError("expected the name of a topic: letters, digits and _, with / between names")
+        if self.kind == "namespace" and not is_namespace(value):
+            raise ValueError("expected a ROS namespace: letters, digits and _, with / between names")
+        if self.kind == "path" and value and not Path(value).exists():
+            raise ValueError("no such file or folder")
 
 
 def _convert(text: str, like: Any) -> Any:
@@ -162,11 +186,14 @@ def environment(contract: RobotContract | None = None) -> dict[str, str]:
 _COMMON = (
     Argument("robot", "arena", "Robot contract: a name in robots/ or the path of a YAML file."),
     Argument("model", "", "Folder of the checkpoint; empty for models/<robot>."),
-    Argument("namespace", "", "ROS namespace of all nodes; several robots on one network need one each."),
+    Argument(
+        "namespace", "", "ROS namespace of all nodes; several robots on one network need one each.", kind="namespace"
+    ),
     Argument("composed", False, "Run perception and planner in one process."),
-    Argument("threads", 1, "Compute threads of perception and of the planner, each."),
-    Argument("seed", 0, "Seed of the simulation and of the search."),
+    Argument("threads", 1, "Compute threads of perception and of the planner, each.", least=1, most=256),
+    Argument("seed", 0, "Seed of the simulation and of the search.", least=0, most=2**31 - 1),
     Argument("planner_params", "", "YAML file with further parameters of the planner ({name: value})."),
+    Argument("perception_params", "", "YAML file with further parameters of perception ({name: value})."),
     Argument("gate_params", "", "YAML file with further settings of the gate ({name: value}); see docs/safety.md."),
     Argument("guardrails", "", "YAML file with the guardrail set; empty for the contract's."),
     Argument("costs", "", "YAML file with the weights of the task's cost terms; empty for the defaults."),
@@ -180,10 +207,10 @@ _SIM = (
     Argument("auto_enable", True, "The gate arms by itself; false waits for its ~/enable service."),
     Argument("gui", False, "Show PyBullet's window."),
     Argument("layout", "fixed", "Obstacles of the arena.", ("fixed", "random", "maze", "dead_end")),
-    Argument("layout_seed", 0, "Seed of a random layout."),
+    Argument("layout_seed", 0, "Seed of a random layout.", least=0, most=2**31 - 1),
     Argument("start", "", "Start pose 'x,y,yaw' (m, rad); empty draws one from the seed."),
     Argument("randomise", False, "Draw lighting, colours, camera pose and slip from the seed."),
-    Argument("real_time_factor", 1.0, "Simulated seconds in a second."),
+    Argument("real_time_factor", 1.0, "Simulated seconds in a second.", least=0.01, most=100.0),
 )
 _ROBOT = (
     Argument("auto_enable", False, "The gate arms by itself; false waits for its ~/enable service."),
@@ -194,19 +221,23 @@ _ROBOT = (
         ("auto", "true", "false"),
     ),
     Argument("device", "0", "Camera: a device number or path, a video file, or an RTSP address."),
+    Argument("camera_params", "", "YAML file with further parameters of the camera node ({name: value})."),
     Argument("compressed", False, "Take image/compressed in the place of image."),
     Argument(
         "command_kind", "", "Type of the robot's command; empty for the contract's.",
         ("", "twist_stamped", "twist", "joint_trajectory", "float64_multiarray"),
     ),
-    Argument("command_topic", "", "Topic of the robot's command; empty for the contract's."),
-    *(Argument(topic, "", f"The driver's name of '{topic}'; empty for the contract's.") for topic in ROBOT_TOPICS),
+    Argument("command_topic", "", "Topic of the robot's command; empty for the contract's.", kind="topic"),
+    *(
+        Argument(topic, "", f"The driver's name of '{topic}'; empty for the contract's.", kind="topic")
+        for topic in ROBOT_TOPICS
+    ),
 )  # fmt: skip
 _REPLAY = (
     Argument("auto_enable", True, "The gate arms by itself; false waits for its ~/enable service."),
     Argument("compressed", False, "Take image/compressed in the place of image."),
-    Argument("play", "", "Bag to play; empty waits for `jepa-ros replay BAG` from elsewhere."),
-    Argument("rate", 1.0, "Times real time at which the bag is played."),
+    Argument("play", "", "Bag to play; empty waits for `jepa-ros replay BAG` from elsewhere.", kind="path"),
+    Argument("rate", 1.0, "Times real time at which the bag is played.", least=0.0, most=1000.0),
     Argument("loop", False, "Begin the bag again at its end."),
 )
 
@@ -265,7 +296,7 @@ def _gate(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
         "use_sim_time": _sim_time(kind, args),
         "auto_enable": args["auto_enable"],
         "guardrails": _text(args, "guardrails"),
-        "settings": _text(args, "gate_params"),
+        "settings": _mapping_text(args, "gate_params"),
         "command_kind": args.get("command_kind", ""),
         "command_topic": args.get("command_topic", ""),
         "compressed": args.get("compressed", False),
@@ -291,6 +322,7 @@ def _camera(args: dict[str, Any], contract: RobotContract) -> NodeSpec:
         "use_sim_time": args["use_sim_time"],
         "compressed": args["compressed"],
     }
+    parameters |= _extra(args, "camera_params", parameters)
     return _node(args, "camera", parameters, remappings=_remaps("robot", args, contract), respawn=True)
 
 
@@ -303,18 +335,22 @@ def _brain(kind: str, args: dict[str, Any], contract: RobotContract) -> list[Nod
         "autostart": args["autostart"],
     }
     perception = {**shared, "compressed": args.get("compressed", False)}
+    perception |= _extra(args, "perception_params", perception)
     planner = {
         **shared,
         "seed": args["seed"],
         "guardrails": _text(args, "guardrails"),
-        "costs": _text(args, "costs"),
+        "costs": _mapping_text(args, "costs"),
         "command_topic": args.get("command_topic", ""),
         "command_kind": args.get("command_kind", ""),
-        **_extra(args, "planner_params"),
     }
+    planner |= _extra(args, "planner_params", planner)
     remaps = _remaps(kind, args, contract)
     if args["composed"]:
         both = ("perception", "planner")
+        for name in set(perception) & set(planner):
+            if perception[name] != planner[name]:
+                raise BringupError(f"composed:=true: perception_params and planner_params differ in '{name}'")
         merged = {**perception, **planner}
         return [_node(args, "composed", merged, remaps, nodes=both, lifecycle=both, respawn=True)]
     return [
@@ -376,7 +412,10 @@ def _sim_time(kind: str, args: dict[str, Any]) -> bool:
 
 
 def _model(args: dict[str, Any], contract: RobotContract) -> str:
-    return args["model"] or str(share_dir() / "models" / contract.name)
+    given, shipped = args["model"], share_dir() / "models"
+    if given and not Path(given).is_dir() and not (shipped / given).is_dir():
+        raise BringupError(f"model:={given}: neither a folder nor one of the models in {shipped}")
+    return given or str(shipped / contract.name)
 
 
 def _remaps(kind: str, args: dict[str, Any], contract: RobotContract) -> tuple[tuple[str, str], ...]:
@@ -412,14 +451,19 @@ def _text(args: dict[str, Any], name: str) -> str:
         raise BringupError(f"{name}:={args[name]}: cannot be read: {error}") from None
 
 
-def _extra(args: dict[str, Any], name: str) -> dict[str, Any]:
+def _mapping_text(args: dict[str, Any], name: str) -> str:
+    """The text of a file that has to hold a mapping."""
     text = _text(args, name)
-    try:
-        extra = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise BringupError(f"{name}:={args[name]}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(extra, dict) or not all(isinstance(k, str) for k in extra):
-        raise BringupError(f"{name}:={args[name]}: expected a mapping of parameter names to values")
+    load_mapping(text, f"{name}:={args[name]}", BringupError)
+    return text
+
+
+def _extra(args: dict[str, Any], name: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Further parameters of a node; those of ``own`` are arguments of bringup, which other nodes must have alike."""
+    extra = load_mapping(_text(args, name), f"{name}:={args[name]}", BringupError)
+    for key in extra:
+        if key in own:
+            raise BringupError(f"{name}:={args[name]}: {key} is an argument of its own: give {key}:=...")
     return extra
 
 

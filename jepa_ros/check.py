@@ -93,11 +93,11 @@ def contract_warnings(contract: RobotContract) -> list[str]:
                 f"limits.braking of {dim.name} ({limits.braking[i]:g}) exceeds limits.acceleration "
                 f"({limits.acceleration[i]:g}): it must be guaranteed, and the gate ramps no faster"
             )
-        if max(abs(dim.low), abs(dim.high)) > limits.velocity[i] and contract.kinematics.kind != "joints":
-            found.append(
-                f"action {dim.name} reaches beyond limits.velocity ({limits.velocity[i]:g} {dim.unit}): "
-                "the gate will scale such commands"
-            )
+    for further in contract.cameras[1:]:
+        found.append(
+            f"camera '{further.name}' ({further.image_topic}) is recorded and played back, but no model looks at "
+            "it, and the gate does not watch it"
+        )
     if not contract.watchdog.estop_required:
         found.append("watchdog.estop_required is false: nobody has to publish an e-stop for the robot to move")
     return found

@@ -11,15 +11,15 @@ Exit code 0 when nothing is wrong, 1 when something is (warnings alone do not co
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from jepa_ros.bringup import environment
+from jepa_ros.files import add_json, write_json
+from jepa_ros.options import namespace, time_span
 from jepa_ros.robot import RobotContract, load_contract
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -69,11 +69,11 @@ class Seen:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
-    parser.add_argument("--namespace", default="", help="of the nodes (default: none)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long to listen (default: %(default)s)")
+    parser.add_argument("--namespace", type=namespace, default="", help="of the nodes (default: none)")
+    parser.add_argument("--seconds", type=time_span, default=3.0, help="how long to listen (default: %(default)s)")
     parser.add_argument("--compressed", action="store_true", help="the camera publishes image/compressed")
     parser.add_argument("--no-brain", action="store_true", help="perception and planner are not meant to run")
-    parser.add_argument("--json", type=Path, default=None, help="write the findings here")
+    add_json(parser, "write the findings for machines")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -92,7 +92,7 @@ def main(args: argparse.Namespace) -> int:
     warnings = sum(f.level == WARNING for f in findings)
     console.print(f"{errors} errors, {warnings} warnings (ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')})")
     if args.json is not None:
-        args.json.write_text(json.dumps([asdict(f) for f in findings], indent=1) + "\n", encoding="utf-8")
+        write_json(args.json, [asdict(f) for f in findings])
     return 1 if errors else 0
 
 

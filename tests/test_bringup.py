@@ -137,11 +137,11 @@ CASES = [
     ("robot", {}),
     ("robot", {"camera": "false", "image": "/cam/image_raw", "odom": "/base/odom", "command_topic": "/base/cmd_vel"}),
     ("robot", {"device": "0", "command_kind": "twist", "compressed": "true", "estop": "/panel/stop"}),
-    ("sim", {"record": "true", "bag": "runs/one", "namespace": "left"}),
+    ("sim", {"record": "true", "bag": "robots", "namespace": "left"}),
     ("robot", {"brain": "false", "record": "true"}),
     ("robot", {"gate": "false", "camera": "false", "composed": "true"}),
     ("replay", {"auto_enable": "false"}),
-    ("replay", {"play": "runs/one", "rate": "2", "loop": "true"}),
+    ("replay", {"play": "robots", "rate": "2", "loop": "true"}),
 ]
 
 
@@ -175,12 +175,12 @@ def test_a_recorder_takes_what_the_table_gives_it():
 
     from jepa_ros.bags import record
 
-    spec = bringup.graph("sim", {"record": "true", "bag": "runs/one", "namespace": "left"}).find("recorder")
+    spec = bringup.graph("sim", {"record": "true", "bag": "robots", "namespace": "left"}).find("recorder")
     assert not spec.required and not spec.respawn
     parser = ArgumentParser()
     record.add_arguments(parser)
     options = parser.parse_args(spec.words[1:])
-    assert (options.output, options.namespace, options.use_sim_time) == ("runs/one", "/left", True)
+    assert (options.output, options.namespace, options.use_sim_time) == ("robots", "/left", True)
 
 
 def test_a_player_takes_what_the_table_gives_it():
@@ -188,11 +188,11 @@ def test_a_player_takes_what_the_table_gives_it():
 
     from jepa_ros.bags import replay
 
-    spec = bringup.graph("replay", {"play": "runs/one", "rate": "2.5", "loop": "true"}).find("player")
+    spec = bringup.graph("replay", {"play": "robots", "rate": "2.5", "loop": "true"}).find("player")
     parser = ArgumentParser()
     replay.add_arguments(parser)
     options = parser.parse_args(spec.words[2:])
-    assert (options.bag, options.rate, options.loop) == ("runs/one", 2.5, True)
+    assert (options.bag, options.rate, options.loop) == ("robots", 2.5, True)
 
 
 def test_names_are_relative():
@@ -234,8 +234,8 @@ def test_a_graph_may_lack_its_gate_or_its_brain_but_not_everything():
     robot = bringup.graph("robot", {"brain": "false"})
     assert robot.gate is not None and [n.executable for n in robot.nodes] == ["safety_gate", "camera"]
     assert robot.gate.parameters["model"] == ""  # no model was named: the gate accepts any
-    named = bringup.graph("robot", {"brain": "false", "model": "models/mine"}).gate
-    assert named is not None and named.parameters["model"] == "models/mine"
+    named = bringup.graph("robot", {"brain": "false", "model": "models/arena"}).gate
+    assert named is not None and named.parameters["model"] == "models/arena"
     assert bringup.graph("robot", {"gate": "false"}).gate is None
     with pytest.raises(BringupError, match="nothing is left"):
         bringup.graph("robot", {"gate": "false", "brain": "false", "camera": "false"})

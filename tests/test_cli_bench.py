@@ -32,11 +32,13 @@ def test_a_benchmark_gets_its_own_arguments_and_gives_its_exit_code(folder, caps
     assert capsys.readouterr().out == "counted 3\n"
 
 
-def test_without_a_name_all_of_them_run(folder, capsys):
+def test_without_a_name_they_are_listed_and_none_runs(folder, capsys):
     (folder / "one.py").write_text(SOURCE)
-    (folder / "two.py").write_text(SOURCE.replace("default=1", "default=2"))
-    assert cli.main(["bench"]) == 1
-    assert capsys.readouterr().out == "counted 1\ncounted 2\n"
+    (folder / "broken.py").write_text('"""Measures the impossible."""\nraise SystemError\n')
+    assert cli.main(["bench"]) == 0
+    assert capsys.readouterr().out == (
+        "broken       Measures the impossible.\none          Measures nothing, quickly.\n"
+    )
 
 
 def test_the_help_lists_them_without_running_them(folder, capsys):

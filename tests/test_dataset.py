@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datasets: whole or refused, resumed, and never of another contract."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -125,3 +127,23 @@ def test_a_batch_depends_on_its_number_alone(tmp_path):
     assert (rows[3] == sampler.batch(3)[0]).all()
     assert not (rows[3] == rows[4]).all()
     assert rows[3].shape == (3, 2, 5, 64, 64, 3)
+
+
+@pytest.mark.parametrize("key", ["contract", "settings"])
+def test_a_description_that_lacks_a_part_is_refused_by_its_key(tmp_path, key):
+    write(tmp_path / "d", [[episode()]])
+    path = tmp_path / "d" / "dataset.json"
+    meta = json.loads(path.read_text())
+    del meta[key]
+    path.write_text(json.dumps(meta))
+    with pytest.raises(DatasetError, match=f"dataset.json: {key}: expected a mapping"):
+        Dataset(tmp_path / "d")
+
+
+def test_one_episode_is_too_few_and_that_is_told_before_anything_is_begun(tmp_path, capsys):
+    from jepa_ros import cli
+
+    write(tmp_path / "d", [[episode(60)]])
+    assert cli.main(["train", "--data", str(tmp_path / "d"), "--out", str(tmp_path / "m")]) == 2
+    assert "1 episodes are too few" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()

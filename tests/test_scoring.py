@@ -4,10 +4,13 @@
 import math
 
 import pytest
+from rich.console import Console
 
+from jepa_ros.files import write_json
 from jepa_ros.learning.episodes import HOLD, MIN_DISTANCE, RADIUS, EpisodeSpec, Scorer, make_spec
-from jepa_ros.learning.evaluate import rates
-from jepa_ros.learning.statistics import quantile, wilson
+from jepa_ros.learning.evaluate import EvalSettings, print_table, rates, summarise
+from jepa_ros.learning.statistics import percentiles_ms, quantile, wilson
+from jepa_ros.robot import RobotContract, load_contract
 
 SPEC = EpisodeSpec(0, 1, "fixed", 0, False, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), 1.0, False, 1.0)
 
@@ -95,7 +98,60 @@ def test_wilson_is_the_textbook_interval():
     assert wilson(0, 20)[0] == 0.0
 
 
-def test_quantiles_by_rank():
+def test_quantiles_lie_between_ranks():
     assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert quantile([1.0, 2.0], 0.5) == 1.5
+    assert percentiles_ms([]) == {"p50": None, "p99": None}
     assert math.isnan(quantile([], 0.5))
     assert HOLD == 1.0
+
+
+def guarded(*rails):
+    data = load_contract("arena").to_dict()
+    data["guardrails"] = list(rails)
+    return RobotContract.from_dict(data)
+
+
+ZONE = {
+    "name": "zone", "kind": "keep_out", "unit": "m", "margin": 0.01,
+    "circle": {"center": [0.5, 0.0], "radius": 0.1},
+}  # fmt: skip
+
+
+def test_violations_of_the_contracts_guardrails_are_counted_by_the_true_pose():
+    def violations(contract, *xs):
+        scorer = Scorer(SPEC, contract)
+        for i, x in enumerate(xs):
+            scorer.add(0.2 * i, x, 0.0, 0.0, False, False, False)
+        return scorer.score().guardrail_violations
+
+    contract = guarded(ZONE)  # radius 0.1, margin 0.01, footprint 0.09: broken nearer than 0.2 m
+    assert violations(contract, 0.0, 0.29, 0.71, 1.0) == 0
+    assert violations(contract, 0.0, 0.31, 0.5, 0.69, 1.0) == 1  # once in, however long
+    assert violations(contract, 0.0, 0.5, 1.0, 0.5) == 2
+    assert violations(guarded(), 0.0, 0.5) is None  # nothing to break is not "never broken"
+    speed = {"name": "slow", "kind": "speed_zone", "unit": "m/s", "max_speed": 0.1, "circle": ZONE["circle"]}
+    assert violations(guarded(speed), 0.5) is None  # nor is what a place alone does not tell
+    rows = [{**scored([(1.0, 0.0)] * 10).to_dict(), "guardrail_violations": n} for n in (None, 2, 1)]
+    assert rates(rows)["guardrail_violations"] == 3 and rates(rows[:1])["guardrail_violations"] is None
+
+
+def report(*policies):
+    run = {"score": scored([(1.0, 0.0)] * 10).to_dict(), "plan": [0.01, 0.03], "encode": [0.001], "iterations": [3]}
+    blind = {"score": run["score"], "plan": [], "encode": [], "iterations": []}
+    results = {kind: [run if kind == "planner" else blind] for kind in policies}
+    return summarise(load_contract("arena"), "arena", "id", EvalSettings(episodes=1), results, 1, 1)
+
+
+def test_what_stands_beside_the_model_is_the_models(tmp_path):
+    whole = report("planner", "random")
+    assert whole["success_rate"] == whole["random_success_rate"] == 1.0
+    assert whole["oracle_success_rate"] is None
+    assert whole["plan_ms"] == {"p50": pytest.approx(20.0), "p99": pytest.approx(29.8)}
+    alone = report("random")
+    assert alone["success_rate"] is None and alone["success_rate_ci95"] is None and alone["episodes"] == 1
+    assert alone["random_success_rate"] == 1.0
+    assert alone["plan_ms"] == {"p50": None, "p99": None}
+    write_json(tmp_path / "r.json", alone)
+    assert "NaN" not in (tmp_path / "r.json").read_text()
+    print_table(alone, Console())

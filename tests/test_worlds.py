@@ -164,6 +164,7 @@ def arguments(data, tmp_path, monkeypatch):
     args = SimpleNamespace(
         data=data.folder, out=tmp_path / "out", rows="random,jepa,inverse,data_1_4", seeds="0,1", layouts="fixed",
         episodes=10, steps=20, short_steps=5, readout_steps=5, policy_steps=5, workers=1,
+        json=None,
     )  # fmt: skip
     return args, asked
 
@@ -194,6 +195,19 @@ def test_a_stopped_comparison_goes_on_where_it_was(arguments):
     args.episodes = 12  # other pairs: scored anew, with the models that are there
     worlds.main(args)
     assert {a[0] for a in asked[before + 1 :]} == {"score"}
+
+
+def test_models_made_otherwise_are_refused_and_seeds_not_asked_for_are_left_out(arguments):
+    args, _ = arguments
+    worlds.main(args)
+    args.seeds, args.json = "1", args.out / "more" / "table.json"
+    worlds.main(args)
+    report = json.loads(args.json.read_text())
+    assert report["rows"]["jepa"]["layouts"]["fixed"]["training_seeds"] == 1
+    assert report["rows"]["random"]["layouts"]["fixed"]["training_seeds"] == 1
+    args.steps = 21
+    with pytest.raises(JepaRosError, match=r"jepa_1 was trained with steps 20, asked for is 21"):
+        worlds.main(args)
 
 
 def test_without_data_nothing_is_begun_and_mistakes_are_named(arguments, capsys):

@@ -22,7 +22,9 @@ from jepa_ros.bags.decode import COMPRESSED, IMAGE, pixels
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.steps import CutReport, CutSettings, Segment, Topics, cut, resolve_topics
 from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.dataset import DatasetWriter, Episode
+from jepa_ros.options import duration, positive, whole
 from jepa_ros.perception.preprocess import ImageError, model_input
 from jepa_ros.processor import usable_cores
 from jepa_ros.robot import RobotContract, load_contract
@@ -246,23 +248,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--namespace", default="", help="namespace of the robot in the bag")
     for name, what in (
         ("image", "images"), ("command", "executed commands (the gate's output)"), ("pose", "localisation"),
-        ("contact", "bumper"), ("gate", "the gate's state"),
+        ("contact", "bumper"), ("gate", "gate's state"),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", default="", metavar="TOPIC", help=f"topic of the {what}")
-    parser.add_argument("--min-length", type=int, default=20, help="shortest episode in steps (default: %(default)s)")
-    parser.add_argument("--max-length", type=int, default=600, help="longest episode in steps (default: %(default)s)")
-    parser.add_argument("--max-idle", type=float, default=2.0, help="cut longer standstills, s (default: %(default)s)")
+    parser.add_argument(
+        "--min-length", type=whole(2), default=20, help="shortest episode in steps (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-length", type=whole(2), default=600, help="longest episode in steps (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-idle", type=duration, default=2.0, help="cut longer standstills, s (default: %(default)s)"
+    )
     parser.add_argument(
         "--static", action="store_true", help="what stands about was the same in all of these bags, all the time"
     )
-    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes")
-    parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
+    parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes")
+    add_json(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
-    if args.min_length < 2 or args.max_length < args.min_length or args.workers < 1:
-        raise JepaRosError("--min-length must be at least 2, --max-length at least that, --workers at least 1")
+    if args.max_length < args.min_length:
+        raise JepaRosError(f"--max-length {args.max_length} is below --min-length {args.min_length}")
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     settings = CutSettings(args.min_length, args.max_length, args.max_idle, args.static)
@@ -276,7 +284,7 @@ def main(args: argparse.Namespace) -> int:
         )  # fmt: skip
     print(summary(args.out, report))
     if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, report)
     return 0
 
 

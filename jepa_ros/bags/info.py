@@ -11,7 +11,6 @@ import json
 import struct
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from jepa_ros.bags import CONTRACT_KEY, MODEL_CARD_KEY, REPORT_KEY, BagError
 from jepa_ros.bags.decode import raw_stamp
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.repair import repair
+from jepa_ros.files import add_json, write_json
 
 GAP_FACTOR = 4.0
 """A pause is a gap when it is longer than this many median periods ..."""
@@ -144,7 +144,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", metavar="BAG", help="a bag's folder, or one of its files")
     parser.add_argument("--repair", action="store_true", help="mend a bag whose recorder did not end, in place")
     parser.add_argument("--fast", action="store_true", help="read the indexes alone (no header stamps, no checks)")
-    parser.add_argument("--json", metavar="FILE", help="write everything as JSON")
+    add_json(parser, "write everything for machines")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -163,7 +163,7 @@ def main(args: argparse.Namespace) -> int:
         if damage:
             print(f"DAMAGED  {damage}")
         if args.json:
-            Path(args.json).write_text(json.dumps(to_dict(reader, reports, damage), indent=2) + "\n")
+            write_json(args.json, to_dict(reader, reports, damage))
         mendable = any(not storage.complete for storage in reader.files) and not args.repair
         if mendable:
             print(f"run `jepa-ros info --repair {args.bag}` to make it readable for every tool")

@@ -25,6 +25,8 @@ from jepa_ros.bags.modesty import be_modest
 from jepa_ros.bags.sink import QUEUE_BYTES, RingWriter, WriterThread
 from jepa_ros.bags.writer import BagWriter, WriterConfig
 from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json, write_json
+from jepa_ros.options import namespace, topic
 from jepa_ros.ros_env import large_environment, ros_environment
 
 POLL_SECONDS = 0.04
@@ -33,7 +35,7 @@ POLL_SECONDS = 0.04
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("topics", nargs="*", metavar="TOPIC", help="topics to record (default: all)")
+    parser.add_argument("topics", nargs="*", type=topic, metavar="TOPIC", help="topics to record (default: all)")
     parser.add_argument("-o", "--output", metavar="DIR", help="the bag's folder (default: rosbag2_<time>)")
     parser.add_argument("-e", "--regex", help="record topics that match, besides those named")
     parser.add_argument("-x", "--exclude", metavar="REGEX", help="leave out topics that match")
@@ -50,16 +52,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queue", type=float, default=QUEUE_BYTES / 1e6, metavar="MB", help="bound of the queue")
     parser.add_argument("--min-free", type=float, default=64, metavar="MB", help="end when the disk has less left")
     parser.add_argument("--use-sim-time", action="store_true", help="log times from /clock instead of the system")
-    parser.add_argument("--namespace", default="", help="namespace in which relative topics are resolved")
+    parser.add_argument(
+        "--namespace", type=namespace, default="", help="namespace in which relative topics are resolved"
+    )
     parser.add_argument("--ring", type=float, default=0, metavar="S", help="ring buffer: keep the last S seconds")
     parser.add_argument("--after", type=float, default=5.0, metavar="S", help="ring buffer: go on for so long")
     parser.add_argument(
-        "--trigger", default="safety_gate/state", metavar="TOPIC", help="ring buffer: the gate's state topic"
+        "--trigger",
+        type=topic,
+        default="safety_gate/state",
+        metavar="TOPIC",
+        help="ring buffer: the gate's state topic",
     )
     parser.add_argument(
         "--trigger-modes", default="STOPPED,ESTOP", metavar="MODES", help="gate modes that write the ring buffer"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
+    add_json(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress line")
     parser.add_argument("--die-with-parent", action="store_true", help=argparse.SUPPRESS)
 
@@ -238,7 +246,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
     finally:
         rclpy.try_shutdown()
     if args.json:
-        _write_json(Path(args.json), report)
+        write_json(args.json, report)
     if isinstance(thread.error, JepaRosError) or thread.error is None:
         if thread.error is not None:
             raise thread.error
@@ -277,13 +285,6 @@ def _drain(node) -> None:
         time.sleep(0.02)
         if not node.poll():
             return
-
-
-def _write_json(path: Path, report: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -9,7 +9,6 @@ same every time; `--compare` lists where they differ from the recording, `--repo
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 from jepa_ros.bags import BagError
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json, write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fast.add_argument("--fast", action="store_true", help="run it, as fast as possible")
     fast.add_argument("--compare", action="store_true", help="list what differs from the recording (exit code 1)")
     fast.add_argument("--report", metavar="FILE", help="write a page (HTML) with plots and pictures")
-    fast.add_argument("--json", metavar="FILE", help="write the comparison and the hashes as JSON")
+    add_json(fast, "write the comparison and the hashes for machines")
     fast.add_argument("--model", default="", help="checkpoint: a folder or a shipped name (default: the robot's)")
     fast.add_argument("--guardrails", default="", metavar="FILE", help="another guardrail set (YAML)")
     fast.add_argument("--image", default="", metavar="TOPIC", help="topic of the images (default: the contract's)")
@@ -105,7 +105,7 @@ def _run_fast(args: argparse.Namespace) -> int:
     if args.report:
         print(f"report: {args.report}")
     if args.json:
-        Path(args.json).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, result)
     return 1 if args.compare and not comparison.agree else 0
 
 

@@ -2,8 +2,8 @@
 """``jepa-ros bench NAME``: the measurements of ``benchmarks/``, one file each, run from a checkout.
 
 A benchmark is a file ``benchmarks/NAME.py`` whose docstring begins with what it measures and which offers
-``add_arguments(parser)`` and ``main(args) -> int``, as every command does. Without a name, all of them run in turn
-with their defaults.
+``add_arguments(parser)`` and ``main(args) -> int``, as every command does. Without a name they are listed: all of them
+together take hours.
 """
 
 from __future__ import annotations
@@ -45,18 +45,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     rows = [f"  {name:12} {_summary(path)}" for name, path in benchmarks().items()]
     parser.epilog = "\n".join(["benchmarks:", *(rows or ["  none here: they lie in a checkout, not in an install"])])
-    parser.add_argument("name", nargs="?", help="which one (default: all of them)")
+    parser.add_argument("name", nargs="?", help="which one (default: list them)")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its own; NAME --help lists them")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run one benchmark, or all; returns the worst exit code."""
+    """Run one benchmark, or list them; returns its exit code."""
     known = benchmarks()
     if args.name is not None and args.name not in known:
         raise BenchError(f"no benchmark '{args.name}'; known: {', '.join(known) or 'none (run from a checkout)'}")
     if not known:
         raise BenchError("the benchmarks lie in a checkout (benchmarks/), not in an install: run it there")
-    return max(run(known[name], args.arguments) for name in ([args.name] if args.name else known))
+    if args.name is None:
+        print("\n".join(f"{name:12} {_summary(path)}" for name, path in known.items()))
+        return 0
+    return run(known[args.name], args.arguments)
 
 
 def run(path: Path, arguments: Sequence[str] = ()) -> int:

@@ -24,8 +24,6 @@ from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill
 from jepa_ros.stack import MAX_RESPAWNS, RESPAWN_WINDOW, Stack
 
-#: So many seconds after its time-out, at most, the stop has to leave (issue: p99).
-ALLOWED = 0.060
 #: Loads beside the stack while a fault is made.
 LOADS = {"": contextlib.nullcontext, "cpu": cpu_load, "memory": memory_load}
 #: An arrival that never comes, so that the robot drives on.

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
 from pathlib import Path
 from typing import Any
 
+from jepa_ros.files import write_json, write_text
 from jepa_ros.processor import usable_cores
 
 
@@ -28,10 +28,10 @@ def machine() -> dict[str, Any]:
 def deliver(report: dict[str, Any], text: str, json_path: Path | None, markdown_path: Path | None) -> None:
     """Print the tables ``text``; write ``report`` as JSON and the tables as markdown where a path is given."""
     sys.stdout.write(text)
-    for path, content in ((json_path, json.dumps(report, indent=1) + "\n"), (markdown_path, text)):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
+    if json_path is not None:
+        write_json(json_path, report)
+    if markdown_path is not None:
+        write_text(markdown_path, text)
 
 
 def say(benchmark: str, what: str) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from jepa_ros.options import positive, seed
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -13,11 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default=None, help="checkpoint: a folder or a shipped name (default: the robot's name)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the start and goal pairs (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the start and goal pairs (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=None, help="folder for what the run leaves (default: runs/<time>)")
     parser.add_argument(
         "--episodes",
-        type=int,
+        type=positive,
         default=None,
         metavar="N",
         help="score the first N pairs of `jepa-ros eval` with this seed through ROS, each for its full time limit",
@@ -33,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the demonstration; 0 only when the robot arrived (with --episodes: when every episode was run)."""
+    """Run the demonstration; 0 only when the robot arrived and held, in every episode of --episodes."""
     from jepa_ros.interrupts import while_importing
 
     with while_importing():

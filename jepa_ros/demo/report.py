@@ -12,16 +12,19 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.demo.log import Episode
+from jepa_ros.files import plain
 from jepa_ros.interrupts import while_importing
 from jepa_ros.learning.episodes import RADIUS, EpisodeScore, EpisodeSpec, Scorer
+from jepa_ros.learning.statistics import percentiles_ms
+from jepa_ros.robot import RobotContract
 
 #: A single demonstration ends this long after the planner said that it arrived [s]; the last second of it counts.
 AFTER_ARRIVAL = 2.0
 
 
-def score_episode(spec: EpisodeSpec, episode: Episode) -> EpisodeScore:
+def score_episode(spec: EpisodeSpec, episode: Episode, contract: RobotContract | None = None) -> EpisodeScore:
     """Judge an episode by the simulator's truth and by what the planner said at that time."""
-    scorer = Scorer(spec)
+    scorer = Scorer(spec, contract)
     arrivals = iter([*episode.arrivals, (math.inf, False)])
     said, (due, coming) = False, next(arrivals)
     stops = [(f.time, f.mode == "STOPPED") for f in episode.frames]
@@ -51,13 +54,6 @@ def reason(score: EpisodeScore, episode: Episode) -> str:
     return text
 
 
-def percentiles(seconds: list[float]) -> dict[str, float | None]:
-    """p50 and p99 in ms; None where nothing was measured."""
-    if not seconds:
-        return {"p50": None, "p99": None}
-    return {"p50": float(1e3 * np.percentile(seconds, 50)), "p99": float(1e3 * np.percentile(seconds, 99))}
-
-
 def result(
     scores: list[EpisodeScore],
     head: dict[str, Any],
@@ -69,7 +65,7 @@ def result(
     """The content of ``result.json``: the keys of `jepa-ros eval`, and what only the running graph can tell.
 
     Args:
-        head: protocol, robot, model, seed and the like. observed: the Observer.
+        head: protocol, robot, model, seed and the like. observed: the Observer, None where it did not come to that.
         real_time_factors: one an episode. memory_mb: the most that all processes held together.
     """
     with while_importing():
@@ -77,29 +73,25 @@ def result(
 
     rows = [score.to_dict() for score in scores]
     factor = min(real_time_factors, default=math.nan)
+    times = {
+        name: percentiles_ms([] if observed is None else getattr(observed, values))
+        for name, values in (
+            ("plan_ms", "plan_seconds"), ("encode_ms", "encode_seconds"), ("end_to_end_ms", "end_to_end"),
+            ("image_age_ms", "image_age"),
+        )
+    }  # fmt: skip
+    iterations = [] if observed is None else observed.iterations
     return plain(
         {
             **head,
             **rates(rows),
             "random_success_rate": None,
             "oracle_success_rate": None,
-            "plan_ms": percentiles(observed.plan_seconds),
-            "encode_ms": percentiles(observed.encode_seconds),
-            "iterations": float(np.mean(observed.iterations)) if observed.iterations else None,
-            "end_to_end_ms": percentiles(observed.end_to_end),
-            "image_age_ms": percentiles(observed.image_age),
+            **times,
+            "iterations": float(np.mean(iterations)) if iterations else None,
             "real_time_factor": factor,
             "memory_mb": memory_mb,
             "problems": problems,
             "scores": rows,
         }
     )
-
-
-def plain(value: Any) -> Any:
-    """`value` with NaN and infinity as None, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: plain(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

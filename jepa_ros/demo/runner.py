@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
 import os
 import time
@@ -27,9 +26,11 @@ from jepa_ros.bringup import environment
 from jepa_ros.demo import report
 from jepa_ros.demo.log import Episode
 from jepa_ros.demo.observer import Observer, ObserverError
-from jepa_ros.demo.session import DemoError, make_folder, ordered_stop, run_domain
+from jepa_ros.demo.session import make_folder, ordered_stop, run_domain
 from jepa_ros.demo.table import LiveTable
 from jepa_ros.demo.video import VideoError, save_film, save_picture
+from jepa_ros.errors import JepaRosError
+from jepa_ros.files import write_json
 from jepa_ros.learning.episodes import HOLD, PROTOCOL, TIME_LIMIT, EpisodeSpec, make_spec
 from jepa_ros.robot import RobotContract, load_contract, share_dir
 from jepa_ros.stack import Stack
@@ -44,10 +45,6 @@ GOAL_REPEAT = 1.0  # s between two sendings of a goal that the planner has not t
 def run(args: argparse.Namespace) -> int:
     """Run the command; see the module. Returns the exit code."""
     contract = load_contract(args.robot)
-    if args.episodes is not None and args.episodes < 1:
-        raise DemoError(f"--episodes {args.episodes}: expected at least 1")
-    if args.seed < 0:
-        raise DemoError(f"--seed {args.seed}: expected 0 or more")
     specs = [make_spec(i, args.seed, args.layout, args.randomise) for i in range(args.episodes or 1)]
     out = make_folder(args.out)
     try:
@@ -99,16 +96,30 @@ class _Demo:
             with ordered_stop(stack), contextlib.ExitStack() as cleanup:
                 # Let go of in the opposite order: the graph first, so that the bag holds its stopping too.
                 cleanup.callback(self._stop_recorder)
-                observer = cleanup.enter_context(Observer(self.contract))
-                cleanup.callback(stack.stop)
-                stack.start()
-                if self.args.bag:
-                    self._start_recorder(model)
-                self._drive(stack, observer)
-        scores = [report.score_episode(spec, e) for spec, e in zip(self.specs, self.episodes, strict=True)]
-        result = report.result(scores, head, observer, self.factors, self.memory_mb, [*self.problems, *self.warnings])
+                observer = None
+                try:
+                    observer = cleanup.enter_context(Observer(self.contract))
+                    cleanup.callback(stack.stop)
+                    stack.start()
+                    if self.args.bag:
+                        self._start_recorder(model)
+                    self._drive(stack, observer)
+                except JepaRosError as error:
+                    self.problems.append(str(error))
+                    write_json(self.out / "result.json", self._result(head, observer))
+                    raise
+        result = self._result(head, observer)
+        scores = self._scores()
         self._write(result, scores)
         return self._verdict(result, scores)
+
+    def _scores(self) -> list[Any]:
+        """Of the episodes that came to their end."""
+        return [report.score_episode(s, e, self.contract) for s, e in zip(self.specs, self.episodes, strict=False)]
+
+    def _result(self, head: dict[str, Any], observer: Observer | None) -> dict[str, Any]:
+        told = [*self.problems, *self.warnings]
+        return report.result(self._scores(), head, observer, self.factors, self.memory_mb, told)
 
     def _arguments(self) -> dict[str, str]:
         first, args = self.specs[0], self.args
@@ -289,7 +300,7 @@ class _Demo:
             except VideoError as error:
                 self.problems.append(str(error))
                 result["problems"].append(str(error))
-        (self.out / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(self.out / "result.json", result)
 
     def _verdict(self, result: dict[str, Any], scores: list[Any]) -> int:
         say = self.console.print
@@ -316,7 +327,7 @@ class _Demo:
                 highlight=False,
                 soft_wrap=True,
             )
-            return 1 if self.problems else 0
+            return 1 if self.problems or not all(s.success for s in scores) else 0
         score, episode = scores[0], self.episodes[0]
         touch = "touching nothing" if not score.contact else "touching something on the way"
         if not score.success:

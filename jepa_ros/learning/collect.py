@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.dataset import DatasetWriter, Episode
 from jepa_ros.learning.exploration import Exploration
 from jepa_ros.learning.gym_collect import GymSettings, add_env_arguments, settings_from
 from jepa_ros.learning.workers import answers
 from jepa_ros.loop import Loop
+from jepa_ros.options import positive, refuse_given, seed, whole
 from jepa_ros.perception.preprocess import model_input
 from jepa_ros.processor import usable_cores
 from jepa_ros.robot import RobotContract, load_contract
@@ -153,31 +154,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset; the same command resumes")
-    parser.add_argument("--episodes", type=int, help="number of episodes (default: 1600; with --env 400)")
-    parser.add_argument("--length", type=int, default=120, help="control steps an episode (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="all randomness follows from it (default: %(default)s)")
+    parser.add_argument("--episodes", type=positive, help="number of episodes (default: 1600; with --env 400)")
+    parser.add_argument("--length", type=whole(2), default=120, help="control steps an episode (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="all randomness follows from it (default: %(default)s)")
     parser.add_argument(
         "--layout", choices=("fixed", "random", "mixed"), default="mixed", help="obstacles (default: %(default)s)"
     )
     parser.add_argument(
-        "--per-layout", type=int, default=1, help="episodes that share a random layout (default: %(default)s)"
+        "--per-layout", type=positive, default=1, help="episodes that share a random layout (default: %(default)s)"
     )
     parser.add_argument(
         "--no-randomise", action="store_true", help="keep lighting, colours, camera, slip and latency as they are"
     )
-    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
+    parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes (default: %(default)s)")
+    add_json(parser)
     add_env_arguments(parser, "about ten control steps a second")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
     args.episodes = args.episodes if args.episodes is not None else (400 if args.env else 1600)
-    if args.episodes < 1 or args.length < 2 or args.workers < 1 or args.per_layout < 1:
-        raise JepaRosError("--episodes, --workers and --per-layout must be at least 1, --length at least 2")
     settings: AnySettings
     if args.env:
+        ours = ("robot", "layout", "per_layout", "no_randomise")
+        refuse_given(args, add_arguments, ours, "is of our own arena, and does nothing with --env")
         contract, settings = settings_from(args)
     else:
+        refuse_given(args, add_arguments, ("env_args", "action_repeat"), "does nothing without --env")
         contract = load_contract(args.robot)
         settings = CollectSettings(
             args.episodes, args.length, args.seed, args.layout, not args.no_randomise, args.per_layout
@@ -188,4 +191,6 @@ def main(args: argparse.Namespace) -> int:
         f"{report['steps_per_second']:.0f} steps/s"
         + (f", contact in {report['contact_share']:.0%} of the steps" if report["contact_share"] is not None else "")
     )
+    if args.json is not None:
+        write_json(args.json, {"dataset": str(args.out), "robot": contract.name, "seed": args.seed, **report})
     return 0

@@ -166,10 +166,13 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         raise DatasetError(
             f"{path}: cannot be read: {error.strerror}; a dataset is made by 'jepa-ros collect' or 'jepa-ros dataset'"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise DatasetError(f"{path}: expected a dataset of format {FORMAT}")
+    for key in ("contract", "settings"):
+        if not isinstance(meta.get(key), dict):
+            raise DatasetError(f"{path}: {key}: expected a mapping, found {type(meta.get(key)).__name__}")
     return meta
 
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.robot import RobotContract
+from jepa_ros.safety.guardrails import parse_guardrails
+
 #: Version of the protocol: what an episode is and what success means. A change of either changes the number.
 PROTOCOL = 1
 RADIUS = 0.10  # m, success
@@ -107,7 +110,7 @@ class EpisodeScore:
     final_distance: float
     final_heading_error: float
     seconds_to_goal: float | None
-    guardrail_violations: int
+    guardrail_violations: int | None
     stopped_share: float
 
     @property
@@ -124,12 +127,16 @@ class Scorer:
     """Follows an episode sample by sample and judges it at its end.
 
     Args:
-        spec: the task. guardrails: a set whose violations by the true pose are counted, or None.
+        spec: the task. contract: its guardrails over places (keep_out, keep_in, workspace) are held against the true
+            pose: how often the robot came to break one is counted, None where there is none.
     """
 
-    def __init__(self, spec: EpisodeSpec, guardrails: Any = None) -> None:
+    def __init__(self, spec: EpisodeSpec, contract: RobotContract | None = None) -> None:
         self.spec = spec
-        self.guardrails = guardrails
+        self.radius = 0.0 if contract is None else contract.footprint.radius
+        rails = () if contract is None else parse_guardrails(list(contract.guardrails))
+        self.rails = [rail for rail in rails if rail.kind in ("keep_out", "keep_in", "workspace")]
+        self.broken: set[str] = set()
         self.samples: list[tuple[float, float, float, bool]] = []
         self.violations = 0
         self.contact = False
@@ -143,8 +150,9 @@ class Scorer:
         self.samples.append((time, distance, error, arrived))
         self.contact |= contact
         self.stopped += stopped
-        if self.guardrails is not None:
-            self.violations += int(self.guardrails.violated(x, y, yaw))
+        broken = {rail.name for rail in self.rails if rail.clearance(x, y, self.radius) < 0.0}
+        self.violations += len(broken - self.broken)
+        self.broken = broken
 
     def held(self, seconds: float) -> bool:
         """Whether the robot has said that it arrived, and truly was within RADIUS, for so long and until now."""
@@ -172,6 +180,6 @@ class Scorer:
             final_distance=distance,
             final_heading_error=error,
             seconds_to_goal=reached,
-            guardrail_violations=self.violations,
+            guardrail_violations=self.violations if self.rails else None,
             stopped_share=self.stopped / len(self.samples),
         )

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,15 +18,18 @@ from rich.table import Table
 from jepa_ros.actor.config import SearchConfig
 from jepa_ros.actor.planner import Planner, PlannerConfig
 from jepa_ros.cost.goal import Goal
+from jepa_ros.cost.risk import read_risk
 from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.baselines import KINDS as BASELINES
 from jepa_ros.learning.baselines import ReachPolicy, load_head
 from jepa_ros.learning.episodes import PROTOCOL, SCENES, TIME_LIMIT, EpisodeScore, EpisodeSpec, Scorer, make_spec
 from jepa_ros.learning.gym_collect import add_env_arguments
 from jepa_ros.learning.oracle import OracleModel
 from jepa_ros.learning.policies import PlannerPolicy, RandomPolicy, StatePolicy
-from jepa_ros.learning.statistics import quantile, wilson
+from jepa_ros.learning.statistics import percentiles_ms, wilson
 from jepa_ros.loop import Loop
+from jepa_ros.options import number, positive, refuse_given, seed
 from jepa_ros.perception import Perception
 from jepa_ros.processor import usable_cores
 from jepa_ros.robot import RobotContract, load_contract
@@ -112,7 +113,7 @@ def run_episode(
         levels = watched(loaded[1]) if settings.watch and kind == "planner" else {}
         gate = Gate(GateConfig.from_contract(contract, auto_enable=True, **levels))
         loop = Loop(contract, sim, policy, gate, scan=settings.scan)
-        scorer = Scorer(spec)
+        scorer = Scorer(spec, contract)
         plan, encode, iterations = [], [], []
         begun, touches = sim.time, sim.truth().contact_steps
         for _ in range(round(TIME_LIMIT * contract.rate)):
@@ -195,6 +196,7 @@ def rates(scores: list[dict[str, Any]]) -> dict[str, Any]:
         k = sum(bool(test(s)) for s in scores)
         return k, (k / n if n else float("nan"))
 
+    judged = [s["guardrail_violations"] for s in scores if s["guardrail_violations"] is not None]
     success, clean = share(lambda s: s["success"]), share(lambda s: s["success"] and not s["contact"])
     return {
         "episodes": n,
@@ -206,7 +208,7 @@ def rates(scores: list[dict[str, Any]]) -> dict[str, Any]:
         "heading_rate": share(lambda s: s["heading"])[1],
         "false_arrival_rate": share(lambda s: s["false_arrival"])[1],
         "collision_rate": share(lambda s: s["contact"])[1],
-        "guardrail_violations": sum(s["guardrail_violations"] for s in scores),
+        "guardrail_violations": sum(judged) if judged else None,
         "stopped_share": float(np.mean([s["stopped_share"] for s in scores])) if n else float("nan"),
     }
 
@@ -222,9 +224,9 @@ def summarise(
 ) -> dict[str, Any]:
     """The report that ``--json`` writes; DESIGN's keys first."""
     scores = {kind: [r["score"] for r in rows] for kind, rows in results.items()}
-    main = results.get("planner") or next(iter(results.values()))
-    plan = [1e3 * v for r in main for v in r["plan"]]
-    encode = [1e3 * v for r in main for v in r["encode"]]
+    main = results.get("planner", [])
+    # What stands beside "model" is the model's; without it these are empty, whatever another policy did.
+    own = rates([r["score"] for r in main]) if main else dict.fromkeys(rates([])) | {"episodes": settings.episodes}
     iterations = [v for r in main for v in r["iterations"]]
     report: dict[str, Any] = {
         "protocol": PROTOCOL,
@@ -238,9 +240,12 @@ def summarise(
         "scan": settings.scan,
         "watch": settings.watch,
         "contact_limit": settings.search.contact_limit,
-        **rates([r["score"] for r in main]),
-        "plan_ms": {"p50": quantile(plan, 0.5), "p99": quantile(plan, 0.99)},
-        "encode_ms": {"p50": quantile(encode, 0.5), "p99": quantile(encode, 0.99)},
+        "noise_samples": settings.search.noise_samples,
+        "risk": asdict(settings.search.risk),
+        **own,
+        **{f"{kind}_success_rate": None for kind in ("random", "oracle")},
+        "plan_ms": percentiles_ms([v for r in main for v in r["plan"]]),
+        "encode_ms": percentiles_ms([v for r in main for v in r["encode"]]),
         "iterations": float(np.mean(iterations)) if iterations else None,
         "workers": workers,
         "threads": threads,
@@ -314,8 +319,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default=None, help="checkpoint: a folder or a shipped name (default: the robot's name)"
     )
-    parser.add_argument("--episodes", type=int, default=100, help="pairs (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the pairs (default: %(default)s)")
+    parser.add_argument("--episodes", type=positive, default=100, help="pairs (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the pairs (default: %(default)s)")
     parser.add_argument("--layout", choices=tuple(SCENES), default="fixed", help="obstacles (default: %(default)s)")
     parser.add_argument(
         "--randomise", action="store_true", help="draw lighting, colours, camera, slip and latency anew each episode"
@@ -328,22 +333,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help=f"comma-separated (default: {','.join(POLICIES)}; with --env: planner,random,replay)",
     )
-    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads a process (default: %(default)s)")
+    parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes (default: %(default)s)")
+    parser.add_argument("--threads", type=positive, default=1, help="torch threads a process (default: %(default)s)")
     parser.add_argument(
-        "--horizon", type=int, default=SearchConfig().horizon, help="steps of a plan (default: %(default)s)"
+        "--horizon", type=positive, default=SearchConfig().horizon, help="steps of a plan (default: %(default)s)"
     )
     parser.add_argument(
-        "--samples", type=int, default=SearchConfig().samples, help="candidates an iteration (default: %(default)s)"
+        "--samples",
+        type=positive,
+        default=SearchConfig().samples,
+        help="candidates an iteration (default: %(default)s)",
     )
     parser.add_argument(
-        "--iterations", type=int, default=SearchConfig().iterations, help="of the search (default: %(default)s)"
+        "--iterations", type=positive, default=SearchConfig().iterations, help="of the search (default: %(default)s)"
     )
     parser.add_argument(
         "--contact-limit",
-        type=float,
+        type=number(0.0, 1.0),
         default=SearchConfig().contact_limit,
         help="highest chance of contact that a plan may take; 1 does not ask (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--noise-samples",
+        type=positive,
+        default=SearchConfig().noise_samples,
+        help="futures drawn for each candidate (default: %(default)s: the most likely one)",
+    )
+    parser.add_argument(
+        "--risk", default="mean", help="how their costs become one: mean, worst, 'cvar 0.25' (default: %(default)s)"
     )
     parser.add_argument(
         "--no-scan", action="store_true", help="the gate does not see the lidar: what the planner's own care is worth"
@@ -351,15 +368,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch", action="store_true", help="the gate slows and stops the planner for surprise and novelty"
     )
-    parser.add_argument("--json", type=Path, default=None, help="write the report here")
+    add_json(parser)
     group = add_env_arguments(parser, "the model's")
     group.add_argument(
         "--tolerance",
-        type=float,
+        type=number(above=True),
         default=0.15,
         help="success: distance to the goal's state, in spreads of the states (default: %(default)s)",
     )
-    group.add_argument("--limit", type=int, help="steps of an episode (default: the environment's own, or 100)")
+    group.add_argument("--limit", type=positive, help="steps of an episode (default: the environment's own, or 100)")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -370,13 +387,16 @@ def main(args: argparse.Namespace) -> int:
         samples=args.samples,
         iterations=args.iterations,
         contact_limit=args.contact_limit,
+        noise_samples=args.noise_samples,
+        risk=read_risk(args.risk),
     )
-    if args.episodes < 1 or args.workers < 1 or args.threads < 1:
-        raise JepaRosError("--episodes, --workers and --threads must be at least 1")
     if args.env:
+        ours = ("robot", "layout", "randomise", "goal", "no_scan", "watch", "contact_limit")
+        refuse_given(args, add_arguments, ours, "is of our own arena, and does nothing with --env")
         from jepa_ros.learning import gym_eval
 
         return gym_eval.main(args, search)
+    refuse_given(args, add_arguments, ("env_args", "action_repeat", "tolerance", "limit"), "does nothing without --env")
     names = ",".join(POLICIES) if args.policies is None else args.policies
     policies = tuple(p.strip() for p in names.split(",") if p.strip())
     unknown = sorted(set(policies) - set(POLICIES))
@@ -394,11 +414,11 @@ def main(args: argparse.Namespace) -> int:
     if args.watch and card and not (card.get("calibration") or {}).get("vigilance"):
         raise JepaRosError(f"--watch: {model} cannot tell surprise: jepa-ros train ... --out {model} --add-vigilance")
     results = evaluate(contract, model if card else None, settings, policies, args.workers, args.threads)
-    report = summarise(contract, model, model_id(card) if card else "", settings, results, args.workers, args.threads)
+    named = (model, model_id(card)) if card else ("", "")
+    report = summarise(contract, *named, settings, results, args.workers, args.threads)
     print_table(report, Console(width=140))
     if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(args.json, report)
     return 0
 
 

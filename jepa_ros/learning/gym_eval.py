@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -22,11 +21,12 @@ from jepa_ros.actor.config import SearchConfig
 from jepa_ros.actor.planner import Planner, PlannerConfig
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
+from jepa_ros.files import write_json
 from jepa_ros.learning.gym_collect import SOURCE, env_args
 from jepa_ros.learning.gym_env import GymEnv
 from jepa_ros.learning.gym_goals import KINDS, SEED_OFFSET, Judge, Pair, draw_pair, read_state, survey
 from jepa_ros.learning.policies import PlannerPolicy, RandomPolicy
-from jepa_ros.learning.statistics import quantile, wilson
+from jepa_ros.learning.statistics import percentiles_ms, wilson
 from jepa_ros.learning.workers import answers
 from jepa_ros.loop import Decision, Observation
 from jepa_ros.perception import Perception
@@ -200,7 +200,7 @@ def summarise(
 ) -> dict[str, Any]:
     """The report that ``--json`` writes: the keys of ``eval`` where they have a meaning here, None where not."""
     main = results.get("planner") or next(iter(results.values()))
-    plan, encode = ([1e3 * v for r in main for v in r[key]] for key in ("plan", "encode"))
+    plan, encode = ([v for r in main for v in r[key]] for key in ("plan", "encode"))
     iterations = [v for r in main for v in r["iterations"]]
     which = f"dimensions {list(judge.dims)}" if len(judge.dims) <= 12 else f"{len(judge.dims)} dimensions"
     near = (
@@ -226,8 +226,9 @@ def summarise(
         **dict.fromkeys(("success_no_contact_rate", "success_no_contact_rate_ci95", "heading_rate", "collision_rate")),
         **dict.fromkeys(("oracle_success_rate", "false_arrival_rate", "guardrail_violations")),
         "gate": False,
-        "plan_ms": {"p50": quantile(plan, 0.5), "p99": quantile(plan, 0.99)} if plan else None,
-        "encode_ms": {"p50": quantile(encode, 0.5), "p99": quantile(encode, 0.99)} if encode else None,
+        "random_success_rate": None,
+        "plan_ms": percentiles_ms(plan),
+        "encode_ms": percentiles_ms(encode),
         "iterations": float(np.mean(iterations)) if iterations else None,
         "policies": {kind: rates(rows) for kind, rows in results.items()},
         "scores": {
@@ -267,7 +268,7 @@ def print_table(report: dict[str, Any], console: Console) -> None:
     for kind, meaning in report["success_means"].items():
         if meaning["pairs"]:
             console.print(f"success in {meaning['pairs']} pairs ({kind}): {meaning['means']}")
-    if report["plan_ms"]:
+    if report["plan_ms"]["p50"] is not None:
         console.print(f"plan p50 {report['plan_ms']['p50']:.1f} ms, p99 {report['plan_ms']['p99']:.1f} ms")
 
 
@@ -300,6 +301,5 @@ def main(args: argparse.Namespace, search: SearchConfig) -> int:
     report |= {"workers": args.workers, "threads": args.threads}
     print_table(report, Console(width=140))
     if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(args.json, report)
     return 0

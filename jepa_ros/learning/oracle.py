@@ -17,8 +17,6 @@ from torch import Tensor
 from jepa_ros.memory import Places
 from jepa_ros.robot import RobotContract
 
-LATENT = ("x", "y", "cos", "sin")
-
 
 @dataclass(frozen=True)
 class OracleConfig:

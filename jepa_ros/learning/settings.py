@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,12 @@ def choose_device(name: str) -> str:
     """``auto`` is the GPU where there is one.
 
     Raises:
-        TrainError: a GPU was asked for and there is none.
+        TrainError: no device is called so, or a GPU was asked for and there is none.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cpu" and not re.fullmatch("cuda(:[0-9]+)?", name):
+        raise TrainError(f"--device {name}: expected cpu, cuda, cuda:N or auto")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise TrainError(f"--device {name}: torch {torch.__version__} sees no GPU on this machine; use --device cpu")
     return name

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Wilson's score interval for a proportion, 95 % by default (Wilson, 1927). (0, 1) when nothing was counted."""
@@ -17,8 +19,10 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def quantile(values: list[float], q: float) -> float:
-    """The q-quantile by the nearest rank; not a number when there are no values."""
-    if not values:
-        return math.nan
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+    """The q-quantile, linear between ranks; not a number when there are no values."""
+    return float(np.quantile(values, q)) if values else math.nan
+
+
+def percentiles_ms(seconds: list[float]) -> dict[str, float | None]:
+    """p50 and p99 in ms, as every report tells times; None where nothing was measured."""
+    return {name: 1e3 * quantile(seconds, q) if seconds else None for name, q in (("p50", 0.5), ("p99", 0.99))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from jepa_ros.errors import JepaRosError
+from jepa_ros.files import add_json, write_json
 from jepa_ros.learning import readouts
 from jepa_ros.learning.calibration import calibrate
 from jepa_ros.learning.dataset import Dataset
@@ -39,6 +40,7 @@ from jepa_ros.learning.traversability import (
 )
 from jepa_ros.learning.vigilance import fit_vigilance
 from jepa_ros.learning.vigilance import grow_checkpoint as add_vigilance
+from jepa_ros.options import number, positive, seed
 from jepa_ros.processor import usable_cores
 from jepa_ros.robot import RobotContract
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
@@ -111,6 +113,11 @@ def train(
     Raises:
         TrainError: the folder holds another run, or the loss diverged.
     """
+    training, validation = data.split(settings.held_out, settings.seed)
+    if not len(training) or not len(validation):
+        raise TrainError(
+            f"{data.folder}: {len(data)} episodes are too few to train on some and judge by others: collect more"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16(device))
     description = {"settings": settings.to_dict(), "model": config.to_dict(), "data": str(data.folder), "bf16": bf16}
@@ -128,7 +135,6 @@ def train(
         first = int(info["step"])
     spent = float(info["seconds"]) if info is not None else 0.0
     log = Log(folder, first)
-    training, validation = data.split(settings.held_out, settings.seed)
     sampler = WindowSampler(data, training, settings.batch, settings.seed)
     if len(sampler.episodes) == 0:
         raise TrainError(f"{data.folder}: no episode is as long as the {settings.batch.frames} frames of a window")
@@ -289,30 +295,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; the same command resumes")
     parser.add_argument("--env", metavar="ID", help="refuse data of anything but this Gymnasium environment")
     parser.add_argument(
-        "--seed", type=int, default=d.seed, help="all randomness follows from it (default: %(default)s)"
+        "--seed", type=seed, default=d.seed, help="all randomness follows from it (default: %(default)s)"
     )
     parser.add_argument(
-        "--steps", type=int, default=d.steps, help="batches of the representation phase (default: %(default)s)"
+        "--steps", type=positive, default=d.steps, help="batches of the representation phase (default: %(default)s)"
     )
     parser.add_argument(
-        "--readout-steps", type=int, default=d.readout_steps, help="batches on frozen latents (default: %(default)s)"
+        "--readout-steps",
+        type=positive,
+        default=d.readout_steps,
+        help="batches on frozen latents (default: %(default)s)",
     )
     parser.add_argument(
-        "--horizon", type=int, default=d.horizon, help="open-loop steps of the predictor's refit (default: %(default)s)"
+        "--horizon",
+        type=positive,
+        default=d.horizon,
+        help="open-loop steps of the predictor's refit (default: %(default)s)",
     )
-    parser.add_argument("--learning-rate", type=float, default=d.learning_rate, help="AdamW's (default: %(default)s)")
     parser.add_argument(
-        "--latent-dim", type=int, default=ModelConfig().latent_dim, help="size of the latent (default: %(default)s)"
+        "--learning-rate", type=number(above=True), default=d.learning_rate, help="AdamW's (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--latent-dim",
+        type=positive,
+        default=ModelConfig().latent_dim,
+        help="size of the latent (default: %(default)s)",
     )
     parser.add_argument(
         "--encoder-width",
-        type=int,
+        type=positive,
         default=ModelConfig().encoder_width,
         help="channels of the encoder (default: %(default)s)",
     )
     parser.add_argument(
         "--keypoints",
-        type=int,
+        type=positive,
         default=ModelConfig().keypoints,
         help="attention maps of the encoder (default: %(default)s)",
     )
@@ -338,10 +355,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fit the traversability map of the checkpoint in --out anew, on its encoder as it is, and change no more",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=usable_cores(), help="of torch on a CPU (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=positive, default=usable_cores(), help="of torch on a CPU (default: %(default)s)"
+    )
+    add_json(parser, "write the model card there too")
 
 
-def _add_proposal(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> int:
+#: Options without which the same command would not train the same model.
+SHAPING = ("seed", "steps", "readout_steps", "horizon", "learning_rate", "latent_dim", "encoder_width", "keypoints",
+           "precision")  # fmt: skip
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """The command that trains this model again, for its card."""
+    words = ["jepa-ros", "train", "--data", str(args.data), "--out", str(args.out)]
+    for name in SHAPING:
+        words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    return shlex.join(words)
+
+
+def _add_proposal(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> dict[str, Any]:
     """``--add-proposal``: everything else in the checkpoint stays as it is."""
     with progress:
         bar = progress.add_task("proposal", total=settings.readout_steps, rate="")
@@ -352,10 +385,10 @@ def _add_proposal(folder: Path, data: Dataset, settings: TrainSettings, progress
         card = grow_checkpoint(folder, data, settings.readout_steps, settings.seed, report)
     found = card["metrics"]["proposal"]
     print(f"{folder}: proposal added; held-out error {found['error']:.3f}, {found['ratio']:.2f} of the mean action's")
-    return 0
+    return card
 
 
-def _add_vigilance(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> int:
+def _add_vigilance(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> dict[str, Any]:
     """``--add-vigilance``: every weight that was trained stays as it is."""
     with progress:
         bar = progress.add_task("vigilance", total=1, rate="")
@@ -367,10 +400,10 @@ def _add_vigilance(folder: Path, data: Dataset, settings: TrainSettings, progres
     levels = card["calibration"]["vigilance"]["levels"]
     told = ", ".join(f"{name} {slow:.3g} / {stop:.3g}" for name, (slow, stop) in levels.items())
     print(f"{folder}: vigilance added; levels (slow / stop): {told}")
-    return 0
+    return card
 
 
-def _renew_map(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> int:
+def _renew_map(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> dict[str, Any]:
     """``--renew-map``: the encoder and all other readouts stay as they are."""
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))
     with progress:
@@ -382,13 +415,12 @@ def _renew_map(folder: Path, data: Dataset, settings: TrainSettings, progress: P
         card = renew_map(folder, data, settings.readout_steps, settings.seed, report, bf16)
     found = card["metrics"]["traversability"]
     print(f"{folder}: map fitted anew; held-out places told apart {found['auc']:.3f} (area under curve)")
-    return 0
+    return card
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
-    if args.threads < 1 or not args.learning_rate > 0:
-        raise JepaRosError("--threads must be at least 1 and --learning-rate above 0")
+    device = choose_device(args.device)
     torch.set_num_threads(args.threads)
     settings = replace(
         TrainSettings(),
@@ -405,10 +437,6 @@ def main(args: argparse.Namespace) -> int:
     config = config_for(
         data, settings, latent_dim=args.latent_dim, encoder_width=args.encoder_width, keypoints=args.keypoints
     )
-    command = (
-        f"jepa-ros train --data {args.data} --out {args.out} --seed {args.seed} --steps {args.steps} "
-        f"--readout-steps {args.readout_steps}"
-    )
     columns = (
         TextColumn("{task.description:>14}"),
         BarColumn(),
@@ -417,14 +445,17 @@ def main(args: argparse.Namespace) -> int:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    if args.add_proposal:
-        return _add_proposal(args.out, data, settings, Progress(*columns))
-    if args.add_vigilance:
-        return _add_vigilance(args.out, data, settings, Progress(*columns))
-    if args.renew_map:
-        return _renew_map(args.out, data, settings, Progress(*columns))
+    add = _add_proposal if args.add_proposal else _add_vigilance if args.add_vigilance else None
+    add = _renew_map if args.renew_map else add
+    if add is not None:
+        card = add(args.out, data, settings, Progress(*columns))
+        if args.json is not None:
+            write_json(args.json, card)
+        return 0
     with Progress(*columns) as progress:
-        card = train(data, args.out, settings, config, choose_device(args.device), command, progress)
+        card = train(data, args.out, settings, config, device, command_of(args), progress)
+    if args.json is not None:
+        write_json(args.json, card)
     metrics = card["metrics"]
     probe = ", ".join(f"{k} {v:.3f}" for k, v in metrics["probe_r2"].items()) or "none (no poses)"
     ratio = ", ".join(f"{k[6:]} steps {v:.3f}" for k, v in metrics["open_loop"].items() if k.startswith("ratio"))

@@ -27,7 +27,7 @@ from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.nodes.process import leave, run
 from jepa_ros.robot import load_contract
 
-#: Seconds between two attempts to open a source, and the longest wait for a frame of an open one.
+#: Seconds between two attempts to open a source, and the longest wait for the thread when the node ends.
 RETRY, STALL = 1.0, 2.0
 DIAGNOSTICS_PERIOD = 1.0
 
@@ -102,8 +102,11 @@ class Grabber:
                 self._stop.wait(RETRY)
                 continue
             self.opened += 1
-            self._read_from(capture)
+            read = self._read_from(capture)
             capture.release()
+            if self._is_file and not read:
+                self._say(f"camera '{self._device}': no frame of this file can be read")
+                self._stop.wait(RETRY)
             if self._is_file and not self._loop:
                 self.ended = True
                 return
@@ -111,19 +114,22 @@ class Grabber:
                 self._say(f"camera '{self._device}' stopped delivering frames; opening it again")
                 self._stop.wait(RETRY)
 
-    def _read_from(self, capture: cv2.VideoCapture) -> None:
+    def _read_from(self, capture: cv2.VideoCapture) -> int:
+        """Read until the source gives no more; the number of frames."""
         period = 1.0 / (capture.get(cv2.CAP_PROP_FPS) or self._fps or 30.0)
-        due = time.monotonic()
+        due, count = time.monotonic(), 0
         while not self._stop.is_set():
             good, frame = capture.read()
             if not good:
-                return
+                break
+            count += 1
             if self._is_file:
                 # A file has no pace of its own.
                 due = max(due + period, time.monotonic() - period)
                 self._stop.wait(max(0.0, due - time.monotonic()))
             with self._lock:
                 self._frame = (np.asarray(frame, dtype=np.uint8), time.monotonic())
+        return count
 
 
 class CameraNode(Node):

@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.ros_env import ros_environment
 
 #: Seconds after which a signal is noticed at the latest, when nothing else wakes the executor.
 PATIENCE = 0.1
@@ -52,6 +53,7 @@ def run(build: Callable[[], Sequence[Node]], name: str, args: Sequence[str] | No
         name: for messages before a node exists.
         args: command line (``--ros-args ...``); default ``sys.argv``.
     """
+    os.environ.update(ros_environment())  # the node may have been started by itself: the graph stays local all the same
     signals = Signals()
     nodes: Sequence[Node] = ()
     code = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 import traceback
@@ -37,6 +38,7 @@ from jepa_ros.nodes.models import card_id, read_card
 from jepa_ros.nodes.process import Signals
 from jepa_ros.nodes.scheduling import Collector, raise_priority
 from jepa_ros.robot import load_contract
+from jepa_ros.ros_env import ros_environment
 from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import Gate, GateConfig, describe
 from jepa_ros.safety.guardrails import parse_guardrails
@@ -61,7 +63,7 @@ PARAMS = (
     params.Param("settings", "", "Further settings of the gate as YAML text ({name: value}); see docs/safety.md."),
     params.Param("command_kind", "", "Type of the output; empty for the contract's.",
                  choices=("", "twist_stamped", "twist", "joint_trajectory", "float64_multiarray")),
-    params.Param("command_topic", "", "Topic of the output; empty for the contract's."),
+    params.Param("command_topic", "", "Topic of the output; empty for the contract's.", topic=True),
     params.Param("compressed", False, "The camera publishes image/compressed."),
     params.Param("priority", "raised", "Scheduling: real time where the system permits it, or as it is.",
                  choices=("raised", "normal")),
@@ -325,6 +327,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the gate until SIGINT or SIGTERM; then send stops for ``exit_duration`` and return the exit code."""
     node: SafetyGateNode | None = None
     signals = Signals(lambda: node.end() if node is not None else None)
+    os.environ.update(ros_environment())  # it may have been started by itself: the graph stays local all the same
     rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = SafetyGateNode()

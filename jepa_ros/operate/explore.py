@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.options import namespace, seed, share, time_span
 from jepa_ros.robot import load_contract
 
 #: Seconds without a gate or without images after which it gives up.
@@ -24,18 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
     parser.add_argument(
-        "--minutes", type=float, default=10.0, help="of driving, by control steps (default: %(default)s)"
+        "--minutes", type=time_span, default=10.0, help="of driving, by control steps (default: %(default)s)"
     )
-    parser.add_argument("--speed", type=float, default=1.0, help="share of the contract's range (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the policy (default: %(default)s)")
-    parser.add_argument("--namespace", default="", help="of the robot's nodes")
+    parser.add_argument("--speed", type=share, default=1.0, help="share of the contract's range (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the policy (default: %(default)s)")
+    parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
     parser.add_argument("--use-sim-time", action="store_true", help="take the time from /clock")
 
 
 def main(args: argparse.Namespace) -> int:
     """Drive until the time is full or a signal; 0 when it was driven."""
-    if not 0.0 < args.speed <= 1.0 or args.minutes <= 0.0:
-        raise JepaRosError("--speed must be above 0 and at most 1, --minutes above 0")
     contract = load_contract(args.robot)
     ended: list[int] = []
     before = {s: signal.signal(s, lambda number, _: ended.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}

@@ -6,10 +6,11 @@ from __future__ import annotations
 import argparse
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+from jepa_ros.files import add_json, write_json
 from jepa_ros.operate.link import Link
+from jepa_ros.options import namespace, refuse_given, time_span
 
 ACTIONS = ("enable", "disable", "reset", "estop", "state", "interventions")
 
@@ -17,9 +18,11 @@ ACTIONS = ("enable", "disable", "reset", "estop", "state", "interventions")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("action", choices=ACTIONS, help="what to ask of the gate; state and interventions only read")
-    parser.add_argument("--namespace", default="", help="of the robot's nodes")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="interventions: write counts and all of them there")
-    parser.add_argument("--timeout", type=float, default=5.0, metavar="S", help="wait so long (default: %(default)s)")
+    parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
+    add_json(parser, "interventions: write counts and all of them there")
+    parser.add_argument(
+        "--timeout", type=time_span, default=5.0, metavar="S", help="wait so long (default: %(default)s)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -29,6 +32,8 @@ def main(args: argparse.Namespace) -> int:
 
     from jepa_ros.nodes import qos
 
+    if args.action != "interventions":
+        refuse_given(args, add_arguments, ("json",), f"does nothing with '{args.action}'")
     with Link(args.namespace, args.timeout) as link:
         if args.action == "state":
             status = link.hear(DiagnosticArray, "safety_gate/state", qos.LATCHED).status[0]
@@ -43,7 +48,7 @@ def main(args: argparse.Namespace) -> int:
     if args.action == "interventions":
         found = json.loads(answer.message)
         if args.json is not None:
-            args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            write_json(args.json, found)
         print(told(found))
         return 0
     print(answer.message)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.operate.link import Link
+from jepa_ros.options import namespace, time_span
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,8 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("goal", nargs="+", help=what)
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
-    parser.add_argument("--namespace", default="", help="of the robot's nodes")
-    parser.add_argument("--timeout", type=float, default=5.0, metavar="S", help="wait so long (default: %(default)s)")
+    parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
+    parser.add_argument(
+        "--timeout", type=time_span, default=5.0, metavar="S", help="wait so long (default: %(default)s)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:

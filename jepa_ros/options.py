@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The argparse types that the commands share; argparse puts the option's name before what they say.
+
+parser.add_argument("--workers", type=positive, ...)   ->   error: argument --workers: expected ..., found '0'
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterable
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.names import is_namespace, is_topic
+
+#: The largest seed: every generator in use (numpy, torch, a ROS parameter) takes it, and a few more beyond it.
+MOST_SEED = 2**31 - 1
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A type: whole numbers within bounds, both included."""
+    wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"expected a whole number {wanted}, found '{text}'")
+        return value
+
+    return read
+
+
+def number(least: float = 0.0, most: float = math.inf, *, above: bool = False) -> Callable[[str], float]:
+    """A type: finite numbers within bounds; ``above`` leaves the lower one out."""
+    wanted = f"above {least:g}" if above else f"of at least {least:g}"
+    if most < math.inf:
+        wanted += f" and at most {most:g}"
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and least <= value <= most) or (above and value == least):
+            raise argparse.ArgumentTypeError(f"expected a number {wanted}, found '{text}'")
+        return value
+
+    return read
+
+
+positive = whole(1)
+non_negative = whole(0)
+seed = whole(0, MOST_SEED)
+#: Lengths of time [s] and sizes: finite; ``duration`` may be 0, ``time_span`` not.
+duration = number()
+time_span = number(above=True)
+share = number(0.0, 1.0, above=True)
+
+
+def namespace(text: str) -> str:
+    """A type: a ROS namespace; empty for none."""
+    if not is_namespace(text):
+        raise argparse.ArgumentTypeError(f"expected a ROS namespace (letters, digits and _), as /r1, found '{text}'")
+    return text
+
+
+def topic(text: str) -> str:
+    """A type: the name of a ROS topic."""
+    if not is_topic(text):
+        raise argparse.ArgumentTypeError(f"expected a topic (letters, digits and _), as image/left, found '{text}'")
+    return text
+
+
+def refuse_given(
+    args: argparse.Namespace, add_arguments: Callable[[argparse.ArgumentParser], None], names: Iterable[str], why: str
+) -> None:
+    """Refuse options that would do nothing in this mode of a command.
+
+    Args:
+        add_arguments: of the command; an option that differs from its default was given.
+        names: of the options that are not of this mode, as attributes of ``args``. why: the end of the sentence.
+
+    Raises:
+        JepaRosError: one of them was given.
+    """
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    for name in names:
+        if getattr(args, name) != parser.get_default(name):
+            raise JepaRosError(f"--{name.replace('_', '-')} {why}")
