@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
@@ -36,6 +37,7 @@ class Scene:
         self.probe.listen(Image, "embedding", qos.EMBEDDING)
         self.probe.listen(Header, "perception/heartbeat", qos.HEARTBEAT)
         self.probe.listen(String, "model_id", qos.LATCHED)
+        self.probe.listen(DiagnosticArray, "perception/status", qos.STATUS)
         self.image_out = self.probe.node.create_publisher(Image, "image", qos.IMAGE)
         self.node = Child("-m", "jepa_ros.nodes.perception", "--ros-args", "-r", "__ns:=/life")
         self.sent = 0
@@ -130,6 +132,13 @@ def test_a_picture_that_it_cannot_use_is_refused_by_name_and_gives_no_heartbeat(
     scene.probe.until(
         lambda: said in scene.node.text or scene.send(np.zeros(shape, np.uint8), encoding), "the refusal in the log"
     )
+
+    def told():
+        scene.send(np.zeros(shape, np.uint8), encoding)
+        last = scene.probe.last("perception/status")
+        return last is not None and last.status[0].level == b"\x02" and said in last.status[0].message
+
+    scene.probe.until(told, "the refusal in ~/status")
     assert len(scene.probe.received["perception/heartbeat"]) == beats
 
 

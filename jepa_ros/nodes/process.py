@@ -45,6 +45,26 @@ class Signals:
         self._on_signal()
 
 
+class ArgumentsError(JepaRosError):
+    """What follows ``--ros-args`` cannot be read."""
+
+
+def begin(args: Sequence[str] | None = None) -> None:
+    """Start ROS in this process; started by itself (``ros2 run``) it keeps to this machine as all others do.
+
+    Args:
+        args: command line (``--ros-args ...``); default ``sys.argv``.
+
+    Raises:
+        ArgumentsError: ROS cannot read it.
+    """
+    os.environ.update(ros_environment())
+    try:
+        rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # rcl's, with the place in its source
+        raise ArgumentsError(str(error).partition(", at /")[0]) from None
+
+
 def run(build: Callable[[], Sequence[Node]], name: str, args: Sequence[str] | None = None) -> int:
     """Build the nodes of one process and spin them until a signal or a fault; return the exit code.
 
@@ -53,12 +73,11 @@ def run(build: Callable[[], Sequence[Node]], name: str, args: Sequence[str] | No
         name: for messages before a node exists.
         args: command line (``--ros-args ...``); default ``sys.argv``.
     """
-    os.environ.update(ros_environment())  # the node may have been started by itself: the graph stays local all the same
     signals = Signals()
     nodes: Sequence[Node] = ()
     code = 0
-    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        begin(args)
         nodes = build()
         executor = SingleThreadedExecutor()
         for node in nodes:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 import traceback
@@ -25,7 +24,6 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
@@ -35,10 +33,9 @@ from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.gate_inputs import InputCollector
 from jepa_ros.nodes.models import card_id, read_card
-from jepa_ros.nodes.process import Signals
+from jepa_ros.nodes.process import Signals, begin
 from jepa_ros.nodes.scheduling import Collector, raise_priority
 from jepa_ros.robot import load_contract
-from jepa_ros.ros_env import ros_environment
 from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import Gate, GateConfig, describe
 from jepa_ros.safety.guardrails import parse_guardrails
@@ -327,9 +324,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the gate until SIGINT or SIGTERM; then send stops for ``exit_duration`` and return the exit code."""
     node: SafetyGateNode | None = None
     signals = Signals(lambda: node.end() if node is not None else None)
-    os.environ.update(ros_environment())  # it may have been started by itself: the graph stays local all the same
-    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        begin(args)
         node = SafetyGateNode()
     except JepaRosError as error:
         get_logger("safety_gate").fatal(str(error))

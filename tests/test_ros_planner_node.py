@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The planner node answers every step, also the one that failed, and takes changes whole or not at all."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import rclpy
+import torch
+from rclpy.parameter import Parameter
+
+from jepa_ros.actor import SearchError
+from jepa_ros.cost import Goal
+from jepa_ros.errors import JepaRosError
+from jepa_ros.nodes import planner_settings
+from jepa_ros.nodes.params import ParameterError
+from jepa_ros.nodes.planner import PlannerNode
+from jepa_ros.robot import load_contract
+from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
+
+ZONE = "[{name: zone, kind: keep_out, unit: m, circle: {center: [0.5, 0.0], radius: 0.1}}]"
+
+
+@pytest.fixture(scope="module")
+def planning(tmp_path_factory):
+    """A configured and active node whose messages are kept: (node, {output: [messages]})."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    small = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2)
+    save_checkpoint(folder, WorldModel(small), {"contract": load_contract("arena").to_dict()})
+    rclpy.init(args=[])
+    settings = {"model": str(folder), "search.samples": 16, "search.elites": 4, "search.deadline": 10.0}
+    node = PlannerNode(embedded=True, parameter_overrides=[Parameter(k, value=v) for k, v in settings.items()])
+    node.configure()
+    node.active = True
+    kept = {}
+    for name in ("_command_out", "_status_out", "_heartbeat_out"):
+        kept[name] = []
+        setattr(node, name, SimpleNamespace(publish=kept[name].append, msg_type=getattr(node, name).msg_type))
+    yield node, kept
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def scene(planning):
+    node, kept = planning
+    node.on_active(True)
+    node._planner.set_goal(Goal.from_pose(0.5, 0.0, 0.0))
+    for messages in kept.values():
+        messages.clear()
+    return node, kept
+
+
+def status(kept):
+    return {pair.key: pair.value for pair in kept["_status_out"][-1].status[0].values} | {
+        "message": kept["_status_out"][-1].status[0].message
+    }
+
+
+def test_a_step_that_fails_is_a_stop_with_its_reason_and_without_a_heartbeat(scene, monkeypatch):
+    node, kept = scene
+    node.take_latent(np.zeros(16, np.float32), 1.0)
+    assert len(kept["_command_out"]) == len(kept["_heartbeat_out"]) == 1
+
+    def broken(*_arguments, **_options):
+        raise SearchError("recurrent state h: a value is not finite")
+
+    monkeypatch.setattr(node._planner, "step", broken)
+    node.take_latent(np.zeros(16, np.float32), 1.2)  # called by perception in one process: it must not raise
+    command = kept["_command_out"][-1]
+    assert len(kept["_command_out"]) == 2 and command.twist.linear.x == command.twist.angular.z == 0.0
+    assert command.header.stamp.sec == 1
+    assert status(kept)["reason"] == "error"
+    assert "recurrent state h" in status(kept)["sentence"] + status(kept)["message"]
+    assert len(kept["_heartbeat_out"]) == 1
+    monkeypatch.undo()
+    node.take_latent(np.zeros(16, np.float32), 1.4)
+    assert len(kept["_heartbeat_out"]) == 2
+
+
+@pytest.mark.parametrize(
+    "costs", ["{position: 0, heading: 0}", "{latent: 0, steps: 0, position: 0, heading: 0}", "{position: a}", "[1]"]
+)
+def test_costs_that_cannot_be_used_are_refused_and_nothing_else_is_changed(scene, costs):
+    node, _ = scene
+    before = node._planner.search.task.weights, node._planner.guardrails.hash
+    with pytest.raises(JepaRosError, match=r"task cost|'costs'"):
+        node.apply({"costs": costs, "guardrails": ZONE})
+    assert (node._planner.search.task.weights, node._planner.guardrails.hash) == before
+
+
+def test_costs_without_end_are_refused():
+    for text in ("{a: " * 3000, "{latent: " + "[" * 3000 + "]" * 3000 + "}"):
+        with pytest.raises(ParameterError, match="deep"):
+            planner_settings.weights(text)
+
+
+def test_the_risk_measure_is_a_parameter_that_may_change(scene):
+    node, _ = scene
+    with pytest.raises(JepaRosError, match="noise samples"):
+        node.apply({"search.risk": "cvar 0.25"})  # of one future
+    node.apply({"search.risk": "worst"})
+    assert node._planner.config.search.risk.kind == "worst"
+    assert '"kind": "worst"' in node._settings
+    node.apply({"search.risk": "mean"})
+
+
+def test_a_robot_named_after_the_start_is_the_one_that_is_configured(planning, tmp_path):
+    import yaml
+
+    node, _ = planning
+    data = load_contract("arena").to_dict() | {"name": "other"}
+    data["limits"]["velocity"]["linear.x"] = 0.5
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(data))
+    before = node.values.robot
+    node.values.robot = str(tmp_path / "other.yaml")
+    node.configure()
+    assert node._contract.name == node._planner.contract.name == "other"
+    node.values.robot = before
+    node.configure()
