@@ -57,11 +57,14 @@ def test_without_a_guardrail_it_drives_into_the_bar_and_lexicographic_keeps_out(
     monkeypatch.setattr(guardrail_episodes, "TIME_LIMIT", 6.0)
     model, card = load_checkpoint("arena", ARENA)
     task = make_task(3, 8150)  # closed: from the one side to the other there is no way
-    free, kept = (
+    free, light, kept = (
         guardrail_episodes.run_episode(ARENA, model, card, arm, task)
-        for arm in (Arm("none"), Arm("lexicographic", "lexicographic", 0.0, 0.05, gate=True))
-    )
+        for arm in (
+            Arm("none"), Arm("sum", "weighted", 0.01, 0.05), Arm("kept", "lexicographic", 0.0, 0.05, gate=True)
+        )
+    )  # fmt: skip
     assert free["room"] < 0.0 <= kept["room"]
+    assert light["room"] < 0.0, "a sum with next to no weight drives on, and nobody stops it"
     assert free["closed"] and kept["closed"] and not kept["success"]
 
 

@@ -61,7 +61,10 @@ class Arm:
 
 
 class Penalty:
-    """Guardrails as a cost: every candidate passes, and the excess is kept for the cost."""
+    """Guardrails as a cost: every candidate passes, and the excess is kept for the cost.
+
+    The planner says nothing of it in its signals either: the gate would stop a plan that breaks a guardrail.
+    """
 
     def __init__(self, judge: GuardrailCost) -> None:
         self.judge = judge
@@ -76,7 +79,7 @@ class Penalty:
     def __call__(self, *args: Any) -> Verdict:
         verdict = self.judge(*args)
         self.excess = verdict.violation
-        return Verdict(np.zeros_like(verdict.violation), verdict.excess)
+        return Verdict(np.zeros_like(verdict.violation))
 
 
 class WeightedSearch(Search):
