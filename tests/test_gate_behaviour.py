@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import random
 import subprocess
 import sys
 import time
@@ -247,6 +248,21 @@ def test_the_last_hundred_interventions_are_kept_with_reason_and_sentence() -> N
     assert kept[-1].sentence == "bad"
     account = describe(rig.state)
     assert account["counts"]["input_error"] == 130 and len(account["interventions"]) == 100
+
+
+def test_a_robot_that_pushes_against_an_edge_does_not_fill_the_memory_of_interventions() -> None:
+    wall = {"name": "wall", "kind": "keep_out", "unit": "m", "box": {"center": [1.1, 0.0], "size": [1.0, 4.0]}}
+    rig = Rig(guardrails=parse_guardrails([wall]), pose_noise=0.01)
+    rig.arm([0.5, 0.0])
+    rig.ask(estop=True)
+    rig.ask(reset=True)
+    rng = random.Random(0)
+    for k in range(1500):
+        if k % 7 == 0:
+            rig.command = [rng.uniform(-1.0, 1.0), rng.uniform(-4.0, 4.0)]
+        rig.tick()
+    reasons = [entry.reason for entry in rig.state.interventions]
+    assert "estop" in reasons and "region" in reasons and len(reasons) < 60
 
 
 def test_counts_name_what_was_refused() -> None:

@@ -6,9 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 from jepa_ros.safety.output import Intervention, Mode
+from jepa_ros.safety.rows import ROWS
 
-#: How many interventions are kept.
-KEPT = 100
+#: How many interventions are kept. One that shapes the command, and comes again within so many s, is the same one: a
+#: robot that pushes against an edge must not drive the stop before it out of the memory.
+KEPT, AGAIN = 100, 5.0
 
 
 class Held:
@@ -133,6 +135,12 @@ class GateState:
 
     def remember(self, entry: Intervention) -> None:
         """Put an intervention into the ring buffer."""
+        if entry.reason in ROWS and ROWS[entry.reason].stage == "shape":
+            for known in reversed(self.interventions):
+                if entry.steady - known.steady > AGAIN:
+                    break
+                if known.reason == entry.reason:
+                    return
         self.interventions = (*self.interventions[1 - KEPT :], entry)
 
     def forget_commands(self) -> None:
