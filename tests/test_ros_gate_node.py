@@ -290,7 +290,7 @@ def test_a_second_publisher_is_found_where_the_output_is_remapped_to():
 
 def test_in_a_dry_run_nothing_leaves_even_when_the_gate_breaks():
     probe, context = Probe("/dry"), Context()
-    rclpy.init(args=["--ros-args", "-p", "settings:={dry_run: true}"], context=context)
+    rclpy.init(args=["--ros-args", "-p", "settings:='{dry_run: true}'"], context=context)
     node = SafetyGateNode(namespace="/dry", context=context)
     try:
         probe.listen(DiagnosticArray, STATE, qos.LATCHED)
