@@ -54,12 +54,15 @@ def main(args: argparse.Namespace) -> int:
         "step_us": {name: time_steps(name, args.steps) for name in SITUATIONS if args.steps},
     }  # fmt: skip
     log = Log(args.log)
-    with ProcessPoolExecutor(max(1, args.processes)) as pool:
+    pool = ProcessPoolExecutor(max(1, args.processes))
+    try:
         if args.histories:
             result["histories"] = histories(pool, args.seed, args.histories, _progress, log)
         if args.mutants:
             result["mutation"] = mutation(pool, args.seed, args.mutants, _progress)
         result["episodes"] = episodes(pool, args.seed, args.episodes, _progress, log)
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C: what was not begun is not played
     output.deliver(result, report(result) + "\n", args.json, None)
     unsafe = result.get("histories", {}).get("broken")
     missed = [row for row, found in result.get("mutation", {}).items() if not found["noticed_by"]]

@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -31,6 +35,20 @@ MISSED_SOON = (
 def test_the_judge_notices_a_gate_that_lacks_a_row(row: str) -> None:
     _, broken, _ = play(range(500), frozenset({row}), most=1)
     assert broken, f"500 histories did not miss '{row}'"
+
+
+def test_the_campaign_ends_soon_when_it_is_interrupted_and_goes_on_later(tmp_path) -> None:
+    log = tmp_path / "log.jsonl"
+    command = [sys.executable, "-m", "jepa_ros.cli", "bench", "safety", "--histories", "100000", "--mutants", "0",
+               "--episodes", "0", "--steps", "0", "--processes", "1", "--log", str(log)]  # fmt: skip
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    end = time.monotonic() + 60.0
+    while not (log.is_file() and log.read_text(encoding="utf-8")) and time.monotonic() < end:
+        time.sleep(0.1)
+    os.killpg(child.pid, signal.SIGINT)
+    assert child.wait(45.0) == 130
+    kept = len(log.read_text(encoding="utf-8").splitlines())
+    assert 0 < kept < 400
 
 
 def test_a_history_is_repeated_by_its_seed() -> None:
