@@ -168,7 +168,8 @@ def test_collecting_drops_the_environments_time_limit_and_scoring_keeps_it():
         ("Nowhere-v0", "is not there: .*Nowhere.* install what registers it"),
         ("PandaTurns-v9", "To mend it: pip install panda-gym"),
         ("no_such_package/Thing-v0", "To mend it: pip install no-such-package"),
-        ("no_such_package:Thing-v0", "No module named 'no_such_package'"),
+        ("no_such_package:Thing-v0", "No module named 'no_such_package'.*pip install no-such-package"),
+        ("ALE/Pong-v5", "pip install ale-py"),
     ],
 )
 def test_an_environment_that_cannot_work_is_one_clear_line(name, message):
@@ -361,6 +362,7 @@ def test_mistakes_on_the_command_line_are_one_line(tmp_path, capsys):
     for words, wanted in (
         (["collect", "--env", "CartPole-v1", "--out", str(tmp_path / "x")], "Discrete(2)"),
         (["collect", "--env", DOT, "--out", str(tmp_path / "x"), "--action-repeat", "0"], "--action-repeat"),
+        (["collect", "--env", DOT, "--out", str(tmp_path / "x"), "--length", "6"], "at least 16 control steps"),
         (["eval", "--env", DOT], "needs --model"),
         (["eval", "--env", DOT, "--policies", "oracle"], "expected some of planner, random, replay"),
     ):

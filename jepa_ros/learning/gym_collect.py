@@ -65,7 +65,7 @@ class GymSettings:
             scale = rng.uniform(0.1, 1.0) if rng.random() < GENTLE else 1.0
             policy = RandomPolicy(contract, rng, scale * GENTLER**attempt)
             rows = [(model_input(o.image, contract.cameras[0]), c, e) for o, c, e in env.drive(policy, self.length)]
-            if len(rows) >= min(SHORTEST, self.length):
+            if len(rows) >= SHORTEST:
                 images, commands, executed = (np.array(column) for column in zip(*rows))
                 no_pose, no_contact = np.full((len(rows), 3), np.nan, np.float32), np.zeros(len(rows), bool)
                 return Episode(images, executed.astype("f4"), commands.astype("f4"), no_pose, no_contact)
@@ -104,6 +104,8 @@ def settings_from(args: argparse.Namespace) -> tuple[RobotContract, GymSettings]
     Raises:
         GymError: an environment that cannot be used.
     """
+    if args.length < SHORTEST:
+        raise GymError(f"--length {args.length}: training needs episodes of at least {SHORTEST} control steps")
     text = json.dumps(env_args(args.env_args), sort_keys=True)
     env = open_env(args.env, text, args.action_repeat)
     return env.contract, GymSettings(args.env, text, env.repeat, args.episodes, args.length, args.seed)

@@ -17,6 +17,8 @@ import numpy as np
 
 #: pip's names for what IDs begin with, where nothing in the ID tells the package.
 FAMILIES = (
+    (r"dm_control/", "'shimmy[dm-control]'"),
+    (r"ALE/", "ale-py"),
     (r"Panda\w+", "panda-gym"),
     (r"(PointMaze|AntMaze|Fetch|Hand|Adroit|FrankaKitchen)", "gymnasium-robotics"),
     (r"(LunarLander|BipedalWalker|CarRacing)", "'gymnasium[box2d]'"),
@@ -76,11 +78,11 @@ def _users_of_gymnasium() -> list[str]:
 
 
 def how_to_install(env_id: str) -> str:
-    """The command that is likely to bring what ``env_id`` needs."""
-    prefix = re.split("[:/]", env_id)[0]
-    if prefix != env_id:
-        return f"pip install {prefix.replace('_', '-')}"
-    return next((f"pip install {package}" for start, package in FAMILIES if re.match(start, env_id)), "")
+    """The command that is likely to bring what ``env_id`` needs; empty where its name does not tell."""
+    known = next((package for start, package in FAMILIES if re.match(start, env_id)), "")
+    module = re.match(r"([a-z][a-z0-9_]*)[.:/]", env_id)
+    package = known or (module[1].replace("_", "-") if module else "")
+    return f"pip install {package}" if package else ""
 
 
 def unusable(env: Any, repeat: int | None) -> str:
