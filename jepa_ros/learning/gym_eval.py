@@ -119,7 +119,7 @@ def run_pair(
     distances, own = [judge.distance(read_state(env), pair.state)], []
     own_limit = env.env.spec.max_episode_steps if env.env.spec else None
     limit = settings.limit or (-(-own_limit // env.repeat) if own_limit else LIMIT)
-    for _ in env.drive(policy, limit):
+    for _ in env.drive(policy, limit, look=kind == "planner"):
         distances.append(judge.distance(read_state(env), pair.state))
         own.append(env.success)
     near = [d <= judge.tolerance for d in distances[1:]]

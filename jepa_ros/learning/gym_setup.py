@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes.util
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import os
 import re
+import sys
 import traceback
 from typing import Any
 
@@ -28,6 +30,7 @@ EDGE = 128  # pixels: twice what the model sees; drawn larger, where the size ca
 SIZES = (("width", "height"), ("render_width", "render_height"))  # names that packages have for it
 
 
+QUIET = {"SDL_NO_SIGNAL_HANDLERS": "1", "SDL_VIDEODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
 RATE, LEAST = 10.0, 40  # control steps a second, about, and at least so many before the environment's own time limit
 
 
@@ -45,9 +48,10 @@ def usual_repeat(env_id: str, fps: float) -> int:
 
 def quiet_display() -> None:
     """Draw without a window, and leave signals to us: SDL would swallow SIGTERM, and a killed command would go on."""
-    for name, value in (("SDL_NO_SIGNAL_HANDLERS", "1"), ("SDL_VIDEODRIVER", "dummy"), ("MUJOCO_GL", "egl")):
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    if sys.platform == "linux" and not {"MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        os.environ["MUJOCO_GL"] = "egl" if ctypes.util.find_library("EGL") else "osmesa"
 
 
 def register(env_id: str) -> None:
