@@ -59,8 +59,8 @@ class GymEvalSettings:
     search: SearchConfig = field(default_factory=SearchConfig)
 
     def open(self) -> GymEnv:
-        """The environment, with its own time limit."""
-        return GymEnv(self.env, self.args, self.repeat, own_limit=True)
+        """The environment, with its own time limit unless another is asked for."""
+        return GymEnv(self.env, self.args, self.repeat, own_limit=self.limit is None)
 
 
 class ReplayPolicy:
