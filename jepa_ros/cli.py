@@ -10,7 +10,6 @@ Exit codes: the command's own (0 is success), 2 for a mistake in the input (one 
 
 from __future__ import annotations
 
-import argparse
 import errno
 import importlib
 import os
@@ -21,6 +20,7 @@ from collections.abc import Sequence
 from jepa_ros import __version__
 from jepa_ros.errors import JepaRosError
 from jepa_ros.interrupts import INTERRUPTED, say_interrupted, while_importing
+from jepa_ros.options import Parser
 from jepa_ros.ros_env import ros_environment
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -50,9 +50,9 @@ INSTALL = {
 }
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
+def build_parser(command: str | None) -> Parser:
     """Return the parser of ``jepa-ros``; only `command`'s own arguments are filled in (its module is imported)."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="jepa-ros",
         description="Objective-driven robot control by search in a learned world model, on ROS 2.",
         epilog="jepa-ros COMMAND --help tells what a command takes.",

@@ -9,9 +9,23 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_namespace, is_topic
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line like all others, and point to the help."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print with its usage."""
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+class UsageError(JepaRosError):
+    """A command line that cannot be read."""
+
 
 #: The largest seed: every generator in use (numpy, torch, a ROS parameter) takes it, and a few more beyond it.
 MOST_SEED = 2**31 - 1

@@ -12,11 +12,13 @@ import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import psutil
 import pytest
+from rich.console import Console
 
 from jepa_ros import cli
 from jepa_ros.demo import report, runner, session
@@ -158,6 +160,9 @@ def test_a_checkpoint_that_is_missing_is_named(tmp_path):
     said = run.finish(60)
     assert run.process.returncode == 2, said
     assert str(tmp_path / "nothing") in said
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["episodes"] == 0 and result["success_rate"] is None
+    assert str(tmp_path / "nothing") in result["problems"][0]
 
 
 # ---------------------------------------------------------------- without
@@ -240,6 +245,15 @@ def test_contact_is_counted():
 
 def test_json_has_no_nan():
     assert report.plain({"a": [float("nan"), (1.0, float("inf"))]}) == {"a": [None, [1.0, None]]}
+
+
+@pytest.mark.parametrize(("ends", "code"), [((0.05, 0.05), 0), ((0.05, 0.3), 1), ((0.3, 0.3), 1)])
+def test_several_episodes_are_a_success_when_all_of_them_arrive(tmp_path, ends, code):
+    scores = [report.score_episode(SPEC, drive(end, True)) for end in ends]
+    result = report.result(scores, {}, None, [1.0], 100.0, [])
+    args = SimpleNamespace(episodes=len(ends))
+    run = SimpleNamespace(args=args, console=Console(), out=tmp_path, warnings=[], problems=[], memory_mb=100.0)
+    assert runner._Demo._verdict(run, result, scores) == code
 
 
 def test_the_film_can_be_played_and_shows_plan_and_goal(tmp_path):

@@ -28,6 +28,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 from jepa_ros.options import namespace, topic
 from jepa_ros.ros_env import large_environment, ros_environment
+from jepa_ros.safety.output import Mode
 
 POLL_SECONDS = 0.04
 """Pause between two looks for messages: a reader's queue (100 messages) fills at 2.5 kHz."""
@@ -171,6 +172,14 @@ def _check(args: argparse.Namespace) -> None:
             re.compile(getattr(args, name) or "")
         except re.error as error:
             raise BagError(f"--{name} {getattr(args, name)!r} is no regular expression: {error}") from None
+    known = [mode.name for mode in Mode]
+    modes = _modes(args.trigger_modes)
+    if not modes or not modes <= set(known):
+        raise BagError(f"--trigger-modes {args.trigger_modes}: expected some of {', '.join(known)}")
+
+
+def _modes(text: str) -> set[str]:
+    return {mode.strip().upper() for mode in text.split(",") if mode.strip()}
 
 
 def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
@@ -212,7 +221,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
         node = RecorderNode(thread, selection, namespace=args.namespace, use_sim_time=args.use_sim_time)
         if args.ring:
             trigger = node.resolve_topic_name(args.trigger)
-            modes = {mode.strip().upper() for mode in args.trigger_modes.split(",") if mode.strip()}
+            modes = _modes(args.trigger_modes)
             thread.sink = RingWriter(
                 output,
                 args.ring,

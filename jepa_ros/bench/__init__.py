@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.options import Parser
 from jepa_ros.robot import share_dir
 
 
@@ -65,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
 def run(path: Path, arguments: Sequence[str] = ()) -> int:
     """Run one benchmark's file with its arguments."""
     module = load(path)
-    parser = argparse.ArgumentParser(prog=f"jepa-ros bench {path.stem}", description=_summary(path))
+    parser = Parser(prog=f"jepa-ros bench {path.stem}", description=_summary(path))
     module.add_arguments(parser)
     return int(module.main(parser.parse_args(list(arguments))) or 0)
 

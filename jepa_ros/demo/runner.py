@@ -91,23 +91,23 @@ class _Demo:
             highlight=False,
             soft_wrap=True,
         )
-        with open(self.out / "nodes.log", "w", encoding="utf-8", buffering=1) as self._log:
-            stack = Stack("sim", self._arguments(), on_line=self._on_line)
-            with ordered_stop(stack), contextlib.ExitStack() as cleanup:
-                # Let go of in the opposite order: the graph first, so that the bag holds its stopping too.
-                cleanup.callback(self._stop_recorder)
-                observer = None
-                try:
+        observer = None
+        try:
+            with open(self.out / "nodes.log", "w", encoding="utf-8", buffering=1) as self._log:
+                stack = Stack("sim", self._arguments(), on_line=self._on_line)
+                with ordered_stop(stack), contextlib.ExitStack() as cleanup:
+                    # Let go of in the opposite order: the graph first, so that the bag holds its stopping too.
+                    cleanup.callback(self._stop_recorder)
                     observer = cleanup.enter_context(Observer(self.contract))
                     cleanup.callback(stack.stop)
                     stack.start()
                     if self.args.bag:
                         self._start_recorder(model)
                     self._drive(stack, observer)
-                except JepaRosError as error:
-                    self.problems.append(str(error))
-                    write_json(self.out / "result.json", self._result(head, observer))
-                    raise
+        except JepaRosError as error:  # what came of it is told all the same, for machines too
+            self.problems.append(str(error))
+            write_json(self.out / "result.json", self._result(head, observer))
+            raise
         result = self._result(head, observer)
         scores = self._scores()
         self._write(result, scores)
