@@ -30,6 +30,7 @@ class Drive:
     camera_rate: float = 10.0
     velocity: Callable[[float], tuple[float, float]] = lambda t: (0.2 + 0.1 * math.sin(t), math.cos(t))
     mode: Callable[[float], str] = lambda t: "ACTIVE"
+    reason: str = "ok"
     pose: Callable[[float], tuple[float, float, float]] = lambda t: (0.1 * t, 0.0, 0.05 * t)
     pressed: Callable[[float], bool] = lambda t: 6.01 <= t < 6.3
     stamp: Callable[[float], float] = lambda t: t
@@ -95,8 +96,9 @@ def write_drive(path: Path, drive: Drive | None = None) -> Drive:
             held = types["geometry_msgs/msg/PoseWithCovariance"](pose=pose, covariance=np.zeros(36))
             return types["geometry_msgs/msg/PoseWithCovarianceStamped"](header=header(stamp), pose=held)
         pair = types["diagnostic_msgs/msg/KeyValue"](key="mode", value=drive.mode(t))
+        why = types["diagnostic_msgs/msg/KeyValue"](key="reason", value=drive.reason)
         status = types["diagnostic_msgs/msg/DiagnosticStatus"](
-            level=0, name="safety_gate", message="", hardware_id="", values=[pair]
+            level=0, name="safety_gate", message="", hardware_id="", values=[pair, why]
         )
         return types["diagnostic_msgs/msg/DiagnosticArray"](header=header(stamp), status=[status])
 

@@ -124,6 +124,22 @@ def test_episodes_are_cut_and_the_reason_is_reported(tmp_path, change, reason, e
         assert np.isfinite(data.slice("poses", episode)).all()
 
 
+@pytest.mark.parametrize("reason", ["contact", "obstacle", "region"])
+def test_what_the_gate_stopped_for_something_in_the_way_is_kept_as_it_was_executed(tmp_path, reason):
+    """As direct collection keeps it: a model that is to know what a contact is must have touched something."""
+    held = lambda t: 4.0 <= t < 5.0  # noqa: E731
+    data, report = made(
+        tmp_path,
+        Drive(
+            mode=lambda t: "STOPPED" if held(t) else "ACTIVE",
+            reason=reason,
+            velocity=lambda t: (0.0, 0.0) if held(t) else (0.2, 0.1),
+        ),
+    )
+    assert report["dropped"] == {} and len(data) == 1
+    assert (np.abs(data.slice("actions", 0)).max(1) == 0.0).sum() == 5
+
+
 def test_images_that_came_out_of_order_are_left_out_and_told(tmp_path):
     """Twice everything carries stamps of 0.15 s before for a tenth of a second."""
     data, report = made(tmp_path, Drive(stamp=lambda t: t - (0.15 if round(t * 10) in (45, 85) else 0.0)))

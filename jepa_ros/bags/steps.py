@@ -20,6 +20,7 @@ from jepa_ros.bags.info import JUMP_SECONDS
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.nodes.step_clock import CommandLog, StepClock
 from jepa_ros.robot import RobotContract
+from jepa_ros.safety.rows import TABLE
 
 STRAY_SECONDS = 0.25
 """A message whose stamp is further than this from where the images' stamps put it belongs to another run of time."""
@@ -31,6 +32,9 @@ BREAKS = ("carried or reset", "gate DISABLED")
 """After these the robot may stand in another room, or what stands about may have been moved."""
 DRIVING = ("ACTIVE", "LIMITED")
 """Modes in which the gate lets the planner (or the operator) drive."""
+HELD = frozenset(row.name for row in TABLE if row.stage == "shape")
+"""A stop for one of these reasons is what the robot did: nothing is wrong, something is in the way. Direct collection
+keeps it too, and a model that is to know what a contact is needs it."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,9 @@ def read_series(reader: BagReader, contract: RobotContract, topics: Topics) -> d
             elif name == "contact":
                 value = bool(content.data)
             elif name == "gate":
-                value = key_values(content).get("mode", "").upper()
+                pairs = key_values(content)
+                value = pairs.get("mode", "").upper()
+                value = DRIVING[1] if value == "STOPPED" and pairs.get("reason") in HELD else value
             else:
                 value = command(content, contract)
             series[name].add(message.time, stamp_ns(content), value)
