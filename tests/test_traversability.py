@@ -60,8 +60,8 @@ def test_places_look_up_agrees_with_the_one_used_in_training():
     logits = rng.normal(size=(8, 8)).astype(np.float32)
     places.observe(logits)
     points = rng.uniform(-2.5, 3.5, (200, 2))
-    torch_way = look_up(torch.from_numpy(places.blocked())[None], torch.from_numpy(points).float()[None], places.extent)
-    assert np.allclose(places.look_up(points), torch_way[0].numpy(), atol=1e-5)
+    learned = look_up(torch.from_numpy(logits)[None], torch.from_numpy(points).float()[None], places.extent)
+    assert np.allclose(places.look_up(points), torch.sigmoid(learned[0]).numpy(), atol=1e-5)
     assert np.allclose(places.centres(), cell_centres(8, places.extent).numpy(), atol=1e-6)
     assert np.allclose(places.look_up(places.centres()), places.blocked(), atol=1e-6)
 
@@ -208,14 +208,15 @@ def test_the_map_is_seen_where_the_homography_says():
     head.look_from(torch.diag(torch.tensor([1.0, -1.0, 1.0])))
     assert head.warp[0, 0, 0, 1] > 0.9  # the map's lower edge is the bottom of the picture
     axis = 0.5 + torch.arange(32)
-    head.up_fine = torch.nn.Identity()
-    head.up_whole = lambda _: axis.expand(1, 24, 32, 32)  # the column of each place of the fine maps
-    head.out = lambda x: x[:, :1]
+    columns = torch.nn.Module()
+    columns.forward = lambda _: axis.expand(1, 24, 32, 32)  # the column of each place of the fine maps
+    head.up_fine, head.out = columns, torch.nn.Module()
+    head.out.forward = lambda x: x[:, :1]
     maps = torch.zeros(1, 48, 16, 16)
     for shift in (0.0, 0.25):
         head.camera[-1].bias.data[2] = 10.0 * shift  # the camera looks to the left: things lie further right in it
         found, view = head.map_and_view(maps, maps)
-        assert float(view[0, 0, 2]) == pytest.approx(shift)
+        assert view[0, 0, 2].item() == pytest.approx(shift)
         # The edges of the picture's outermost coarse cells lie at +-(1 + 1 / 15).
         place = (torch.arange(32) + 0.5) / 16.0 - 1.0 + shift
         column = (16.0 * (place * 15.0 / 16.0 + 1.0)).clamp(0.5, 31.5)
