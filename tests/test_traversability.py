@@ -292,13 +292,14 @@ def drive_at(blocks, image, rng, layout):
     return Episode(pictures, *part, np.array(contacts[:steps]), layout)
 
 
-def straight_poses(model, data, episodes, keypoint):
+def straight_sight(model, data, episodes, keypoint, rng):
     """What a camera that hangs straight above would tell of the robot; the encoder that nobody trained does not."""
     found = {}
     for e in episodes.tolist():
         poses = np.array(data.slice("poses", e))
-        where = fit.on_map(torch.from_numpy(poses[:, :2]), model.config.map_extent) * torch.tensor([1.0, -1.0])
-        found[e] = poses, where
+        robot = torch.from_numpy(poses[:24, :2])
+        where = fit.on_map(robot, model.config.map_extent) * torch.tensor([1.0, -1.0])
+        found[e] = fit.Sighting(poses, robot, where)
     return found
 
 
@@ -306,7 +307,7 @@ def fitted(data, monkeypatch, steps):
     """A model with a map over an encoder that nobody trained; told where the picture of the map lies."""
     straight_down = torch.diag(torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64))
     monkeypatch.setattr(fit, "picture_of_map", lambda *_: (straight_down, 1.0, 0))
-    monkeypatch.setattr(fit, "seen_poses", straight_poses)
+    monkeypatch.setattr(fit, "sight", straight_sight)
     torch.manual_seed(0)
     train, held_out = data.split(0.2, 0)
     config = ModelConfig(map_cells=16, map_extent=fit.map_extent(data, train))
@@ -332,18 +333,26 @@ def test_no_map_where_no_keypoint_follows_the_robot(bumpy_data):
     assert not fit.fit_traversability(model, bumpy_data, train, 5, 0, lambda *_: None)
 
 
-def test_places_are_those_that_the_planner_would_look_up(bumpy_data):
-    torch.manual_seed(0)
+def test_places_are_in_the_frame_of_the_pose_readout(bumpy_data, monkeypatch):
     model = WorldModel(ModelConfig()).eval()
-    episodes = np.arange(2)
-    poses, where = fit.seen_poses(model, bumpy_data, episodes, 3)[1]
-    images = torch.from_numpy(np.array(bumpy_data.slice("images", 1)))
-    with torch.no_grad():
-        read = model.pose(model.encode(images)).numpy()
-        keypoints = model.encoder.keypoint_positions(model.encoder.features(images))
-    assert np.allclose(poses[:, :2], read[:, :2], atol=1e-5)
-    assert np.allclose(np.cos(poses[:, 2]), read[:, 2] / np.hypot(read[:, 2], read[:, 3]), atol=1e-4)
-    assert torch.allclose(where, keypoints[:, 3], atol=1e-5)
+    offset = torch.tensor([0.03, -0.02, 0.0, 0.0])
+    where = {}
+
+    def off(z):  # a readout that is off by the same everywhere, and scatters
+        located = torch.from_numpy(bumpy_data.slice("poses", 1)[where["steps"]])
+        wobble = 0.01 * torch.tensor([1.0, -1.0] * 12)[:, None]
+        return torch.cat([located[:, :2] + wobble, located[:, 2:].cos(), located[:, 2:].sin()], dim=1) + offset
+
+    class Steps(np.random.RandomState):
+        def integers(self, high, size):
+            where["steps"] = np.arange(size)
+            return where["steps"]
+
+    monkeypatch.setattr(model, "pose", off)
+    found = fit.sight(model, bumpy_data, np.arange(1, 2), 3, Steps())[1]
+    true = np.array(bumpy_data.slice("poses", 1))
+    assert np.allclose(found.poses - true, (0.03, -0.02, 0.0), atol=1e-5)
+    assert np.allclose(found.robot.numpy(), found.poses[:24, :2], atol=1e-6) and found.where.shape == (24, 2)
 
 
 def test_a_map_is_fitted_anew_and_an_earlier_kind_of_map_is_refused(bumpy_data, monkeypatch, tmp_path):
