@@ -33,10 +33,11 @@ class SearchConfig:
         learning_rate: step of the gradient refinement (Adam), normalised action units.
         proposal_share: share of the first iteration's candidates taken from a learned proposal, where there is one.
         noise_samples: futures drawn for each candidate; 1 is the most likely future (zero noise).
-        risk: how the costs of the futures become one.
+        risk: how the costs of the futures, and their chances of contact, become one.
         verify_samples: fresh futures on which the best candidates must keep the guardrails (noise_samples > 1).
         contact_limit: a plan keeps the chance of contact, read from the map of places, at or under this at every step;
-            1 does not ask. No weight in the cost: see jepa_ros.cost.select.
+            1 does not ask. No weight in the cost: see jepa_ros.cost.select. With several futures it is kept at `risk`,
+            and where no candidate keeps it, those of the least chance count as keeping it.
         region_margin: m that plans keep to regions besides what the guardrails ask: the pose readout is not exact, and
             the gate, which keeps the same guardrails, stops before their edge by what the localisation may be wrong.
         publish: candidates shown with their costs.

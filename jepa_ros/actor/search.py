@@ -301,7 +301,7 @@ class Search:
         return _Scores(self.config.risk(cost.cpu().numpy()), verdict, terms, zs)
 
     def _remember(self, verdict: Verdict, z, zs) -> None:
-        """What is known to be in the way counts like a guardrail; bumped into, in the worst of the futures."""
+        """What is known to be in the way counts like a guardrail, at the search's risk over the futures."""
         readouts = self._readouts
         here = readouts.pose(z[None])[0, :2].float().cpu().numpy().copy()
         ways = readouts.pose(zs)[..., :2].float().cpu().numpy()
