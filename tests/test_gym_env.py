@@ -281,6 +281,14 @@ def test_a_goal_is_reached_by_the_commands_that_made_it(dot):
         assert again.seed == pair.seed and np.array_equal(again.image, pair.image)
 
 
+def test_another_limit_takes_the_place_of_the_environments_own():
+    for limit, steps in ((None, 30), (45, 45)):
+        settings = GymEvalSettings(DOT, {}, 1, limit=limit)
+        env = settings.open()
+        judge = Judge((0, 1), (0.5, 0.5), 0.15, 5)
+        assert run_pair(env, judge, draw_pair(env, judge, 0, 0), "random", settings, None)["steps"] == steps
+
+
 def test_the_environments_own_success_counts_where_the_goal_shows_it():
     env = GymEnv(DOT, {"goal": [0.0, 0.0]})
     judge = Judge((0, 1), (0.5, 0.5), 0.15, 5)
@@ -346,6 +354,7 @@ def test_the_commands_take_an_environment_from_data_to_table(tmp_path, monkeypat
              "--latent-dim", "8", "--encoder-width", "8", "--keypoints", "2", "--threads", "1"]  # fmt: skip
     assert main(train) == 0
     assert (model / "report.html").exists()
+    assert json.loads((model / "card.json").read_text())["settings"]["inverse_frames"] == 3  # actions may be forces
     evaluate = ["eval", "--env", env, "--model", str(model), "--episodes", "2", "--workers", "1", "--limit", "15",
                 "--samples", "16", "--iterations", "1", "--json", str(out)]  # fmt: skip
     assert main(evaluate) == 0

@@ -48,8 +48,8 @@ class GymEnv:
         options |= ({} if own_limit else {"max_episode_steps": -1}) | (args or {})
         try:
             setup.register(env_id)
-            self.env = gymnasium.make(env_id, **options)
-            self.space: Any = self.env.action_space
+            self.env: Any = gymnasium.make(env_id, **options)
+            self.space = self.env.action_space
             if why := setup.unusable(self.env, repeat):
                 raise GymError(why)
             self.reset(0)
@@ -58,7 +58,7 @@ class GymEnv:
                 self.env = gymnasium.make(env_id, **options, **smaller)
                 self.reset(0)
             fps = min(float(self.env.metadata.get("render_fps") or 30.0), 100.0)
-            self.repeat = repeat or setup.usual_repeat(env_id, fps)
+            self.repeat = repeat or setup.usual_repeat(self.env.unwrapped.spec.id, fps)
             self.contract = contract_for(self.env, self.image().shape, fps, self.repeat)
         except (gymnasium.error.UnregisteredEnv, gymnasium.error.DependencyNotInstalled, ImportError) as error:
             where = setup.how_to_install(env_id) or "install what registers it, and give --env MODULE:ID"

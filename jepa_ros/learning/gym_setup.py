@@ -34,14 +34,14 @@ QUIET = {"SDL_NO_SIGNAL_HANDLERS": "1", "SDL_VIDEODRIVER": "dummy", "PYGAME_HIDE
 RATE, LEAST = 10.0, 40  # control steps a second, about, and at least so many before the environment's own time limit
 
 
-def usual_repeat(env_id: str, fps: float) -> int:
+def usual_repeat(spec_id: str, fps: float) -> int:
     """Steps of an environment for which an action is held, where nobody says.
 
     A plan is some ten control steps deep and has to reach somewhere; but a short episode should not be over in a few.
     """
     import gymnasium
 
-    limit = gymnasium.spec(env_id).max_episode_steps
+    limit = gymnasium.spec(spec_id).max_episode_steps
     most = limit // LEAST if limit else LEAST
     return max(1, min(round(fps / RATE), most))
 
