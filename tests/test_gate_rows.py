@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from jepa_ros.bench.gate_rig import Rig
@@ -43,3 +45,13 @@ def test_the_document_lists_every_row_as_it_is() -> None:
 def test_the_document_s_guardrails_are_valid() -> None:
     text = (share_dir() / "docs" / "safety.md").read_text(encoding="utf-8")
     assert len(parse_guardrails(text.split("```yaml")[1].split("```")[0])) == 10
+
+
+def test_the_document_tells_what_the_benchmarks_measured() -> None:
+    tool = share_dir() / "tools" / "safety_table.py"
+    spec = importlib.util.spec_from_file_location("safety_table", tool)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = (share_dir() / "docs" / "safety.md").read_text(encoding="utf-8")
+    assert module.written(text, share_dir() / "benchmarks" / "results") == text, "run python tools/safety_table.py"

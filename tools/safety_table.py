@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Write what was measured into docs/safety.md, from the JSON files that the benchmarks left in benchmarks/results/.
+
+    jepa-ros bench safety --log runs/safety.jsonl --json benchmarks/results/safety.json
+    jepa-ros bench faults --json benchmarks/results/faults.json
+    jepa-ros bench guardrails --json benchmarks/results/guardrails.json
+    python tools/safety_table.py
+
+A stage that was run by itself may have a file of its own (faults_jitter.json). What was not measured is said so.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- measured: tools/safety_table.py -->", "<!-- /measured -->"
+NOT_YET = "not measured yet"
+
+
+def read(name: str, folder: Path) -> dict[str, Any]:
+    """All results of a benchmark, whichever of its files holds them."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.glob(f"{name}*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found |= {key: value for key, value in content.items() if value}
+    return found
+
+
+def rate(r: dict[str, Any]) -> str:
+    """A share with its interval."""
+    return f"{100 * r['rate']:.0f} % ({100 * r['ci95'][0]:.0f} to {100 * r['ci95'][1]:.0f})" if r["n"] else "-"
+
+
+def of_safety(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """(what, n, found, command) of `bench safety`."""
+    rows = []
+    if h := r.get("histories"):
+        bound = f"; under {h['rate_upper_bound_95']:.1e} of them at 95 %" if h["rate_upper_bound_95"] else ""
+        rows.append(("random histories: rules broken", f"{h['histories']:,}", f"{len(h['broken'])}{bound}"))
+    if m := r.get("mutation"):
+        both = sum("histories" in v["noticed_by"] for v in m.values())
+        seen = sum(bool(v["noticed_by"]) for v in m.values())
+        rows.append(("gates without one row: noticed", str(len(m)), f"{seen}, {both} of them by the histories too"))
+    if e := r.get("episodes"):
+        low, high = (100 * v for v in e["without_ci95"])
+        rows.append((
+            "adversarial episodes in physics: entered a forbidden region", f"{e['episodes']:,}",
+            f"{e['violations_with_gate']} (under {100 * e['upper_bound_95']:.2f} % at 95 %); without the gate "
+            f"{e['violations_without']} ({low:.1f} to {high:.1f} %); least room {1000 * e['least_room_m']:.0f} mm, "
+            f"median way driven {e['median_driven_m']:.2f} m"))  # fmt: skip
+    for name, t in r.get("step_us", {}).items():
+        rows.append((f"one step, {name}: CPU time p50, p99, worst", "5,000", f"{t['p50']:.0f}, {t['p99']:.0f}, "
+                     f"{t['max']:.0f} us; by the clock p99 {t['wall_p99']:.0f} us"))  # fmt: skip
+    rows = rows or [("random histories, mutants, adversarial episodes, time of a step", "", NOT_YET)]
+    return [(*row, "`bench safety`") for row in rows]
+
+
+def of_faults(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """The same of `bench faults`."""
+    rows = []
+    for j in r.get("jitter", []):
+        late = j["command_ms"]
+        rows.append((
+            f"ticks at {j['priority']} priority, a busy process for each core: off by", f"{j['ticks']:,}",
+            f"p99.9 {j['p99_9_ms']:.2f} ms, worst {j['worst_ms']:.2f} ms; command in to command out p50 "
+            f"{late['p50']:.1f}, p99 {late['p99']:.1f} ms"))  # fmt: skip
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for t in r.get("processes", []):
+        groups.setdefault((t["node"], t["fault"]), []).append(t)
+    for (node, fault), trials in groups.items():
+        stops = [t["stop_s"] for t in trials if t["stop_s"] is not None]
+        over = [1000 * t["over_s"] for t in trials if t["over_s"] is not None]
+        said = f"worst {max(over):.0f} ms after its time-out" if over else "the base's own time-out"
+        lost = sum(not t["recovered"] for t in trials)
+        rows.append((f"{node}: {fault}; stopped", str(len(trials)),
+                     f"{len(stops)}, after at most {max(stops, default=0.0):.2f} s, {said}; "
+                     f"did not drive again by itself: {lost}"))  # fmt: skip
+    if topics := r.get("topics"):
+        failed = [name for name, found in topics.items() if "failed" in found]
+        worst = max((found.get("worst_ms", 0.0) for found in topics.values()), default=0.0)
+        rows.append(("flooded, doubled, broken and giant messages, clock jumps: not stopped, or ended the gate",
+                     str(len(topics)), f"{len(failed)}{': ' * bool(failed) + ', '.join(failed)}; ticks off by at most "
+                     f"{worst:.1f} ms"))  # fmt: skip
+    rows = rows or [("ticks, faulty processes and topics", "", NOT_YET)]
+    return [(*row, "`bench faults`") for row in rows]
+
+
+def of_guardrails(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """The same of `bench guardrails`."""
+    rows = []
+    for arm in r.get("arms", {}).values():
+        rows.append((
+            f"forbidden bar across the way: {arm['title']}", f"{arm['violated']['n']} + {arm['violated_closed']['n']}",
+            f"entered it {rate(arm['violated'])} where a way round was free, {rate(arm['violated_closed'])} where none "
+            f"was; at the goal {rate(arm['success'])}; right {rate(arm['right'])}"))  # fmt: skip
+    if (s := r.get("sudden")) and s["periods"]:
+        rows.append(("bar set down before a robot that drives at it", str(s["set"]),
+                     f"entered {s['violated']['count']}; first plan that keeps it after p50 {s['periods']['p50']:.1f}, "
+                     f"worst {s['periods']['worst']:.1f} planning periods"))  # fmt: skip
+    rows = rows or [("guardrails in the search: none, weighted, lexicographic, with the gate", "", NOT_YET)]
+    return [(*row, "`bench guardrails`") for row in rows]
+
+
+def machines(*results: dict[str, Any]) -> str:
+    """On what it was measured."""
+    found = {f"{m['processor']}, {m['cores']} core(s)" for r in results if (m := r.get("machine"))}
+    return f"Measured on: {'; '.join(sorted(found))}." if found else ""
+
+
+def table(folder: Path) -> str:
+    """The part of the document."""
+    results = [read(name, folder) for name in ("safety", "faults", "guardrails")]
+    rows = [row for make, r in zip((of_safety, of_faults, of_guardrails), results, strict=True) for row in make(r)]
+    lines = ["| what | n | found | by `jepa-ros` |", "|---|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join([*lines, *(["", machines(*results)] if machines(*results) else [])])
+
+
+def written(text: str, folder: Path) -> str:
+    """The document with the table in its place."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{table(folder)}\n{END}{rest.split(END)[1]}"
+
+
+if __name__ == "__main__":
+    document = ROOT / "docs" / "safety.md"
+    text = written(document.read_text(encoding="utf-8"), ROOT / "benchmarks" / "results")
+    document.write_text(text, encoding="utf-8")
