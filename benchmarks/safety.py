@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the campaign; 0 if nothing unsafe was seen and every mutant was noticed."""
     result: dict[str, Any] = {
-        "benchmark": "safety", "seed": args.seed, "machine": output.machine(),
+        "benchmark": "safety", "seed": args.seed, "steps": args.steps, "machine": output.machine(),
         "step_us": {name: time_steps(name, args.steps) for name in SITUATIONS if args.steps},
     }  # fmt: skip
     log = Log(args.log)
