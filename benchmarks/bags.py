@@ -2,7 +2,8 @@
 """Bags: what recording drops and costs, what kill -9 loses, how fast replay and dataset are; learning from bags.
 
 ``record``: a 640x480 camera at 30 Hz beside the whole stack, recorded and not, in turn. ``kill``: the recorder killed
-at random moments. ``replay``: speed and determinism in fresh processes. ``dataset``: images a second. ``learn``: a
+at random moments. ``readers``: what other libraries find in a bag. ``replay``: speed and determinism in fresh processes. ``dataset``: images
+a second. ``learn``: a
 model from bags against one from direct collection (hours; resumable; only when it is named).
 """
 
@@ -20,7 +21,8 @@ from jepa_ros.bench import bag_figures, bag_learning
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 
-WHAT = ("record", "kill", "replay", "dataset", "learn")
+WHAT = ("record", "kill", "readers", "replay", "dataset", "learn")
+OF_A_BAG = {"readers", "replay", "dataset"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=int, default=3, help="record: runs with and without (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="record: of each run (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=50, help="kill: for each image size (default: %(default)s)")
-    parser.add_argument("--bag", type=Path, help="replay, dataset: of the whole stack (default: 60 s are recorded)")
+    parser.add_argument(
+        "--bag", type=Path, help="readers, replay, dataset: of the whole stack (default: 60 s are recorded)"
+    )
     parser.add_argument("--runs", type=int, default=10, help="replay: of each number of threads (default: %(default)s)")
     parser.add_argument("--threads", default="1,2", help="replay: numbers of threads (default: %(default)s)")
     learn = parser.add_argument_group("learn")
@@ -65,9 +69,12 @@ def main(args: argparse.Namespace) -> int:
     if "kill" in chosen:
         result["kill"] = bag_figures.kills(args.kills, args.seed, print)
         good &= all(not r["unreadable"] and (r["lost_s_max"] or 0.0) <= 1.0 for r in result["kill"])
-    if {"replay", "dataset"} & set(chosen):
+    if OF_A_BAG & set(chosen):
         with tempfile.TemporaryDirectory() as folder:
             bag = args.bag or _record(Path(folder) / "bag", 60.0)
+            if "readers" in chosen:
+                result["readers"] = bag_figures.other_readers(bag)
+                good &= all(result["readers"]["same"].values())
             if "replay" in chosen:
                 threads = tuple(int(word) for word in args.threads.split(","))
                 result["replay"] = bag_figures.replays(bag, args.runs, threads, print)
@@ -144,6 +151,10 @@ def report(result: dict[str, Any]) -> str:
         lost = "-" if r["lost_s_max"] is None else f"{r['lost_s_max']:.2f}"
         lines.append(f"kill -9, images of {r['image_bytes']} bytes: {r['kills']} times, {r['unreadable']} unreadable, "
                      f"lost at most {lost} s, p50 {r['lost_s_p50']:.2f} s")  # fmt: skip
+    if "readers" in result:
+        r = result["readers"]
+        same = ", ".join(f"{name}: {'the same' if good else 'OTHERS'}" for name, good in r["same"].items())
+        lines.append(f"other readers of {r['messages']} messages: {same}")
     for r in result.get("replay", ()):
         lines.append(f"replay, {r['threads']} threads: {r['runs']} runs, {r['different']} different outcome(s), "
                      f"{r['speed_min']:.1f}x at least, {r['speed_median']:.1f}x in the middle; "

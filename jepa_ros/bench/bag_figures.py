@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,29 @@ def replays(bag: Path, times: int, threads: tuple[int, ...], say: Callable[[str]
         say(f"{count} threads: {times} runs, {len(digests)} different, {min(speeds):.1f}x to {max(speeds):.1f}x")
         rows.append(row)
     return rows
+
+
+def other_readers(bag: Path) -> dict[str, Any]:
+    """Whether the libraries mcap and rosbags find the messages that this package does, byte for byte."""
+    from mcap.reader import make_reader
+    from rosbags.highlevel import AnyReader
+
+    def digest(rows: Iterable[tuple[int, str, bytes]]) -> tuple[int, str]:
+        hashed = sorted(hashlib.sha256(f"{time} {topic} ".encode() + data).digest() for time, topic, data in rows)
+        return len(hashed), hashlib.sha256(b"".join(hashed)).hexdigest()
+
+    def by_mcap() -> Iterator[tuple[int, str, bytes]]:
+        for path in bag.glob("*.mcap"):
+            with path.open("rb") as file:
+                for _, channel, message in make_reader(file, validate_crcs=True).iter_messages():
+                    yield message.log_time, channel.topic, message.data
+
+    with BagReader(bag) as reader:
+        own = digest((m.time, m.topic, m.data) for m in reader.messages())
+    with AnyReader([bag]) as other:
+        found = {"rosbags": digest((time, c.topic, bytes(data)) for c, time, data in other.messages())}
+    found["mcap"] = digest(by_mcap())
+    return {"messages": own[0], "same": {name: theirs == own for name, theirs in found.items()}}
 
 
 def dataset_speed(bag: Path) -> dict[str, Any]:
