@@ -2,9 +2,9 @@
 """Bags: what recording drops and costs, what kill -9 loses, how fast replay and dataset are; learning from bags.
 
 ``record``: a 640x480 camera at 30 Hz beside the whole stack, recorded and not, in turn. ``kill``: the recorder killed
-at random moments. ``readers``: what other libraries find in a bag. ``replay``: speed and determinism in fresh processes. ``dataset``: images
-a second. ``learn``: a
-model from bags against one from direct collection (hours; resumable; only when it is named).
+at random moments. ``readers``: what other libraries find in a bag. ``replay``: speed and determinism in fresh
+processes. ``dataset``: images a second. ``learn``: a model from bags against one from direct collection (hours;
+resumable; only when it is named).
 """
 
 from __future__ import annotations
