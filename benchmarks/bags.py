@@ -28,7 +28,7 @@ OF_A_BAG = {"readers", "replay", "dataset"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this benchmark takes."""
     parser.add_argument("what", nargs="*", metavar="|".join(WHAT), help="default: all but learn")
-    kept = "what it has of other measurements is kept, and pairs of `record` are added to its own"
+    kept = "what it has of other measurements is kept, and pairs of `record` and thread counts of `replay` are added"
     add_json(parser, f"write the results there; {kept}")
     parser.add_argument("--pairs", type=int, default=3, help="record: runs with and without (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="record: of each run (default: %(default)s)")
@@ -108,6 +108,9 @@ def _joined(path: Path | None, result: dict[str, Any]) -> dict[str, Any]:
         before = json.loads(path.read_text(encoding="utf-8"))
         if "record" in before and "record" in result:
             result["record"] = bag_figures.joined(before["record"], result["record"])
+        measured = {row["threads"] for row in result.get("replay", ())}
+        if measured:
+            result["replay"] += [row for row in before.get("replay", ()) if row["threads"] not in measured]
         return before | result | {"load_before": before["load_before"] | result.get("load_before", {})}
     except (ValueError, KeyError, TypeError) as error:
         raise JepaRosError(f"{path}: no results of this benchmark ({error}): give another --json") from None

@@ -31,14 +31,17 @@ def measured(monkeypatch):
 
 def test_pieces_are_joined_in_one_file(measured, tmp_path, capsys):
     out = tmp_path / "results/bags.json"
-    for words in (["record", "--pairs", "2"], ["replay", "--bag", "x", "--runs", "3"], ["record", "--pairs", "3"]):
+    for words in (
+        ["record", "--pairs", "2"], ["replay", "--bag", "x", "--threads", "2"], ["record", "--pairs", "3"],
+        ["replay", "--bag", "x", "--runs", "3", "--threads", "1"],
+    ):  # fmt: skip
         assert cli.main(["bench", "bags", *words, "--json", str(out)]) == 0
     result = json.loads(out.read_text())
     assert len(result["record"]["recordings"]) == 5 and result["record"]["planner_p50_ms"]["without"] == [10.0] * 5
     assert result["record"]["ratio"]["values"] == pytest.approx([1.1] * 5)
     assert result["record"]["ratio"]["ci95"] == pytest.approx([1.1, 1.1])
     assert [row["threads"] for row in result["replay"]] == [1, 2] and set(result["load_before"]) == {"record", "replay"}
-    assert "replay, 2 threads: 3 runs, 1 different outcome(s)" in capsys.readouterr().out
+    assert "replay, 2 threads: 10 runs, 1 different outcome(s)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[]", '{"record": {}, "load_before": {}}'])
