@@ -351,7 +351,7 @@ def test_a_wrong_model_ends_the_stack_and_the_message_names_it(files, tmp_path):
     with pytest.raises(StackError) as caught, stack:
         stack.wait_ready()
     assert "card.json" in str(caught.value)
-    assert caught.value.args[0].startswith(("perception", "planner"))
+    assert caught.value.args[0].startswith(("safety_gate", "perception", "planner"))
 
 
 def test_a_killed_gate_stops_everything_and_is_named(files):

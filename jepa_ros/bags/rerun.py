@@ -203,7 +203,8 @@ class Rerun:
             unsure = tick.steady + UNSURE_SECONDS if tick.made_up else unsure
             while told < len(self.recorded.identities) and self.recorded.identities[told].time <= tick.time:
                 name, value = self.recorded.identities[told].content
-                identities[name] = value
+                if not name.endswith("/planner"):  # the planner's come with its signals, at the very tick
+                    identities[name] = value
                 told += 1
             inputs = GateInputs(
                 heartbeats={k[10:]: tick.steady - age for k, age in tick.ages.items() if k.startswith("heartbeat/")},

@@ -17,8 +17,8 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.robot import RobotContract
 from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import GateConfig
-from jepa_ros.safety.guardrails import parse_guardrails
-from jepa_ros.yaml_text import load_mapping
+from jepa_ros.safety.guardrails import guardrails_for
+from jepa_ros.safety.settings import of_node
 
 
 @dataclass
@@ -66,7 +66,7 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
     recorded = read(reader, contract, changes.namespace, changes.image)
     changed: list[str] = []
     text = _text(changes.guardrails) or reader.custom_data.get(GUARDRAILS_KEY, "")
-    guardrails = parse_guardrails(text if text.strip() else list(contract.guardrails)).bind(contract)
+    guardrails = guardrails_for(contract, text).bind(contract)
     then = {a.content[1] for a in recorded.identities if a.content[0] == "guardrails/planner"}
     if then and str(guardrails.hash) not in then:
         changed.append(f"guardrails: {guardrails.hash} in the place of {', '.join(sorted(then))}")
@@ -76,9 +76,10 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
         perception, planner, model_id, card = _brain(contract, recorded, changes, guardrails, changed)
     config = None
     if changes.gate:
-        settings = contract.lidar() | watched(card) | _gate_settings(reader) | (changes.gate_settings or {})
-        settings.setdefault("auto_enable", True)
-        config = GateConfig.from_contract(contract, guardrails=guardrails, **settings)
+        told = reader.custom_data.get(GATE_SETTINGS_KEY, "")
+        chosen = of_node(told, watched(card), f"{reader.path}: the gate's settings in this bag")
+        chosen |= changes.gate_settings or {}
+        config = GateConfig.from_contract(contract, guardrails=guardrails, auto_enable=True, **chosen)
     own = bool(changed) and changes.brain
     other = any(line.startswith("model:") for line in changed)
     how = RerunSettings(new_commands=own, new_model=other, follow_iterations=not changes.free_iterations)
@@ -135,12 +136,6 @@ def _recorded_card(reader: BagReader) -> dict[str, Any] | None:
     except ValueError as error:
         raise BagError(f"{reader.path}: the model card in this bag is not JSON: {error}") from None
     return card if isinstance(card, dict) else None
-
-
-def _gate_settings(reader: BagReader) -> dict[str, Any]:
-    """The further settings that the recorded gate ran with."""
-    text = reader.custom_data.get(GATE_SETTINGS_KEY, "")
-    return load_mapping(text, f"{reader.path}: the gate's settings in this bag", BagError)
 
 
 def _text(path: str) -> str:

@@ -17,10 +17,11 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
-from std_msgs.msg import Bool, Header
+from std_msgs.msg import Bool, Header, String
 
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill, to_seconds, to_stamp
+from jepa_ros.safety.guardrails import GuardrailSet
 
 
 class Probe:
@@ -90,6 +91,9 @@ class Probe:
 class GateWorld:
     """Everything that a gate listens to, published at its rates while the probe spins; each input can fall silent.
 
+    Attributes:
+        guardrail_hash, model_id: what planner and perception say of themselves; the hash is that of no guardrails.
+
     Args:
         clock: publish /clock too, for a gate that takes its time from there.
     """
@@ -102,6 +106,7 @@ class GateWorld:
         self.moving = 0.0
         self.on_command: Callable[[float], None] | None = None  # told the stamp of each command as it leaves
         self.offset = 0.0  # s of this world's clock from the machine's; every stamp has it
+        self.guardrail_hash, self.model_id = str(GuardrailSet().hash), "m"
         self._noise = np.random.default_rng(0)
         self.outs: dict[str, tuple[Any, float, Callable[[], Any]]] = {
             "command": (node.create_publisher(TwistStamped, "command_raw", qos.COMMAND), 0.05, self._command),
@@ -111,10 +116,11 @@ class GateWorld:
             "perception": (node.create_publisher(Header, "perception/heartbeat", qos.HEARTBEAT), 0.1, self._beat),
             "planner": (node.create_publisher(Header, "planner/heartbeat", qos.HEARTBEAT), 0.1, self._beat),
             "estop": (node.create_publisher(Bool, "estop", qos.ESTOP), 0.1, self._estop),
+            "signals": (node.create_publisher(DiagnosticArray, "signals", qos.SIGNALS), 0.1, self._signals),
+            "model_id": (node.create_publisher(String, "model_id", qos.LATCHED), 1.0, self._model),
         }
         if clock:
             self.outs["clock"] = (node.create_publisher(Clock, "/clock", qos.CLOCK), 0.01, self._clock)
-        self.signals_out = node.create_publisher(DiagnosticArray, "signals", qos.SIGNALS)
         self._next = dict.fromkeys(self.outs, 0.0)
         probe.each_spin.append(self.feed)
 
@@ -168,12 +174,15 @@ class GateWorld:
     def _estop(self) -> Bool | None:
         return None if self.estop is None else Bool(data=self.estop)
 
-    def send_signals(self, **values: str) -> None:
-        message = DiagnosticArray(
-            status=[DiagnosticStatus(values=[KeyValue(key=k, value=v) for k, v in values.items()])]
-        )
+    def _signals(self) -> DiagnosticArray:
+        pairs = {"guardrail_hash": self.guardrail_hash, "model_id": self.model_id}
+        values = [KeyValue(key=k, value=v) for k, v in pairs.items()]
+        message = DiagnosticArray(status=[DiagnosticStatus(values=values)])
         message.header.stamp = self.now
-        self.signals_out.publish(message)
+        return message
+
+    def _model(self) -> String:
+        return String(data=self.model_id)
 
 
 def is_zero(message: TwistStamped) -> bool:

@@ -109,9 +109,9 @@ def guardrails(text: str, contract: RobotContract) -> Any:
     Raises:
         GuardrailError: it says which entry is wrong, and why.
     """
-    from jepa_ros.safety.guardrails import parse_guardrails
+    from jepa_ros.safety.guardrails import guardrails_for
 
-    return parse_guardrails(text if text.strip() else list(contract.guardrails)).bind(contract)
+    return guardrails_for(contract, text).bind(contract)
 
 
 def check(changes: dict[str, Any], contract: RobotContract) -> dict[str, Any]:

@@ -36,9 +36,10 @@ from jepa_ros.nodes.models import card_id, read_card
 from jepa_ros.nodes.process import Signals, begin
 from jepa_ros.nodes.scheduling import Collector, raise_priority
 from jepa_ros.robot import load_contract
+from jepa_ros.safety import settings
 from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import Gate, GateConfig, describe
-from jepa_ros.safety.guardrails import parse_guardrails
+from jepa_ros.safety.guardrails import guardrails_for
 from jepa_ros.safety.inputs import Requests
 from jepa_ros.safety.output import GateOutput, Mode
 
@@ -278,11 +279,12 @@ class SafetyGateNode(Node):
             self._end_by = time.monotonic() + self._contract.watchdog.exit_duration + 1.0
 
     def _make_config(self, values: Any) -> GateConfig:
-        overrides = self._contract.lidar() | watched(self._card) | params.yaml_mapping("settings", values.settings)
-        if values.guardrails:
-            overrides["guardrails"] = parse_guardrails(values.guardrails)
-        overrides["auto_enable"] = values.auto_enable
-        config = GateConfig.from_contract(self._contract, **overrides)
+        config = GateConfig.from_contract(
+            self._contract,
+            **settings.of_node(values.settings, watched(self._card)),
+            guardrails=guardrails_for(self._contract, values.guardrails),
+            auto_enable=values.auto_enable,
+        )
         self._guardrail_hash = str(config.guardrails.hash)
         if self._card is not None and not (config.surprise or config.novelty):
             self.get_logger().warning(
@@ -294,25 +296,31 @@ class SafetyGateNode(Node):
                     "--add-vigilance gives it some"
                 )
             )
+        self._tell_of_people(config)
         return config
 
-    def _own_card(self, folder: str) -> dict[str, Any] | None:
-        """The card of the model that planner and perception are to run; None where none was named or can be read."""
-        if not folder:
-            return None
-        try:
-            return read_card(folder)
-        except JepaRosError as error:
-            self.get_logger().error(f"the model's identity is not checked: {error}")
-            return None
+    @staticmethod
+    def _own_card(folder: str) -> dict[str, Any] | None:
+        """The card of the model that planner and perception are to run, None where none was named. One that was named
+        and cannot be read is an error: without it nobody would check what is run."""
+        return read_card(folder) if folder else None
+
+    def _tell_of_people(self, config: GateConfig) -> None:
+        """A speed limit near people is one everywhere, where the contract knows of no people."""
+        for guardrail in config.guardrails.of("near_person"):
+            if "people" not in config.states:
+                self.get_logger().warning(
+                    f"guardrail '{guardrail.name}': the contract declares no state topic 'people', so that its "
+                    f"{guardrail.limit:g} m/s hold everywhere"
+                )
 
     def _apply(self, changes: dict[str, Any]) -> None:
         """Take another guardrail set, whole or not at all; the state (latches, what is followed) is kept."""
-        text = changes.get("guardrails", "")
-        chosen = parse_guardrails(text) if text else parse_guardrails(list(self._contract.guardrails))
+        chosen = guardrails_for(self._contract, changes["guardrails"])
         config = self._config.replace(guardrails=chosen)  # raises where the set does not fit the robot
         self._gate, self._config = self._gate.with_guardrails(chosen), config
         self._guardrail_hash = str(chosen.hash)
+        self._tell_of_people(config)
         self.get_logger().info(f"guardrails changed: {len(chosen)} in force, set {self._guardrail_hash}")
 
 

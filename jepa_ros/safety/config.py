@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jepa_ros.errors import JepaRosError
 from jepa_ros.safety import settings
 from jepa_ros.safety.guardrails import PLACES, Guardrail, GuardrailSet, parse_guardrails
+from jepa_ros.safety.settings import COMPONENTS, GateConfigError, default
 
 if TYPE_CHECKING:
     from jepa_ros.robot import RobotContract
 
-COMPONENTS = ("perception", "planner")
+__all__ = ["COMPONENTS", "GateConfig", "GateConfigError"]
+
 #: What counts as measured motion, by the unit of the axis: well over the noise of wheel odometry at rest.
 MOTION = {"m/s": 0.03, "rad/s": 0.15}
 
@@ -29,10 +30,6 @@ def watched(card: Mapping[str, Any] | None) -> dict[str, tuple[float, float]]:
     levels = (((card or {}).get("calibration") or {}).get("vigilance") or {}).get("levels") or {}
     parts = {"surprise": ("motion", "scene"), "novelty": ("familiar",)}
     return {name: LEVELS for name, measures in parts.items() if any(m in levels for m in measures)}
-
-
-class GateConfigError(JepaRosError):
-    """A setting of the gate that cannot be used; the message names it and says what was expected."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class GateConfig:
     resume_latch_count: int
     resume_latch_window: float
     stop_motion_timeout: float
-    stop: str = "ramp"
+    stop: str = default("stop")
     position_low: tuple[float, ...] | None = None
     position_high: tuple[float, ...] | None = None
     joints: tuple[str, ...] = ()
@@ -97,37 +94,37 @@ class GateConfig:
     map_frame: str = "map"
     odom_frame: str = "odom"
     base_frame: str = "base_link"
-    scan_frame: str = "base_link"
-    scan_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scan_frame: str = default("scan_frame")
+    scan_offset: tuple[float, float, float] = default("scan_offset")
     footprint_radius: float = 0.0
     states: dict[str, tuple[float, bool]] = field(default_factory=dict)
     guardrails: GuardrailSet = field(default_factory=GuardrailSet)
-    image_required: bool = True
-    heartbeats: tuple[str, ...] = COMPONENTS
-    signals_required: bool = False
-    signals_timeout: float = 1.0
-    identities_required: tuple[str, ...] = ()
-    identity_grace: float = 1.0
-    reaction_time: float = 0.1
-    pose_sigma: float = 2.0
-    pose_uncertainty: float = 0.5
-    region_margin: float = 0.005
-    obstacle_margin: float = 0.02
-    time_to_contact: float = 0.2
-    escape_speed: float = 0.25
-    surprise: tuple[float, float] | None = None
-    novelty: tuple[float, float] | None = None
-    slow_scale: float = 0.3
-    teleop_release: float = 1.0
-    clock_timeout: float = 0.3
-    late_tick: float = 0.25
-    frozen_images: int = 3
-    people_timeout: float = 0.5
-    contact_response: str = "ignore"
+    image_required: bool = default("image_required")
+    heartbeats: tuple[str, ...] = default("heartbeats")
+    signals_required: bool = default("signals_required")
+    signals_timeout: float = default("signals_timeout")
+    identities_required: tuple[str, ...] = default("identities_required")
+    identity_grace: float = default("identity_grace")
+    reaction_time: float = default("reaction_time")
+    pose_sigma: float = default("pose_sigma")
+    pose_uncertainty: float = default("pose_uncertainty")
+    region_margin: float = default("region_margin")
+    obstacle_margin: float = default("obstacle_margin")
+    time_to_contact: float = default("time_to_contact")
+    escape_speed: float = default("escape_speed")
+    surprise: tuple[float, float] | None = default("surprise")
+    novelty: tuple[float, float] | None = default("novelty")
+    slow_scale: float = default("slow_scale")
+    teleop_release: float = default("teleop_release")
+    clock_timeout: float = default("clock_timeout")
+    late_tick: float = default("late_tick")
+    frozen_images: int = default("frozen_images")
+    people_timeout: float = default("people_timeout")
+    contact_response: str = default("contact_response")
     motion: tuple[float, ...] = ()
     auto_enable: bool = False
-    shadow: bool = False
-    dry_run: bool = False
+    shadow: bool = default("shadow")
+    dry_run: bool = default("dry_run")
 
     #: Allowed joint positions (low, high): the contract's, and those of the guardrails. None for a base.
     joint_range: tuple[tuple[float, ...], tuple[float, ...]] | None = field(init=False, default=None)
@@ -135,12 +132,6 @@ class GateConfig:
     def __post_init__(self) -> None:
         self._check_axes()
         self._check_settings()
-        if self.stop not in ("ramp", "zero"):
-            raise GateConfigError(f"gate: stop: expected ramp or zero, found '{self.stop}'")
-        if self.contact_response not in ("ignore", "back_off", "stop"):
-            raise GateConfigError(
-                f"gate: contact_response: expected ignore, back_off or stop, found '{self.contact_response}'"
-            )
         if self.kinematics == "joints" and not self.states.get("joint_states", (0.0, False))[1]:
             raise GateConfigError(
                 f"gate: '{self.name}' is moved by joints, and a stop holds their measured positions: the contract has "
@@ -151,6 +142,13 @@ class GateConfig:
             raise GateConfigError(
                 f"gate: guardrail '{self.guardrails.needs_pose}' needs the robot's pose, but the contract of "
                 f"'{self.name}' declares no state topic 'pose': add it, or leave the guardrail out"
+            )
+        if self.guardrails.needs_scan and ("scan" not in self.states or self.forward is None):
+            name = self.guardrails.of("obstacle_distance")[0].name
+            lacks = "declares no state topic 'scan'" if self.forward is not None else "drives nowhere"
+            raise GateConfigError(
+                f"gate: guardrail '{name}' is kept on the lidar's scan, but the contract of '{self.name}' {lacks}: "
+                "add it, or leave the guardrail out"
             )
         for guardrail in self.guardrails:
             if guardrail.frame not in ("", self.map_frame):
@@ -187,7 +185,7 @@ class GateConfig:
         for name in ("high", "velocity", "acceleration", "braking", "units", "motion"):
             if len(getattr(self, name)) != size:
                 raise GateConfigError(f"gate: {name}: expected {size} entries, found {len(getattr(self, name))}")
-        for name in ("velocity", "acceleration", "braking"):
+        for name in ("velocity", "acceleration", "braking", "motion"):
             if not all(0.0 < v < math.inf for v in getattr(self, name)):
                 raise GateConfigError(f"gate: {name}: expected finite numbers above 0, found {getattr(self, name)}")
         for i, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
@@ -200,6 +198,14 @@ class GateConfig:
         wrong = settings.fault(vars(self))
         if wrong is not None:
             raise GateConfigError(f"gate: {wrong}")
+        if not isinstance(self.auto_enable, bool):
+            raise GateConfigError(f"gate: auto_enable: expected true or false, found {self.auto_enable!r}")
+        times = {"period": self.period, **{f"states.{name}": timeout for name, (timeout, _) in self.states.items()}}
+        for name, value in times.items():
+            if not (settings.number(value) and value > 0.0):
+                raise GateConfigError(f"gate: {name}: expected a time above 0 s, found {value!r}")
+        if not (settings.number(self.footprint_radius) and self.footprint_radius >= 0.0):
+            raise GateConfigError(f"gate: footprint_radius: expected at least 0 m, found {self.footprint_radius!r}")
         if not self.late_tick > 2.0 * self.period:
             least = 2.0 * self.period
             raise GateConfigError(f"gate: late_tick: expected over two ticks ({least:g} s), found {self.late_tick:g}")
@@ -262,7 +268,7 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
     joints = contract.kinematics.kind == "joints"
     states = {k: (s.timeout, s.required or (joints and k == "joint_states")) for k, s in contract.state.items()}
     rates = tuple(u if u.endswith("/s") else f"{u}/s" for u in units)
-    contact = contract.state.get("contact")
+    contact, people = contract.state.get("contact"), contract.state.get("people")
     return {
         "name": contract.name,
         "output": "position" if positions else "velocity",
@@ -284,12 +290,14 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
         "odom_frame": contract.frames.odom,
         "base_frame": contract.frames.base,
         "scan_frame": contract.frames.base,
+        **contract.lidar(),
         "footprint_radius": contract.footprint.radius,
         "states": states,
         "guardrails": guardrails,
         "motion": tuple(MOTION[rate] for rate in rates),
         "stop": contract.stop,
         "signals_timeout": dog.command_timeout,
+        **({} if people is None else {"people_timeout": people.timeout}),
         "reaction_time": max(contract.actuation_latency, 1.0 / contract.gate_rate),
         "contact_response": "back_off" if contact is not None else "ignore",
         **{name: getattr(dog, name) for name in vars(dog)},

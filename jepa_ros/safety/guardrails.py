@@ -43,7 +43,7 @@ import numpy as np
 from jepa_ros.safety.geometry import Polygon, Shape
 from jepa_ros.safety.schema import GuardrailError, Reader, RiskLevel, load_text
 
-__all__ = ["KINDS", "Guardrail", "GuardrailError", "GuardrailSet", "RiskLevel", "parse_guardrails"]
+__all__ = ["KINDS", "Guardrail", "GuardrailError", "GuardrailSet", "RiskLevel", "guardrails_for", "parse_guardrails"]
 
 #: Kind: the units that it can have.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -277,6 +277,16 @@ def parse_guardrails(raw: Any, where: str = "guardrails") -> GuardrailSet:
             raise GuardrailError(f"{where}: two guardrails are called '{guardrail.name}'; names have to differ")
         found[guardrail.name] = guardrail
     return GuardrailSet(tuple(found.values()))
+
+
+def guardrails_for(contract: Any, text: str, where: str = "guardrails") -> GuardrailSet:
+    """The set that a YAML text gives, or the contract's where there is nothing in the text but white space: the ONE
+    meaning of the parameter ``guardrails`` of planner and gate, and of the text in a bag.
+
+    Raises:
+        GuardrailError: as :func:`parse_guardrails`.
+    """
+    return parse_guardrails(text if text.strip() else list(contract.guardrails), where)
 
 
 def _parse_one(r: Reader) -> Guardrail:

@@ -1,36 +1,92 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which values the settings of the gate may have. A NaN passes every comparison that it should fail: none gets in."""
+"""The ONE table of the gate's settings: type, range, default, unit and meaning of each. The check of ``GateConfig``,
+the node's parameter ``settings``, the errors and the table in ``docs/safety.md`` all come from it.
+
+A NaN passes every comparison that it should fail, and a negative margin gives away what a guardrail asks for: neither
+gets in, whoever sets it.
+"""
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-#: Finite numbers (least, most, whether the least itself is allowed).
-_NUMBERS: dict[str, tuple[float, float, bool]] = {
-    **dict.fromkeys(
-        ("period", "command_timeout", "image_timeout", "heartbeat_timeout", "max_stamp_age", "stop_motion_timeout",
-         "late_tick", "clock_timeout", "estop_timeout", "signals_timeout", "people_timeout", "resume_latch_window",
-         "pose_uncertainty"), (0.0, 3600.0, False),
-    ),
-    **dict.fromkeys(
-        ("rearm_time", "stamp_tolerance", "exit_duration", "identity_grace", "reaction_time", "pose_sigma",
-         "region_margin", "obstacle_margin", "time_to_contact", "teleop_release", "footprint_radius"),
-        (0.0, 3600.0, True),
-    ),
-    "escape_speed": (0.0, 1.0, False),
-    "slow_scale": (0.0, 1.0, True),
-}  # fmt: skip
-_COUNTS = ("bad_command_latch", "resume_latch_count", "frozen_images")
-_SWITCHES = ("estop_required", "image_required", "signals_required", "auto_enable", "shadow", "dry_run")
-_LISTS = ("heartbeats", "identities_required")
-#: What the robot is, which only its contract tells.
-OF_THE_CONTRACT = frozenset((
-    "name", "output", "kinematics", "units", "period", "low", "high", "velocity", "acceleration", "braking",
-    "position_low", "position_high", "joints", "forward", "sideways", "turn", "map_frame", "odom_frame", "base_frame",
-    "footprint_radius", "states", "motion",
-))  # fmt: skip
+from jepa_ros.errors import JepaRosError
+from jepa_ros.yaml_text import load_mapping
+
+COMPONENTS = ("perception", "planner")
+IDENTITIES = ("model/perception", "model/planner", "guardrails/planner")
+#: Whence a setting comes: besides the contract from the node's parameter ``settings``, or from the contract alone.
+FREE, WATCHDOG = "settings", "contract"
+
+
+class GateConfigError(JepaRosError):
+    """A setting of the gate that cannot be used; the message names it and says what was expected."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        kind: number, count (a whole number), switch, names (a list of some words), levels ([slow, stop] or null),
+            place ([x, y, yaw]), choice (one of some words) or text.
+        default: its value where neither the contract nor anybody says otherwise; ``told``: what the documents say of
+            it, where the value alone would not be the whole truth.
+        low, high: range of a number; ``open``: the lowest itself is not allowed.
+        node: its default in the node ``safety_gate``, which stands in a graph with planner and perception, where that
+            differs. source: who may set it.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    unit: str
+    what: str
+    low: float = 0.0
+    high: float = 60.0
+    open: bool = False
+    words: tuple[str, ...] = ()
+    told: str = ""
+    node: Any = None
+    source: str = FREE
+
+    @property
+    def expected(self) -> str:
+        """What a value has to be."""
+        unit = f" {self.unit}" if self.unit else ""
+        return {
+            "number": f"a number {'above' if self.open else 'from'} {self.low:g} to {self.high:g}{unit}",
+            "count": f"a whole number from {self.low:g} to {self.high:g}",
+            "switch": "true or false",
+            "names": f"a list of some of {', '.join(self.words)}",
+            "levels": "[slow, stop] with 0 < slow <= stop, or null",
+            "place": "[x, y, yaw] in m and rad",
+            "choice": ", ".join(self.words[:-1]) + (f" or {self.words[-1]}" if self.words else ""),
+            "text": "a text",
+        }[self.kind]
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value can be used."""
+        if self.kind == "number":
+            return number(value) and self.low <= value <= self.high and not (self.open and value == self.low)
+        if self.kind == "count":
+            return isinstance(value, int) and number(value) and self.low <= value <= self.high
+        if self.kind == "switch":
+            return isinstance(value, bool)
+        if self.kind == "names":
+            return isinstance(value, (list, tuple)) and all(isinstance(v, str) and v in self.words for v in value)
+        if self.kind == "levels":
+            pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(number(v) for v in value)
+            return value is None or bool(pair and 0.0 < value[0] <= value[1])
+        if self.kind == "place":
+            return isinstance(value, (list, tuple)) and len(value) == 3 and all(number(v) for v in value)
+        if self.kind == "choice":
+            return isinstance(value, str) and value in self.words
+        return isinstance(value, str) and bool(value.strip())
 
 
 def number(value: Any) -> bool:
@@ -38,34 +94,137 @@ def number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def fault(settings: Mapping[str, Any]) -> str | None:
-    """``name: expected ..., found ...`` of the first setting that cannot be used, or None."""
-    for name, (least, most, closed) in _NUMBERS.items():
-        value = settings[name]
-        if not (number(value) and least <= value <= most and (closed or value > least)):
-            return f"{name}: expected a number {'from' if closed else 'above'} {least:g} to {most:g}, found {value!r}"
-    for name in _COUNTS:
-        value = settings[name]
-        if not (number(value) and value == int(value) and value >= 1):
-            return f"{name}: expected a whole number of at least 1, found {value!r}"
-    for name in _SWITCHES:
-        if not isinstance(settings[name], bool):
-            return f"{name}: expected true or false, found {settings[name]!r}"
-    for name in _LISTS:
-        value = settings[name]
-        if not (isinstance(value, (list, tuple)) and all(isinstance(v, str) and v for v in value)):
-            return f"{name}: expected a list of texts, found {value!r}"
-    for name in ("surprise", "novelty"):
-        value = settings[name]
-        pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(number(v) for v in value)
-        if value is not None and not (pair and 0.0 < value[0] <= value[1]):
-            return f"{name}: expected [slow, stop] with 0 < slow <= stop, found {value!r}"
-    place = settings["scan_offset"]
-    if not (isinstance(place, (list, tuple)) and len(place) == 3 and all(number(v) for v in place)):
-        return f"scan_offset: expected [x, y, yaw] in m and rad, found {place!r}"
-    if not all(number(v) and v > 0.0 for v in settings["motion"]):
-        return f"motion: expected numbers above 0, found {settings['motion']!r}"
-    for topic, (timeout, _) in settings["states"].items():
-        if not (number(timeout) and timeout > 0.0):
-            return f"states: the time-out of '{topic}': expected a time above 0 s, found {timeout!r}"
+def _time(name: str, default: Any, what: str, high: float = 60.0, **more: Any) -> Setting:
+    """A time in s, above 0."""
+    return Setting(name, "number", default, "s", what, high=high, open=True, **more)
+
+
+def _watchdog(name: str, what: str, low: float = 0.0, high: float = 3600.0, open: bool = True) -> Setting:
+    """A time in s that the contract tells."""
+    return Setting(name, "number", None, "s", what, low, high, open, source=WATCHDOG)
+
+
+_TABLE = (
+    Setting("reaction_time", "number", 0.1, "s", "from a command's leaving until the base obeys it", high=5.0,
+            told="the contract's `actuation_latency`, at least a tick"),
+    Setting("pose_sigma", "number", 2.0, "", "standard deviations of the pose kept as margin", high=10.0),
+    Setting("pose_uncertainty", "number", 0.5, "m",
+            "a pose whose margin is larger counts as lost (where a guardrail needs it)", high=100.0, open=True),
+    Setting("region_margin", "number", 0.005, "m", "room kept to regions for what is not modelled", high=10.0),
+    Setting("obstacle_margin", "number", 0.02, "m", "room kept to what the scan sees", high=10.0),
+    Setting("time_to_contact", "number", 0.2, "s", "kept to what the scan sees, at the speed asked for"),
+    Setting("scan_frame", "text", "base_link", "", "frame of the lidar's messages",
+            told="the contract's `state.scan.frame`, else the base frame"),
+    Setting("scan_offset", "place", (0.0, 0.0, 0.0), "m, rad", "where the lidar stands in the base frame: x, y, yaw",
+            told="the contract's `state.scan.offset`, else 0 0 0"),
+    Setting("escape_speed", "number", 0.25, "", "share of the velocity limits out of a forbidden region and away from"
+            " a push", high=1.0, open=True),
+    Setting("surprise", "levels", None, "", "levels of the planner's signal; `[1, 2]` are those of the model card,"
+            " `null` does not watch", told="`[1, 2]` where the model's card has levels, else not watched"),
+    Setting("novelty", "levels", None, "", "the same of novelty", told="as `surprise`"),
+    Setting("slow_scale", "number", 0.3, "", "share of the command left when slow", high=1.0),
+    Setting("signals_required", "switch", False, "", "stop a planner that does not say what it means; implied by a"
+            " level or a guardrail that needs its signals", told="true", node=True),
+    _time("signals_timeout", 1.0, "without the planner's signals: lost", told="the contract's `command_timeout`"),
+    Setting("identities_required", "names", (), "", "identities that have to be known, and agree, before it follows"
+            " the planner", words=IDENTITIES, told="all three", node=IDENTITIES),
+    Setting("identity_grace", "number", 1.0, "s", "the guardrail sets may differ so long while it moves, for a change"
+            " that reaches all in turn"),
+    Setting("heartbeats", "names", COMPONENTS, "", "components that must beat", words=COMPONENTS,
+            told="perception, planner"),
+    Setting("image_required", "switch", True, "", "stop the planner where no new image comes"),
+    Setting("contact_response", "choice", "ignore", "", "what the bumper does", words=("ignore", "back_off", "stop"),
+            told="`back_off` where the contract has `contact`, required or not, else `ignore`"),
+    Setting("frozen_images", "count", 3, "", "images with bytes seen before, while moving: frozen", 1, 1000),
+    _time("clock_timeout", 0.3, "a ROS clock that does not move for so long is paused"),
+    _time("late_tick", 0.25, "the gate itself was not run for so long: everything is armed anew (over two ticks)"),
+    Setting("teleop_release", "number", 1.0, "s", "the planner drives again so long after teleoperation's last"
+            " message"),
+    Setting("shadow", "switch", False, "", "decide and report beside somebody else who drives; nothing is published"),
+    Setting("dry_run", "switch", False, "", "the whole stack runs and nothing is published"),
+    Setting("stop", "choice", "ramp", "", "how it stops where there is time", words=("ramp", "zero"), source=WATCHDOG),
+    _watchdog("command_timeout", "without a command: stop"),
+    _watchdog("image_timeout", "without a new image: stop"),
+    _watchdog("heartbeat_timeout", "without a sign of life: stop"),
+    _watchdog("rearm_time", "inputs must have been good for so long", open=False),
+    _watchdog("stamp_tolerance", "a stamp may lie so far in the future", open=False),
+    _watchdog("max_stamp_age", "a command may come from an image that old"),
+    _watchdog("exit_duration", "stops are sent for so long before it exits", open=False),
+    _watchdog("estop_timeout", "without the e-stop's publisher: latch"),
+    _watchdog("resume_latch_window", "window of resume_latch_count"),
+    _watchdog("stop_motion_timeout", "motion so long after a stop latches"),
+    Setting("people_timeout", "number", 0.5, "s", "nobody says where people are for so long: they may be anywhere",
+            open=True, high=3600.0, told="the contract's `state.people.timeout`", source=WATCHDOG),
+    Setting("estop_required", "switch", None, "", "a publisher of the e-stop must exist", source=WATCHDOG),
+    Setting("bad_command_latch", "count", None, "", "so many malformed commands latch", 1, 1e6, source=WATCHDOG),
+    Setting("resume_latch_count", "count", None, "", "resuming more often latches", 1, 1e6, source=WATCHDOG),
+)  # fmt: skip
+SETTINGS: dict[str, Setting] = {s.name: s for s in _TABLE}
+#: Those that may be set beside the contract.
+FREE_SETTINGS = tuple(s for s in _TABLE if s.source == FREE)
+#: What the robot is, which only its contract tells.
+OF_THE_CONTRACT = frozenset((
+    "name", "output", "kinematics", "units", "period", "low", "high", "velocity", "acceleration", "braking",
+    "position_low", "position_high", "joints", "forward", "sideways", "turn", "map_frame", "odom_frame", "base_frame",
+    "footprint_radius", "states", "motion",
+))  # fmt: skip
+#: What the node takes as a parameter of its own.
+OF_THE_NODE = ("guardrails", "auto_enable")
+
+
+def default(name: str) -> Any:
+    """The default of a setting."""
+    return SETTINGS[name].default
+
+
+def fault(values: Mapping[str, Any]) -> str | None:
+    """``name: expected ..., found ...`` of the first value that cannot be used, or None; what is no setting is left."""
+    for name, value in values.items():
+        setting = SETTINGS.get(name)
+        if setting is not None and not setting.holds(value):
+            return f"{name}: expected {setting.expected}, found {value!r:.80}"
     return None
+
+
+def parse(text: str, where: str = "settings") -> dict[str, Any]:
+    """The settings in a YAML text (``{name: value}``), each one checked; empty text sets nothing.
+
+    Raises:
+        GateConfigError: no YAML, no mapping, a name that cannot be set there, or a value that cannot be used.
+    """
+    found = load_mapping(text, where, GateConfigError)
+    free = [s.name for s in FREE_SETTINGS]
+    for name in found:
+        if name in free:
+            continue
+        if name in OF_THE_CONTRACT or name in SETTINGS:
+            raise GateConfigError(f"{where}: '{name}' is told by the robot's contract: change it there")
+        if name in OF_THE_NODE:
+            raise GateConfigError(f"{where}: '{name}' is a parameter of the gate's node by itself: set that")
+        near = difflib.get_close_matches(str(name), free, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(free)}"
+        raise GateConfigError(f"{where}: '{name}' is no setting; {hint}")
+    wrong = fault(found)
+    if wrong is not None:
+        raise GateConfigError(f"{where}: {wrong}")
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in found.items()}
+
+
+def of_node(text: str, model: Mapping[str, Any], where: str = "settings") -> dict[str, Any]:
+    """What the node ``safety_gate`` sets beside the contract: its own defaults, over them what its model's card says
+    (:func:`jepa_ros.safety.config.watched`), over that a text.
+
+    Raises:
+        GateConfigError: as :func:`parse`.
+    """
+    own = {s.name: s.node for s in FREE_SETTINGS if s.node is not None}
+    return {**own, **model, **parse(text, where)}
+
+
+def table() -> str:
+    """The settings as the Markdown table of ``docs/safety.md``."""
+    rows = ["| setting | expected | default | what it is |", "|---|---|---|---|"]
+    for s in FREE_SETTINGS:
+        shown = s.told or (str(s.default).lower() if isinstance(s.default, bool) else str(s.default))
+        rows.append(f"| `{s.name}` | {s.expected} | {shown} | {s.what} |")
+    return "\n".join(rows)

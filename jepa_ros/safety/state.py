@@ -78,6 +78,8 @@ class GateState:
     bad_times: tuple[float, ...]
     zero_since: float | None  # since when the output has been zero
     moving_since: float | None  # since when it has moved all the same
+    still_since: float | None  # since when it has been measured not to move
+    answers_for: bool  # enabled, or disabled and not at rest since: its motion is the gate's
     pose_at: float | None  # steady time at which the last pose was drawn in
     place: tuple[float, float, float] | None  # smoothed pose, as of the last tick
     since_scan: tuple[float, float, float] | None  # (x, y, yaw) in the frame in which the newest scan was taken
@@ -113,7 +115,8 @@ class GateState:
         self.stopped_by = None
         self.resumes = ()
         self.bad_times = ()
-        self.zero_since = self.moving_since = None
+        self.zero_since = self.moving_since = self.still_since = None
+        self.answers_for = enabled
         self.place = self.pose_at = self.since_scan = None
         self.region_scale = self.obstacle_scale = 1.0
         self.contact_axis = None

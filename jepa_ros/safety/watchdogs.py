@@ -10,6 +10,8 @@ from jepa_ros.safety.tick import Tick
 
 #: Checksums remembered; a camera that loops over a few frames is as frozen as one that repeats a single one.
 REMEMBERED = 8
+#: Measured not to move for so long [s], it stands: a wheel that turns back passes through zero, too.
+STANDS = 0.2
 
 
 @check("clock")
@@ -73,10 +75,13 @@ def estop_missing(t: Tick) -> None:
 
 @check("second_publisher")
 def second_publisher(t: Tick) -> None:
-    """Two publishers of commands to one robot: whose command it follows is left to chance."""
+    """Two publishers of commands to one robot: whose command it follows is left to chance. None at all, where the
+    gate's own has to be, is a count of another topic, which tells nothing."""
     count = t.i.output_publishers
-    if count is not None and count > 1 and not t.cfg.shadow:
-        t.trip("second_publisher", f"{count - 1} other publisher(s) on the gate's output topic")
+    if count is None or count == 1 or t.cfg.shadow:
+        return
+    other = f"{count - 1} other publisher(s) on the gate's output topic"
+    t.trip("second_publisher", other if count > 1 else "the gate does not see its own publisher on its output topic")
 
 
 @check("input_error")
@@ -194,9 +199,19 @@ def identity(t: Tick) -> None:
 
 @check("stop_not_obeyed")
 def stop_not_obeyed(t: Tick) -> None:
-    """The gate has been sending a stop for long enough, and the robot is still measured to move."""
+    """The gate has been sending a stop for long enough, and the robot is still measured to move. A disabled gate
+    watches on until the robot has stood still once; then somebody may push it about."""
     s, cfg = t.s, t.cfg
-    if not s.enabled or s.zero_since is None or cfg.shadow or cfg.dry_run or not t.moving():
+    moving = t.moving()
+    if t.measured is None or moving:
+        s.still_since = None
+    elif s.still_since is None:
+        s.still_since = t.now
+    if s.enabled:
+        s.answers_for = True
+    elif s.still_since is not None and t.now - s.still_since >= STANDS:
+        s.answers_for = False
+    if not s.answers_for or s.zero_since is None or cfg.shadow or cfg.dry_run or not moving:
         s.moving_since = None
         return
     if s.moving_since is None:
