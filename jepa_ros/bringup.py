@@ -26,7 +26,9 @@ from jepa_ros.yaml_text import load_mapping
 
 KINDS = ("sim", "robot", "replay")
 #: Topics that a robot's own drivers may publish or take under another name; each is an argument of `robot`.
-ROBOT_TOPICS = ("image", "odom", "pose", "joint_states", "scan", "contact", "estop", "goal_image", "goal_pose")
+ROBOT_TOPICS = (
+    "image", "odom", "pose", "joint_states", "scan", "contact", "people", "estop", "goal_image", "goal_pose"
+)  # fmt: skip
 #: Seconds between the death of a node and its next start, under ros2 launch and `up` alike.
 RESPAWN_DELAY = 1.0
 
@@ -209,6 +211,7 @@ _SIM = (
     Argument("layout", "fixed", "Obstacles of the arena.", ("fixed", "random", "maze", "dead_end")),
     Argument("layout_seed", 0, "Seed of a random layout.", least=0, most=2**31 - 1),
     Argument("start", "", "Start pose 'x,y,yaw' (m, rad); empty draws one from the seed."),
+    Argument("person", "none", "A person who walks about in the arena.", ("none", "random")),
     Argument("randomise", False, "Draw lighting, colours, camera pose and slip from the seed."),
     Argument("real_time_factor", 1.0, "Simulated seconds in a second.", least=0.01, most=100.0),
 )
@@ -305,7 +308,7 @@ def _gate(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
 
 
 def _sim(args: dict[str, Any]) -> NodeSpec:
-    parameters = {name: args[name] for name in ("robot", "gui", "layout", "layout_seed", "randomise", "seed")}
+    parameters = {name: args[name] for name in ("robot", "gui", "layout", "layout_seed", "person", "randomise", "seed")}
     parameters["real_time_factor"] = args["real_time_factor"]
     parameters["start"] = _numbers(args, "start", 3)
     return _node(args, "sim", parameters, required=True)

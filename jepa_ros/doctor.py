@@ -115,6 +115,7 @@ def expected_topics(contract: RobotContract, compressed: bool = False, brain: bo
         "joint_states": "sensor_msgs/msg/JointState",
         "scan": "sensor_msgs/msg/LaserScan",
         "contact": "std_msgs/msg/Bool",
+        "people": "geometry_msgs/msg/PoseArray",
     }
     thinking = [
         Expected("embedding", "sensor_msgs/msg/Image", contract.rate),

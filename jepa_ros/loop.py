@@ -17,12 +17,22 @@ import numpy as np
 
 from jepa_ros.robot import RobotContract
 from jepa_ros.safety.gate import Gate, GateConfig
-from jepa_ros.safety.inputs import CommandIn, ContactIn, GateInputs, ImageIn, OdomIn, PoseIn, ScanIn, SignalsIn
+from jepa_ros.safety.inputs import (
+    CommandIn,
+    ContactIn,
+    GateInputs,
+    ImageIn,
+    OdomIn,
+    PeopleIn,
+    PoseIn,
+    ScanIn,
+    SignalsIn,
+)
 from jepa_ros.safety.output import GateOutput
 
 COMPONENTS = ("perception", "planner")
 #: Hz at which the gate hears of each sensor, as the ``sim`` node publishes them.
-SENSOR_RATES = {"odom": 25.0, "pose": 10.0, "contact": 20.0, "scan": 10.0}
+SENSOR_RATES = {"odom": 25.0, "pose": 10.0, "contact": 20.0, "scan": 10.0, "people": 10.0}
 
 
 class Robot(Protocol):
@@ -119,6 +129,9 @@ class Loop:
         self._inputs: dict[str, Any] = {}
         self._sequence = 0
         sensors = {"odom": self._odom, "pose": self._pose, "contact": self._contact, "scan": self._scan}
+        self._see_people: Any = getattr(robot, "people", None)  # a robot without a tracker need not have the method
+        if self._see_people is not None:
+            sensors["people"] = self._people
         self._sensors = [
             (max(1, round(contract.gate_rate / SENSOR_RATES[name])), read)
             for name, read in sensors.items()
@@ -163,6 +176,11 @@ class Loop:
 
     def _contact(self, now: float) -> None:
         self._inputs["contact"] = ContactIn(stamp=now, received=now, value=self.robot.contact())
+
+    def _people(self, now: float) -> None:
+        self._inputs["people"] = PeopleIn(
+            stamp=now, received=now, positions=self._see_people(), frame_id=self.contract.frames.map
+        )
 
     def _scan(self, now: float) -> None:
         s = self.robot.scan()

@@ -75,6 +75,7 @@ class SceneConfig:
     person_path: tuple[tuple[float, float], ...] = ()  # way points of "path", walked in a circle
     person_speed: float = 0.2  # m/s
     person_radius: float = 0.08  # m
+    people_noise: float = 0.02  # m, std of where `people`, a tracker, sees the person (x and y each)
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -93,6 +94,7 @@ class SceneConfig:
             "scan_noise",
             "bumper_hold",
             "person_speed",
+            "people_noise",
         ):
             value = getattr(self, name)
             if not np.isfinite(value) or value < 0:

@@ -28,7 +28,7 @@ from .window import Window
 DT = 0.005  # s, one physics step
 TICK = 4  # physics steps between encoder readings, floor checks and steps of the person: 20 ms
 WINDOW_TICK = 8  # physics steps between pictures in the window: 40 ms
-STREAMS = ("look", "odom", "pose", "image", "goal", "scan", "person", "start")  # each draws from a generator of its own
+STREAMS = ("look", "odom", "pose", "image", "goal", "scan", "person", "start", "people")  # each its own generator
 
 
 @dataclass(frozen=True)
@@ -327,6 +327,15 @@ class ArenaSim:
     def scan(self) -> Scan:
         """One turn of the lidar in the middle of the robot."""
         return cast_scan(self._client, self.scene, *self._body.pose(), self._s.rngs["scan"])
+
+    def people(self) -> list[tuple[float, float]]:
+        """What a tracker of people says: (x, y) of each in the arena's frame [m], noise as the scene states; it sees
+        through walls, and misses nobody."""
+        at = self._person_at()
+        if at is None:
+            return []
+        n = self._s.rngs["people"].standard_normal(2).tolist()
+        return [(at[0] + self.scene.people_noise * n[0], at[1] + self.scene.people_noise * n[1])]
 
     def contact(self) -> bool:
         """The bumper: pressed while the body touches something and for ``bumper_hold`` s after."""

@@ -26,7 +26,8 @@ from jepa_ros.nodes.step_clock import CommandLog, StepClock
 from jepa_ros.perception import Perception
 from jepa_ros.robot import load_contract
 from jepa_ros.safety.gate import Gate, GateConfig
-from jepa_ros.safety.inputs import CommandIn, GateInputs, ImageIn, OdomIn, PoseIn, SignalsIn
+from jepa_ros.safety.inputs import CommandIn, GateInputs, ImageIn, OdomIn, PeopleIn, PoseIn, SignalsIn
+from jepa_ros.safety.settings import of_node
 from jepa_ros.world_model.checkpoint import load_checkpoint, model_id, save_checkpoint
 from jepa_ros.world_model.model import ModelConfig, WorldModel
 
@@ -48,6 +49,7 @@ TYPES = {
     "/safety_gate/state": "diagnostic_msgs/msg/DiagnosticArray",
     "/odom": "nav_msgs/msg/Odometry",
     "/pose": "geometry_msgs/msg/PoseWithCovarianceStamped",
+    "/people": "geometry_msgs/msg/PoseArray",
 }
 
 
@@ -116,7 +118,7 @@ def write_stack_bag(
     model, card = load_checkpoint(model_folder, ARENA)
     identity = model_id(card)
     perception, planner = Perception(model, ARENA), Planner(model, ARENA, CONFIG, card)
-    gate = Gate(GateConfig.from_contract(ARENA, auto_enable=True))
+    gate = Gate(GateConfig.from_contract(ARENA, auto_enable=True, **of_node("", {})))
     state, clock, log = gate.initial_state(), StepClock(ARENA.rate, 10.0), CommandLog(2)
     rng = np.random.default_rng(3)
     pattern = np.kron(rng.integers(0, 255, (16, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
@@ -154,6 +156,11 @@ def write_stack_bag(
                 )
                 out.send("/pose", t, posed)
                 newest["pose"] = PoseIn(ros, steady, 0.1 * t, 0.0, 0.0, np.zeros((3, 3)), "map")
+                someone = out.types["geometry_msgs/msg/PoseArray"](
+                    header=header(round(ros * 1e9), "map"), poses=[out.place(0.8, 0.7, 0.0).pose]
+                )
+                out.send("/people", t, someone)
+                newest["people"] = PeopleIn(ros, steady, [(0.8, 0.7)], "map")
                 picture = np.roll(pattern, k // 5, 1)
                 data = image(round(ros * 1e9), picture)
                 out.send("/image", t + 0.001, data)

@@ -58,7 +58,11 @@ def test_plans_were_made_and_the_gate_let_them_through(recorded):
     """Guards the test above: agreement on nothing would be cheap."""
     bag, _ = recorded
     with BagReader(bag) as reader:
-        log = prepare(reader, Changes(brain=False)).recorded.log
+        prepared = prepare(reader, Changes(brain=False))
+    log, someone = prepared.recorded.log, prepared.recorded.gate["people"][0].content
+    assert (someone.positions, someone.frame_id) == ([(0.8, 0.7)], "map")
+    config = prepared.rerun.gate_config
+    assert config.signals_required and config.identities_required, "as the node has it"
     reasons = {step.reason for step in log.steps.values()}
     assert {"idle", "ok"} <= reasons
     assert {"ACTIVE", "LIMITED"} & {tick.mode for tick in log.ticks}

@@ -256,6 +256,12 @@ def test_data_goes_by_udp_and_large_images_by_shared_memory_unless_the_transport
     assert TRANSPORT_CHOICES[0] not in bringup.environment(large)
 
 
+def test_people_are_simulated_or_come_from_a_tracker_of_another_name():
+    assert bringup.graph("sim", {"person": "random"}).find("sim").parameters["person"] == "random"
+    gate = bringup.graph("robot", {"people": "/tracker/people"}).gate
+    assert gate is not None and ("people", "/tracker/people") in gate.remappings
+
+
 def test_planner_parameters_come_from_a_file(tmp_path):
     file = tmp_path / "planner.yaml"
     file.write_text("search.samples: 64\n")

@@ -19,7 +19,7 @@ from jepa_ros.bench.gate_faults import Bomb
 from jepa_ros.bench.gate_histories import ROOM
 from jepa_ros.bench.gate_rig import Rig, contract_of
 from jepa_ros.bench.gate_scenarios import DRIVE, change, driving, drop, resumes, stopped, wall
-from jepa_ros.robot import load_contract
+from jepa_ros.robot import RobotContract, load_contract
 from jepa_ros.safety import Gate, GateConfig, GateConfigError, Mode, parse_guardrails
 from jepa_ros.safety.gate import describe
 
@@ -466,3 +466,70 @@ def test_a_scan_that_grows_old_while_the_robot_brakes_is_carried_on_by_the_way_i
     rig.run(1.5)
     room = 1.1 - 0.02 - rig.cfg.footprint_radius - rig.robot.x
     assert room > 0.0, f"{-room:.4f} m into the obstacle"
+
+
+def test_a_robot_that_runs_away_after_it_was_disabled_latches() -> None:
+    rig = driving(Rig(), [0.4, 0.0])
+    rig.robot.broken = True
+    rig.ask(enable=False)
+    limit = 2.0 * rig.cfg.stop_motion_timeout + rig.cfg.stop_time
+    out = rig.run(limit)[-1]
+    assert out.mode is Mode.ESTOP and out.reason == "stop_not_obeyed" and out.hardware_estop
+    assert not rig.ask(reset=True).answers["reset"][0], "it still moves"
+    rig.robot.broken = False
+    rig.run(2.0)
+    assert rig.ask(reset=True).answers["reset"] == (True, "reset; not enabled")
+
+
+def test_a_disabled_robot_that_stood_still_may_be_pushed_about() -> None:
+    rig = driving(Rig(), [0.4, 0.0])
+    rig.ask(enable=False)
+    rig.run(2.0)
+    rig.robot.broken, rig.robot.v = True, [0.3, 0.0]
+    assert all(o.mode is Mode.DISABLED for o in rig.run(4.0))
+
+
+def test_a_count_of_publishers_that_lacks_the_gates_own_is_no_count() -> None:
+    rig = driving(Rig())
+    rig.publishers = 0
+    stopped(rig.tick(), "second_publisher")
+    rig.publishers = 1
+    resumes(rig)
+
+
+PEOPLE = parse_guardrails([{"name": "near", "kind": "near_person", "unit": "m/s", "max_speed": 0.1, "distance": 0.5}])
+
+
+def _tracked(required: bool = False) -> Rig:
+    """A base whose contract declares a tracker of people."""
+    data = contract_of("base").to_dict()
+    data["state"]["people"] = {"timeout": 0.5, "required": required}
+    config = GateConfig.from_contract(RobotContract.from_dict(data), guardrails=PEOPLE, auto_enable=True)
+    return Rig(gate=Gate(config))
+
+
+def test_a_tracker_of_people_is_watched_as_any_declared_input() -> None:
+    assert _tracked(required=True).arm([0.4, 0.0]).reason == "state_stale"
+    assert _tracked().arm([0.4, 0.0]).reason == "person", "not heard yet: they may be anywhere"
+    for wrong in (
+        drop, change(frame_id="odom"), change(positions=[(math.nan, 0.0)]), change(positions=[(9.0, 9.0)] * 101),
+        change(positions=[(1.0,)]), change(stamp=math.nan),
+    ):  # fmt: skip
+        rig = _tracked()
+        rig.people = []
+        driving(rig, [0.4, 0.0])
+        rig.spoil["people"] = wrong
+        stopped(rig.run(0.8)[-1], rig.outputs[-1].reason)
+        assert rig.outputs[-1].reason in ("state_stale", "state_not_finite") and "people" in rig.outputs[-1].sentence
+
+
+def test_it_has_slowed_down_by_the_time_it_is_near_a_person() -> None:
+    rig = _tracked()
+    rig.people = [(2.0, 0.0)]
+    driving(rig, [0.4, 0.0])
+    near = rig.cfg.footprint_radius + 0.5
+    while rig.robot.x < 1.8 and rig.tick_index < 1000:
+        rig.tick()
+        if 2.0 - rig.robot.x < near:
+            assert rig.robot.v[0] <= 0.1 + 1e-6
+    assert rig.robot.x >= 1.8

@@ -11,7 +11,7 @@ import time
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import Pose, PoseArray, TwistStamped
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.context import Context
@@ -23,6 +23,7 @@ from std_srvs.srv import SetBool, Trigger
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.safety_gate import SafetyGateNode
 from jepa_ros.operate.gate import told
+from jepa_ros.safety import parse_guardrails
 
 STATE, OUT = "safety_gate/state", "cmd_vel"
 
@@ -61,7 +62,10 @@ class Scene:
     def set_guardrails(self, text: str):
         value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
         request = SetParametersAtomically.Request(parameters=[Parameter(name="guardrails", value=value)])
-        return self.probe.call(SetParametersAtomically, "safety_gate/set_parameters_atomically", request).result
+        result = self.probe.call(SetParametersAtomically, "safety_gate/set_parameters_atomically", request).result
+        if result.successful:
+            self.world.guardrail_hash = parse_guardrails(text).hash  # the planner gets the same set
+        return result
 
     def close(self) -> None:
         self.gate.end()
@@ -224,9 +228,66 @@ def test_guardrails_change_whole_or_not_at_all(scene):
 
 
 def test_another_guardrail_set_at_the_planner_is_noticed(scene):
-    scene.world.send_signals(guardrail_hash="something else", model_id="m")
+    scene.world.guardrail_hash = "something else"
     scene.reason("identity")
-    scene.world.send_signals(guardrail_hash=scene.state["guardrail_hash"], model_id="m")
+    scene.world.guardrail_hash = scene.state["guardrail_hash"]
+    scene.mode("ACTIVE")
+
+
+def test_a_planner_that_no_longer_says_what_it_means_is_not_followed(scene):
+    scene.world.silent.add("signals")
+    scene.reason("signals_lost")
+    scene.stands()
+    scene.world.silent.clear()
+    scene.mode("ACTIVE")
+
+
+def test_a_planner_whose_model_and_guardrails_are_not_known_is_not_followed():
+    for silent, settings in (({"signals"}, "{signals_required: false}"), ({"model_id"}, "{}")):
+        scene = Scene("auto_enable:=true", f"settings:='{settings}'")
+        try:
+            scene.world.silent |= silent
+            scene.reason("identity", timeout=40)
+            scene.probe.spin(1.5)
+            assert scene.state["mode"] == "ARMING" and scene.state["reason"] == "identity"
+            scene.world.silent.clear()
+            scene.mode("ACTIVE")
+        finally:
+            scene.close()
+
+
+def test_people_slow_it_down_where_a_guardrail_asks_for_it():
+    scene = Scene("auto_enable:=true")
+    try:
+        scene.mode("ACTIVE", timeout=40)
+        _people(scene)
+    finally:
+        scene.close()
+
+
+def _people(scene: Scene) -> None:
+    near = "- {name: near, kind: near_person, unit: m/s, distance: 0.5, max_speed: 0.1}"
+    assert scene.set_guardrails(near).successful
+    scene.reason("person")  # nobody says where people are
+    out = scene.probe.node.create_publisher(PoseArray, "people", qos.STATE)
+    where = [5.0]
+
+    def tell() -> None:
+        message = PoseArray(poses=[Pose()])
+        message.header.stamp, message.header.frame_id = scene.world.now, "map"
+        message.poses[0].position.x = where[0]
+        out.publish(message)
+
+    scene.probe.each_spin.append(tell)
+    scene.probe.until(lambda: scene.state["reason"] == "ok", "a person far away")
+    where[0] = 0.4
+    scene.reason("person")
+    scene.probe.until(lambda: abs(scene.probe.last(OUT).twist.linear.x - 0.1) < 1e-6, "0.1 m/s")
+    assert scene.set_guardrails("").successful
+    scene.mode("ACTIVE")
+    scene.probe.each_spin.remove(tell)
+    scene.reason("state_stale")  # a tracker that was heard and falls silent
+    scene.probe.each_spin.append(tell)
     scene.mode("ACTIVE")
 
 
@@ -262,6 +323,9 @@ def test_without_a_clock_it_still_publishes_and_does_not_arm():
     [
         ("robot:=no_such_robot", "no_such_robot"),
         ("auto_enable:=7", "auto_enable"),
+        ("model:=no_such_model", "no_such_model"),
+        ("settings:='{pose_sigma: -5}'", "pose_sigma"),
+        ("settings:='{velocity: [9, 9]}'", "velocity"),
         ("auto_enabel:=true", "auto_enabel"),
         ("settings:='{no_such_setting: 1}'", "no_such_setting"),
         ("guardrails:='- {name: a, kind: fence}'", "fence"),

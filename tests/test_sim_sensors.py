@@ -112,6 +112,16 @@ def test_the_lidar_sees_the_person():
         assert ranges[len(ranges) // 2] == pytest.approx(0.5 - scene.person_radius, abs=0.01)
 
 
+def test_the_tracker_of_people_has_the_stated_noise_and_sees_nobody_where_nobody_is():
+    with ArenaSim(CONTRACT, EMPTY) as sim:
+        assert sim.people() == []
+    with ArenaSim(CONTRACT, EMPTY.with_(person="path", person_path=((0.5, 0.0), (0.5, 0.1)), person_speed=0.0)) as sim:
+        seen = np.array([sim.people()[0] for _ in range(400)])
+        image = sim.image()
+    assert seen.std(axis=0) == pytest.approx(EMPTY.people_noise, rel=0.15)
+    assert seen.mean(axis=0) == pytest.approx([0.5, 0.0], abs=0.005) and image.any()
+
+
 def test_joint_states_turn_with_the_wheels():
     with ArenaSim(CONTRACT, EMPTY) as sim:
         sim.reset(0, start=(0.0, 0.0, 0.0))

@@ -274,6 +274,12 @@ def _take_contact(recorded: Recorded, time: int, m: Any) -> None:
     _gate(recorded, "contact", time, gate_in.ContactIn(0.0, 0.0, bool(m.data)))
 
 
+def _take_people(recorded: Recorded, time: int, m: Any) -> None:
+    positions = [(pose.position.x, pose.position.y) for pose in m.poses]
+    _gate(recorded, "people", time, gate_in.PeopleIn(_seconds(m), 0.0, positions, m.header.frame_id))
+
+
 _STATE = {
     "odom": _take_odom, "pose": _take_pose, "joint_states": _take_joints, "scan": _take_scan, "contact": _take_contact,
+    "people": _take_people,
 }  # fmt: skip

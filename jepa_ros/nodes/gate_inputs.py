@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
@@ -33,6 +33,7 @@ from jepa_ros.safety.inputs import (
     ImageIn,
     JointsIn,
     OdomIn,
+    PeopleIn,
     PoseIn,
     Requests,
     ScanIn,
@@ -114,6 +115,7 @@ class InputCollector:
             "joint_states": (JointState, self._on_joints),
             "scan": (LaserScan, self._on_scan),
             "contact": (Bool, self._on_contact),
+            "people": (PoseArray, self._on_people),
         }
         for key, state in self._contract.state.items():
             if key in readers:
@@ -246,6 +248,11 @@ class InputCollector:
             message.range_max,
             message.header.frame_id,
         )
+
+    def _on_people(self, message: PoseArray) -> None:
+        positions = [(pose.position.x, pose.position.y) for pose in message.poses]
+        stamp = to_seconds(message.header.stamp)
+        self._newest.people = PeopleIn(stamp, time.monotonic(), positions, message.header.frame_id)
 
     def _on_contact(self, message: Bool) -> None:
         # A Bool carries no stamp: the time of its receipt stands in.

@@ -2,7 +2,8 @@
 """The ``sim`` node: the simulated arena behind the topics of a real robot, with a clock of its own.
 
 Takes the gate's output and publishes ``image``, ``camera_info``, ``odom`` (wheel odometry that drifts), ``pose`` (a
-localisation with stated noise), ``joint_states``, ``scan``, ``contact`` and ``/clock``. For scoring and measuring
+localisation with stated noise), ``joint_states``, ``scan``, ``contact``, ``people`` (a tracker with stated noise, where
+the contract declares it) and ``/clock``. For scoring and measuring
 only: ``~/truth`` (``nav_msgs/Odometry``), ``~/score`` (contact counts) and ``~/timing`` (when, on the machine's
 monotonic clock, each image was taken; before it was rendered). Services: ``~/reset`` starts an episode with the
 present ``seed``, ``layout_seed`` and ``start``; ``~/pause`` stops time. The clock never runs backwards.
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -39,13 +40,15 @@ TICK = 0.02
 MAX_CATCH_UP = 0.2
 #: The clock starts here, so that no stamp is ever zero ("not set").
 CLOCK_START = 1.0
-RATES = {"odom": 25.0, "joint_states": 10.0, "contact": 20.0, "truth": 25.0, "pose": 10.0, "scan": 10.0}
+RATES = {"odom": 25.0, "joint_states": 10.0, "contact": 20.0, "truth": 25.0, "pose": 10.0, "scan": 10.0,
+         "people": 10.0}  # fmt: skip
 
 PARAMS = (
     params.ROBOT,
     params.Param(
         "layout", "fixed", "Obstacles of the arena.", choices=("fixed", "random", "empty", "maze", "dead_end")
     ),
+    params.Param("person", "none", "A person who walks about in the arena.", choices=("none", "random")),
     params.Param("randomise", False, "Draw lighting, colours, camera pose and slip from the seed."),
     params.Param("gui", False, "Show PyBullet's window."),
     params.Param("seed", 0, "Seed of the episode; taken at ~/reset.", low=0, live=True),
@@ -74,7 +77,8 @@ class SimNode(Node):
             from jepa_ros_sim import ArenaSim, SceneConfig
         except ImportError as error:
             raise JepaRosError(f"the simulator cannot be imported ({error}): pip install 'jepa_ros[sim]'") from None
-        scene = SceneConfig(layout=self._values.layout, seed=self._values.seed, randomise=self._values.randomise)
+        values = self._values
+        scene = SceneConfig(layout=values.layout, seed=values.seed, randomise=values.randomise, person=values.person)
         self._sim = ArenaSim(self._contract, scene, gui=self._values.gui)
         self._offset = CLOCK_START
         self._paused = False
@@ -111,6 +115,8 @@ class SimNode(Node):
         self._timing_out = qos.publisher(self, DiagnosticArray, "~/timing", qos.STATUS)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
+        if "people" in state:
+            self._people_out = qos.publisher(self, PoseArray, state["people"], qos.STATE)
         camera_rate = self._contract.cameras[0].rate
         self._emitters: dict[str, tuple[float, Callable[[float], None]]] = {
             "odom": (RATES["odom"], self._emit_odom),
@@ -121,6 +127,8 @@ class SimNode(Node):
             "scan": (RATES["scan"], self._emit_scan),
             "image": (camera_rate, self._emit_image),
         }
+        if "people" in state:
+            self._emitters["people"] = (RATES["people"], self._emit_people)
 
     def _on_command(self, message: Any) -> None:
         try:
@@ -237,6 +245,15 @@ class SimNode(Node):
         message.header.frame_id = self._contract.frames.base
         message.ranges.frombytes(np.ascontiguousarray(scan.ranges, dtype=np.float32).tobytes())
         self._scan_out.publish(message)
+
+    def _emit_people(self, now: float) -> None:
+        message = PoseArray()
+        message.header.stamp, message.header.frame_id = to_stamp(now), self._contract.frames.map
+        for x, y in self._sim.people():
+            pose = Pose()
+            pose.position.x, pose.position.y = x, y
+            message.poses.append(pose)
+        self._people_out.publish(message)
 
     def _emit_contact(self, now: float) -> None:
         self._contact_out.publish(Bool(data=bool(self._sim.contact())))

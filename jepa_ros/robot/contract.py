@@ -24,7 +24,7 @@ from jepa_ros.yaml_text import load_yaml
 SCHEMA = 1
 COMMAND_KINDS = ("twist_stamped", "twist", "joint_trajectory", "float64_multiarray")
 KINEMATICS_KINDS = ("diff_drive", "holonomic", "joints")
-STATE_KEYS = ("odom", "pose", "joint_states", "scan", "contact")
+STATE_KEYS = ("odom", "pose", "joint_states", "scan", "contact", "people")
 #: The components of a Twist that an action dimension of a mobile base may drive, with their unit (REP-103).
 TWIST_UNITS = {
     "linear.x": "m/s",

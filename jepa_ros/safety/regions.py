@@ -20,7 +20,7 @@ from functools import partial
 from jepa_ros.safety.geometry import Circle, Shape, advance, free_length
 from jepa_ros.safety.guardrails import Guardrail
 from jepa_ros.safety.rows import check
-from jepa_ros.safety.sensing import examine, read_pose
+from jepa_ros.safety.sensing import examine, read_people, read_pose
 from jepa_ros.safety.tick import Tick
 
 Pose = tuple[float, float, float]
@@ -329,17 +329,18 @@ def person(t: Tick) -> None:
         if path is None or path.speed <= g.limit:
             continue
         people = t.i.people
-        if people is None or t.late(people, t.cfg.people_timeout) or people.frame_id.lstrip("/") != t.cfg.map_frame:
+        unknown = people is None or t.late(people, t.cfg.people_timeout) is not None
+        wrong, places = ("", ()) if unknown else examine(t, "people", people, read_people)
+        if unknown or wrong is not None:
             _slow_to(t, "person", path, g.limit, f"'{g.name}': nobody says where people are")
             continue
         free = path.length
         room = t.cfg.footprint_radius + g.distance + path.margin
-        for px, py in people.positions:
-            if not (math.isfinite(px) and math.isfinite(py)):
-                free = 0.0
-                break
+        for px, py in places:
             clearance = partial(_beside, Circle(px, py, 0.0), room)
-            start, _ = _nearest(path.place.starts, clearance)
+            start, here = _nearest(path.place.starts, clearance)
+            if here >= free:
+                continue  # no way of that length can reach them
             free = min(free, free_length(clearance, start, path.twist, path.length))
         if free < path.length:
             _slow_to(t, "person", path, _cap(t, path, free, g.limit), f"'{g.name}': a person is near")

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.safety.inputs import JointsIn, OdomIn, PoseIn, ScanIn
+from jepa_ros.safety.inputs import JointsIn, OdomIn, PeopleIn, PoseIn, ScanIn
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.tick import Tick
 
 #: A position further away than this is no position on this planet's floors.
 FAR = 1e6
+#: More people than this are no people, and each costs time of the tick.
+MOST_PEOPLE = 100
 
 
 Verdict = tuple["str | None", Any]
@@ -133,10 +135,24 @@ def read_scan(t: Tick, m: ScanIn) -> tuple[str | None, Any]:
     return None, (x, y, nearest)
 
 
+def read_people(t: Tick, m: PeopleIn) -> tuple[str | None, Any]:
+    """Where people are: [(x, y), ...] in the frame of the regions [m]."""
+    wrong = _frame(m.frame_id, t.cfg.map_frame)
+    if wrong:
+        return wrong, None
+    if len(m.positions) > MOST_PEOPLE:
+        return f"tells of {len(m.positions)} people, expected at most {MOST_PEOPLE}", None
+    places = [(float(x), float(y)) for x, y in m.positions]
+    return (None, places) if all(_finite(x, y) for x, y in places) else ("position is not finite", None)
+
+
 @check("state_not_finite")
 def state_not_finite(t: Tick) -> None:
-    """Odometry and joints: content."""
-    for name, message, function in (("odom", t.i.odom, read_odom), ("joint_states", t.i.joint_states, read_joints)):
+    """Odometry, joints and people: content."""
+    for name, message, function in (
+        ("odom", t.i.odom, read_odom), ("joint_states", t.i.joint_states, read_joints),
+        ("people", t.i.people, read_people),
+    ):  # fmt: skip
         if message is not None and name in t.cfg.states:
             wrong, _ = examine(t, name, message, function)
             if wrong is not None:
@@ -145,8 +161,8 @@ def state_not_finite(t: Tick) -> None:
 
 @check("state_stale")
 def state_stale(t: Tick) -> None:
-    """Odometry, joints, bumper: age."""
-    for name in ("odom", "joint_states", "contact"):
+    """Odometry, joints, bumper, people: age."""
+    for name in ("odom", "joint_states", "contact", "people"):
         message = getattr(t.i, name)
         if not _watched(t, name, message):
             continue
