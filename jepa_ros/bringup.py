@@ -22,6 +22,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_namespace, is_topic
 from jepa_ros.robot import RobotContract, load_contract, share_dir
 from jepa_ros.ros_env import LARGE, large_environment, ros_environment
+from jepa_ros.safety.settings import parse as parse_settings
 from jepa_ros.yaml_text import load_mapping
 
 KINDS = ("sim", "robot", "replay")
@@ -293,13 +294,15 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
 
 
 def _gate(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
+    settings = _text(args, "gate_params")
+    parse_settings(settings, f"gate_params:={args['gate_params']}")  # refused here, before anything runs
     parameters = {
         "robot": args["robot"],
         "model": _model(args, contract) if args["brain"] or args["model"] else "",
         "use_sim_time": _sim_time(kind, args),
         "auto_enable": args["auto_enable"],
         "guardrails": _text(args, "guardrails"),
-        "settings": _mapping_text(args, "gate_params"),
+        "settings": settings,
         "command_kind": args.get("command_kind", ""),
         "command_topic": args.get("command_topic", ""),
         "compressed": args.get("compressed", False),

@@ -262,6 +262,16 @@ def test_people_are_simulated_or_come_from_a_tracker_of_another_name():
     assert gate is not None and ("people", "/tracker/people") in gate.remappings
 
 
+def test_a_setting_that_the_gate_would_refuse_is_refused_before_anything_runs(tmp_path):
+    file = tmp_path / "gate.yaml"
+    file.write_text("{pose_sigma: 3.0}")
+    gate = bringup.graph("sim", {"gate_params": str(file)}).gate
+    assert gate is not None and gate.parameters["settings"] == "{pose_sigma: 3.0}"
+    file.write_text("{pose_sigma: -3.0}")
+    with pytest.raises(JepaRosError, match=r"gate_params:=.*gate.yaml: pose_sigma: expected a number from 0 to 10"):
+        bringup.graph("sim", {"gate_params": str(file)})
+
+
 def test_planner_parameters_come_from_a_file(tmp_path):
     file = tmp_path / "planner.yaml"
     file.write_text("search.samples: 64\n")
