@@ -107,3 +107,9 @@ def test_weights_that_are_not_finite_are_refused(checkpoint, tmp_path, capsys):
     (tmp_path / "card.json").write_text(json.dumps(card))
     assert cli.main(["check", "model", str(tmp_path)]) == 2
     assert name in capsys.readouterr().err
+
+
+def test_a_second_camera_is_told_to_be_for_recording_alone(arena):
+    further = {**arena["cameras"][0], "name": "left"}
+    said = contract_warnings(RobotContract.from_dict({**arena, "cameras": [*arena["cameras"], further]}))
+    assert any("camera 'left' (left) is recorded and played back, but no model looks at it" in line for line in said)

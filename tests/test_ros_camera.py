@@ -15,6 +15,7 @@ from ros_harness import Child, Probe
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from jepa_ros.nodes import qos
+from jepa_ros.nodes.camera import Grabber
 from jepa_ros.nodes.convert import any_image_to_numpy, to_seconds
 
 FRAMES, RATE = 100, 20.0
@@ -147,3 +148,14 @@ def test_a_stream_that_hangs_is_opened_again_and_its_last_frame_is_not_sent_as_n
     first = [stamp for stamp, value in zip(stamps, bright(), strict=True) if value < 60]
     assert len(first) <= 20 and first[-1] - first[0] < 2.0  # as long as it delivered, and not while it hung
     assert "stopped delivering frames; opening it again" in scene.node.text
+
+
+def test_a_file_without_a_frame_is_named_and_not_opened_without_a_pause(tmp_path):
+    path = tmp_path / "no_film.avi"
+    path.write_bytes(video(tmp_path, 64, 64).read_bytes()[:3000])  # a header and no picture
+    said: list[str] = []
+    grabber = Grabber(str(path), (64, 64), RATE, True, said.append)
+    time.sleep(0.7)
+    grabber.close()
+    assert said and str(path) in said[0]
+    assert grabber.opened <= 1

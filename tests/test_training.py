@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training: the loss terms mean what they say, a run repeats itself, and a killed run goes on where it was."""
 
+import argparse
 import json
 import math
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +17,7 @@ from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.losses import InverseDynamics, anti_collapse, energy_score, open_loop
 from jepa_ros.learning.sampler import BatchShape
 from jepa_ros.learning.settings import TrainError, TrainSettings
+from jepa_ros.learning.train import SHAPING, add_arguments, command_of
 from jepa_ros.robot import load_contract
 from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint
 
@@ -180,3 +183,18 @@ def test_what_changed_a_speed_is_told_by_three_frames_and_not_by_two():
 def test_frames_that_a_window_does_not_have_are_refused():
     with pytest.raises(TrainError, match="--inverse-frames must be 2 to 5, found 6"):
         replace(SETTINGS, inverse_frames=6)
+
+
+def test_the_command_on_the_card_trains_the_same_model():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = (
+        "--data d --out 'my models/m' --horizon 6 --learning-rate 0.001 --latent-dim 32 --keypoints 4 --precision fp32"
+    )
+    args = parser.parse_args(shlex.split(words))
+    again = shlex.split(command_of(args))
+    assert again[:2] == ["jepa-ros", "train"]
+    assert vars(parser.parse_args(again[2:])) == vars(args)
+    # How fast and where it runs, and what is done instead of training, shape no model.
+    others = {"help", "data", "out", "json", "env", "device", "threads", "add_proposal", "add_vigilance", "renew_map"}
+    assert {action.dest for action in parser._actions} - others == set(SHAPING)

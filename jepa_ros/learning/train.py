@@ -370,14 +370,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 #: Options without which the same command would not train the same model.
 SHAPING = ("seed", "steps", "readout_steps", "horizon", "learning_rate", "latent_dim", "encoder_width", "keypoints",
-           "precision")  # fmt: skip
+           "precision", "inverse_frames")  # fmt: skip
 
 
 def command_of(args: argparse.Namespace) -> str:
     """The command that trains this model again, for its card."""
     words = ["jepa-ros", "train", "--data", str(args.data), "--out", str(args.out)]
     for name in SHAPING:
-        words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+        if getattr(args, name) is not None:
+            words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     return shlex.join(words)
 
 

@@ -27,7 +27,8 @@ from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.nodes.process import leave, run
 from jepa_ros.robot import load_contract
 
-#: Seconds between two attempts to open a source, and the longest wait for the thread when the node ends.
+#: Seconds between two attempts to open a source; and for which a network stream may hang, and the thread at the end.
+#: How long reading a device may take is its driver's to say: meanwhile nothing is published, and the gate stops.
 RETRY, STALL = 1.0, 2.0
 DIAGNOSTICS_PERIOD = 1.0
 
