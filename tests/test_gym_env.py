@@ -354,7 +354,6 @@ def test_the_commands_take_an_environment_from_data_to_table(tmp_path, monkeypat
              "--latent-dim", "8", "--encoder-width", "8", "--keypoints", "2", "--threads", "1"]  # fmt: skip
     assert main(train) == 0
     assert (model / "report.html").exists()
-    assert json.loads((model / "card.json").read_text())["settings"]["inverse_frames"] == 3  # actions may be forces
     evaluate = ["eval", "--env", env, "--model", str(model), "--episodes", "2", "--workers", "1", "--limit", "15",
                 "--samples", "16", "--iterations", "1", "--json", str(out)]  # fmt: skip
     assert main(evaluate) == 0

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from jepa_ros.learning import train as training
 from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
-from jepa_ros.learning.losses import InverseDynamics, anti_collapse, energy_score, open_loop
+from jepa_ros.learning.losses import anti_collapse, energy_score, open_loop
 from jepa_ros.learning.sampler import BatchShape
 from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.learning.train import SHAPING, add_arguments, command_of
@@ -158,31 +158,6 @@ def test_settings_out_of_range_are_refused():
     with pytest.raises(TrainError, match="--precision must be one of"):
         TrainSettings(precision="fp8")
     assert math.isfinite(TrainSettings().learning_rate)
-
-
-def test_what_changed_a_speed_is_told_by_three_frames_and_not_by_two():
-    generator = torch.Generator().manual_seed(0)
-    force = torch.randn(200, 4, 6, 1, generator=generator)
-    speed = torch.randn(200, 4, 1, 1, generator=generator) + force.cumsum(2)  # speed[k] leads from frame k to k + 1
-    z = torch.cat([torch.zeros(200, 4, 1, 1), speed[:, :, :-1].cumsum(2)], dim=2)
-
-    def error(frames):
-        torch.manual_seed(0)
-        inverse = InverseDynamics(1, 1, frames, width=32)
-        optimizer = torch.optim.Adam(inverse.parameters(), 1e-2)
-        for _ in range(150):
-            optimizer.zero_grad()
-            loss = inverse(z, force).mean()
-            loss.backward()
-            optimizer.step()
-        return loss.item()
-
-    assert error(3) < 0.1 < 0.3 < error(2)
-
-
-def test_frames_that_a_window_does_not_have_are_refused():
-    with pytest.raises(TrainError, match="--inverse-frames must be 2 to 5, found 6"):
-        replace(SETTINGS, inverse_frames=6)
 
 
 def test_the_command_on_the_card_trains_the_same_model():

@@ -49,18 +49,12 @@ def open_loop(model: WorldModel, z: Tensor, actions: Tensor) -> Tensor:
 
 
 class InverseDynamics(nn.Module):
-    """Which action led from z_t to z_{t+1}? Asked in training only: what the robot controls must be in the latent.
+    """Which action led from z_t to z_{t+1}? Asked in training only: what the robot controls must be in the latent."""
 
-    Args:
-        latent_dim, action_dim: sizes. frames: latents that are shown, the last one z_{t+1}. Where an action is a force,
-            two pictures tell a speed and only three what changed it.
-    """
-
-    def __init__(self, latent_dim: int, action_dim: int, frames: int = 2, width: int = 256) -> None:
+    def __init__(self, latent_dim: int, action_dim: int, width: int = 256) -> None:
         super().__init__()
-        self.frames = frames
         self.layers = nn.Sequential(
-            nn.Linear(frames * latent_dim, width),
+            nn.Linear(2 * latent_dim, width),
             nn.ReLU(),
             nn.Linear(width, width),
             nn.ReLU(),
@@ -69,9 +63,8 @@ class InverseDynamics(nn.Module):
 
     def forward(self, z: Tensor, actions: Tensor) -> Tensor:
         """z (E, W, F, D), actions (E, W, F, A). Returns the squared error of each action dimension, (A,)."""
-        count = z.shape[2] - self.frames + 1
-        shown = torch.cat([z[:, :, i : i + count] for i in range(self.frames)], dim=-1)
-        return (self.layers(shown).float() - actions[:, :, self.frames - 2 : -1]).square().mean(dim=(0, 1, 2))
+        pairs = torch.cat([z[:, :, :-1], z[:, :, 1:]], dim=-1)
+        return (self.layers(pairs).float() - actions[:, :, :-1]).square().mean(dim=(0, 1, 2))
 
 
 def energy_score(samples: tuple[Tensor, Tensor], target: Tensor) -> Tensor:

@@ -34,8 +34,7 @@ class RepresentationTrainer:
 
     def __init__(self, model: WorldModel, settings: TrainSettings, bf16: bool) -> None:
         self.model, self.settings, self.bf16 = model, settings, bf16
-        sizes = model.config.latent_dim, model.config.action_dim
-        self.inverse = InverseDynamics(*sizes, settings.inverse_frames).to(model.device)
+        self.inverse = InverseDynamics(model.config.latent_dim, model.config.action_dim).to(model.device)
         self.trained = nn.ModuleList([model.encoder, model.predictor, self.inverse])
         self.optimizer = torch.optim.AdamW(
             self.trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay

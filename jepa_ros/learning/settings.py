@@ -31,7 +31,6 @@ class TrainSettings:
         batch: windows of the representation phase. horizon: open-loop steps of the refit.
         learning_rate, weight_decay, clip: AdamW with a cosine schedule, gradient clipping.
         covariance, within, everywhere: weights of the anti-collapse terms. inverse_dynamics: of the IDM term.
-        inverse_frames: latents that inverse dynamics is shown: 2 where actions are velocities, 3 where they are forces.
         held_out: share of the layouts (or episodes) kept for validation.
         precision: ``bf16`` where the processor has it (``auto``), weights stay fp32.
     """
@@ -48,7 +47,6 @@ class TrainSettings:
     within: float = 1.0
     everywhere: float = 0.5
     inverse_dynamics: float = 5.0
-    inverse_frames: int = 2
     held_out: float = 0.08
     precision: str = "auto"
 
@@ -56,9 +54,6 @@ class TrainSettings:
         for name in ("steps", "readout_steps", "horizon"):
             if getattr(self, name) < 1:
                 raise TrainError(f"--{name.replace('_', '-')} must be at least 1, found {getattr(self, name)}")
-        if not 2 <= self.inverse_frames < self.batch.frames:
-            found = f"found {self.inverse_frames}"
-            raise TrainError(f"--inverse-frames must be 2 to {self.batch.frames - 1}, {found}")
         if self.precision not in PRECISIONS:
             raise TrainError(f"--precision must be one of {', '.join(PRECISIONS)}, found '{self.precision}'")
 

@@ -22,7 +22,7 @@ from jepa_ros.learning import readouts
 from jepa_ros.learning.calibration import calibrate
 from jepa_ros.learning.dataset import Dataset
 from jepa_ros.learning.diagnostics import encode_episodes, judge
-from jepa_ros.learning.gym_collect import SOURCE, check_data
+from jepa_ros.learning.gym_collect import check_data
 from jepa_ros.learning.noise import calibrate_noise, judge_noise
 from jepa_ros.learning.proposal import fit_proposal, grow_checkpoint, judge_proposal
 from jepa_ros.learning.report import write_report
@@ -47,7 +47,6 @@ from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
 SAVE_EVERY = 200  # steps between saved states: a kill costs at most as many
 JUDGE_EVERY = 500
-FORCES = 3  # latents that inverse dynamics is shown where actions may be forces
 PIECE = 40  # control steps of the pieces that episodes are cut into for diagnostics and readouts
 
 
@@ -314,12 +313,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="open-loop steps of the predictor's refit (default: %(default)s)",
     )
     parser.add_argument(
-        "--inverse-frames",
-        type=positive,
-        default=None,
-        help=f"latents that inverse dynamics is shown (default: {d.inverse_frames}; {FORCES} with data of --env)",
-    )
-    parser.add_argument(
         "--learning-rate", type=number(above=True), default=d.learning_rate, help="AdamW's (default: %(default)s)"
     )
     parser.add_argument(
@@ -370,7 +363,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 #: Options without which the same command would not train the same model.
 SHAPING = ("seed", "steps", "readout_steps", "horizon", "learning_rate", "latent_dim", "encoder_width", "keypoints",
-           "precision", "inverse_frames")  # fmt: skip
+           "precision")  # fmt: skip
 
 
 def command_of(args: argparse.Namespace) -> str:
@@ -442,9 +435,6 @@ def main(args: argparse.Namespace) -> int:
     data = Dataset(args.data, min_length=max(BatchShape().frames, settings.horizon + 2))
     if args.env:
         check_data(data, args.env)
-    forces = data.settings.get("source") == SOURCE  # a robot takes velocities, most other worlds take forces
-    frames = args.inverse_frames if args.inverse_frames is not None else FORCES if forces else settings.inverse_frames
-    settings = replace(settings, inverse_frames=frames)
     config = config_for(
         data, settings, latent_dim=args.latent_dim, encoder_width=args.encoder_width, keypoints=args.keypoints
     )
