@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,20 @@ def test_metadata_of_older_distributions_is_read(tmp_path, version):
     assert read(tmp_path / "bag") == sent
     with BagReader(tmp_path / "bag") as reader:
         assert reader.version == version and reader.complete
+
+
+def test_a_type_that_is_defined_nowhere_is_named(tmp_path):
+    """rosbag2 before Iron wrote no definitions into sqlite3 bags."""
+    foreign(tmp_path / "bag", version=8, storage=StoragePlugin.SQLITE3, mode=None)
+    with sqlite3.connect(tmp_path / "bag/bag.db3") as database:
+        database.execute("UPDATE topics SET type = 'my_robot/msg/Gripper'")
+        database.execute("DELETE FROM message_definitions")
+    metadata = tmp_path / "bag/metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("std_msgs/msg/String", "my_robot/msg/Gripper"))
+    with BagReader(tmp_path / "bag") as reader:
+        (message, *_) = reader.messages()
+        with pytest.raises(BagError, match=r"type my_robot/msg/Gripper is defined neither in the bag nor among"):
+            reader.deserialize(message)
 
 
 def test_a_database_that_is_damaged_is_named(tmp_path):

@@ -252,8 +252,11 @@ class BagReader:
         """
         from rosbags.serde import SerdeError
 
+        store = self._types()
+        if message.msgtype not in store.fielddefs:
+            raise BagError(self._unknown(message.msgtype))
         try:
-            return self._types().deserialize_cdr(message.data, message.msgtype)
+            return store.deserialize_cdr(message.data, message.msgtype)
         except (SerdeError, KeyError, AssertionError, ValueError, IndexError) as error:
             raise BagError(
                 f"{self.path}: {message.topic}: the message of time {message.time} is not a {message.msgtype}: {error}"
@@ -269,8 +272,11 @@ class BagReader:
 
         store = self._types()
         if msgtype not in store.fielddefs:
-            raise BagError(f"{self.path}: type {msgtype} is defined neither in the bag nor among the common types")
+            raise BagError(self._unknown(msgtype))
         return [node[1] if node[0] == Nodetype.NAME else "" for _, node in store.fielddefs[msgtype][1]]
+
+    def _unknown(self, msgtype: str) -> str:
+        return f"{self.path}: type {msgtype} is defined neither in the bag nor among the common types"
 
     def _types(self):
         if self._store is None:
