@@ -282,12 +282,12 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
         nodes.append(_sim(args))
     if kind == "robot" and _runs_camera(args["camera"], contract):
         nodes.append(_camera(args, contract))
+    if args["record"]:  # before the planner: from its first step on a replay can be told what it knew
+        nodes.append(_recorder(kind, args, contract))
     if args["brain"]:
         nodes.extend(_brain(kind, args, contract))
     if args.get("play"):
         nodes.append(_player(args))
-    if args["record"]:
-        nodes.append(_recorder(kind, args, contract))
     if not nodes:
         raise BringupError("nothing is left to bring up: gate, brain, camera and record are all false")
     return Graph(kind, contract, tuple(nodes))
