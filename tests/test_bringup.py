@@ -284,5 +284,5 @@ def test_planner_parameters_come_from_a_file(tmp_path):
 
 @pytest.mark.parametrize("kind", ["sim", "robot", "replay"])
 def test_the_recorder_starts_before_what_it_has_to_hear_from_its_first_step(kind):
-    names = [node.executable for node in graph(kind, {"record": "true"}).nodes]
+    names = [node.executable for node in bringup.graph(kind, {"record": "true"}).nodes]
     assert names[0] == "safety_gate" and names.index("recorder") < names.index("perception") < names.index("planner")
