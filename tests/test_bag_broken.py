@@ -21,7 +21,7 @@ from jepa_ros.bags import BagError, info
 from jepa_ros.bags.mcap_scan import scan
 from jepa_ros.bags.reader import BagReader, typestore
 from jepa_ros.bags.repair import repair
-from jepa_ros.bags.schema import default_qos
+from jepa_ros.bags.schema import Definition, default_qos
 from jepa_ros.bags.writer import BagWriter, WriterConfig
 
 
@@ -267,6 +267,16 @@ def test_a_type_that_is_defined_nowhere_is_named(tmp_path):
         (message, *_) = reader.messages()
         with pytest.raises(BagError, match=r"type my_robot/msg/Gripper is defined neither in the bag nor among"):
             reader.deserialize(message)
+
+
+def test_events_of_a_service_are_no_damage(tmp_path, capsys):
+    """As `ros2 bag record` of Jazzy writes them: the definition is that of the service."""
+    kind = Definition("my_robot/srv/Grip_Event", "MSG: my_robot/srv/Grip_Event\nint64 a\n---\nint64 b\n", "")
+    with BagWriter(tmp_path / "bag", WriterConfig(min_free_bytes=0)) as writer:
+        topic = writer.add_topic("/grip/_service_event", kind, [default_qos()])
+        writer.write(topic, START, b"\0\1\0\0" + bytes(40))
+    assert run_info(tmp_path / "bag") == 0
+    assert "PROBLEM" not in capsys.readouterr().out
 
 
 def test_a_database_that_is_damaged_is_named(tmp_path):

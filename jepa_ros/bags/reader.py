@@ -286,6 +286,8 @@ class BagReader:
             base = typestore(self.distro or _STORES.get(self.version, "JAZZY"))
             store.register({name: value for name, value in base.fielddefs.items()})
             for info in self.topics.values():
+                if "/msg/" not in info.msgtype:
+                    continue  # events of services and actions: nothing here reads them, nor can their texts be parsed
                 try:
                     if info.encoding == "ros2msg" and info.definition and info.msgtype not in base.fielddefs:
                         store.register(get_types_from_msg(info.definition, info.msgtype))
