@@ -34,6 +34,9 @@ class Outcome:
 
     Args:
         contract: the robot contract. memory: where obstructions are noted.
+
+    Attributes:
+        noted: x m, y m of the obstruction that the last step noted, None for none.
     """
 
     def __init__(self, contract, memory: Obstructions) -> None:
@@ -47,8 +50,14 @@ class Outcome:
         """The robot was moved: what was asked and where it was do not count."""
         self._asked = 0.0
         self._last: tuple[float, float, float] | None = None
+        self.noted: tuple[float, float] | None = None
         self._stuck = 0
         self._track: deque[tuple[float, float]] = deque(maxlen=max(2, round(DEAD_END_TIME / self.period)))
+
+    @property
+    def pose(self) -> tuple[float, float, float] | None:
+        """x m, y m, yaw rad where the robot was last; None before that is known."""
+        return self._last
 
     def command(self, values) -> None:
         """Take the command (A,), physical units, that is sent now."""
@@ -62,6 +71,7 @@ class Outcome:
             executed: (A,) physical, mean since then, or None. gate_reason: the gate's word. now: s.
         """
         self.memory.forget(now)
+        self.noted = None
         x, y, c, s = pose.tolist()
         before, self._last = self._last, (x, y, math.atan2(s, c))
         self._track.append((x, y))
@@ -97,4 +107,4 @@ class Outcome:
     def _note(self, speed: float, now: float) -> None:
         assert self._last is not None
         x, y, yaw = self._last
-        self.memory.note(x, y, yaw if speed > 0.0 else yaw + math.pi, now)
+        self.noted = self.memory.note(x, y, yaw if speed > 0.0 else yaw + math.pi, now)

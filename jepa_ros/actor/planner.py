@@ -20,12 +20,14 @@ from jepa_ros.actor.config import SearchConfig, SearchError
 from jepa_ros.actor.history import History
 from jepa_ros.actor.outcome import Outcome
 from jepa_ros.actor.proposals import shift_plan
+from jepa_ros.actor.recall import Recall
 from jepa_ros.actor.result import PlanResult
 from jepa_ros.actor.search import Search
 from jepa_ros.actor.vigilance import Normal, Vigilance
 from jepa_ros.cost.goal import Goal, embedding_dim
 from jepa_ros.cost.risk import Risk
 from jepa_ros.cost.task import TaskWeights
+from jepa_ros.memory import LongTerm
 from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
 
 #: One sentence for each reason word of the status.
@@ -98,6 +100,7 @@ class Planner:
             `card["calibration"]["prediction_error"]` where that is known.
         guardrails: a GuardrailSet bound to the robot; None is the contract's own.
         proposal: a learned source of candidates.
+        memory: a LongTerm that is told what is seen and asked for ways; None keeps nothing beyond a drive.
 
     Attributes:
         paused: while true every command stands still.
@@ -108,7 +111,7 @@ class Planner:
 
     def __init__(
         self, model, contract, config: PlannerConfig | None = None, card: dict | None = None, guardrails=None,
-        proposal=None,
+        proposal=None, memory: LongTerm | None = None,
     ) -> None:  # fmt: skip
         self.model, self.contract, self.config = model, contract, config or PlannerConfig()
         self.guardrails = self._own_guardrails() if guardrails is None else guardrails
@@ -121,6 +124,8 @@ class Planner:
         normal = Normal.from_card(card)
         self.vigilance = None if normal is None else Vigilance(model, normal, contract.period)
         self.outcome = Outcome(contract, self.search.obstructions)
+        self.search.memory = memory
+        self.recall = None if memory is None else Recall(memory, self.outcome, self.search.places)
         self.goal: Goal | None = None
         self.paused = False
         self.reset()
@@ -137,6 +142,8 @@ class Planner:
             self.search.places.clear()
         if self.search.movers is not None:
             self.search.movers.clear()
+        if self.recall is not None:
+            self.recall.restore()
         self._warm: torch.Tensor | None = None
         self._stamp: float | None = None
         self._plans = 0
@@ -220,6 +227,8 @@ class Planner:
         if self.model.has_readout("pose"):
             with torch.no_grad():
                 self.outcome.observe(self.model.pose(z[None])[0], steps, executed, gate_reason, stamp)
+        if self.recall is not None:
+            self.recall.observe(flat[:size], gate_reason == "contact")
         if self.goal is None or self.paused:
             self._warm = None
             return self._stop("paused" if self.paused else "idle", None, None)

@@ -29,7 +29,7 @@ from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.route import Route
 from jepa_ros.cost.select import lexicographic_order
 from jepa_ros.cost.task import TaskCost, TaskWeights
-from jepa_ros.memory import Movers, Obstructions, Places
+from jepa_ros.memory import LongTerm, Movers, Obstructions, Places
 from jepa_ros.memory.places import SLACK
 from jepa_ros.safety.schema import RESERVED_NAMES
 
@@ -110,6 +110,8 @@ class Search:
         if cells := getattr(model.config, "map_cells", 0):
             self.places, self._route = Places(cells, model.config.map_extent), Route(cells, model.config.map_extent)
             self.obstructions.lifetime = OBSTRUCTION_LIFETIME
+        #: What came of earlier drives: ways that the route counts as doubtful. The planner sets and fills it.
+        self.memory: LongTerm | None = None
         #: What moves, where futures can differ in where it goes; None with a single one. The planner fills it.
         self.movers: Movers | None = None
         if self.places is not None and config.noise_samples > 1:
@@ -272,6 +274,8 @@ class Search:
         blocked = np.maximum(self.places.blocked(), self._closed)
         if len(self.obstructions):
             blocked = np.maximum(blocked, self.obstructions.near(self.places.centres()))
+        if self.memory is not None and len(self.memory.obstructions):
+            blocked = np.maximum(blocked, self.memory.obstructed(self.places.centres()))
         x, y = (target if goal.pose is not None else self.engine.readouts.pose(target[None])[0])[:2].tolist()
         self._route.solve(blocked, (x, y))
 

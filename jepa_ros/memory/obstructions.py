@@ -70,13 +70,14 @@ class Obstructions:
         """The robot got stuck at (x, y) [m]; plans shall end further away than ``radius`` [m]."""
         self._dead_ends.append((x, y, radius, now))
 
-    def note(self, x: float, y: float, direction: float, now: float) -> None:
-        """The robot at (x, y) [m] could not go on in ``direction`` [rad]; ``now`` [s] is the time."""
+    def note(self, x: float, y: float, direction: float, now: float) -> tuple[float, float]:
+        """The robot at (x, y) [m] could not go on in ``direction`` [rad] at ``now`` [s]; where the obstruction is [m]."""
         px, py = x + self.keep * math.cos(direction), y + self.keep * math.sin(direction)
         kept = [p for p in self._points if math.hypot(p[0] - px, p[1] - py) > SAME]
         if len(kept) < len(self._points):
             self._points = deque(kept, maxlen=self._points.maxlen)
         self._points.append((px, py, now))
+        return px, py
 
     def forget(self, now: float) -> None:
         """Drop what is older than the lifetime; ``now`` [s]."""

@@ -33,6 +33,11 @@ class Places:
         """Whether anything was seen yet."""
         return self._logits is not None
 
+    @property
+    def logits(self) -> np.ndarray | None:
+        """(cells, cells) log-odds of being blocked, None before anything was seen; never changed in place."""
+        return self._logits
+
     def clear(self) -> None:
         """Forget everything."""
         self._logits = None
