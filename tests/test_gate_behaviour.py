@@ -333,6 +333,15 @@ def test_an_arm_goes_back_to_a_late_measurement_without_a_jump() -> None:
     assert rig.outputs[-1].reason == "state_stale" and before[-1] == pytest.approx(measured)
 
 
+def test_an_arm_keeps_its_velocity_limits_in_ticks_between_two() -> None:
+    rig = Rig("arm")
+    rig.arm([0.0, 0.0])
+    rig.command = [1.0, 1.5]
+    rig.run(0.4)
+    before = [rig.outputs[-1].values, *(rig.tick(0.001).values for _ in range(200))]  # as when services are called
+    assert (np.abs(np.diff(before, axis=0)[1:]) <= np.array([1.0, 1.5]) * 0.001 + 1e-9).all()
+
+
 def test_an_arm_that_was_moved_by_hand_is_measured_anew_by_a_reset() -> None:
     rig = Rig("arm")
     rig.arm([0.2, 0.2])

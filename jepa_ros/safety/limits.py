@@ -62,10 +62,11 @@ def velocity_limit(t: Tick) -> None:
     """One ratio for all axes. A range that does not allow a direction at all stops everything."""
     ratio, worst = 1.0, -1
     cfg = t.cfg
+    dt = min(t.dt, 2.0 * cfg.period)  # a tick between two (a service was called) is short: there is less way in it
     for k in range(cfg.size):
         u = t.u[k]
         if cfg.output == "position":
-            u = (u - t.s.out[k]) / cfg.period
+            u = (u - t.s.out[k]) / max(dt, 1e-9)
             bound = cfg.velocity[k]
         else:
             bound = cfg.high[k] if u > 0.0 else -cfg.low[k]
