@@ -200,6 +200,7 @@ _COMMON = (
     Argument("gate_params", "", "YAML file with further settings of the gate ({name: value}); see docs/safety.md."),
     Argument("guardrails", "", "YAML file with the guardrail set; empty for the contract's."),
     Argument("costs", "", "YAML file with the weights of the task's cost terms; empty for the defaults."),
+    Argument("memory", "", "Folder of the planner's long-term memory, made when it is not there; empty keeps nothing."),
     Argument("brain", True, "Run perception and planner; false: gate and robot alone, to drive by hand or explore."),
     Argument("record", False, "Record every topic into a bag."),
     Argument("bag", "", "Folder of the bag; empty for rosbag2_<time> in the present folder."),
@@ -345,6 +346,7 @@ def _brain(kind: str, args: dict[str, Any], contract: RobotContract) -> list[Nod
     planner = {
         **shared,
         "seed": args["seed"],
+        "memory": args["memory"],
         "guardrails": _text(args, "guardrails"),
         "costs": _mapping_text(args, "costs"),
         "command_topic": args.get("command_topic", ""),

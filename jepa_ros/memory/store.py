@@ -43,7 +43,6 @@ class Store:
 
     Attributes:
         note: what was found amiss and set aside, empty otherwise. trouble: why the last write failed, empty otherwise.
-        written: the version of the memory that is on disk.
 
     Raises:
         StoreError: another model's or contract's, in use by another process, or not to be written.
@@ -73,10 +72,16 @@ class Store:
         except BaseException:
             self._lock.close()
             raise
-        self.written = memory.version
+        self._written = memory.version
+        self._kept = {name: place.time for name, place in memory.tags.items()}
         self._wake, self._closing = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
         self._thread.start()
+
+    @property
+    def kept(self) -> bool:
+        """Whether every tag is on disk."""
+        return self._kept == {name: place.time for name, place in self.memory.tags.items()}
 
     def save_soon(self) -> None:
         """Write what is new now, in the thread."""
@@ -148,19 +153,20 @@ class Store:
         self._write()
 
     def _write(self) -> None:
-        if self.memory.version == self.written:
+        if self.memory.version == self._written:
             return
         try:
             with self.memory.lock:
-                version, tensors, names = self.memory.version, self.memory.tensors(), list(self.memory.tags)
-            text = json.dumps({**self._identity, "tags": names})
+                version, tensors = self.memory.version, self.memory.tensors()
+                tags = {name: place.time for name, place in self.memory.tags.items()}
+            text = json.dumps({**self._identity, "tags": list(tags)})
             partial = self.path.with_suffix(".partial")
             with open(partial, "wb") as file:
                 file.write(save(tensors, {"memory": text, "sha256": _digest(text, tensors)}))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, self.path)
-            self.written, self.trouble = version, ""
+            self._written, self._kept, self.trouble = version, tags, ""
         except OSError as error:
             self.trouble = f"{self.path}: cannot be written: {error.strerror}"
 

@@ -6,7 +6,8 @@ All thinking is :class:`jepa_ros.actor.Planner`'s. This shell keeps the step clo
 The command leaves first, with the stamp of its image; without a goal it is an explicit zero.
 
 Goals: ``goal_image`` (raw, or ``goal_image/compressed``), ``goal_pose``. Services: ``~/pause``, ``~/clear_goal`` (which
-also forgets the past: call it when the robot was carried elsewhere), ``~/goal_from_current``.
+also forgets the past: call it when the robot was carried elsewhere), ``~/goal_from_current``. With a memory:
+``goal_tag`` takes a remembered place as goal, ``~/remember`` gives the present one a name, ``~/memory`` tells them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
@@ -31,6 +33,7 @@ from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import any_image_to_numpy, image_to_latent, to_seconds, to_stamp, yaw_of
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import load
+from jepa_ros.nodes.planner_memory import MemoryTopic, NoMemory
 from jepa_ros.nodes.process import leave, run
 from jepa_ros.nodes.step_clock import CommandLog, StepClock
 from jepa_ros.robot import load_contract
@@ -60,6 +63,7 @@ class PlannerNode(ManagedNode):
         self._candidates_out = qos.publisher(self, MarkerArray, "~/candidates", qos.STATUS)
         self._map_out = qos.publisher(self, OccupancyGrid, "~/traversability", qos.LATCHED)
         self._goal_out = qos.publisher(self, Image, "~/goal", qos.LATCHED)
+        self._memory = MemoryTopic(self)
         self._goal_ns = 0
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(Trigger, "~/clear_goal", self._on_clear_goal)
@@ -80,6 +84,7 @@ class PlannerNode(ManagedNode):
     def configure(self) -> None:
         """Load the model, make the planner and spend its warm-up time now."""
         from jepa_ros.actor import Planner
+        from jepa_ros.memory import Obstructions
         from jepa_ros.perception import Perception
 
         self._read_contract()
@@ -87,7 +92,9 @@ class PlannerNode(ManagedNode):
         model, card, self._identity = load(self.values, contract)
         config = planner_settings.planner_config(self, self.values)
         guardrails = planner_settings.guardrails(self.values.guardrails, contract)
-        self._planner = Planner(model, contract, config, card, guardrails)
+        keep = Obstructions(contract.footprint.radius, contract.period).keep
+        memory = self._memory.open(self.values.memory, self._identity, contract, model.config.latent_dim, keep)
+        self._planner = Planner(model, contract, config, card, guardrails, memory=memory)
         self._settings = planner_messages.settings(config)
         self._perception = Perception(model, contract)
         seconds = self._planner.warm_up()
@@ -105,6 +112,8 @@ class PlannerNode(ManagedNode):
             *qos.subscribe_goal(self, Image, "goal_image", self._on_goal_image),
             *qos.subscribe_goal(self, CompressedImage, "goal_image/compressed", self._on_goal_image),
             *qos.subscribe_goal(self, PoseStamped, "goal_pose", self._on_goal_pose),
+            *qos.subscribe_goal(self, String, "goal_tag", self._on_goal_tag),
+            qos.subscription(self, String, "~/remember", self._on_remember, qos.COMMAND),
         ]
         if not self._embedded:
             self._entities.append(qos.subscription(self, Image, "embedding", self._on_embedding, qos.EMBEDDING))
@@ -115,6 +124,11 @@ class PlannerNode(ManagedNode):
             self.destroy_subscription(entity)
         self._entities = []
         self._planner = None
+        self._memory.close()
+
+    def close(self) -> None:
+        """The process ends: write what is new in the memory."""
+        self._memory.close()
 
     def on_active(self, active: bool) -> None:
         """Start from nothing when activated, and leave an explicit zero when deactivated."""
@@ -254,6 +268,27 @@ class PlannerNode(ManagedNode):
             self._take_goal(goal, "goal pose")
         except JepaRosError as error:
             self._refuse(f"goal pose refused: {error}")
+
+    def _on_goal_tag(self, message: String) -> None:
+        try:
+            self._take_goal(self._recall().goal(message.data), f"goal '{message.data}'")
+        except JepaRosError as error:
+            self._refuse(f"goal tag refused: {error}")
+
+    def _on_remember(self, message: String) -> None:
+        refused = ""
+        try:
+            latent = self._planner.history.z
+            self._recall().tag(message.data, None if latent is None else latent.cpu().numpy())
+        except JepaRosError as error:
+            refused = f"not remembered: {error}"
+            self.get_logger().error(refused)
+        self._memory.answer(refused)
+
+    def _recall(self) -> Any:
+        if self._planner.recall is None:
+            raise NoMemory
+        return self._planner.recall
 
     def _take_goal(self, goal: Any, what: str) -> None:
         self._planner.set_goal(goal)

@@ -60,7 +60,8 @@ def settings(config: Any) -> str:
     return json.dumps(dataclasses.asdict(config), sort_keys=True)
 
 
-def _array(stamp: Time, name: str, level: bytes, message: str, values: dict[str, str]) -> DiagnosticArray:
+def array(stamp: Time, name: str, level: bytes, message: str, values: dict[str, str]) -> DiagnosticArray:
+    """One diagnostic with its values."""
     pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
     array = DiagnosticArray(status=[DiagnosticStatus(level=level, name=name, message=message, values=pairs)])
     array.header.stamp = stamp
@@ -72,7 +73,7 @@ def signals(stamp: Time, output: Any, guardrail_hash: str, model_id: str) -> Dia
     values = {name: repr(float(value)) for name, value in output.signals.items()}
     values["guardrail_hash"] = guardrail_hash
     values["model_id"] = model_id
-    return _array(stamp, "planner/signals", DiagnosticStatus.OK, "", values)
+    return array(stamp, "planner/signals", DiagnosticStatus.OK, "", values)
 
 
 def status(stamp: Time, output: Any, facts: dict[str, Any]) -> DiagnosticArray:
@@ -85,7 +86,7 @@ def status(stamp: Time, output: Any, facts: dict[str, Any]) -> DiagnosticArray:
             values[key] = text(value)
     reason = output.status["reason"]
     level = DiagnosticStatus.OK if reason in CALM else DiagnosticStatus.WARN
-    return _array(stamp, "planner", level, output.status["sentence"], values)
+    return array(stamp, "planner", level, output.status["sentence"], values)
 
 
 def path(stamp: Time, frame: str, poses: NDArray[np.float64]) -> Path:

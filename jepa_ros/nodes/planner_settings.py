@@ -73,6 +73,7 @@ def _declare() -> tuple[params.Param, ...]:
         params.Param("costs", "", "Weights of the task cost as YAML text ({latent: 1.0, ...}).", live=True),
         params.Param("command_kind", "", "Type of the gated command; empty for the contract's."),
         params.Param("command_topic", "", "Topic of the gated command; empty for the contract's.", topic=True),
+        params.Param("memory", "", "Folder of the long-term memory, made when it is not there; empty keeps nothing."),
         params.Param("max_gap", 1.0, "Seconds without an image after which the past is forgotten.", low=0.0),
         params.Param(
             "search.risk", "mean", "How the costs of the futures become one: mean, worst, or cvar 0.25.", live=True

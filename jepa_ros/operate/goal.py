@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`jepa-ros goal PICTURE|current|clear|X Y YAW`: give the planner a goal from a terminal."""
+"""`jepa-ros goal PICTURE|current|clear|X Y YAW|tag TAG|remember TAG|tags`: give the planner a goal from a terminal."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.operate.link import Link
+from jepa_ros.operate.tags import remember, tags
 from jepa_ros.options import namespace, time_span
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     what = (
-        "a picture (JPEG or PNG) of the robot's camera; current: what it sees now; clear: none; or X Y YAW in m and rad"
+        "a picture (JPEG or PNG) of the robot's camera; current: what it sees now; clear: none; X Y YAW in m and rad; "
+        "tag TAG: a place that was remembered; remember TAG: give what it sees now a name; tags: which there are"
     )
     parser.add_argument("goal", nargs="+", help=what)
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
@@ -34,6 +36,10 @@ def main(args: argparse.Namespace) -> int:
             answer = link.call(Trigger, f"planner/{service}")
             print(answer.message)
             return 0 if answer.success else 1
+        if args.goal == ["tags"]:
+            return tags(link)
+        if len(args.goal) == 2 and args.goal[0] in ("tag", "remember"):
+            return (_tag if args.goal[0] == "tag" else remember)(link, args.goal[1])
         if len(args.goal) == 1:
             return _picture(link, Path(args.goal[0]))
         return _pose(link, args)
@@ -50,7 +56,9 @@ def _pose(link: Link, args: argparse.Namespace) -> int:
         x, y, yaw = (float(word) for word in args.goal)
     except ValueError:
         found = " ".join(args.goal)
-        raise JepaRosError(f"'{found}': expected three numbers X Y YAW, a picture, current or clear") from None
+        raise JepaRosError(
+            f"'{found}': expected three numbers X Y YAW, a picture, current, clear, tag TAG, remember TAG or tags"
+        ) from None
     message = PoseStamped()
     message.header.frame_id = load_contract(args.robot).frames.map
     message.pose.position.x, message.pose.position.y = x, y
@@ -74,6 +82,15 @@ def _picture(link: Link, path: Path) -> int:
     message.data.frombytes(data)
     link.say(CompressedImage, "goal_image/compressed", qos.COMMAND, message)
     return _verdict(link, "image")
+
+
+def _tag(link: Link, name: str) -> int:
+    from std_msgs.msg import String
+
+    from jepa_ros.nodes import qos
+
+    link.say(String, "goal_tag", qos.COMMAND, String(data=name))
+    return _verdict(link, "memory")
 
 
 def _verdict(link: Link, kind: str) -> int:

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Long-term memory: what is asked and kept, and a folder that comes back, is refused, or is set aside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jepa_ros.memory import LongTerm, RecallError, Store, StoreError
+from jepa_ros.memory.long_term import CONTACT, NOTHING, OBSTRUCTED, TAGS
+from jepa_ros.robot import RobotContract, load_contract
+
+HERE = (0.1, 0.2, 0.3)
+
+
+@pytest.fixture(scope="module")
+def contract():
+    return load_contract("arena")
+
+
+@pytest.fixture
+def memory():
+    return LongTerm(4, keep=0.1)
+
+
+def latents(count, dim=4, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
+
+
+def open_store(folder, contract, memory=None, model="model-a"):
+    return Store(folder, model, contract, LongTerm(4, keep=0.1) if memory is None else memory)
+
+
+# ---------------------------------------------------------------- what is remembered
+
+
+@given(st.integers(1, 60), st.integers(1, 7), st.integers(1, 20), st.integers(0, 9))
+@settings(max_examples=50, deadline=None)
+def test_the_nearest_are_those_that_looking_at_all_of_them_finds(count, k, capacity, seed):
+    memory = LongTerm(3, keep=0.1, states=capacity)
+    for z in latents(count, 3, seed):
+        memory.observe(z + 100.0)  # far from the origin, where squares of norms are of no use
+    asked = latents(5, 3, seed + 1) + 100.0
+    index, distance = memory.nearest(asked, k)
+    every = np.linalg.norm(memory.latents[None].astype(np.float64) - asked[:, None], axis=-1)
+    assert index.shape == (5, min(k, len(memory)))
+    np.testing.assert_allclose(distance, np.sort(every, axis=1)[:, :k], rtol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(every, index, 1), distance, rtol=1e-6)
+
+
+@given(st.lists(st.tuples(st.floats(-3, 3, width=32), st.booleans()), max_size=60), st.integers(1, 8))
+@settings(max_examples=60, deadline=None)
+def test_it_never_grows_beyond_its_size_and_comes_back_as_it_was(events, capacity):
+    memory = LongTerm(2, keep=0.1, states=capacity)
+    for value, held in events:
+        z = np.array([value, value * value], np.float32)
+        if held:
+            memory.note(z, HERE, (value, 0.0), OBSTRUCTED)
+            assert (memory.outcomes == OBSTRUCTED).any()
+        else:
+            memory.observe(z, HERE)
+        assert len(memory) <= capacity
+    again = LongTerm(2, keep=0.1, states=capacity)
+    again.restore(list(memory.tags), memory.tensors())
+    for key, value in memory.tensors().items():
+        np.testing.assert_array_equal(again.tensors()[key], value)
+
+
+def test_what_is_seen_again_is_not_taken_twice_and_what_lies_apart_outlives_the_rest():
+    memory = LongTerm(2, keep=0.1, states=8)
+    for angle in np.linspace(0.0, 2.0 * np.pi, 8, endpoint=False):
+        assert memory.observe(np.array([np.cos(angle), np.sin(angle)]) * (1.0 + angle))
+    before = len(memory), memory.version
+    assert not memory.observe(memory.latents[3] + 1e-4)
+    assert (len(memory), memory.version) == before
+    assert memory.observe(np.array([50.0, 50.0]))
+    assert len(memory) == 8 and (memory.latents == 50.0).all(axis=1).any()
+
+
+def test_states_with_an_outcome_outlive_those_that_nothing_came_of(memory):
+    memory.capacity = 3
+    memory.note(np.zeros(4), HERE, (0.5, 0.0), CONTACT)
+    for z in latents(20):
+        memory.observe(10.0 * z)
+    assert len(memory) == 3 and CONTACT in memory.outcomes and NOTHING in memory.outcomes
+
+
+def test_an_obstruction_is_believed_the_more_the_more_often_it_was_met(memory):
+    points = np.array([[0.5, 0.0], [0.5, 0.09], [0.5, 0.2]])
+    assert not memory.obstructed(points).any()
+    memory.note(np.zeros(4), HERE, (0.5, 0.0), OBSTRUCTED)
+    np.testing.assert_allclose(memory.obstructed(points), [0.5, 0.5, 0.0])
+    memory.note(np.zeros(4), HERE, (0.51, 0.0), OBSTRUCTED)
+    assert len(memory.obstructions) == 1
+    np.testing.assert_allclose(memory.obstructed(points), [0.75, 0.75, 0.0])
+
+
+def test_a_robot_that_drives_through_an_obstruction_shows_that_it_is_gone(memory):
+    memory.note(np.zeros(4), HERE, (0.5, 0.0), OBSTRUCTED)
+    memory.observe(np.zeros(4), (0.4, 0.0, 0.0))
+    assert len(memory.obstructions) == 1  # as near as it was when it was held back
+    memory.observe(np.zeros(4), (0.47, 0.0, 0.0))
+    assert len(memory.obstructions) == 0 and not memory.obstructed(np.array([[0.5, 0.0]])).any()
+
+
+def test_tags_are_places_by_name_and_an_unknown_one_lists_the_known(memory):
+    memory.tag("dock", np.arange(4), HERE)
+    memory.tag("a window", np.ones(4))
+    assert memory.tagged("dock").pose == HERE and memory.tagged("a window").pose is None
+    memory.tag("dock", np.zeros(4))
+    assert not memory.tagged("dock").latent.any() and len(memory.tags) == 2
+    with pytest.raises(RecallError, match="'sink'; known: a window, dock"):
+        memory.tagged("sink")
+
+
+@pytest.mark.parametrize("name", ["", " dock", "a\nb", "x" * 65])
+def test_names_that_cannot_be_told_apart_are_refused(memory, name):
+    with pytest.raises(RecallError, match="printable"):
+        memory.tag(name, np.zeros(4))
+    with pytest.raises(RecallError, match="3 values"):
+        memory.tag("dock", np.zeros(3))
+
+
+def test_there_is_room_for_so_many_tags(memory):
+    for i in range(TAGS):
+        memory.tag(str(i), np.zeros(4))
+    memory.tag("0", np.ones(4))
+    with pytest.raises(RecallError, match="room"):
+        memory.tag("one more", np.zeros(4))
+
+
+# ---------------------------------------------------------------- the folder
+
+
+def fill(memory):
+    for z in latents(30):
+        memory.observe(z, HERE)
+    memory.note(np.full(4, 9.0), HERE, (0.5, 0.0), CONTACT)
+    memory.tag("dock", np.arange(4), HERE)
+    memory.tag("door", np.ones(4))
+    memory.map = np.linspace(-6.0, 6.0, 9, dtype=np.float32).reshape(3, 3)
+
+
+def test_what_was_remembered_is_there_after_a_restart(tmp_path, contract, memory):
+    store = open_store(tmp_path / "m", contract, memory)
+    fill(memory)
+    store.close()
+    again = LongTerm(4, keep=0.1)
+    store = open_store(tmp_path / "m", contract, again)
+    store.close()
+    assert not store.note and list(again.tags) == ["dock", "door"] and again.tags["dock"].pose == HERE
+    for key, value in memory.tensors().items():
+        np.testing.assert_array_equal(again.tensors()[key], value)
+
+
+def test_a_tag_is_on_disk_when_kept_says_so_and_survives_a_kill(tmp_path, contract):
+    script = """
+import os, sys, time
+import numpy as np
+from jepa_ros.memory import LongTerm, Store
+from jepa_ros.robot import load_contract
+memory = LongTerm(4, keep=0.1)
+store = Store(sys.argv[1], "model-a", load_contract("arena"), memory)
+memory.tag("dock", np.arange(4))
+assert not store.kept
+store.save_soon()
+end = time.monotonic() + 20.0
+while not store.kept and time.monotonic() < end:
+    time.sleep(0.01)
+assert store.kept
+os.kill(os.getpid(), 9)
+"""
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == -9, ended.stderr
+    memory = LongTerm(4, keep=0.1)
+    open_store(tmp_path, contract, memory).close()  # and the dead one's lock is free
+    assert memory.tagged("dock").latent.tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_the_memory_of_another_model_or_robot_is_refused_and_left_alone(tmp_path, contract, memory):
+    store = open_store(tmp_path, contract, memory)
+    memory.tag("dock", np.zeros(4))
+    store.close()
+    before = store.path.read_bytes()
+    with pytest.raises(StoreError, match=r"made by model model-a; this is model model-b"):
+        open_store(tmp_path, contract, model="model-b")
+    data = contract.to_dict()
+    data["rate"] = 4.0
+    with pytest.raises(StoreError, match=r"does not fit[\s\S]*rate"):
+        open_store(tmp_path, RobotContract.from_dict(data, "other"))
+    assert store.path.read_bytes() == before and len(list(tmp_path.glob("*.damaged*"))) == 0
+    open_store(tmp_path, contract).close()  # nobody kept the lock
+
+
+@pytest.mark.parametrize("where", [0, 8, 40, 0.5, -1, "short", "empty", "text"])
+def test_a_damaged_memory_is_set_aside_with_a_word_and_the_robot_goes_on(tmp_path, contract, memory, where):
+    store = open_store(tmp_path, contract, memory)
+    fill(memory)
+    store.close()
+    data = bytearray(store.path.read_bytes())
+    if isinstance(where, str):
+        data = {"short": data[: len(data) // 2], "empty": b"", "text": b"{}" * 40}[where]
+    else:
+        data[int(where * len(data)) if isinstance(where, float) else where] ^= 0xFF
+    store.path.write_bytes(data)
+    again = LongTerm(4, keep=0.1)
+    for number in (1, 2):
+        store = open_store(tmp_path, contract, again)
+        assert "damaged" in store.note and f"damaged-{number}" in store.note and not again.tags and not len(again)
+        again.tag("new", np.zeros(4))
+        store.close()
+        assert (tmp_path / f"memory.safetensors.damaged-{number}").read_bytes() == bytes(data)
+        again = LongTerm(4, keep=0.1)
+        open_store(tmp_path, contract, again).close()
+        assert list(again.tags) == ["new"]
+        store.path.write_bytes(data)
+        again = LongTerm(4, keep=0.1)
+
+
+def test_one_folder_is_one_planners(tmp_path, contract):
+    store = open_store(tmp_path, contract)
+    with pytest.raises(StoreError, match="another planner is using it"):
+        open_store(tmp_path, contract)
+    store.close()
+    open_store(tmp_path, contract).close()
+
+
+def test_a_folder_that_cannot_be_is_refused_and_a_write_that_fails_is_told(tmp_path, contract, memory):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written"):
+        open_store(tmp_path / "file", contract)
+    store = open_store(tmp_path / "m", contract, memory)
+    (tmp_path / "m" / "memory.partial").mkdir()  # where it would write
+    memory.tag("dock", np.zeros(4))
+    store.close()
+    assert "cannot be written" in store.trouble and not store.kept
+    assert os.listdir(tmp_path / "m" / "memory.partial") == []
