@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A place that was remembered is a goal after the planner's process was killed; asked from the command line."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from ros_harness import Child, Probe
+from sensor_msgs.msg import Image
+
+from jepa_ros.nodes import qos
+from jepa_ros.nodes.convert import fill, image_to_latent, to_stamp
+from jepa_ros.robot import load_contract
+from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
+
+SPACE = "/mem"
+
+
+class Scene:
+    """A planner that sees one latent, five times a second, and a probe that listens to it."""
+
+    def __init__(self, folder, memory: str) -> None:
+        torch.manual_seed(0)
+        small = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2)
+        save_checkpoint(folder, WorldModel(small), {"contract": load_contract("arena").to_dict()})
+        self.model, self.memory = folder, memory
+        self.probe = Probe(SPACE)
+        self.probe.listen(DiagnosticArray, "planner/memory", qos.LATCHED)
+        self.probe.listen(DiagnosticArray, "planner/status", qos.STATUS)
+        self.probe.listen(Image, "planner/goal", qos.LATCHED)
+        self.out = self.probe.node.create_publisher(Image, "embedding", qos.EMBEDDING)
+        self.latent, self._times = np.arange(16, dtype=np.float32), itertools.count(500)
+        self.probe.node.create_timer(0.1, self._see)
+        self.node: Child | None = None
+
+    def _see(self) -> None:
+        message = fill(Image(), self.latent[None], "32FC1")
+        message.header.stamp = to_stamp(0.2 * next(self._times))
+        self.out.publish(message)
+
+    def start(self) -> None:
+        for kept in self.probe.received.values():
+            kept.clear()
+        words = [f"memory:={self.memory}", f"model:={self.model}", "autostart:=true", "search.samples:=16",
+                 "search.elites:=4", "search.deadline:=5.0"]  # fmt: skip
+        given = [part for word in words if not word.endswith(":=") for part in ("-p", word)]
+        self.node = Child("-m", "jepa_ros.nodes.planner", "--ros-args", "-r", f"__ns:={SPACE}", *given)
+        self.probe.until(lambda: self.probe.values("planner/status"), "a step of the planner", 120.0)
+
+    def say(self, *words: str) -> tuple[int, str]:
+        """`jepa-ros goal ...`: exit code and output."""
+        child = Child("-m", "jepa_ros.cli", "goal", *words, "--namespace", SPACE, "--timeout", "30")
+        try:
+            self.probe.until(lambda: child.popen.poll() is not None, f"the end of goal {words}", 120.0)
+            return child.wait(), child.text
+        finally:
+            child.end()
+
+    def end(self) -> None:
+        if self.node is not None:
+            self.node.end()
+        self.probe.close()
+
+
+@pytest.fixture
+def scene(tmp_path):
+    scene = Scene(tmp_path / "model", str(tmp_path / "memory"))
+    yield scene
+    scene.end()
+
+
+def test_a_remembered_place_is_a_goal_after_the_planner_was_killed(scene):
+    scene.start()
+    code, text = scene.say("remember", "dock")
+    assert code == 0 and text.startswith("dock: 20"), text
+    scene.node.popen.kill()
+    scene.node.wait()
+    scene.latent = -scene.latent  # it comes back elsewhere
+    scene.start()
+    values = scene.probe.values("planner/memory")
+    assert values["tags"] == "1" and "tag/dock" in values and values["kept"] == "true"
+    code, text = scene.say("tags")
+    assert code == 0 and text.splitlines()[0].startswith("dock: ") and scene.memory in text
+    code, text = scene.say("tag", "sink")
+    assert code == 1 and "no place is remembered as 'sink'; known: dock" in text
+    assert "'sink'" in scene.probe.values("planner/status")["goal_refused"]
+    code, text = scene.say("tag", "dock")
+    assert code == 0 and text.startswith("goal: memory"), text
+    goal = scene.probe.last("planner/goal")
+    assert goal.header.frame_id == "dock"
+    np.testing.assert_array_equal(image_to_latent(goal).ravel(), np.arange(16, dtype=np.float32))
+    code, text = scene.say("remember", "dock\n")
+    assert code == 1 and "not remembered" in text and "printable" in text
+
+
+def test_a_planner_without_a_memory_says_so(scene):
+    scene.memory = ""
+    scene.start()
+    for words in (["tags"], ["remember", "dock"], ["tag", "dock"]):
+        code, text = scene.say(*words)
+        assert code == 1 and "no long-term memory: start it with memory:=FOLDER" in text, (words, text)
