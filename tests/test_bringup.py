@@ -272,6 +272,14 @@ def test_a_setting_that_the_gate_would_refuse_is_refused_before_anything_runs(tm
         bringup.graph("sim", {"gate_params": str(file)})
 
 
+def test_the_memory_is_the_planners_folder_and_none_where_nobody_asks():
+    assert bringup.graph("robot", {}).find("planner").parameters["memory"] == ""
+    for kind, given in (("sim", {}), ("robot", {}), ("sim", {"composed": "true"})):
+        found = bringup.graph(kind, {"memory": "memories/hall", **given})
+        brain = found.find("composed" if given else "planner")
+        assert brain.parameters["memory"] == "memories/hall"
+
+
 def test_planner_parameters_come_from_a_file(tmp_path):
     file = tmp_path / "planner.yaml"
     file.write_text("search.samples: 64\n")

@@ -71,7 +71,7 @@ class Obstructions:
         self._dead_ends.append((x, y, radius, now))
 
     def note(self, x: float, y: float, direction: float, now: float) -> tuple[float, float]:
-        """The robot at (x, y) [m] could not go on in ``direction`` [rad] at ``now`` [s]. Where the obstruction is, m."""
+        """The robot at (x, y) [m] could not go on in ``direction`` [rad] at ``now`` [s]; where the obstruction is."""
         px, py = x + self.keep * math.cos(direction), y + self.keep * math.sin(direction)
         kept = [p for p in self._points if math.hypot(p[0] - px, p[1] - py) > SAME]
         if len(kept) < len(self._points):
