@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import rclpy
@@ -20,7 +21,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
+from jepa_ros.bags.player import input_topics
 from jepa_ros.bags.reader import BagReader
+from jepa_ros.robot import load_contract
 from jepa_ros.ros_env import ros_environment
 
 
@@ -187,3 +190,9 @@ def test_nobody_listening_is_an_error_that_says_what_to_start(bag, start):
     assert process.returncode == 2
     assert "nobody listened to /image" in err and "jepa-ros up replay" in err and "Traceback" not in err
     assert os.path.isdir(bag)
+
+
+def test_goals_of_every_kind_are_played_and_what_the_stack_said_is_not():
+    inputs = ["/image", "/goal_image", "/goal_pose", "/goal_tag", "/clock"]
+    bag = SimpleNamespace(topics=[*inputs, "/planner/memory", "/planner/goal", "/command_raw"])
+    assert input_topics(bag, load_contract("arena")) == inputs
