@@ -185,6 +185,20 @@ def test_a_change_beyond_the_tolerance_is_found(recorded):
         assert not compare(RunLog(), RunLog(), reader.start).agree  # nothing compared is no agreement
 
 
+def test_ticks_of_one_log_time_are_told_apart(recorded):
+    """Log times of a simulation are those of /clock, which is slower than the gate where the machine is busy."""
+    bag, _ = recorded
+    with BagReader(bag) as reader:
+        one = prepare(reader, Changes(brain=False)).recorded.log
+        two = prepare(reader, Changes(brain=False)).recorded.log
+        for log in (one, two):
+            for tick in log.ticks:
+                tick.time -= tick.time % 100_000_000
+        assert compare(one, two, reader.start).agree
+        two.ticks[201].mode = "STOPPED"
+        assert len(compare(one, two, reader.start).differences) == 1
+
+
 @pytest.mark.parametrize(
     ("make", "words", "says"),
     [

@@ -123,10 +123,11 @@ def _cost(a: Step, b: Step, at: float, tolerance: Tolerance, found: Comparison) 
 
 
 def _gate(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Comparison) -> None:
-    theirs = {tick.time: tick for tick in new.ticks if not tick.made_up}
+    # By the gate's own clock: log times of a simulation are those of /clock, which several ticks may share.
+    theirs = {tick.steady: tick for tick in new.ticks if not tick.made_up}
     begin = min((tick.time for tick in old.ticks), default=0) + tolerance.settle * 1e9
     for a in old.ticks:
-        b = theirs.get(a.time)
+        b = theirs.get(a.steady)
         if b is None or a.time < begin or a.values.shape != b.values.shape:
             continue
         size = float(np.abs(a.values - b.values).max()) if a.values.size else 0.0
