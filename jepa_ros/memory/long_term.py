@@ -24,7 +24,7 @@ STATES, LATENT_BYTES = 5000, 64 * 2**20
 OBSTRUCTIONS = 256
 TAGS, TAG_LENGTH = 256, 64
 #: A latent nearer than this share of the spread of all that are remembered tells nothing new.
-NOVEL = 0.1
+NOVEL = 0.25
 #: What came of being there.
 NOTHING, OBSTRUCTED, CONTACT = 0, 1, 2
 #: m, two obstructions nearer than this are one.
