@@ -95,10 +95,10 @@ def test_an_obstruction_is_believed_the_more_the_more_often_it_was_met(memory):
     points = np.array([[0.5, 0.0], [0.5, 0.09], [0.5, 0.2]])
     assert not memory.obstructed(points).any()
     memory.note(np.zeros(4), HERE, (0.5, 0.0), OBSTRUCTED)
-    np.testing.assert_allclose(memory.obstructed(points), [0.5, 0.5, 0.0])
+    np.testing.assert_allclose(memory.obstructed(points), [0.2, 0.2, 0.0])
     memory.note(np.zeros(4), HERE, (0.51, 0.0), OBSTRUCTED)
     assert len(memory.obstructions) == 1
-    np.testing.assert_allclose(memory.obstructed(points), [0.75, 0.75, 0.0])
+    np.testing.assert_allclose(memory.obstructed(points), [0.36, 0.36, 0.0])
 
 
 def test_a_robot_that_drives_through_an_obstruction_shows_that_it_is_gone(memory):

@@ -31,8 +31,9 @@ NOTHING, OBSTRUCTED, CONTACT = 0, 1, 2
 SAME = 0.05
 #: Share of the distance that a robot keeps; one that is nearer than that to an obstruction has shown that it is gone.
 THROUGH = 0.5
-#: Chance that an obstruction is not there (any more) although the robot was held back once; twice: its square.
-DOUBT = 0.5
+#: Chance that a robot is not held back again where it was once; twice: its square. The gate says that something is in
+#: the way, not quite where: at 0.5 robots went round places that were free (docs/memory.md).
+DOUBT = 0.8
 
 
 class RecallError(JepaRosError):
