@@ -5,6 +5,7 @@
     jepa-ros bench safety --log runs/safety.jsonl --json benchmarks/results/safety.json
     jepa-ros bench faults --json benchmarks/results/faults.json
     jepa-ros bench guardrails --json benchmarks/results/guardrails.json
+    jepa-ros bench vigilance --log runs/vigilance.jsonl --json benchmarks/results/vigilance.json
     python tools/safety_table.py
 
 A stage that was run by itself may have a file of its own (faults_jitter.json). What was not measured is said so.
@@ -106,6 +107,25 @@ def of_guardrails(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     return [(*row, "`bench guardrails`") for row in rows]
 
 
+def of_vigilance(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """The same of `bench vigilance`."""
+    rows = []
+    for name, c in r.get("cases", {}).items():
+        low, high = (100 * v for v in c["noticed_ci95"])
+        delay = "-" if c["delay_p50"] is None else f"{c['delay_p50']:.2f}, {c['delay_max']:.2f} s"
+        why = ", ".join(f"{word} {count}" for word, count in c["reasons"].items())
+        rows.append((f"something is wrong, {name}: noticed within 1 s", str(c["trials"]),
+                     f"{c['noticed']} ({low:.0f} to {high:.0f} %); delay p50, worst {delay}; by {why}"))  # fmt: skip
+    if (n := r.get("normal")) and n["drives"]:
+        low, high = n["per_hour_ci95"]
+        why = ", ".join(f"{word} {count}" for word, count in n["reasons"].items()) or "none"
+        rows.append(("nothing is wrong: false alarms", f"{n['hours']:.2f} h",
+                     f"{n['alarms']} ({n['stops']} stops; {why}): {n['per_hour']:.2f} an hour "
+                     f"({low:.2f} to {high:.2f})"))  # fmt: skip
+    rows = rows or [("surprise and novelty: noticed, false alarms", "", NOT_YET)]
+    return [(*row, "`bench vigilance`") for row in rows]
+
+
 def machines(*results: dict[str, Any]) -> str:
     """On what it was measured."""
     found = {f"{m['processor']}, {m['cores']} core(s)" for r in results if (m := r.get("machine"))}
@@ -114,8 +134,9 @@ def machines(*results: dict[str, Any]) -> str:
 
 def table(folder: Path) -> str:
     """The part of the document."""
-    results = [read(name, folder) for name in ("safety", "faults", "guardrails")]
-    rows = [row for make, r in zip((of_safety, of_faults, of_guardrails), results, strict=True) for row in make(r)]
+    makers = {"safety": of_safety, "faults": of_faults, "guardrails": of_guardrails, "vigilance": of_vigilance}
+    results = [read(name, folder) for name in makers]
+    rows = [row for make, r in zip(makers.values(), results, strict=True) for row in make(r)]
     lines = ["| what | n | found | by `jepa-ros` |", "|---|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
     return "\n".join([*lines, *(["", machines(*results)] if machines(*results) else [])])
 
