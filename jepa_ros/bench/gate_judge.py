@@ -141,6 +141,8 @@ class Judge:
         jumped = last is not None and math.isfinite(ros) and ros < last - tolerance
         if jumped:
             self.last_stamp, self.image_at, self.image_stamp = -math.inf, None, -math.inf
+            self.frozen = 0  # as after a loop of a bag: pictures come again
+            self.seen.pop("image", None)
         if dt > cfg.late_tick:
             self.listening = now
 

@@ -28,6 +28,7 @@ class PlaceJudge:
         self.pressed = False
         self.sent = [0.0] * rig.cfg.size  # at the tick before
         self.unseen_since: float | None = None  # since when nobody says where people are
+        self.looked = -math.inf  # when that was asked last
         self.broken = False
 
     def dropped(self, name: str) -> None:
@@ -84,8 +85,9 @@ class PlaceJudge:
         seen = seen and abs(self.rig.last_ros - people.stamp) <= cfg.people_timeout  # type: ignore[union-attr]
         if seen:
             self.unseen_since = None
-        elif self.unseen_since is None:
+        elif self.unseen_since is None or now - self.looked > cfg.late_tick:  # nobody braked while the gate stood still
             self.unseen_since = now
+        self.looked = now
         braking = self.unseen_since is not None and now - self.unseen_since < cfg.stop_time + 0.2
         for g in cfg.guardrails.of("near_person"):
             away = min((math.hypot(x - robot.x, y - robot.y) for x, y in self.rig.people or ()), default=math.inf)

@@ -119,11 +119,14 @@ def twist(t: Tick, u: list[float]) -> tuple[float, float, float]:
 
 
 def motion(t: Tick) -> list[float]:
-    """How the robot moves now, (A,): measured or commanded last, whichever is faster in the measured direction."""
+    """How the robot moves now, (A,): measured or commanded last, whichever is faster in the measured direction.
+
+    A robot that is measured to stand counts as moving as it was commanded: odometry is older than the command.
+    """
     if t.motion is None:
         t.motion = t.s.out
         if t.measured is not None:
-            t.motion = [o if o * m > 0.0 and abs(o) > abs(m) else m for o, m in zip(t.s.out, t.measured, strict=True)]
+            t.motion = [o if o * m >= 0.0 and abs(o) > abs(m) else m for o, m in zip(t.s.out, t.measured, strict=True)]
     return t.motion
 
 
