@@ -24,8 +24,8 @@ def test_no_rule_is_broken_in_any_history() -> None:
     assert len(reasons) >= 28, f"the histories reach few rows: {sorted(reasons)}"
 
 
-#: Histories in which campaigns found something: odometry that fell silent while the robot started beside a region, joints
-#: beyond their limit in short ticks, an old scan, pictures and people told of across a gap of the gate or of the clock.
+#: Histories in which campaigns found something: odometry that fell silent while the robot started beside a region,
+#: joints beyond their limit in short ticks, an old scan, pictures and people across a gap of the gate or of the clock.
 FOUND = (5859, 5994, 7728, 8332, 9820, 25010, 28663, 32603, 34010, 39531, 68581)
 
 
