@@ -127,6 +127,9 @@ def check_model(folder: str, robot: str | None, threads: int) -> int:
     print(f"  readouts: {', '.join(names) or 'none'}")
     encode, plan = _time(model, contract, card)
     budget = BUDGET_SHARE * 1e3 * contract.period
+    if isinstance(plan, str):
+        print(f"  encode {encode[0]:.1f} / {encode[1]:.1f} ms (p50 / p99)\ndoes not fit: {plan}")
+        return 1
     print(
         f"  encode {encode[0]:.1f} / {encode[1]:.1f} ms, plan {plan[0]:.1f} / {plan[1]:.1f} ms (p50 / p99, "
         f"{threads} thread{'s' if threads > 1 else ''}), budget {budget:.0f} ms"
@@ -169,8 +172,8 @@ def _try_methods(model: Any, contract: RobotContract) -> None:
         raise CheckError("predict and the first step of rollout differ for the same inputs")
 
 
-def _time(model: Any, contract: RobotContract, card: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """p50 and p99 in ms of encoding one camera image, and of one plan towards another picture."""
+def _time(model: Any, contract: RobotContract, card: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | str]:
+    """p50 and p99 in ms of encoding one camera image, and of one plan towards another picture, or why none is made."""
     from jepa_ros.actor.planner import Planner
     from jepa_ros.cost.goal import Goal
     from jepa_ros.perception import Perception
@@ -180,6 +183,9 @@ def _time(model: Any, contract: RobotContract, card: dict[str, Any]) -> tuple[np
     perception = Perception(model, contract)
     planner = Planner(model, contract, card=card)
     planner.warm_up()
+    encode = _percentiles(lambda i: perception.encode(images[i % len(images)]), 50)
+    if planner.too_slow:
+        return encode, planner.too_slow
     goal = Goal.from_latent(perception.encode(images[0]), name="check")
     planner.step(perception.encode(images[1]), 0.0)  # fills the history
     history = planner.history
@@ -187,7 +193,6 @@ def _time(model: Any, contract: RobotContract, card: dict[str, Any]) -> tuple[np
     def search(i: int) -> Any:  # the search itself: the planner would skip it where it believes that it has arrived
         return planner.search.plan(history.z, history.h, goal, history.under_way, seed=i)
 
-    encode = _percentiles(lambda i: perception.encode(images[i % len(images)]), 50)
     return encode, _percentiles(search, 50)
 
 

@@ -4,6 +4,7 @@
 import multiprocessing
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -172,6 +173,42 @@ def test_compiled_code_is_cached_and_a_cache_that_cannot_be_written_is_no_obstac
     native.load_library.cache_clear()
     native.load_library("float32")
     native.load_library.cache_clear()
+
+
+@needs_compiler
+def test_fused_code_that_is_much_slower_than_the_model_is_not_taken(monkeypatch):
+    monkeypatch.setenv("CC", "cc")
+    slow = native.NativeRollout.__call__
+
+    def crawl(self, *args):
+        time.sleep(0.05)
+        return slow(self, *args)
+
+    monkeypatch.setattr(native.NativeRollout, "__call__", crawl)
+    native.load_library.cache_clear()
+    engine = make_engine(model_of(), 8, 1, 4)
+    assert engine.rollout.name == "model" and "the model's own" in engine.note
+    assert make_engine(model_of(), 8, 1, 4, backend="native").rollout.name.startswith("native")
+    native.load_library.cache_clear()
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fused_rollouts_are_not_slower_than_the_model_on_this_processor(dtype):
+    model, (z, h, actions, _) = model_of(), case(ModelConfig(), 128, 1, 10)
+    fast, own = native.NativeRollout(model, 128, 1, 10, dtype, 1), ModelRollout(model)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = {fast: [], own: []}
+        for _ in range(8):
+            for engine, taken in times.items():
+                begun = time.perf_counter()
+                engine(z, h, actions, None)
+                taken.append(time.perf_counter() - begun)
+    finally:
+        torch.set_num_threads(threads)
+    assert min(times[fast]) < min(times[own])
 
 
 @needs_compiler

@@ -2,8 +2,8 @@
 // Small multilayer perceptrons, fused: all layers (and all steps of a rollout) of a block of rows while it is in cache.
 //
 // Compiled for the machine it runs on by native.py, once with -DBF16 where the processor multiplies bfloat16
-// (AVX512-BF16; weights and activations are rounded, sums are float32) and once in plain float32, which the compiler
-// turns into whatever vectors there are. Weights come packed in panels of 16 columns, see native.py.
+// (AVX512-BF16; weights and activations are rounded, sums are float32) and once in plain float32, in vectors as wide as
+// its registers (AVX-512, AVX, NEON or SSE). Weights come packed in panels of 16 columns, see native.py.
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -15,19 +15,49 @@ typedef float vec_u __attribute__((vector_size(64), aligned(4)));
 typedef int32_t mask __attribute__((vector_size(64), aligned(64)));
 
 #define LANES 16
-#define TILE 8    // rows computed together: 8 rows x 2 panels of accumulators fill half the registers of AVX-512
-#define BLOCK 32  // rows that stay in cache together
 #define INLINE static inline __attribute__((always_inline))
+
+// A tile of TILE rows x PANELS panels of sums stays in registers, with room for the weights and one input; a panel takes
+// 16 floats, so 1, 2 or 4 registers. BLOCK rows stay in cache together; it and its half are multiples of TILE.
+#if defined(__AVX512F__)
+#define WIDE 64  // bytes; 32 registers
+#define TILE 8
+#define PANELS 2
+#define BLOCK 32
+#elif defined(__AVX__)
+#define WIDE 32  // 16 registers
+#define TILE 6
+#define PANELS 1
+#define BLOCK 36
+#elif defined(__aarch64__)
+#define WIDE 16  // 32 registers
+#define TILE 6
+#define PANELS 1
+#define BLOCK 36
+#else
+#define WIDE 16  // 16 registers (SSE)
+#define TILE 3
+#define PANELS 1
+#define BLOCK 36
+#endif
+#define PIECES (64 / WIDE)  // registers that a panel takes
+
+typedef float piece __attribute__((vector_size(WIDE)));
+typedef float piece_u __attribute__((vector_size(WIDE), aligned(4)));
+typedef int32_t piece_mask __attribute__((vector_size(WIDE)));
 
 #ifdef BF16
 #include <immintrin.h>
 typedef uint16_t elem;
 #define STEP 2  // inputs per multiplication
 typedef __m512i weight;
-INLINE vec multiply(vec sum, const elem *x, const weight *w) {
+INLINE piece multiply(piece sum, const elem *x, const weight *w) {
     int32_t pair;
     memcpy(&pair, x, 4);
-    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)*w);
+    return (piece)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)*w);
+}
+INLINE void store_piece(elem *to, piece value) {
+    _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh((__m512)value));
 }
 INLINE void store_elems(elem *to, vec value) {
     _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh((__m512)value));
@@ -35,8 +65,9 @@ INLINE void store_elems(elem *to, vec value) {
 #else
 typedef float elem;
 #define STEP 1
-typedef vec weight;
-INLINE vec multiply(vec sum, const elem *x, const weight *w) { return sum + *x * *w; }
+typedef piece weight;
+INLINE piece multiply(piece sum, const elem *x, const weight *w) { return sum + *x * *w; }
+INLINE void store_piece(elem *to, piece value) { *(piece_u *)to = value; }
 INLINE void store_elems(elem *to, vec value) { *(vec_u *)to = value; }
 #endif
 
@@ -49,7 +80,7 @@ typedef struct {
 INLINE vec load(const float *from) { return *(const vec_u *)from; }
 INLINE void store(float *to, vec value) { *(vec_u *)to = value; }
 INLINE vec choose(mask which, vec yes, vec no) { return (vec)((which & (mask)yes) | (~which & (mask)no)); }
-INLINE vec relu(vec x) { return (vec)(~(x <= 0.0f) & (mask)x); }  // NaN stays NaN: a broken model must be seen
+INLINE piece relu(piece x) { return (piece)(~(x <= 0.0f) & (piece_mask)x); }  // NaN stays NaN: a broken model is seen
 
 // tanh by a rational function on [-7.9, 7.9], error below 1e-6 (the coefficients are those of Eigen's ptanh).
 INLINE vec tanh16(vec x) {
@@ -72,26 +103,28 @@ INLINE vec tanh16(vec x) {
 }
 
 // TILE rows x `panels` panels of one layer, in registers.
-INLINE void tile(int panels, const elem *x, int stride, const layer *l, int panel, vec sums[TILE][2]) {
+INLINE void tile(int panels, const elem *x, int stride, const layer *l, int panel, piece sums[TILE][PANELS * PIECES]) {
     const int steps = l->inputs / STEP;
-    const weight *w = (const weight *)l->weights + (size_t)panel * steps;
-    for (int j = 0; j < panels; j++)
-        for (int i = 0; i < TILE; i++) sums[i][j] = load(l->bias + (panel + j) * LANES);
+    const weight *w = (const weight *)l->weights + (size_t)panel * steps * PIECES;
+    for (int j = 0; j < panels * PIECES; j++)
+        for (int i = 0; i < TILE; i++) sums[i][j] = *(const piece_u *)(l->bias + panel * LANES + j * (LANES / PIECES));
     for (int k = 0; k < steps; k++)
         for (int i = 0; i < TILE; i++)
             for (int j = 0; j < panels; j++)
-                sums[i][j] = multiply(sums[i][j], x + i * stride + k * STEP, w + (size_t)j * steps + k);
+                for (int p = 0; p < PIECES; p++)
+                    sums[i][j * PIECES + p] = multiply(
+                        sums[i][j * PIECES + p], x + i * stride + k * STEP, w + ((size_t)j * steps + k) * PIECES + p);
 }
 
 INLINE void dense_panels(int panels, const elem *x, int in, int rows, const layer *l, int panel, elem *hidden, float *out) {
     for (int i0 = 0; i0 < rows; i0 += TILE) {
-        vec sums[TILE][2];
+        piece sums[TILE][PANELS * PIECES];
         tile(panels, x + (size_t)i0 * in, in, l, panel, sums);
         for (int i = 0; i < TILE; i++)
-            for (int j = 0; j < panels; j++) {
-                size_t at = (size_t)(i0 + i) * l->outputs + (panel + j) * LANES;
-                if (hidden) store_elems(hidden + at, relu(sums[i][j]));
-                else store(out + at, sums[i][j]);
+            for (int j = 0; j < panels * PIECES; j++) {
+                size_t at = (size_t)(i0 + i) * l->outputs + panel * LANES + j * (LANES / PIECES);
+                if (hidden) store_piece(hidden + at, relu(sums[i][j]));
+                else *(piece_u *)(out + at) = sums[i][j];
             }
     }
 }
@@ -99,8 +132,8 @@ INLINE void dense_panels(int panels, const elem *x, int in, int rows, const laye
 // One layer for `rows` rows (a multiple of TILE); hidden layers write elements after ReLU, the last one writes floats.
 static void dense(const elem *x, int rows, const layer *l, elem *hidden, float *out) {
     int panel = 0, panels = l->outputs / LANES;
-    for (; panel + 2 <= panels; panel += 2) dense_panels(2, x, l->inputs, rows, l, panel, hidden, out);
-    if (panel < panels) dense_panels(1, x, l->inputs, rows, l, panel, hidden, out);
+    for (; panel + PANELS <= panels; panel += PANELS) dense_panels(PANELS, x, l->inputs, rows, l, panel, hidden, out);
+    for (; panel < panels; panel++) dense_panels(1, x, l->inputs, rows, l, panel, hidden, out);
 }
 
 // All layers for one block; a and b are room for rows x width elements each, x may be a.

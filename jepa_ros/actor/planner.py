@@ -153,6 +153,19 @@ class Planner:
         """Spend compile and warm-up time now; seconds of one iteration of the search."""
         return self.search.warm_up()
 
+    @property
+    def too_slow(self) -> str:
+        """Why no plan can be made in time on this machine, "" where one can; known once it is warmed up."""
+        fastest, config = self.search.fastest, self.search.config
+        if fastest < config.deadline:
+            return ""
+        return (
+            f"one iteration of the search ({config.samples} candidates, {config.horizon} steps, "
+            f"{config.noise_samples} futures; {self.search.backend} code) takes {1e3 * fastest:.0f} ms on this machine, "
+            f"over the deadline of {1e3 * config.deadline:.0f} ms (search.deadline): search fewer samples, raise the "
+            "deadline, or use a faster machine"
+        )
+
     def set_goal(self, goal: Goal | None) -> None:
         """Take a goal, or None for none.
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -90,7 +91,8 @@ def make_engine(
 ) -> Engine:  # fmt: skip
     """The fastest engine for the model on this machine; where it has to compile, that happens now.
 
-    A native engine is taken only after it has agreed with the model's own rollout.
+    A native engine is taken only after it has agreed with the model's own rollout, and by "auto" only if it is not much
+    slower than that: what the compiler makes of it depends on the processor.
 
     Args:
         model: has `config`, `rollout` and readouts.
@@ -119,6 +121,8 @@ def make_engine(
             raise native.NativeError(f"the model is on {parameter.device}; native code runs on the CPU")
         rollout = native.NativeRollout(model, candidates, samples, horizon, kind, threads)
         _compare(model, rollout, horizon, kind)
+        if backend == "auto":
+            _race(model, rollout, candidates, samples, horizon)
         return Engine(rollout, native.NativeReadouts(model, kind, threads))
     except native.NativeError as error:
         if backend == "native":
@@ -142,3 +146,35 @@ def _compare(model, rollout: Rollout, horizon: int, dtype: str) -> None:
     allowed = (0.05 if dtype == "bfloat16" else 1e-3) * moved + 1e-5
     if not error <= allowed:
         raise native.NativeError(f"native rollouts differ from the model's by {error:.2g} (allowed {allowed:.2g})")
+
+
+#: Rejected where it takes over so many times as long as the model: a busy machine does not tip this, so that a replay
+#: takes the same engine as what it repeats.
+SLOWER = 2.0
+
+
+@torch.no_grad()
+def _race(model, rollout: Rollout, candidates: int, samples: int, horizon: int) -> None:
+    """Refuse a rollout that is much slower than the model's own.
+
+    Raises:
+        NativeError: with both times.
+    """
+    c = model.config
+    z, h = torch.zeros(c.latent_dim), torch.zeros(c.state_dim)
+    actions = torch.zeros(candidates, horizon, c.action_dim)
+    noise = torch.zeros(samples, horizon, c.noise_dim) if samples > 1 else None
+
+    def least(engine: Rollout) -> float:
+        times = []
+        for _ in range(4):
+            began = time.perf_counter()
+            engine(z, h, actions, noise)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    fused, own = least(rollout), least(ModelRollout(model))
+    if fused > SLOWER * own:
+        raise native.NativeError(
+            f"native rollouts take {1e3 * fused:.1f} ms on this processor, the model's own {1e3 * own:.1f} ms"
+        )

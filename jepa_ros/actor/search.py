@@ -125,6 +125,11 @@ class Search:
         """The engine in use."""
         return self.engine.rollout.name
 
+    @property
+    def fastest(self) -> float:
+        """Seconds of one iteration, undisturbed; 0 before :meth:`warm_up`."""
+        return self._fastest
+
     def set_guardrails(self, guardrails) -> None:
         """Replace the guardrails (a GuardrailSet bound to the robot) from the next plan on; refused, the old set stays.
 

@@ -99,6 +99,8 @@ class PlannerNode(ManagedNode):
         self._perception = Perception(model, contract)
         seconds = self._planner.warm_up()
         self.get_logger().info(f"model {self._identity}; one iteration of the search takes {seconds * 1e3:.1f} ms")
+        if self._planner.too_slow:
+            self.get_logger().error(f"no plan will be made: {self._planner.too_slow}")
         self._step_clock = StepClock(contract.rate, contract.cameras[0].rate)
         self._log = CommandLog(contract.action_dim)
         self._step_stamp: float | None = None
