@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.bench import options, output, resumable
-from jepa_ros.bench.vigilance_trials import CASES, RIM, Drive, read, start_worker, work
+from jepa_ros.bench.vigilance_trials import CASES, FEELS, FELT, Drive, read, start_worker, work
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json
 from jepa_ros.learning.statistics import wilson
@@ -119,13 +119,13 @@ def played(pool: Any, log: Log, jobs: list[tuple[str, int, float]]) -> list[Driv
 
 def enough(pool: Any, log: Log, case: str, trials: int, first: int = 0) -> list[Drive]:
     """``trials`` drives from number ``first`` on in which the fault could be felt: a jammed wheel has to be asked to
-    turn."""
+    turn, and a robot whose pictures froze to move."""
     found: list[Drive] = []
     number = first
     while len(found) < trials and number < first + MOST * trials:
         count = trials - len(found)
         new = played(pool, log, [(case, n, 0.0) for n in range(number, number + count)])
-        found += [d for d in new if case != "wheel" or d.rim >= RIM]
+        found += [d for d in new if case not in FEELS or d.felt >= FELT]
         number += count
     return found
 

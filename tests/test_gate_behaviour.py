@@ -542,3 +542,43 @@ def test_it_has_slowed_down_by_the_time_it_is_near_a_person() -> None:
         if 2.0 - rig.robot.x < near:
             assert rig.robot.v[0] <= 0.1 + 1e-6
     assert rig.robot.x >= 1.8
+
+
+# ---------------------------------------------------------------- turning within a region's margin, a base that does not obey
+
+
+def test_a_robot_inside_a_region_turns_on_the_spot_until_it_can_face_any_way_out_and_no_longer() -> None:
+    rig = Rig(guardrails=wall(-0.3))  # it stands inside, the way out is -x
+    rig.arm([0.0, 0.0])
+    rig.command = [0.0, 1.0]
+    rig.run(12.0)
+    stopped(rig.outputs[-1], "inside_region")
+    assert math.pi < rig.robot.yaw < 1.5 * math.pi and "225 degrees" in rig.outputs[-1].sentence
+    rig.command = [math.copysign(0.3, -math.cos(rig.robot.yaw)), 0.0]
+    rig.run(8.0)
+    assert rig.robot.x < -0.4, f"it is not let out: {rig.outputs[-1].sentence}"
+    rig.command = [0.0, 1.0]
+    assert rig.run(12.0)[-1].mode is Mode.ACTIVE, "outside it may turn as it likes"
+
+
+@pytest.mark.parametrize("teleop", [False, True])
+def test_a_base_that_does_not_obey_is_stopped_unless_that_is_not_watched(teleop: bool) -> None:
+    for tolerance, expected in ((0.2, "command_not_obeyed"), (0.0, "ok")):
+        rig = driving(Rig(motion_tolerance=tolerance))
+        if teleop:
+            rig.teleop = list(DRIVE)
+            rig.run(0.2)
+        rig.robot.jammed = True
+        reasons = {o.reason for o in rig.run(0.6)}
+        assert expected in reasons and ("command_not_obeyed" in reasons) == (tolerance > 0.0)
+
+
+def test_a_short_disturbance_or_a_slow_ramp_is_no_disobedience() -> None:
+    rig = driving(Rig())
+    rig.spoil["odom"] = change(v=(0.0, 0.0))
+    assert all(o.mode is Mode.ACTIVE for o in rig.run(0.14))
+    rig.spoil.clear()
+    assert all(o.mode is Mode.ACTIVE for o in rig.run(0.5))
+    for command in ([-0.5, 0.0], [0.5, -2.0], [0.0, 0.0], [0.5, 2.0]):
+        rig.command = command
+        assert all(o.mode in (Mode.ACTIVE, Mode.LIMITED) for o in rig.run(1.5)), rig.outputs[-1].sentence

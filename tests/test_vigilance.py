@@ -277,7 +277,7 @@ def test_drives_are_numbered_from_the_first_that_was_asked_for(monkeypatch):
 
     def played(pool, log, jobs):
         asked.extend(number for _, number, _ in jobs)
-        return [Drive(case, number, rim=1.0 if number % 2 else 0.0) for case, number, _ in jobs]
+        return [Drive(case, number, felt=1.0 if number % 2 else 0.0) for case, number, _ in jobs]
 
     monkeypatch.setattr(bench, "played", played)
     found = bench.enough(None, None, "wheel", 3, 1000)

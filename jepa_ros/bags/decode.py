@@ -118,6 +118,26 @@ def key_values(message: Any) -> dict[str, str]:
     return {pair.key: pair.value for status in message.status for pair in status.values}
 
 
+def raw_value(data: bytes, key: str) -> str | None:
+    """The value of a key in a serialised DiagnosticArray, without taking the rest apart; None where it is not found.
+
+    A key is its length, its letters and a zero; a zero is within no text, so that no text can look like it.
+    """
+    if len(data) < 4 or not data[1]:
+        return None  # big-endian
+    word = key.encode() + b"\0"
+    at = data.find(struct.pack("<I", len(word)) + word, 4)
+    if at < 0 or at % 4:
+        return None
+    at += 4 + len(word)
+    at += -at % 4
+    if at + 4 > len(data):
+        return None
+    (length,) = struct.unpack_from("<I", data, at)
+    text = data[at + 4 : at + 4 + length]
+    return text[:-1].decode("utf-8", "replace") if length and len(text) == length else None
+
+
 def raw_image(data: bytes) -> tuple[float, int]:
     """Stamp [s] and Adler-32 checksum of a serialised Image or CompressedImage: what the gate looks at in one.
 

@@ -282,16 +282,19 @@ class BagReader:
         if self._store is None:
             from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
-            store = get_typestore(Stores.EMPTY)
             base = typestore(self.distro or _STORES.get(self.version, "JAZZY"))
-            store.register({name: value for name, value in base.fielddefs.items()})
-            for info in self.topics.values():
-                if "/msg/" not in info.msgtype:
-                    continue  # events of services and actions: nothing here reads them, nor can their texts be parsed
+            # Events of services and actions: nothing here reads them, nor can their texts be parsed.
+            new = [i for i in self.topics.values() if "/msg/" in i.msgtype and i.definition]
+            new = [info for info in new if info.msgtype not in base.fielddefs]
+            store = base
+            if new:
+                store = get_typestore(Stores.EMPTY)
+                store.register({name: value for name, value in base.fielddefs.items()})
+            for info in new:
                 try:
-                    if info.encoding == "ros2msg" and info.definition and info.msgtype not in base.fielddefs:
+                    if info.encoding == "ros2msg":
                         store.register(get_types_from_msg(info.definition, info.msgtype))
-                    elif info.encoding == "ros2idl" and info.definition and info.msgtype not in base.fielddefs:
+                    elif info.encoding == "ros2idl":
                         parts = info.definition.split("=" * 80 + "\n")
                         for part in parts[1:] if len(parts) > 1 else parts:
                             store.register(get_types_from_idl(part.split("\n", 1)[1] if len(parts) > 1 else part))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.decode import command, key_values, planar_pose, raw_stamp, stamp_ns
+from jepa_ros.bags.decode import command, key_values, planar_pose, raw_stamp, raw_value, stamp_ns
 from jepa_ros.bags.info import JUMP_SECONDS
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.nodes.step_clock import CommandLog, StepClock
@@ -159,6 +159,11 @@ class _Series:
         return np.array(self.times, np.int64), np.array(self.stamps, np.int64)
 
 
+def _driving(mode: str, reason: str | None) -> str:
+    """The gate's mode, where a stop for something in the way counts as driving."""
+    return DRIVING[1] if mode.upper() == "STOPPED" and reason in HELD else mode.upper()
+
+
 def read_series(reader: BagReader, contract: RobotContract, topics: Topics) -> dict[str, _Series]:
     """All that the cutting needs, by field of Topics; of images only when they were taken."""
     series = {name: _Series() for name in ("image", "command", "pose", "contact", "gate", "asked", "teleop")}
@@ -171,6 +176,10 @@ def read_series(reader: BagReader, contract: RobotContract, topics: Topics) -> d
             if name == "image":
                 series[name].add(message.time, raw_stamp(message.data), None)
                 continue
+            if name == "gate" and (mode := raw_value(message.data, "mode")) is not None:
+                value = _driving(mode, raw_value(message.data, "reason"))
+                series[name].add(message.time, raw_stamp(message.data), value)
+                continue
             content = reader.deserialize(message)
             value: Any
             if name == "pose":
@@ -179,8 +188,7 @@ def read_series(reader: BagReader, contract: RobotContract, topics: Topics) -> d
                 value = bool(content.data)
             elif name == "gate":
                 pairs = key_values(content)
-                value = pairs.get("mode", "").upper()
-                value = DRIVING[1] if value == "STOPPED" and pairs.get("reason") in HELD else value
+                value = _driving(pairs.get("mode", ""), pairs.get("reason"))
             else:
                 value = command(content, contract)
             series[name].add(message.time, stamp_ns(content), value)

@@ -84,6 +84,8 @@ class History:
         self.broken: list[str] = []
         if rng.random() < 0.5:
             rng.choice(_SITUATIONS[robot])(self)
+        elif robot != "arm" and random.Random(~seed).random() < 0.1:  # its own draw: known seeds stay what they were
+            _jammed(self)
 
     def run(self, ticks: int | None = None) -> list[str]:
         """Play it; every rule that was broken, as a sentence (the first few)."""
@@ -139,6 +141,16 @@ def _runaway(h: History) -> None:
     h.until.append((start, run_away))
     wait = h.rig.cfg.command_timeout + 2.0 * h.rig.cfg.stop_time + 2.0 * h.rig.cfg.stop_motion_timeout
     h.ticks = start + round((wait + 0.3) / h.rig.cfg.period)
+
+
+def _jammed(h: History) -> None:
+    """Something jams while it drives steadily, and is freed again."""
+    start, ways = h.rng.randrange(25, 60), [h.rng.choice((-0.4, 0.4)) for _ in range(h.rig.cfg.size)]
+    h.rate, h.ticks, h.drive = 0.0, start + 80, lambda k: ways
+    h.until += [
+        (start, lambda: setattr(h.rig.robot, "jammed", True)),
+        (start + h.rng.randrange(5, 70), lambda: setattr(h.rig.robot, "jammed", False)),
+    ]
 
 
 def _chatter(h: History) -> None:

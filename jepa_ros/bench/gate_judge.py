@@ -49,6 +49,8 @@ class Judge:
         self.nonsense_count = 0
         self.frozen = 0
         self.runaway_since: float | None = None
+        self.sent: list[tuple[float, list[float]]] = []
+        self.astray_since: float | None = None
         self.bombed = False
         self.pending, self.moved = False, False  # it was stopped by something that counts; it moved since it could
         self.resumes: tuple[float, ...] = ()
@@ -288,7 +290,28 @@ class Judge:
             self.runaway_since = now
         elif now - self.runaway_since > cfg.stop_time + 2.0 * cfg.stop_motion_timeout and not out.hardware_estop:
             found.append(f"the robot runs on for {now - self.runaway_since:.2f} s and nothing is latched")
-        return found
+        return found + self._astray(out, i, now)
+
+    def _astray(self, out: GateOutput, i: GateInputs, now: float) -> list[str]:
+        """What is measured has long been none of what left over more time than any answer may take."""
+        cfg = self.cfg
+        if cfg.output != "velocity" or not cfg.motion_tolerance:
+            return []
+        m = i.joint_states if cfg.joints else i.odom
+        v = getattr(m, "velocity" if cfg.joints else "v", None)
+        good = isinstance(v, tuple) and len(v) == cfg.size and _good(*v) and self.listening != now
+        off = good and any(
+            not min(s) - cfg.motion_tolerance * most < a < max(s) + cfg.motion_tolerance * most
+            for a, most, s in zip(v or (), cfg.velocity, zip(*(values for _, values in self.sent)))
+        )
+        self.sent = [(t, values) for t, values in self.sent if now - t < 0.8] + [(now, out.decided.tolist())]
+        if not off or out.mode not in MOVING:
+            self.astray_since = None
+            return []
+        if self.astray_since is None:
+            self.astray_since = now
+        lasts = now - self.astray_since
+        return [f"drives for {lasts:.2f} s while {v} is measured"] if lasts > cfg.motion_timeout + 0.1 else []
 
     def _chatter(
         self, out: GateOutput, i: GateInputs, bad: dict[str, tuple[bool, float, bool]], now: float

@@ -110,6 +110,7 @@ class Robot:
         self.q = [0.3] * cfg.size
         self.v = [0.0] * cfg.size
         self.broken = False  # a runaway: obeys no stop
+        self.jammed = False  # a base's right wheel, or the first joint, does not turn
         self._late: list[list[float]] = []
         self._delay = round(delay / cfg.period)
 
@@ -129,10 +130,21 @@ class Robot:
                 slower = abs(u) < abs(self.v[k]) or u * self.v[k] < 0.0
                 most = (cfg.braking[k] if slower else cfg.acceleration[k]) * dt
                 self.v[k] += min(max(u - self.v[k], -most), most)
+            if self.jammed:
+                self._jam()
         if cfg.joints:
             self.q = [q + v * dt for q, v in zip(self.q, self.v)]
         else:
             self.x, self.y, self.yaw = advance(self.x, self.y, self.yaw, self.v[0], 0.0, self.v[1], dt)
+
+
+    def _jam(self) -> None:
+        if self.cfg.joints:
+            self.v[0] = 0.0
+            return
+        half = 0.5 * BASE["kinematics"]["wheel_separation"]
+        left = self.v[0] - half * self.v[1]
+        self.v = [0.5 * left, -left / (2.0 * half)]
 
 
 class Rig:

@@ -434,6 +434,27 @@ def estop_missing(make: Make) -> None:
 
 
 @scenario
+def command_not_obeyed(make: Make) -> None:
+    for robot, command in (("base", list(DRIVE)), ("joints", [0.5, 0.5])):
+        rig = driving(make(robot), command)
+        rig.robot.q[:] = [-0.5] * rig.cfg.size
+        rig.command = [0.5 * v for v in command]
+        assert all(o.mode in (Mode.ACTIVE, Mode.LIMITED) for o in rig.run(1.0)), "a change of the command is no fault"
+        rig.robot.jammed = True
+        outs = rig.run(0.7)
+        first = next((k for k, o in enumerate(outs) if o.reason == "command_not_obeyed"), None)
+        assert first is not None, f"drives on with something jammed: {outs[-1].sentence}"
+        stopped(outs[first], "command_not_obeyed")
+        assert outs[first].level == 2
+        rig.robot.jammed = False
+        resumes(rig)
+    rig.robot.jammed = True
+    rig.robot.q[:] = [-0.5] * rig.cfg.size
+    rig.run(8.0)
+    stopped(rig.outputs[-1], "resume_chatter", Mode.ESTOP)
+
+
+@scenario
 def stop_not_obeyed(make: Make) -> None:
     rig = driving(make())
     rig.robot.broken = True

@@ -30,7 +30,7 @@ from jepa_ros.world_model import load_checkpoint
 
 #: What goes wrong, by name, and the gate's reasons that count as having noticed.
 CASES = ("shifted", "covered", "dark", "frozen", "box", "wheel")
-REASONS = ("surprise", "novelty", "image_frozen")
+REASONS = ("surprise", "novelty", "image_frozen", "command_not_obeyed")
 #: How well it plans is not the question; a rough plan drives no less.
 SEARCH = SearchConfig(samples=32, iterations=1, deadline=60.0)
 GOAL_TIME = 20.0  # s for a goal, then there is another
@@ -39,8 +39,10 @@ WARM = (3.0, 6.0)  # s of driving before something goes wrong, least and most
 UNDER_WAY = 0.1  # m/s, of the executed and of the next command: it is driving
 AFTER = 2.0  # s that are driven on
 QUIET = 2.0  # s without an alarm, after which the next one is another
-#: m that the rim of the jammed wheel is asked to go in the first second: less cannot be seen by anybody.
-RIM = 0.05
+#: m that the rim of the jammed wheel is asked to go in the first second, or that a wheel's rim goes after the pictures
+#: froze: less cannot be seen by anybody.
+FELT = 0.05
+FEELS = ("wheel", "frozen")
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Drive:
     """What came of one drive.
 
     Attributes:
-        seconds: driven with an armed gate. fault: time of it [s], NaN without. rim: see RIM, NaN but for a wheel.
+        seconds: driven with an armed gate. fault: time of it [s], NaN without. felt: see FELT, NaN but for a wheel and frozen pictures.
         alarms: in turn. contacts: control steps with a contact.
     """
 
@@ -66,7 +68,7 @@ class Drive:
     number: int
     seconds: float = 0.0
     fault: float = math.nan
-    rim: float = math.nan
+    felt: float = math.nan
     alarms: list[Alarm] = field(default_factory=list)
     contacts: int = 0
 
@@ -174,12 +176,12 @@ def run(contract: RobotContract, loaded: Any, case: str, number: int, seconds: f
         planner = Planner(model, contract, PlannerConfig(replace(SEARCH, seed=seed)), card=card)
         robot = _Faulty(sim)
         gate = Gate(GateConfig.from_contract(contract, auto_enable=True, **watched(card)))
-        loop = Loop(contract, robot, PlannerPolicy(perception, planner), gate)
+        loop = Loop(contract, robot, PlannerPolicy(perception, planner), gate, camera=True)
         alarms, start = Alarms(loop.tick), sim.time
         due, idle = -math.inf, 0
         end = start + seconds if case == "normal" else math.inf
         warm = start + rng.uniform(*WARM)
-        side, rim = "", 0.0
+        side, felt = "", 0.0
         while sim.time < end - 1e-9:
             if sim.time >= due or idle > 1.0 * contract.rate:
                 planner.set_goal(Goal.from_latent(perception.encode(sim.image_at(free_pose(sim.layout, rng)))))
@@ -200,9 +202,11 @@ def run(contract: RobotContract, loaded: Any, case: str, number: int, seconds: f
                     robot.plan(drive.fault, what)
                     end = sim.time + AFTER
             elif side and begun < drive.fault + 1.0:
-                rim += rim_speed(contract, record.decision.command, side) * contract.period
+                felt += rim_speed(contract, record.decision.command, side) * contract.period
+            elif case == "frozen" and begun < drive.fault + 1.0:
+                felt += max(rim_speed(contract, record.executed, s) for s in ("left", "right")) * contract.period
         drive.seconds, drive.alarms = sim.time - start, alarms.alarms
-        drive.rim = rim if side else math.nan
+        drive.felt = felt if case in FEELS else math.nan
     return drive
 
 

@@ -55,6 +55,8 @@ class GateConfig:
         slow_scale: share of the command left when slow.
         teleop_release: the planner drives again so long after teleoperation's last message.
         clock_timeout: ROS time that does not move for so long is a paused clock.
+        motion_tolerance: share of each velocity limit by which the measured velocity may be off the commanded one for
+            longer than motion_timeout [s]; 0: not watched.
         late_tick: two ticks further apart than this: everything is armed anew.
         contact_response: "ignore", "back_off" (only away from the push, slowly) or "stop".
         identity_grace: so long may the guardrail sets differ while moving, for a change that reaches all in turn.
@@ -119,6 +121,8 @@ class GateConfig:
     clock_timeout: float = default("clock_timeout")
     late_tick: float = default("late_tick")
     frozen_images: int = default("frozen_images")
+    motion_tolerance: float = default("motion_tolerance")
+    motion_timeout: float = default("motion_timeout")
     people_timeout: float = default("people_timeout")
     contact_response: str = default("contact_response")
     motion: tuple[float, ...] = ()

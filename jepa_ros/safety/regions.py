@@ -36,6 +36,9 @@ TOO_LATE = 0.7
 LEAST = 0.01
 
 
+#: Turning on the spot lets a base slip a little each time. Within the margin of a region it may turn by so many rad,
+#: which is enough to face the way out, until it has left.
+TURNS = 1.25 * math.pi
 #: Time constant of the smoothed pose [s]; further off than this from the raw one [m], it starts anew.
 SMOOTHING = 0.5
 LOST = 0.1
@@ -231,17 +234,29 @@ def inside_region(t: Tick) -> None:
     if not regions or (path := path_of(t)) is None:
         return
     radius = t.cfg.footprint_radius
+    within = False
     for g in regions:
         start, here = path.place.room(g, radius)
-        if here > path.margin or not any(t.u):
+        if here > path.margin:
+            continue
+        within = True
+        if not any(t.u):
             continue
         slow = slowed(t)
+        if path.speed == 0.0 and t.s.turned >= TURNS:
+            t.stop("inside_region", f"stands inside '{g.name}' by {path.margin - here:.3f} m and has turned on the spot"
+                   f" there by {math.degrees(t.s.turned):.0f} degrees: drive out of it")  # fmt: skip
+            return
         if path.speed > 0.0 and not _leaves(g, path, start, radius, here):
             t.stop("inside_region", f"stands inside '{g.name}' by {path.margin - here:.3f} m and would not leave it")
             return
         t.u = slow
         t.trip("inside_region", f"stands inside '{g.name}' by {path.margin - here:.3f} m: leaves it slowly")
         path = path_of(t) or path
+    if not within:
+        t.s.turned = 0.0
+    elif path.speed == 0.0:
+        t.s.turned += abs(path.twist[2]) * min(t.dt, 0.1)
 
 
 def slowed(t: Tick) -> list[float]:

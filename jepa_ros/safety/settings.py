@@ -136,6 +136,9 @@ _TABLE = (
     Setting("contact_response", "choice", "ignore", "", "what the bumper does", words=("ignore", "back_off", "stop"),
             told="`back_off` where the contract has `contact`, required or not, else `ignore`"),
     Setting("frozen_images", "count", 3, "", "images with bytes seen before, while moving: frozen", 1, 1000),
+    Setting("motion_tolerance", "number", 0.2, "", "share of each velocity limit by which the measured velocity may be"
+            " off the commanded one; 0 does not watch", high=10.0),
+    _time("motion_timeout", 0.1, "it may be further off for so long", high=10.0),
     _time("clock_timeout", 0.3, "a ROS clock that does not move for so long is paused"),
     _time("late_tick", 0.25, "the gate itself was not run for so long: everything is armed anew (over two ticks)"),
     Setting("teleop_release", "number", 1.0, "s", "the planner drives again so long after teleoperation's last"

@@ -79,6 +79,10 @@ class GateState:
     zero_since: float | None  # since when the output has been zero
     moving_since: float | None  # since when it has moved all the same
     still_since: float | None  # since when it has been measured not to move
+    sent: tuple[tuple[float, list[float]], ...]  # (steady time, velocities) that left of late, oldest first
+    linger: tuple[list[float], list[float]] | None  # least and most that braking leaves of what left before that
+    off_since: float | None  # since when the measured motion has not been what was commanded
+    turned: float  # rad turned on the spot within the margin of a region, since it came there
     answers_for: bool  # enabled, or disabled and not at rest since: its motion is the gate's
     pose_at: float | None  # steady time at which the last pose was drawn in
     place: tuple[float, float, float] | None  # smoothed pose, as of the last tick
@@ -117,6 +121,9 @@ class GateState:
         self.bad_times = ()
         self.zero_since = self.moving_since = self.still_since = None
         self.answers_for = enabled
+        self.sent = ()
+        self.linger = self.off_since = None
+        self.turned = 0.0
         self.place = self.pose_at = self.since_scan = None
         self.region_scale = self.obstacle_scale = 1.0
         self.contact_axis = None

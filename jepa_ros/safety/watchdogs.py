@@ -10,6 +10,8 @@ from jepa_ros.safety.tick import Tick
 
 #: Checksums remembered; a camera that loops over a few frames is as frozen as one that repeats a single one.
 REMEMBERED = 8
+#: A base follows the ramps of its limits within so long [s] after the reaction time.
+SETTLES = 0.15
 #: Measured not to move for so long [s], it stands: a wheel that turns back passes through zero, too.
 STANDS = 0.2
 
@@ -195,6 +197,51 @@ def identity(t: Tick) -> None:
     if not s.active_once or t.now - s.differ_since > cfg.identity_grace:
         who = ", ".join(f"{k[11:]} has {v[:12]}" for k, v in sorted(others.items()))
         t.trip("identity", f"guardrail sets differ: gate has {mine[:12]}, {who}")
+
+
+@check("command_not_obeyed")
+def command_not_obeyed(t: Tick) -> None:
+    """The wheels do not do what they were told. The measured velocity has to lie among those that were commanded over
+    the time in which the base may still have been following an older command, and what the guaranteed braking leaves of
+    older ones (a stop at once is a jump that no base follows). A base that was sent nothing but zeros is
+    `stop_not_obeyed`'s.
+    """
+    s, cfg = t.s, t.cfg
+    if cfg.motion_tolerance <= 0.0 or cfg.output != "velocity" or cfg.shadow or cfg.dry_run:
+        return
+    if t.dt > cfg.late_tick or not s.enabled:
+        s.sent, s.linger = (), None
+    age = 0.0 if t.i.odom is None else min(max(t.ros - t.i.odom.stamp, 0.0), 1.0)
+    oldest = t.now - (age + cfg.reaction_time + SETTLES)
+    left = [values for when, values in s.sent if when < oldest]
+    if left or s.linger is not None:
+        lows, highs = s.linger or (left[0], left[0])
+        most = [b * min(t.dt, cfg.late_tick) for b in cfg.braking]
+        s.linger = (
+            [min(v + m, *(old[k] for old in left), math.inf) for k, (v, m) in enumerate(zip(lows, most, strict=True))],
+            [max(v - m, *(old[k] for old in left), -math.inf) for k, (v, m) in enumerate(zip(highs, most, strict=True))],
+        )
+    s.sent = (*(entry for entry in s.sent if entry[0] >= oldest), (t.now, s.out))
+    off = None
+    if t.measured is not None and any(any(v) for _, v in s.sent):
+        for k, v in enumerate(t.measured):
+            commanded = [values[k] for _, values in s.sent]
+            low, high = min(commanded), max(commanded)
+            if s.linger is not None:
+                low, high = min(low, s.linger[0][k]), max(high, s.linger[1][k])
+            slack = cfg.motion_tolerance * cfg.velocity[k]
+            if not low - slack <= v <= high + slack:
+                off = (k, v)
+                break
+    if off is None:
+        s.off_since = None
+        return
+    if s.off_since is None:
+        s.off_since = t.now
+    if t.now - s.off_since > cfg.motion_timeout:
+        k, v = off
+        t.trip("command_not_obeyed", f"axis {k}: {s.out[k]:.2f} {cfg.units[k]} commanded, {v:.2f} measured, "
+               f"for {t.now - s.off_since:.2f} s")  # fmt: skip
 
 
 @check("stop_not_obeyed")
