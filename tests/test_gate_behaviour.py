@@ -544,7 +544,7 @@ def test_it_has_slowed_down_by_the_time_it_is_near_a_person() -> None:
     assert rig.robot.x >= 1.8
 
 
-# ---------------------------------------------------------------- turning within a region's margin, a base that does not obey
+# ------------------------------------------------- turning within a margin, a base that does not obey
 
 
 def test_a_robot_inside_a_region_turns_on_the_spot_until_it_can_face_any_way_out_and_no_longer() -> None:

@@ -137,7 +137,6 @@ class Robot:
         else:
             self.x, self.y, self.yaw = advance(self.x, self.y, self.yaw, self.v[0], 0.0, self.v[1], dt)
 
-
     def _jam(self) -> None:
         if self.cfg.joints:
             self.v[0] = 0.0

@@ -60,7 +60,8 @@ class Drive:
     """What came of one drive.
 
     Attributes:
-        seconds: driven with an armed gate. fault: time of it [s], NaN without. felt: see FELT, NaN but for a wheel and frozen pictures.
+        seconds: driven with an armed gate. fault: time of it [s], NaN without.
+        felt: see FELT, NaN but for a wheel and frozen pictures.
         alarms: in turn. contacts: control steps with a contact.
     """
 

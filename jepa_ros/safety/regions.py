@@ -39,6 +39,8 @@ LEAST = 0.01
 #: Turning on the spot lets a base slip a little each time. Within the margin of a region it may turn by so many rad,
 #: which is enough to face the way out, until it has left.
 TURNS = 1.25 * math.pi
+#: Share of the way driven since the pose's stamp by which odometry may be wrong: room kept while the pose is old.
+DRIFT = 0.05
 #: Time constant of the smoothed pose [s]; further off than this from the raw one [m], it starts anew.
 SMOOTHING = 0.5
 LOST = 0.1
@@ -160,7 +162,7 @@ def path_of(t: Tick) -> Path | None:
         starts: tuple[Pose, ...] = (advance(x, y, yaw, vx, vy, w, _age(t) + wait),)
         if t.s.place is not None:
             starts = (*starts, advance(*t.s.place, vx, vy, w, wait))
-        t.place = Place(t, starts, margin, yaw_margin)
+        t.place = Place(t, starts, margin + DRIFT * math.hypot(vx, vy) * _age(t), yaw_margin)
     return Path(t, t.place)
 
 

@@ -60,7 +60,7 @@ TABLE: tuple[Row, ...] = (
     Row("state_stale", "measured state missing, old or from the future", ZERO, rearm=True, counted=True),
     Row("pose_lost", "pose silent, old, in another frame, not finite or too unsure", ZERO, rearm=True, counted=True),
     Row("scan_lost", "scan silent, old, in another frame, malformed or not a number", ZERO, rearm=True, counted=True),
-    Row("command_not_obeyed", "measured motion is not what was commanded: a wheel jammed, a motor dead, or it is pushed",
+    Row("command_not_obeyed", "measured motion is not the commanded one: a wheel jammed, a motor dead, or it is pushed",
         ZERO, rearm=True, counted=True, level=2),
     Row("command_not_finite", "NaN or infinity in a command", ZERO, "message", counted=True, level=2),
     Row("command_shape", "a command of wrong size, joint names or frame", ZERO, "message", counted=True, level=2),

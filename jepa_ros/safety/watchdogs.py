@@ -219,7 +219,10 @@ def command_not_obeyed(t: Tick) -> None:
         most = [b * min(t.dt, cfg.late_tick) for b in cfg.braking]
         s.linger = (
             [min(v + m, *(old[k] for old in left), math.inf) for k, (v, m) in enumerate(zip(lows, most, strict=True))],
-            [max(v - m, *(old[k] for old in left), -math.inf) for k, (v, m) in enumerate(zip(highs, most, strict=True))],
+            [
+                max(v - m, *(old[k] for old in left), -math.inf)
+                for k, (v, m) in enumerate(zip(highs, most, strict=True))
+            ],
         )
     s.sent = (*(entry for entry in s.sent if entry[0] >= oldest), (t.now, s.out))
     off = None
