@@ -161,8 +161,8 @@ class Planner:
             return ""
         return (
             f"one iteration of the search ({config.samples} candidates, {config.horizon} steps, "
-            f"{config.noise_samples} futures; {self.search.backend} code) takes {1e3 * fastest:.0f} ms on this "
-            f"machine, over the deadline of {1e3 * config.deadline:.0f} ms (search.deadline): search fewer samples, raise the "
+            f"{config.noise_samples} futures; {self.search.backend} code) takes {1e3 * fastest:.0f} ms here, "
+            f"over search.deadline of {1e3 * config.deadline:.0f} ms: search fewer samples, raise the "
             "deadline, or use a faster machine"
         )
 
