@@ -100,7 +100,13 @@ class TwoMachines:
             time.sleep(0.01)
 
     def driving(self, timeout: float = 60.0) -> Said:
-        """Wait until the robot drives."""
+        """Wait until the robot drives; a gate that latched on what was done to the link is reset first."""
+        if self.said and self.said[-1].mode == "ESTOP":
+            words = [sys.executable, "-m", "jepa_ros.cli", "gate", "reset"]
+            done = subprocess.run(self.network.inside(self.network.sides[1], words), env=self._environment(),
+                                  capture_output=True, text=True, timeout=30.0)  # fmt: skip
+            if done.returncode:
+                raise NetworkError(f"the gate could not be reset: {(done.stderr or done.stdout).strip()[-300:]}")
         return self.until(lambda s: s.mode in ("ACTIVE", "LIMITED") and s.moving, "a robot that drives", timeout)
 
     def during(self, seconds: float) -> list[Said]:
@@ -119,10 +125,14 @@ class TwoMachines:
                 stdout=subprocess.PIPE if pipe else log,
                 stderr=log,
                 text=True,
-                env=ros_environment({**os.environ, **ENVIRONMENT}, ROS_DOMAIN_ID="1", PYTHONUNBUFFERED="1"),
+                env=self._environment(),
             )
         self._children.append(child)
         return child
+
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        return ros_environment({**os.environ, **ENVIRONMENT}, ROS_DOMAIN_ID="1", PYTHONUNBUFFERED="1")
 
     def _read(self) -> None:
         assert self._robot.stdout is not None
@@ -178,5 +188,5 @@ def skewed(machines: TwoMachines, seconds: float, skew: float) -> dict[str, Any]
     said = machines.during(seconds)
     machines.skew(0.0)
     time.sleep(1.0)
-    stops = [s for s in said if s.mode in ("STOPPED", "ARMING")]
+    stops = [s for s in said if s.mode not in ("ACTIVE", "LIMITED")]
     return {"driving": 1.0 - len(stops) / max(1, len(said)), "stopped_by": sorted({s.reason for s in stops})}
