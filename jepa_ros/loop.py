@@ -141,7 +141,7 @@ class Loop:
             if name in contract.state and (scan or name != "scan")
         ]
         self._ticked = 0
-        self._between = round(contract.gate_rate / contract.cameras[0].rate) if camera else self.ticks
+        self._between = max(1, round(contract.gate_rate / contract.cameras[0].rate)) if camera else self.ticks
         self._arm()
 
     def _arm(self) -> None:
@@ -199,12 +199,9 @@ class Loop:
             frame_id=self.contract.frames.base,
         )
 
-    def _gate_tick(self, tick: int = 0) -> GateOutput:
-        """One tick of the gate, the how manieth of its step: newest inputs in, command out to the robot, which moves on
-        by a tick."""
+    def _gate_tick(self) -> GateOutput:
+        """One tick of the gate: newest inputs in, command out to the robot, robot moves on by a tick."""
         now = self.robot.time
-        if tick > 0 and tick % self._between == 0:
-            self._see(self.robot.image())
         while self._pending and self._pending[0][0] <= now + 1e-9:
             _, self._inputs["command"], self._inputs["signals"] = self._pending.pop(0)
         for every, read in self._sensors:
@@ -236,7 +233,11 @@ class Loop:
         decision = self.policy.act(observation)
         self._send(decision, self.contract.actuation_latency)
         self.touched = False
-        outputs = [self._gate_tick(k) for k in range(self.ticks)]
+        outputs = []
+        for k in range(self.ticks):
+            if k and k % self._between == 0:
+                self._see(self.robot.image())
+            outputs.append(self._gate_tick())
         self.executed = np.mean([o.values for o in outputs], axis=0)
         self.gated = np.asarray(outputs[-1].values)
         self.gate_reason = str(outputs[-1].reason)

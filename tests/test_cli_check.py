@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from jepa_ros import cli
+from jepa_ros.actor import Search
 from jepa_ros.check import contract_warnings
 from jepa_ros.robot import RobotContract, load_contract
 
@@ -75,6 +76,13 @@ def test_a_checkpoint_is_tried_and_timed(checkpoint, capsys):
     out = capsys.readouterr().out
     assert code == 0, out
     assert "parameters" in out and "p50 / p99" in out and out.splitlines()[-1] == "ok"
+
+
+def test_a_checkpoint_whose_search_is_too_slow_for_this_machine_does_not_fit(checkpoint, capsys, monkeypatch):
+    monkeypatch.setattr(Search, "fastest", property(lambda self: 9.0))
+    assert cli.main(["check", "model", str(checkpoint)]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("does not fit") and "9000 ms" in last and "search.deadline" in last
 
 
 def test_a_checkpoint_of_another_robot_is_refused_with_the_difference(checkpoint, tmp_path, arena, capsys):

@@ -37,7 +37,7 @@ def test_what_a_campaign_found_stays_mended(seed: int) -> None:
 #: Rows that 100 histories notice; `jepa-ros bench safety` takes every row out.
 MISSED_SOON = (
     "estop", "command_not_finite", "state_stale", "clock", "heartbeat", "region", "internal_fault", "estop_missing",
-    "stop_not_obeyed", "resume_chatter", "inside_region", "obstacle",
+    "stop_not_obeyed", "command_not_obeyed", "resume_chatter", "inside_region", "obstacle",
 )  # fmt: skip
 
 

@@ -103,6 +103,19 @@ def test_a_command_that_is_not_finite_does_not_reach_the_robot(contract):
     assert "STOPPED" in record.modes
 
 
+def test_the_gate_sees_every_picture_of_the_camera_where_it_is_asked_to(contract):
+    taken = {}
+    for camera in (False, True):
+        robot = PointRobot()
+        loop = Loop(contract, robot, Constant([0.0, 0.0]), camera=camera)
+        before = robot.images
+        for _ in range(5):
+            loop.step()
+        taken[camera] = robot.images - before
+    seconds = 5 / contract.rate
+    assert taken == {False: 5, True: round(seconds * contract.cameras[0].rate)}
+
+
 def test_a_camera_that_froze_stops_a_moving_robot(contract):
     robot = PointRobot()
     loop = Loop(contract, robot, Constant([0.2, 0.0]))

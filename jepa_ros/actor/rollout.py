@@ -122,7 +122,7 @@ def make_engine(
         rollout = native.NativeRollout(model, candidates, samples, horizon, kind, threads)
         _compare(model, rollout, horizon, kind)
         if backend == "auto":
-            _race(model, rollout, candidates, samples, horizon)
+            _race(model, rollout, candidates, horizon)
         return Engine(rollout, native.NativeReadouts(model, kind, threads))
     except native.NativeError as error:
         if backend == "native":
@@ -151,10 +151,12 @@ def _compare(model, rollout: Rollout, horizon: int, dtype: str) -> None:
 #: Rejected where it takes over so many times as long as the model: a busy machine does not tip this, so that a replay
 #: takes the same engine as what it repeats.
 SLOWER = 2.0
+#: Candidates of one future that are rolled out to find out: enough to tell, soon done at any size of a search.
+RACED = 64
 
 
 @torch.no_grad()
-def _race(model, rollout: Rollout, candidates: int, samples: int, horizon: int) -> None:
+def _race(model, rollout: Rollout, candidates: int, horizon: int) -> None:
     """Refuse a rollout that is much slower than the model's own.
 
     Raises:
@@ -162,14 +164,13 @@ def _race(model, rollout: Rollout, candidates: int, samples: int, horizon: int) 
     """
     c = model.config
     z, h = torch.zeros(c.latent_dim), torch.zeros(c.state_dim)
-    actions = torch.zeros(candidates, horizon, c.action_dim)
-    noise = torch.zeros(samples, horizon, c.noise_dim) if samples > 1 else None
+    actions = torch.zeros(min(candidates, RACED), horizon, c.action_dim)
 
     def least(engine: Rollout) -> float:
         times = []
         for _ in range(4):
             began = time.perf_counter()
-            engine(z, h, actions, noise)
+            engine(z, h, actions, None)
             times.append(time.perf_counter() - began)
         return min(times)
 
