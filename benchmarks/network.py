@@ -70,6 +70,9 @@ def report(result: dict[str, Any]) -> str:
         for key, name in names.items():
             values = [c[key] for c in result["cuts"]]
             lines.append(f"  {name:32} {min(values):.2f} to {max(values):.2f}")
+        slowest = max(result["cuts"], key=lambda c: c["drives_after_joining"])
+        waited = ", ".join(f"{reason} {seconds:.2f}" for reason, seconds in slowest["waited_for"].items())
+        lines.append(f"  the slowest stood for [s]: {waited}")
         lines.append(f"  moved while cut, after the stop: {sum(c['moved_while_cut'] for c in result['cuts'])}")
     lines.append("camera's clock ahead by      driving   stopped by")
     for name, r in result["skews"].items():

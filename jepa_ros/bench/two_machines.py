@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,10 @@ def link(machines: TwoMachines, seconds: float, **impairment: float) -> dict[str
 
 
 def cut(machines: TwoMachines, seconds: float) -> dict[str, Any]:
-    """Cut the link for `seconds`: when the gate stops and the last zero leaves, and when it drives again [s]."""
+    """Cut the link for `seconds`: when the gate stops and the last zero leaves, and when it drives again [s].
+
+    ``waited_for``: seconds by the reasons for which it stood after the link was back.
+    """
     machines.driving()
     begun = time.monotonic()
     machines.network.set(cut=True)
@@ -171,12 +175,17 @@ def cut(machines: TwoMachines, seconds: float) -> dict[str, Any]:
     before = [s for s in machines.said[:first] if s.time > zero.time]
     machines.network.set()
     again = machines.driving()
+    in_the_way = [s for s in machines.said[first:] if s.time <= again.time and s.mode == "STOPPED"]
+    reasons = {s.reason: 0.0 for s in in_the_way}
+    for earlier, later in pairwise([*in_the_way, again]):
+        reasons[earlier.reason] += later.time - earlier.time
     return {
         "stopped_after": stopped.time - begun,
         "zero_after": zero.time - begun,
         "reason": stopped.reason,
         "moved_while_cut": any(s.moving for s in before),
         "drives_after_joining": again.time - joined,
+        "waited_for": reasons,
     }
 
 

@@ -47,11 +47,15 @@ class Route:
             ends.append(b)
             between.append(np.stack([first, a + b - first], axis=1))
             lengths.append(np.full(len(a), float(np.hypot(dj * self._size[0], di * self._size[1]))))
-        self._a, self._b = np.concatenate(starts), np.concatenate(ends)
-        self._between, self._length = np.concatenate(between), np.concatenate(lengths)
-        order = csr_matrix((np.arange(1, len(self._a) + 1), (self._a, self._b)), shape=(cells**2, cells**2))
-        self._graph, self._order = order.astype(np.float64), order.data.astype(np.int64) - 1
-        self._empty: tuple[int, np.ndarray] | None = None
+        one, other = np.concatenate(starts), np.concatenate(ends)
+        self._ends = np.stack([one, other, *np.concatenate(between).T])  # (4, edges): both ends and what is passed
+        self._length = np.concatenate(lengths) / len(self._ends)
+        # Both directions, so that dijkstra need not make the transposed graph each time.
+        there = (np.concatenate([one, other]), np.concatenate([other, one]))
+        self._graph = csr_matrix((np.arange(1.0, 2 * len(one) + 1), there), shape=(cells**2, cells**2))
+        self._order = (self._graph.data.astype(np.int64) - 1) % len(one)
+        # With nothing in between a length depends on how far apart two cells are, and not on where they lie.
+        self._empty = self._distances(0, np.ones(cells**2)).reshape(cells, cells)
         self._detour = torch.zeros(1, 1, cells, cells)
         low, high = torch.tensor(extent[:2]), torch.tensor(extent[2:])
         self._scale, self._shift = 2.0 / (high - low), -2.0 * low / (high - low) - 1.0
@@ -60,20 +64,19 @@ class Route:
         """Find the ways to ``goal`` [m] where places are blocked with probability ``blocked`` (cells, cells)."""
         at = ((np.asarray(goal) - self.extent[:2]) / self._size).astype(int).clip(0, self.cells - 1)
         node = int(at[1] * self.cells + at[0])
-        if self._empty is None or self._empty[0] != node:
-            self._empty = node, self._distances(node, np.ones(self.cells**2))
         near = np.pad(blocked.astype(np.float64), 1, mode="edge")
         shifts = [near[i : i + self.cells, j : j + self.cells] for i in range(3) for j in range(3)]
         blocked = np.maximum(blocked, SHELL * np.max(shifts, axis=0))
         way = self._distances(node, 1.0 + DEAR * blocked.ravel() ** 2)
-        detour = np.maximum(way - self._empty[1], 0.0).reshape(1, 1, self.cells, self.cells)
-        self._detour.copy_(torch.from_numpy(detour))
+        apart = [np.abs(np.arange(self.cells) - i) for i in at]  # columns, rows
+        empty = self._empty[np.ix_(apart[1], apart[0])]
+        self._detour.copy_(torch.from_numpy(np.maximum(way.reshape(empty.shape) - empty, 0.0))[None, None])
 
     def _distances(self, node: int, price: np.ndarray) -> np.ndarray:
         """(cells * cells,) m from each cell to ``node``, a metre counted ``price`` times."""
-        mean = (price[self._a] + price[self._b] + price[self._between].sum(axis=1)) / 4.0
-        self._graph.data = (self._length * mean)[self._order]
-        return dijkstra(self._graph, directed=False, indices=node)
+        price_of = price[self._ends].sum(axis=0)
+        self._graph.data = (self._length * price_of)[self._order]
+        return dijkstra(self._graph, directed=True, indices=node)
 
     def detour(self, points: torch.Tensor) -> torch.Tensor:
         """Metres (...) that the way from points (..., 2) is longer than it would be with nothing in between."""
