@@ -163,7 +163,7 @@ def _run_rows(card: dict[str, Any]) -> list[tuple[str, Any]]:
         ("device", card and f"{card['device']}, {card['precision']}, {card['threads']} threads"),
         ("data", data and f"{data['folder']}: {data['episodes']} episodes ({data['held_out_episodes']} held out), "
                           f"{data['steps']} steps, {data['robot_minutes']} minutes of robot time"),
-        ("made by", data and json.dumps(data.get("settings"))),
+        ("made by", data and ", ".join(f"{name} {value}" for name, value in (data.get("settings") or {}).items())),
     ]  # fmt: skip
     return [(key, value) for key, value in rows if value]
 
@@ -197,9 +197,10 @@ def _open_loop(judged: list[dict[str, Any]], metrics: dict[str, Any]) -> str:
     final = metrics.get("open_loop", {})
     if not final:
         return ""
-    curves = [(f"{k} steps", _series(judged, "open_loop", f"ratio_{k}")) for k in HORIZONS]
+    ahead = {k: f"{k} step{'s' * (k > 1)}" for k in HORIZONS}
+    curves = [(ahead[k], _series(judged, "open_loop", f"ratio_{k}")) for k in HORIZONS]
     known = [k for k in HORIZONS if f"ratio_{k}" in final]
-    rows = [(f"{k} steps", *(f"{final[f'{name}_{k}']:.4f}" for name in ("error", "copy", "ratio"))) for k in known]
+    rows = [(ahead[k], *(f"{final[f'{name}_{k}']:.4f}" for name in ("error", "copy", "ratio"))) for k in known]
     return _plot([("error / copy error", "log", curves)]) + _table(rows, ("after", "error", "copy", "ratio"))
 
 
@@ -281,7 +282,7 @@ def _series(records: list[dict[str, Any]], *keys: str) -> list[tuple[float, floa
 
 
 def _plot(panels: list[tuple[str, str, list[tuple[str, list[tuple[float, float]]]]]]) -> str:
-    """An <img> with panels side by side: (label, scale of the y axis, [(name, points)])."""
+    """An <img> with panels, two in a row: (label, scale of the y axis, [(name, points)])."""
     panels = [(label, scale, [c for c in curves if c[1]]) for label, scale, curves in panels]
     panels = [p for p in panels if p[2]]
     if not panels:
@@ -290,10 +291,12 @@ def _plot(panels: list[tuple[str, str, list[tuple[str, list[tuple[float, float]]
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * len(panels) if len(panels) > 1 else 6.4, 3.4), layout="constrained")
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / 2)
+    figure = Figure(figsize=(10.4 if columns > 1 else 6.4, 3.4 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     for i, (label, scale, curves) in enumerate(panels):
-        axis = figure.add_subplot(1, len(panels), i + 1)
+        axis = figure.add_subplot(rows, columns, i + 1)
         for name, points in curves:
             steps, values = zip(*points)
             axis.plot(steps, values, label=name, lw=1.4, marker="o" if len(points) < 30 else None, ms=3)
