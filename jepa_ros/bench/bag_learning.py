@@ -80,7 +80,8 @@ def run(folder: Path, settings: LearningSettings, say: Callable[[str], None] = p
             bag.with_suffix(".done").touch()
     if not (data / "report.json").exists():
         say("bags to dataset")
-        _jepa("dataset", *bags, "--robot", "arena", "--out", data, "--json", folder / "dataset.json")
+        same = ("--static",) if s.layout == "fixed" else ()
+        _jepa("dataset", *bags, "--robot", "arena", "--out", data, "--json", folder / "dataset.json", *same)
     for name, source in (("direct", direct), ("bags", data)):
         model, score = folder / f"model_{name}", folder / f"score_{name}.json"
         if not (model / "card.json").exists():

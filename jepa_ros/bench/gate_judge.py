@@ -51,6 +51,7 @@ class Judge:
         self.runaway_since: float | None = None
         self.sent: list[tuple[float, list[float]]] = []
         self.astray_since: float | None = None
+        self.astray_from: tuple[float | None, float, bool] = (None, 0.0, False)  # stamp, how far off, coming nearer
         self.bombed = False
         self.pending, self.moved = False, False  # it was stopped by something that counts; it moved since it could
         self.resumes: tuple[float, ...] = ()
@@ -293,19 +294,28 @@ class Judge:
         return found + self._astray(out, i, now)
 
     def _astray(self, out: GateOutput, i: GateInputs, now: float) -> list[str]:
-        """What is measured has long been none of what left over more time than any answer may take."""
+        """It drives while what is measured has long been none of what left over more time than any answer may take.
+
+        Nothing is said of a base that comes nearer to what it was told, as one that still brakes does, nor of one that
+        is told to stand: whether it stops is another rule's.
+        """
         cfg = self.cfg
         if cfg.output != "velocity" or not cfg.motion_tolerance:
             return []
         m = i.joint_states if cfg.joints else i.odom
         v = getattr(m, "velocity" if cfg.joints else "v", None)
         good = isinstance(v, tuple) and len(v) == cfg.size and _good(*v) and self.listening != now
-        off = good and any(
-            not min(s) - cfg.motion_tolerance * most < a < max(s) + cfg.motion_tolerance * most
+        beyond = [
+            max(min(s) - a, a - max(s)) - cfg.motion_tolerance * most
             for a, most, s in zip(v or (), cfg.velocity, zip(*(values for _, values in self.sent)))
-        )
+        ] if good else []  # fmt: skip
+        off = max(beyond, default=0.0)
+        stamp = getattr(m, "stamp", None)
+        if stamp != self.astray_from[0]:
+            self.astray_from = (stamp, off, off < self.astray_from[1] - 1e-6)
         self.sent = [(t, values) for t, values in self.sent if now - t < 0.8] + [(now, out.decided.tolist())]
-        if not off or out.mode not in MOVING:
+        obeys = off <= 0.0 or self.astray_from[2]
+        if obeys or out.mode not in MOVING or not out.decided.any():
             self.astray_since = None
             return []
         if self.astray_since is None:
