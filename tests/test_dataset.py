@@ -129,6 +129,17 @@ def test_a_batch_depends_on_its_number_alone(tmp_path):
     assert rows[3].shape == (3, 2, 5, 64, 64, 3)
 
 
+def test_short_episodes_do_not_outweigh_long_ones(tmp_path):
+    write(tmp_path / "d", [[episode(14, i) for i in range(9)] + [episode(104, 9)]])
+    data = Dataset(tmp_path / "d")
+    sampler = WindowSampler(data, np.arange(10), BatchShape(1, 1, 5), seed=1)
+    # 9 x 10 windows against 100: the long one is drawn about every other time, not one time in ten.
+    long_one = data.slice("images", 9)
+    share = np.mean([(sampler.batch(i)[0][0, 0, 0].numpy() == long_one).all((1, 2, 3)).any() for i in range(60)])
+    assert 0.3 < share < 0.75, share
+    assert data.usual_length(np.arange(10)) == 14 and data.usual_length(np.arange(5, 10)) == 104
+
+
 @pytest.mark.parametrize("key", ["contract", "settings"])
 def test_a_description_that_lacks_a_part_is_refused_by_its_key(tmp_path, key):
     write(tmp_path / "d", [[episode()]])

@@ -133,7 +133,7 @@ def train_baseline(
         found = _fit_pixels(model, head, data, {True: training, False: held_out}, steps, seed, say)
         card = {key: card[key] for key in ("contract", "data")}
     else:
-        length = min(120, int(data.index[:, 2].min()))
+        length = min(120, *(data.usual_length(part) for part in (training, held_out)))
         splits = {
             True: encode_episodes(model, data, training, length),
             False: encode_episodes(model, data, held_out, length),

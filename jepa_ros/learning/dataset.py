@@ -244,6 +244,12 @@ class Dataset:
         """Number of control steps in all episodes."""
         return int(self.index[:, 2].sum())
 
+    def usual_length(self, episodes: np.ndarray) -> int:
+        """Steps that half of all the steps' episodes are at least as long as: bags leave episodes of any length, and
+        what is taught about far goals has to come from the long ones."""
+        lengths = np.sort(self.index[episodes, 2])[::-1]
+        return int(lengths[np.searchsorted(np.cumsum(lengths), lengths.sum() / 2.0)])
+
     def slice(self, name: str, episode: int, start: int = 0, length: int | None = None) -> np.ndarray:
         """Rows of array ``name`` (see the module) of one episode, a view into the memory map."""
         shard, first, total, _ = self.index[episode]

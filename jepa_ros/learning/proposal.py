@@ -90,7 +90,7 @@ def grow_checkpoint(
     """Give a checkpoint that was trained without one a proposal, in place; returns the card as written."""
     model, card = load_checkpoint(folder, data.contract)
     training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
-    length = min(120, int(data.index[:, 2].min()))
+    length = min(120, *(data.usual_length(part) for part in (training, held_out)))
     grown = add_proposal(model, encode_episodes(model, data, training, length), proposal_steps, steps, seed, report)
     judged = judge_proposal(grown, encode_episodes(model, data, held_out, length))
     return save_checkpoint(folder, grown, {**card, "metrics": {**card.get("metrics", {}), "proposal": judged}})

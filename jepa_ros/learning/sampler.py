@@ -43,12 +43,15 @@ class WindowSampler:
     def __init__(self, data: Dataset, episodes: np.ndarray, shape: BatchShape, seed: int) -> None:
         self.data, self.shape, self.seed = data, shape, seed
         self.episodes = episodes[data.index[episodes, 2] >= shape.frames]
+        # Every window is as likely as any other; where all episodes are alike this draws as without weights.
+        windows = data.index[self.episodes, 2] - shape.frames + 1
+        self._weights = windows / windows.sum() if len(set(windows.tolist())) > 1 else None
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Batch ``number``: images (E, W, F, size, size, 3) uint8, normalised actions (E, W, F, A) float32."""
         rng = np.random.default_rng([self.seed, number])
         s = self.shape
-        chosen = rng.choice(self.episodes, s.episodes, replace=len(self.episodes) < s.episodes)
+        chosen = rng.choice(self.episodes, s.episodes, replace=len(self.episodes) < s.episodes, p=self._weights)
         images, actions = [], []
         for episode in chosen:
             length = int(self.data.index[episode, 2])

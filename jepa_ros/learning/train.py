@@ -204,8 +204,9 @@ def finish(
 ) -> dict[str, Any]:
     """Phase two on frozen latents, and the metrics and calibration that the card carries."""
     model.eval().requires_grad_(False)
-    longest = min(120, int(data.index[training, 2].min()))
-    latents = encode_episodes(model, data, training, longest, bf16)
+    shortest, usual = (min(120, n) for n in (int(data.index[training, 2].min()), data.usual_length(training)))
+    latents = encode_episodes(model, data, training, shortest, bf16)
+    long_ones = latents if usual == shortest else encode_episodes(model, data, training, usual, bf16)
     held_out = encode_episodes(model, data, validation, piece, bf16)
     bars: dict[str, Any] = {}
 
@@ -220,9 +221,9 @@ def finish(
     tuned_on, others = held_out.halves()
     noise_width = calibrate_noise(model, tuned_on)
     if model.has_readout("distance"):
-        readouts.fit_distance(model, latents, 2 * steps, seed + 1, report)
+        readouts.fit_distance(model, long_ones, 2 * steps, seed + 1, report)
     readouts.fit_heads(model, latents, steps, seed + 2, report)
-    fit_proposal(model, latents, steps, seed + 4, report)
+    fit_proposal(model, long_ones, steps, seed + 4, report)
     if model.traversability is not None:
         fitted = fit_traversability(model, data, training, steps, seed + 3, report, bf16)
         if not fitted:  # the picture does not tell where the robot is: no map is better than a wrong one
