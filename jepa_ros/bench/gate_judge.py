@@ -313,7 +313,9 @@ class Judge:
         stamp = getattr(m, "stamp", None)
         if stamp != self.astray_from[0]:
             self.astray_from = (stamp, off, off < self.astray_from[1] - 1e-6)
-        self.sent = [(t, values) for t, values in self.sent if now - t < 0.8] + [(now, out.decided.tolist())]
+        held = [(now, values) for _, values in self.sent[-1:]]  # what left last was followed until now, however late
+        recent = [(t, values) for t, values in self.sent if now - t < 0.8]
+        self.sent = [*recent, *held, (now, out.decided.tolist())]
         obeys = off <= 0.0 or self.astray_from[2]
         if obeys or out.mode not in MOVING or not out.decided.any():
             self.astray_since = None
