@@ -245,8 +245,8 @@ class Dataset:
         return int(self.index[:, 2].sum())
 
     def usual_length(self, episodes: np.ndarray) -> int:
-        """Steps that half of all the steps' episodes are at least as long as: bags leave episodes of any length, and
-        what is taught about far goals has to come from the long ones."""
+        """The length [steps] such that half of all steps lie in episodes at least as long: bags leave episodes of any
+        length, and what is taught about far goals has to come from the long ones."""
         lengths = np.sort(self.index[episodes, 2])[::-1]
         return int(lengths[np.searchsorted(np.cumsum(lengths), lengths.sum() / 2.0)])
 
