@@ -96,7 +96,7 @@ def difficulty(model: Any, contract: Any, name: str, args: argparse.Namespace) -
     def arm(key: str, what: Any) -> list[dict[str, Any]]:
         return run(
             args.out / "difficulty.jsonl", contract, name, {key: what}, HARD_LAYOUTS, args.episodes, HARD_SEED,
-            args.workers, True, 0.0, lambda told: say(f"{what.title}, {told}"),
+            args.workers, True, SETTLE, lambda told: say(f"{what.title}, {told}"),
         )  # fmt: skip
 
     anytime = arm("anytime", ANYTIME)

@@ -90,7 +90,9 @@ def test_a_baseline_is_a_checkpoint_with_a_head_that_drives(kind, data, base, tm
         step=0, stamp=0.0, image=np.zeros((128, 128, 3), np.uint8), executed=None, gated=np.zeros(2), gate_reason="",
         pose=None, contact=False,
     )  # fmt: skip
-    command = policy.act(seen).command
+    decision = policy.act(seen)
+    command = decision.command
+    assert decision.info.status == {"arrived": False}  # a model without a pose cannot tell
     assert (np.abs(command) <= [0.4, 2.5]).all() and np.abs(command).sum() > 0
     same = (model.encoder.head[0].weight == load_checkpoint(base)[0].encoder.head[0].weight).all()
     assert same == (kind != "bc_pixels")  # latents stay frozen; pixels bring their own encoder
@@ -130,10 +132,10 @@ def test_less_data_is_fewer_whole_episodes(data):
     assert len(part) == 6 and len(data) == 24 and part.steps == data.steps // 4
 
 
-def fake_score(success):
+def fake_score(success, blocked):
     return {
         "success": success, "contact": False, "ever": True, "heading": success, "false_arrival": False,
-        "guardrail_violations": 0, "stopped_share": 0.0, "blocked": False,
+        "guardrail_violations": 0, "stopped_share": 0.0, "blocked": blocked,
     }  # fmt: skip
 
 
@@ -156,14 +158,18 @@ def arguments(data, tmp_path, monkeypatch):
 
     def evaluate(contract, model, settings, policies, workers, threads):
         asked.append(("score", policies[0], settings.layout))
-        rows = [{"score": fake_score(i % 2 == 0), "plan": [0.01]} for i in range(settings.episodes)]
+        assert settings.settle == worlds.SETTLE
+        some = settings.layout == "random"
+        rows = [
+            {"score": fake_score(i % 2 == 0, some and i % 4 == 0), "plan": [0.01]} for i in range(settings.episodes)
+        ]
         return {policies[0]: rows}
 
     for name, function in (("train", train), ("train_baseline", teach), ("evaluate", evaluate)):
         monkeypatch.setattr(worlds, name, function)
     args = SimpleNamespace(
-        data=data.folder, out=tmp_path / "out", rows="random,jepa,inverse,data_1_4", seeds="0,1", layouts="fixed",
-        episodes=10, steps=20, short_steps=5, readout_steps=5, policy_steps=5, workers=1,
+        data=data.folder, out=tmp_path / "out", rows="random,jepa,inverse,data_1_4", seeds="0,1", layouts="fixed,random",
+        episodes=10, steps=20, short_steps=5, readout_steps=5, short_readout_steps=3, policy_steps=5, workers=1,
         json=None,
     )  # fmt: skip
     return args, asked
@@ -180,7 +186,10 @@ def test_the_table_pools_seeds_and_counts_resets(arguments, capsys):
     quarter = report["rows"]["data_1_4"]["trainings"][0]
     assert quarter["robot_minutes_with_resets"] == pytest.approx(quarter["robot_minutes"] + 1.0, abs=0.06)
     table = (args.out / "worlds.md").read_text()
-    assert "| jepa, search | 6 | 1 | 50 (30..70), n 20 | - | - |" in table and table in capsys.readouterr().out
+    every, blocked = "50 (30..70), n 20", "100 (61..100), n 6"
+    assert f"| jepa, search | 6 | 1 | {every} | {every} | {blocked} |\n" in table
+    assert "| - | 50 (30..70), n 20 |" in table.split("short, 1/4 of the data")[1]  # an ablation: not on the fixed one
+    assert "blocked alone" not in table and table in capsys.readouterr().out
 
 
 def test_a_stopped_comparison_goes_on_where_it_was(arguments):

@@ -26,7 +26,7 @@ from jepa_ros.world_model import load_checkpoint, resolve_model
 SAMPLES = 8  # futures of a candidate; 1/4 of them resolves CVaR at 0.25 with two
 LEVEL = 0.25
 ROUNDS = 20  # iterations of the search that is never in a hurry
-SETTLE = 2.0  # s at the goal that end an episode of the uncertain scenes: somebody runs into a robot that waits, too
+SETTLE = 2.0  # s at the goal that end an episode: somebody runs into a robot that waits, too
 #: Of the uncertain scenes, in every arm: the chance of contact that a plan may take, at the arm's risk; half the usual
 #: candidates, so that a thousand episodes an arm can be had.
 COMMON = {"contact_limit": 0.3, "samples": 64}

@@ -97,18 +97,22 @@ class TwoMachines:
             seen = max(seen, len(self.said) - 1)
             if time.monotonic() > end:
                 logs = "\n".join(path.read_text()[-1500:] for path in sorted(self._folder.glob("*.log")))
-                raise NetworkError(f"not within {timeout:g} s: {what}; last: {self.said[-1:]}\n{logs}")
+                raise NetworkError(f"not within {timeout:.0f} s: {what}; last: {self.said[-1:]}\n{logs}")
             time.sleep(0.01)
 
     def driving(self, timeout: float = 60.0) -> Said:
-        """Wait until the robot drives; a gate that latched on what was done to the link is reset first."""
-        if self.said and self.said[-1].mode == "ESTOP":
-            words = [sys.executable, "-m", "jepa_ros.cli", "gate", "reset"]
-            done = subprocess.run(self.network.inside(self.network.sides[1], words), env=self._environment(),
-                                  capture_output=True, text=True, timeout=30.0)  # fmt: skip
-            if done.returncode:
-                raise NetworkError(f"the gate could not be reset: {(done.stderr or done.stdout).strip()[-300:]}")
-        return self.until(lambda s: s.mode in ("ACTIVE", "LIMITED") and s.moving, "a robot that drives", timeout)
+        """Wait until the robot drives; a gate that latched on what was done to the link is reset first, and again."""
+        end = time.monotonic() + timeout
+        while True:
+            if self.said and self.said[-1].mode == "ESTOP":
+                self._reset()
+            said = self.until(
+                lambda s: s.mode == "ESTOP" or (s.mode in ("ACTIVE", "LIMITED") and s.moving),
+                "a robot that drives",
+                end - time.monotonic(),
+            )
+            if said.mode != "ESTOP":
+                return said
 
     def during(self, seconds: float) -> list[Said]:
         """What the gate says in the next `seconds`."""
@@ -117,6 +121,13 @@ class TwoMachines:
         return self.said[first:]
 
     # ------------------------------------------------------------ details
+
+    def _reset(self) -> None:
+        words = [sys.executable, "-m", "jepa_ros.cli", "gate", "reset"]
+        done = subprocess.run(self.network.inside(self.network.sides[1], words), env=self._environment(),
+                              capture_output=True, text=True, timeout=30.0)  # fmt: skip
+        if done.returncode:
+            raise NetworkError(f"the gate could not be reset: {(done.stderr or done.stdout).strip()[-300:]}")
 
     def _start(self, side: str, name: str, words: list[str], pipe: bool = False) -> subprocess.Popen[str]:
         with open(self._folder / f"{name}.log", "w", encoding="utf-8") as log:
@@ -144,6 +155,7 @@ class TwoMachines:
 
 def link(machines: TwoMachines, seconds: float, **impairment: float) -> dict[str, Any]:
     """The age of the image behind the gate's output [ms], and the share of the time that the robot may drive."""
+    machines.driving()
     machines.network.set(**impairment)
     time.sleep(1.0)
     said = machines.during(seconds)

@@ -13,6 +13,7 @@ import copy
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,13 @@ def train_baseline(
     return found
 
 
+@dataclass(frozen=True)
+class Reached:
+    """What a policy without search tells beside its command, under the planner's names."""
+
+    status: dict[str, Any]
+
+
 class ReachPolicy:
     """A policy without search in the loop.
 
@@ -167,9 +175,11 @@ class ReachPolicy:
     def act(self, observation: Observation) -> Decision:
         """The command of this step; zeros once the pose readout says that the goal is reached."""
         z = torch.from_numpy(self.perception.encode(observation.image)).reshape(1, -1)
-        if self.arrival is not None and self.arrival.update(read_distance(self.model, z[0], self.goal)):
-            return Decision(np.zeros(self.contract.action_dim))
-        return Decision(self.contract.denormalise(self.head(z, self.target)[0, 0].numpy()))
+        arrived = self.arrival is not None and self.arrival.update(read_distance(self.model, z[0], self.goal))
+        command = np.zeros(self.contract.action_dim)
+        if not arrived:
+            command = self.contract.denormalise(self.head(z, self.target)[0, 0].numpy())
+        return Decision(command, info=Reached({"arrived": bool(arrived)}))
 
 
 def load_head(folder: Path, config: ModelConfig) -> Reach:
