@@ -169,8 +169,8 @@ def arguments(data, tmp_path, monkeypatch):
         monkeypatch.setattr(worlds, name, function)
     args = SimpleNamespace(
         data=data.folder, out=tmp_path / "out", rows="random,jepa,inverse,data_1_4", seeds="0,1",
-        layouts="fixed,random", episodes=10, steps=20, short_steps=5, readout_steps=5, short_readout_steps=3, policy_steps=5, workers=1,
-        json=None,
+        layouts="fixed,random", episodes=10, steps=20, short_steps=5, readout_steps=5, short_readout_steps=3,
+        policy_steps=5, workers=1, json=None,
     )  # fmt: skip
     return args, asked
 
