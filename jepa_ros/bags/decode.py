@@ -92,6 +92,9 @@ def planar_pose(message: Any) -> tuple[float, float, float]:
     return pose.position.x, pose.position.y, yaw_of(pose.orientation)
 
 
+_TWIST = {f"{part}.{axis}": 3 * i + j for i, part in enumerate(("linear", "angular")) for j, axis in enumerate(_AXES)}
+
+
 def command(message: Any, contract: RobotContract) -> np.ndarray:
     """A command as a vector (A,) in the order of the contract's action; NaN where it does not fit it."""
     names = [dim.name for dim in contract.action]
@@ -111,6 +114,30 @@ def command(message: Any, contract: RobotContract) -> np.ndarray:
         return numbers[[joints.index(name) for name in wanted]]
     flat = np.asarray(message.data, dtype=np.float64)
     return flat if flat.shape == (len(names),) else np.full(len(names), math.nan)
+
+
+def raw_command(data: bytes, stamped: bool | None, contract: RobotContract) -> tuple[int, np.ndarray] | None:
+    """Stamp in ns (0 without one) and :func:`command` of a serialised Twist or TwistStamped, without an object of it.
+
+    None for other messages (``stamped`` is None), where the contract's action is no twist, and for bytes of another
+    byte order or length: whoever takes the message apart then says what is wrong.
+    """
+    places = [_TWIST.get(dim.name, -1) for dim in contract.action]
+    if stamped is None or len(data) < 4 or data[:2] != b"\0\1" or min(places) < 0:
+        return None
+    stamp, at = 0, 4
+    if stamped:
+        if len(data) < 16:
+            return None
+        seconds, nanoseconds, length = struct.unpack_from("<iII", data, 4)
+        stamp, at = seconds * 1_000_000_000 + nanoseconds, 16 + length
+        at += (4 - at) % 8  # alignment counts from behind the encapsulation's 4 bytes
+    if len(data) < at + 48:
+        return None
+    values = struct.unpack_from("<6d", data, at)
+    if not all(map(math.isfinite, values)):
+        return stamp, np.full(len(places), math.nan)
+    return stamp, np.array([values[place] for place in places])
 
 
 def key_values(message: Any) -> dict[str, str]:

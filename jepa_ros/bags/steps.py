@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.decode import command, key_values, planar_pose, raw_stamp, raw_value, stamp_ns
+from jepa_ros.bags.decode import command, key_values, planar_pose, raw_command, raw_stamp, raw_value, stamp_ns
 from jepa_ros.bags.info import JUMP_SECONDS
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.nodes.step_clock import CommandLog, StepClock
@@ -28,6 +28,9 @@ UNORDERED_SECONDS = 0.5
 """An image whose stamp is older by less than this came out of order and is skipped; by more, time has jumped."""
 MOVED_METRES = 0.15
 """A localisation that moves further than the robot can, by more than this (its noise), was carried or reset."""
+COMMANDS = ("command", "asked", "teleop")
+TWISTS = {"geometry_msgs/msg/TwistStamped": True, "geometry_msgs/msg/Twist": False}
+"""Commands that are read without taking the message apart; whether they have a stamp."""
 BREAKS = ("carried or reset", "gate DISABLED")
 """After these the robot may stand in another room, or what stands about may have been moved."""
 DRIVING = ("ACTIVE", "LIMITED")
@@ -171,6 +174,7 @@ def read_series(reader: BagReader, contract: RobotContract, topics: Topics) -> d
     for name in series:
         if getattr(topics, name):
             fields.setdefault(getattr(topics, name), []).append(name)
+    twists = {topic: TWISTS[kind] for topic in fields if (kind := reader.topics[topic].msgtype) in TWISTS}
     for message in reader.messages(set(fields)):
         for name in fields[message.topic]:
             if name == "image":
@@ -179,6 +183,9 @@ def read_series(reader: BagReader, contract: RobotContract, topics: Topics) -> d
             if name == "gate" and (mode := raw_value(message.data, "mode")) is not None:
                 value = _driving(mode, raw_value(message.data, "reason"))
                 series[name].add(message.time, raw_stamp(message.data), value)
+                continue
+            if name in COMMANDS and (raw := raw_command(message.data, twists.get(message.topic), contract)):
+                series[name].add(message.time, *raw)
                 continue
             content = reader.deserialize(message)
             value: Any

@@ -6,6 +6,8 @@ A storage is closed under `messages`, `times` and `topics`; whole-file compressi
 
 from __future__ import annotations
 
+import copy
+import functools
 import shutil
 import struct
 from collections.abc import Iterator
@@ -193,11 +195,17 @@ class SqliteStorage:
 def parse_qos(value) -> list[dict]:
     """`offered_qos_profiles` of any version (a YAML text or a list) as a list of dicts; [] when it cannot be read."""
     if isinstance(value, str):
-        try:
-            value = load_yaml(value, "offered_qos_profiles")
-        except YamlError:
-            return []
+        return copy.deepcopy(_qos_of(value))
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+@functools.lru_cache(maxsize=256)
+def _qos_of(text: str) -> list[dict]:
+    """As parse_qos; most topics of a bag share a few texts, and reading YAML is slow."""
+    try:
+        return parse_qos(load_yaml(text, "offered_qos_profiles") or [])
+    except YamlError:
+        return []
 
 
 def open_storage(path: Path, scratch: Path) -> Storage:
