@@ -57,6 +57,19 @@ def test_obstructions_are_forgotten_after_their_lifetime(memory):
     assert len(memory) == 0
 
 
+def test_time_that_goes_back_forgets_nothing_and_keeps_nothing_for_longer(memory):
+    memory.forget(1000.0)
+    memory.note(0.0, 0.0, 0.0, now=1000.0)
+    memory.note_dead_end(0.0, 0.0, 0.25, now=1000.0)
+    memory.forget(1001.0)
+    memory.forget(3.0)  # a bag that begins again, a clock that was set
+    assert len(memory) == 2 and memory.excess(np.zeros((10, 2)), HERE) > 0.0
+    memory.forget(9.0)
+    assert len(memory) == 1  # the dead end is 7 s old
+    memory.forget(63.0)
+    assert len(memory) == 0
+
+
 def test_the_memory_is_bounded_and_keeps_the_newest():
     memory = Obstructions(radius=0.09, period=0.2, capacity=5)
     for i in range(20):

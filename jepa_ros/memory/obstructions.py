@@ -80,7 +80,11 @@ class Obstructions:
         return px, py
 
     def forget(self, now: float) -> None:
-        """Drop what is older than the lifetime; ``now`` [s]."""
+        """Drop what is older than the lifetime; ``now`` [s]. Where time went back, all keep the age that they had."""
+        if (back := self._now - now) > 0.0:
+            self._points = deque(((x, y, t - back) for x, y, t in self._points), maxlen=self._points.maxlen)
+            spots = ((x, y, radius, t - back) for x, y, radius, t in self._dead_ends)
+            self._dead_ends = deque(spots, maxlen=self._dead_ends.maxlen)
         self._now = now
         while self._points and now - self._points[0][2] > self.lifetime:
             self._points.popleft()
@@ -113,7 +117,8 @@ class Obstructions:
         steps = positions.shape[-2]
         for x, y, radius, noted in self._dead_ends:
             inside = math.hypot(here[0] - x, here[1] - y) < radius
-            granted = max(1, steps - round((self._now - noted) / self.period)) if inside else steps
+            put_off = max(0, round((self._now - noted) / self.period))
+            granted = max(1, steps - put_off) if inside else steps
             end = positions[..., granted - 1 :, :]
             worst = np.maximum(worst, (radius - np.hypot(end[..., 0] - x, end[..., 1] - y)).max(axis=-1))
         return worst
