@@ -20,7 +20,9 @@ from jepa_ros.loop import Observation
 from jepa_ros.robot import load_contract
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 
-CONFIG = ModelConfig(latent_dim=8, width=16, encoder_width=8, keypoints=2, keypoint_values=2, readouts=("distance",))
+CONFIG = ModelConfig(
+    latent_dim=8, width=16, encoder_width=8, keypoints=2, keypoint_values=2, readouts=("distance",), map_cells=8
+)
 worlds = load(Path(__file__).parents[1] / "benchmarks" / "worlds.py")
 
 

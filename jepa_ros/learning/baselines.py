@@ -165,16 +165,19 @@ class ReachPolicy:
     def __init__(self, contract: RobotContract, model: WorldModel, head: Reach, goal: np.ndarray) -> None:
         self.contract, self.model, self.head = contract, model, head
         self.perception = Perception(model, contract)
-        self.goal = Goal.from_latent(self.perception.encode(goal))
-        assert self.goal.latent is not None
-        self.target = torch.as_tensor(self.goal.latent, dtype=torch.float32).reshape(1, -1)
+        self.target = self._latent(goal)
+        self.goal = Goal.from_latent(self.target[0].numpy())
         self.arrival = Arrival() if model.has_readout("pose") else None
         self.encode_seconds = 0.0
+
+    def _latent(self, image: np.ndarray) -> Tensor:
+        """(1, D), without what an embedding tells beside it."""
+        return torch.from_numpy(self.perception.encode(image)[:1].copy())
 
     @torch.inference_mode()
     def act(self, observation: Observation) -> Decision:
         """The command of this step; zeros once the pose readout says that the goal is reached."""
-        z = torch.from_numpy(self.perception.encode(observation.image)).reshape(1, -1)
+        z = self._latent(observation.image)
         arrived = self.arrival is not None and self.arrival.update(read_distance(self.model, z[0], self.goal))
         command = np.zeros(self.contract.action_dim)
         if not arrived:
