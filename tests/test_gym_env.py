@@ -17,7 +17,7 @@ from jepa_ros.learning.dataset import Dataset, DatasetError, DatasetWriter
 from jepa_ros.learning.gym_collect import GymSettings, check_data, env_args
 from jepa_ros.learning.gym_env import GymEnv, GymError
 from jepa_ros.learning.gym_eval import GymEvalSettings, run_pair
-from jepa_ros.learning.gym_goals import Judge, Pair, draw_pair, picture_shows, read_state, survey
+from jepa_ros.learning.gym_goals import Judge, Pair, coarse, coarse_shows, draw_pair, picture_shows, read_state, survey
 from jepa_ros.learning.gym_setup import usual_repeat
 from jepa_ros.loop import Decision
 from jepa_ros.world_model import ContractMismatch, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
@@ -266,6 +266,17 @@ def test_what_no_picture_shows_has_no_r2():
     y = np.stack([np.sin(2 * x[:, 0]) + x[:, 1], rng.normal(size=400)], axis=1)
     shown, hidden = picture_shows(x, y, np.arange(400) % 3 == 0)
     assert shown > 0.9 and hidden < 0.2
+
+
+def test_where_something_small_is_counts_as_shown():
+    rng = np.random.default_rng(0)
+    at = rng.uniform(8, 56, (400, 2))
+    pictures = np.full((400, 64, 64, 3), 255, np.uint8)
+    for picture, (x, y) in zip(pictures, at.astype(int)):
+        picture[y - 1 : y + 1, x - 1 : x + 1] = (60, 110, 240)
+    y = np.concatenate([at, rng.normal(size=(400, 1))], axis=1)
+    shown = coarse_shows(np.array([coarse(p) for p in pictures]), y, np.arange(400) % 3 == 0)
+    assert shown[:2].min() > 0.8 and shown[2] < 0.2
 
 
 def test_a_goal_is_reached_by_the_commands_that_made_it(dot):

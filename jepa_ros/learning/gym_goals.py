@@ -49,6 +49,12 @@ def _flat(seen: Any) -> np.ndarray:
     return array.astype(np.float64).ravel() if array.dtype.kind in "biuf" else np.zeros(1)
 
 
+def coarse(image: np.ndarray) -> np.ndarray:
+    """The lowest frequencies of each colour of a picture (H, W, 3), (48,): small things move them evenly."""
+    small = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+    return np.concatenate([cv2.dct(np.ascontiguousarray(small[..., c]))[:4, :4].ravel() for c in range(small.shape[2])])
+
+
 def grey(image: np.ndarray, size: int) -> np.ndarray:
     """A picture (H, W) or (H, W, 3) as (size * size,) grey values from 0 to 1."""
     small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
@@ -82,13 +88,14 @@ def survey(env: GymEnv, seed: int, tolerance: float) -> Judge:
     Raises:
         GymError: nothing in the observation changes.
     """
-    pictures, states, episodes = [], [], []
+    pictures, coarsely, states, episodes = [], [], [], []
     for number in range(SURVEY[0]):
         rng = np.random.default_rng([SEED_OFFSET, seed, number, 7])
         env.reset(int(rng.integers(2**31)))
         now = read_state(env)
         for seen, _, _ in env.drive(RandomPolicy(env.contract, rng), SURVEY[1]):
             pictures.append(grey(seen.image, 32))
+            coarsely.append(coarse(seen.image))
             states.append(now)
             episodes.append(number)
             now = read_state(env)
@@ -98,7 +105,8 @@ def survey(env: GymEnv, seed: int, tolerance: float) -> Judge:
         moving = np.flatnonzero((within > 1e-6 * (1.0 + np.abs(s).max(axis=0))) & np.isfinite(within))
     if not len(moving):
         raise GymError(f"--env {env.contract.name}: nothing in its observation changes under random actions")
-    shown = moving[picture_shows(x, s[:, moving], e % 3 == 0) >= SHOWN]
+    told = (picture_shows(x, s[:, moving], e % 3 == 0), coarse_shows(np.array(coarsely), s[:, moving], e % 3 == 0))
+    shown = moving[np.maximum(*told) >= SHOWN]
     dims = shown if len(shown) else moving
     return Judge(tuple(map(int, dims)), tuple(map(float, s[:, dims].std(axis=0))), tolerance, s.shape[1])
 
@@ -116,6 +124,17 @@ def picture_shows(x: np.ndarray, y: np.ndarray, test: np.ndarray) -> np.ndarray:
     target = (y - y[fit].mean(axis=0)) / (y.std(axis=0) + 1e-12)
     weights = np.linalg.solve(kernel[np.ix_(fit, fit)] + 1e-2 * np.eye(int(fit.sum())), target[fit])
     error = kernel[np.ix_(test, fit)] @ weights - target[test]
+    return 1.0 - (error**2).mean(axis=0) / (target[test].var(axis=0) + 1e-12)
+
+
+def coarse_shows(x: np.ndarray, y: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """The same of ridge regression from coarse pictures (N, P): where something small is, which few pictures share."""
+    fit = ~test
+    centred = x - x[fit].mean(axis=0)
+    target = (y - y[fit].mean(axis=0)) / (y.std(axis=0) + 1e-12)
+    square = centred[fit].T @ centred[fit]
+    square += (1e-3 * np.trace(square) / len(square) + 1e-12) * np.eye(len(square))
+    error = centred[test] @ np.linalg.solve(square, centred[fit].T @ target[fit]) - target[test]
     return 1.0 - (error**2).mean(axis=0) / (target[test].var(axis=0) + 1e-12)
 
 
