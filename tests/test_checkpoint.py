@@ -14,6 +14,7 @@ from jepa_ros.world_model import (
     ModelConfig,
     WorldModel,
     load_checkpoint,
+    resolve_model,
     save_checkpoint,
 )
 
@@ -79,6 +80,16 @@ def test_missing_and_broken_cards_are_named(saved, tmp_path):
         load_checkpoint(tmp_path / "empty")
     with pytest.raises(CheckpointError, match="neither a folder nor one of the shipped models"):
         load_checkpoint("nosuch")
+
+
+def test_a_folder_of_data_does_not_pass_for_the_shipped_model_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model("arena").name == "arena" and (resolve_model("arena") / "card.json").exists()
+    (tmp_path / "arena").mkdir()
+    with pytest.raises(CheckpointError, match=r"hides the shipped model 'arena': give --model /"):
+        resolve_model("arena")
+    (tmp_path / "arena" / "card.json").write_text("{}")
+    assert resolve_model("arena").resolve() == tmp_path / "arena"
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from jepa_ros.actor import Search, SearchConfig
-from jepa_ros.actor.convergence import Convergence
+from jepa_ros.actor.convergence import TOLERANCE, Convergence
 from jepa_ros.actor.proposals import shift_plan
 from jepa_ros.cost import Goal
 
@@ -41,7 +41,8 @@ def stopping(model: Any, contract: Any, states: list[tuple[np.ndarray, np.ndarra
     Returns:
         ``rows``: for each start ("cold", "warm"), tolerance and patience the mean iterations, and how much more than
         the final cost the plan costs [share], mean and p95; ``fixed``: the same after 1, 2, ... iterations;
-        ``example``: [(seconds, best cost)] of the first plan of each start.
+        ``example``: of the first plan of each start ``history`` [(seconds, best cost)], and ``stop``, the iteration
+        after which the tolerance that is recommended ends it.
     """
     config = replace(SearchConfig(), iterations=iterations, deadline=1e3, converge_tol=0.0)
     search = Search(model, config, contract)
@@ -54,7 +55,9 @@ def stopping(model: Any, contract: Any, states: list[tuple[np.ndarray, np.ndarra
         for step in range(STEPS):
             result = search.plan(here, h, goal, warm=warm, seed=number * STEPS + step, iterations=iterations)
             plans["cold" if warm is None else "warm"].append(([c for _, c in result.history], result.elite_costs))
-            example.setdefault("cold" if warm is None else "warm", result.history)
+            costs = plans["cold" if warm is None else "warm"][-1]
+            thought = {"history": result.history, "stop": stops_at(*costs, TOLERANCE, 1)}
+            example.setdefault("cold" if warm is None else "warm", thought)
             if result.actions is None:
                 break
             plan = torch.from_numpy(result.actions)
@@ -89,12 +92,12 @@ def plot(report: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4))
-    config = SearchConfig()
-    for start, history in report["example"].items():
-        milliseconds, costs = [1e3 * t for t, _ in history], [cost for _, cost in history]
+    for start, thought in report["example"].items():
+        milliseconds, costs = [1e3 * t for t, _ in thought["history"]], [cost for _, cost in thought["history"]]
         (line,) = axes.step(milliseconds, costs, where="post", label=f"{start} start")
-        end = stops_at(costs, costs, config.converge_tol, config.patience) - 1
-        axes.plot(milliseconds[end], costs[end], "o", color=line.get_color(), label="best cost stands still")
+        end = thought["stop"] - 1
+        label = f"stops here with converge_tol {TOLERANCE:g}"
+        axes.plot(milliseconds[end], costs[end], "o", color=line.get_color(), label=label)
     axes.set(xlabel="time thought [ms]", ylabel="cost of the best plan so far", title="One plan")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -63,11 +63,20 @@ def save_checkpoint(folder: Path | str, model: WorldModel, card: dict[str, Any])
 
 
 def resolve_model(name_or_path: str | Path) -> Path:
-    """A checkpoint's folder: a path, or the name of a shipped model (``arena`` for ``models/arena``)."""
+    """A checkpoint's folder: a path, or the name of a shipped model (``arena`` for ``models/arena``).
+
+    Raises:
+        CheckpointError: neither, or a folder here that is no checkpoint has the name of a shipped one.
+    """
     path = Path(name_or_path)
-    if path.is_dir():
-        return path
     shipped = share_dir() / "models"
+    if path.is_dir():
+        if not (path / CARD).exists() and not path.is_absolute() and (shipped / path / CARD).exists():
+            raise CheckpointError(
+                f"the folder {path.resolve()} has no {CARD} and hides the shipped model '{name_or_path}': "
+                f"give --model {shipped / path} if that is meant"
+            )
+        return path
     if (shipped / path).is_dir():
         return shipped / path
     known = ", ".join(sorted(p.name for p in shipped.glob("*") if p.is_dir())) or "none"
