@@ -94,6 +94,7 @@ ROWS = {
     "random": Row("random actions", "random"),
     "oracle": Row("search with the oracle's model", "oracle"),
     "jepa": Row("jepa, search", "planner", "jepa"),
+    "fp32_search": Row("jepa, search in fp32 instead of bf16", "planner", "jepa", SearchConfig(dtype="float32")),
     "no_limit": Row("jepa, search, no contact limit", "planner", "jepa", NO_LIMIT, layouts=("blocked",)),
     "blind_gate": Row("jepa, search; gate without lidar", "planner", "jepa", scan=False, layouts=("blocked",)),
     "blind_gate_no_limit": Row(
