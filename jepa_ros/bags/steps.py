@@ -29,8 +29,9 @@ UNORDERED_SECONDS = 0.5
 MOVED_METRES = 0.15
 """A localisation that moves further than the robot can, by more than this (its noise), was carried or reset."""
 COMMANDS = ("command", "asked", "teleop")
+"""Fields of Topics that are commands."""
 TWISTS = {"geometry_msgs/msg/TwistStamped": True, "geometry_msgs/msg/Twist": False}
-"""Commands that are read without taking the message apart; whether they have a stamp."""
+"""Types of commands that are read without taking the message apart; whether they have a stamp."""
 BREAKS = ("carried or reset", "gate DISABLED")
 """After these the robot may stand in another room, or what stands about may have been moved."""
 DRIVING = ("ACTIVE", "LIMITED")

@@ -27,6 +27,7 @@ FAMILIES = (
     (r"(Ant|HalfCheetah|Hopper|Humanoid|Inverted|Pusher|Reacher|Swimmer|Walker2d)", "'gymnasium[mujoco]'"),
 )
 EDGE = 128  # pixels: twice what the model sees; drawn larger, where the size can be chosen, pictures only take longer
+#: Names that packages have for it.
 SIZES = (("width", "height"), ("render_width", "render_height"), ("visualization_width", "visualization_height"))
 
 
