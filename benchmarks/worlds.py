@@ -162,7 +162,7 @@ def prepared(row: Row, seed: int, data: Dataset, out: Path, args: argparse.Names
     folder = out / "models" / f"{row.policy}_{seed}"
     if not (folder / META).exists():
         print(f"training {row.title}, seed {seed}", flush=True)
-        train_baseline(row.policy, data, base, folder, seed, args.policy_steps)
+        train_baseline(row.policy, data, base, folder, seed, args.policy_steps, device=choose_device("auto"))
     return folder
 
 

@@ -109,11 +109,13 @@ def write_stack_bag(
     seconds: float = 6.0,
     drop: Callable[[str, int], bool] = lambda topic, number: False,
     custom: dict[str, str] | None = None,
+    late: float = 0.0,
 ) -> None:
     """Run the stack for a while in front of a moving pattern.
 
     Args:
         drop: names messages that the recorder misses. custom: texts that go into the bag (default: the contract).
+        late: seconds by which the gate's eleventh tick comes late, by its own clock.
     """
     model, card = load_checkpoint(model_folder, ARENA)
     identity = model_id(card)
@@ -132,7 +134,7 @@ def write_stack_bag(
         last = None
         for k in range(round(seconds * 50)):
             t = k * 0.02
-            ros, steady = ROS + t, STEADY + t
+            ros, steady = ROS + t, STEADY + t + (late if k >= 10 else 0.0)
             if k == 60:
                 picture = np.roll(pattern, 40, 0)
                 out.send("/goal_image", t, image(round(ros * 1e9), picture))
@@ -183,7 +185,8 @@ def write_stack_bag(
             state, output = gate.step(state, inputs, steady, ros)
             out.send("/cmd_vel", t + 0.0005, out.stamped(ros, output.values))
             log.add(round(ros * 1e9) * 1e-9, np.asarray(output.values))
-            out.send("/safety_gate/state", t + 0.0006, out.pairs(ros, _account(output, inputs, steady, ros)))
+            told = _account(output, inputs, steady, ros, state.slowest)
+            out.send("/safety_gate/state", t + 0.0006, out.pairs(ros, told))
         out.flush(drop)
 
 
@@ -226,7 +229,7 @@ def _embedding(out, stamp_ns: int, latent: np.ndarray):
     )  # fmt: skip
 
 
-def _account(output, inputs: GateInputs, steady: float, ros: float) -> dict[str, str]:
+def _account(output, inputs: GateInputs, steady: float, ros: float, slowest: float) -> dict[str, str]:
     told = []
     for name, age in output.ages.items():
         stamp = getattr(getattr(inputs, name, None), "stamp", None)
@@ -238,6 +241,7 @@ def _account(output, inputs: GateInputs, steady: float, ros: float) -> dict[str,
         "decided": " ".join(f"{v:.6g}" for v in output.decided),
         "tick": f"{steady:.6f}",
         "tick_ros": f"{ros:.6f}",
+        "slowest": f"{slowest:.9g}",
         "inputs": " ".join(told),
         "asked": " ".join(output.answers),
         "publishers": "1",

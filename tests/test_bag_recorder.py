@@ -169,6 +169,8 @@ def test_the_bytes_of_every_topic_are_recorded_late_and_latched_ones_too(graph, 
         graph.stop_publishing()
         graph.wait_heard("model_id")
         time.sleep(0.5)
+        wait_for(lambda: recorder.heard("/late") == 20, "it was not told how much the recorder heard")
+        assert recorder.heard("/no_such") == 0
     report = recorder.report
     assert report["dropped"] == 0 and report["lost"] == 0 and report["error"] is None
     found = received(tmp_path / "bag")

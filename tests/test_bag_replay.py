@@ -26,6 +26,7 @@ from jepa_ros.bags.replay import replay
 from jepa_ros.bags.run_log import RunLog
 from jepa_ros.bags.stack_of_bag import Changes, prepare
 from jepa_ros.errors import JepaRosError
+from jepa_ros.safety import Gate
 
 SLOW = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}\n"
 
@@ -134,12 +135,54 @@ def test_ticks_that_the_recorder_missed_are_no_difference(recorded, tmp_path):
     assert "4 ticks of the gate are not in the bag; they were filled in" in result["notes"]
 
 
+def test_a_late_tick_before_the_bag_began_is_reckoned_with(recorded, tmp_path, monkeypatch):
+    """The gate keeps more room after a late tick for a while: it is in the bag, although the tick itself is not."""
+    _, model = recorded
+    missed = {"/safety_gate/state": 50, "/odom": 25, "/pose": 10, "/people": 10, "/image": 10}
+    write_stack_bag(tmp_path / "bag", model, late=0.1, drop=lambda topic, n: n < missed.get(topic, 0))
+    reckoned = []
+    step = Gate.step
+
+    def watched(self, state, *rest):
+        reckoned.append(state.slowest)
+        return step(self, state, *rest)
+
+    monkeypatch.setattr(Gate, "step", watched)
+    replay(tmp_path / "bag", Changes(model=str(model), brain=False))
+    assert reckoned[0] == 0.0 and 0.09 < reckoned[1] < 0.13
+
+
+def test_ticks_without_their_inputs_in_the_bag_are_not_compared_and_counted(recorded, tmp_path):
+    _, model = recorded
+    lost = range(8, 12)  # the planner's words that the gate armed on, and the first that it followed
+    drop = {"/command_raw": lost, "/signals": lost}
+    write_stack_bag(tmp_path / "bag", model, drop=lambda topic, n: n in drop.get(topic, ()))
+    result, comparison = replay(tmp_path / "bag", Changes(model=str(model)))
+    assert comparison.agree, comparison.differences[:5]
+    note = next(n for n in result["notes"] if "ticks are not compared" in n)
+    left_out, of = (int(word) for word in re.findall(r"[0-9]+", note)[:2])
+    assert of == 300 and 40 <= left_out <= 100
+    assert comparison.counts["safety_gate/state"] >= 300 - left_out - 55  # a second at the beginning is not either
+
+
 def test_an_image_that_the_recorder_missed_is_told(recorded, tmp_path):
     _, model = recorded
     write_stack_bag(tmp_path / "bag", model, drop=lambda topic, n: topic == "/image" and n == 41)
     result, comparison = replay(tmp_path / "bag", Changes(model=str(model)))
     assert any("1 steps cannot be repeated" in note for note in result["notes"])
-    assert comparison.counts["command_raw"] == 29
+    assert comparison.agree, comparison.differences[:5]
+    left_out = next(n for n in result["notes"] if "steps are not compared" in n)
+    assert comparison.counts["command_raw"] == 29 - int(left_out.split()[0]) > 10
+
+
+def test_plans_after_a_step_that_was_lost_are_not_compared(recorded, tmp_path):
+    """The planner remembers what it saw: from there on it may have known more than the replay of it."""
+    _, model = recorded
+    write_stack_bag(tmp_path / "bag", model, drop=lambda topic, n: topic == "/planner/status" and n == 20)
+    result, comparison = replay(tmp_path / "bag", Changes(model=str(model)))
+    assert comparison.agree, comparison.differences[:5]
+    assert any("10 of 29 steps are not compared" in note for note in result["notes"]), result["notes"]
+    assert comparison.counts["command_raw"] == 19
 
 
 @pytest.mark.parametrize("missed", ["/goal_image", "/planner/goal"])

@@ -121,6 +121,9 @@ def test_the_shipped_model_arrives_and_leaves_bag_film_plot_and_result(tmp_path)
     assert done.returncode == 0, done.stderr
     for topic in ("/image", "/embedding", "/command_raw", "/cmd_vel", "/safety_gate/state", "/planner/status"):
         assert topic in done.stdout
+    words = [sys.executable, "-m", "jepa_ros.cli", "replay", str(out / "bag"), "--compare"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.endswith("agree\n"), done.stdout
 
 
 def test_a_model_that_does_not_get_there_fails_with_a_plain_reason(tmp_path, untrained):

@@ -38,14 +38,16 @@ def test_a_row_is_measured_and_the_table_made():
         },
         "peak_gflops": {"float32": 1.0, "bfloat16": 1.0},
         "plans": [row | {"share_of_peak": 0.5}],
-        "profile": plan.profile(model, contract, 2, {"float32": 1.0, "bfloat16": 1.0}, (3, 16, 2)),
+        "profile": plan.profile(model, contract, 2, {"float32": 1.0, "bfloat16": 1.0}, size=(3, 16, 2)),
         "deadline": {"deadline_ms": 20.0, "cases": {}},
     }
     assert "| 3 x 16 x 2 | 2 |" in tables(report)
 
 
 def test_the_profile_accounts_for_the_whole_plan():
-    found = plan.profile(small_model(), load_contract("arena"), 5, {"float32": 100.0, "bfloat16": 100.0}, (3, 16, 2))
+    found = plan.profile(
+        small_model(), load_contract("arena"), 5, {"float32": 100.0, "bfloat16": 100.0}, size=(3, 16, 2)
+    )
     assert {"rollout", "distance readout", "pose readout", "candidates", "update", "plan"} <= set(found["parts"])
     assert sum(part["share"] for part in found["parts"].values()) == pytest.approx(1.0)
     assert sum(part["ms"] for part in found["parts"].values()) == pytest.approx(found["mean_ms"], rel=0.2)

@@ -153,7 +153,7 @@ def arguments(data, tmp_path, monkeypatch):
                 "metrics": {"probe_r2": {}, "open_loop": {}}}  # fmt: skip
         save_checkpoint(folder, WorldModel(CONFIG), card)
 
-    def teach(kind, data, base, folder, seed, steps):
+    def teach(kind, data, base, folder, seed, steps, device):
         asked.append(("teach", folder.name))
         save_checkpoint(folder, WorldModel(CONFIG), {"contract": data.contract.to_dict()})
         (folder / "reach.json").write_text("{}")

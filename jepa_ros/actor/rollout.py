@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import psutil
 import torch
 
-from jepa_ros.actor import native
+from jepa_ros.actor import graphs, native
 from jepa_ros.actor.config import SearchError
 
-BACKENDS = ("auto", "native", "model")
+BACKENDS = ("auto", "native", "graph", "model")
 DTYPES = ("auto", "float32", "bfloat16")
 
 
@@ -97,14 +97,15 @@ def make_engine(
     Args:
         model: has `config`, `rollout` and readouts.
         candidates, samples, horizon: sizes to make room for.
-        backend: "native" (native.c, on the CPU), "model" (the model's own code, also on a GPU), or "auto": native where
-            it can be had.
-        dtype: "float32", "bfloat16", or "auto": bfloat16 where the processor has it. The model's own code computes in
-            the model's type.
+        backend: "native" (native.c, on the CPU), "graph" (CUDA graphs, on a GPU), "model" (the model's own code,
+            anywhere), or "auto": native or graph where it can be had.
+        dtype: "float32", "bfloat16", or "auto": bfloat16 where the processor has it. The model's own code, and a graph
+            of it, compute in the model's type.
         threads: of native code; 0 is as many as torch has.
 
     Raises:
-        SearchError: unknown backend or dtype. NativeError: "native" or "bfloat16" was asked for and cannot be had.
+        SearchError: unknown backend or dtype, or "graph" was asked for and cannot be had. NativeError: "native" or
+            "bfloat16" was asked for and cannot be had.
     """
     if backend not in BACKENDS or dtype not in DTYPES:
         raise SearchError(
@@ -113,12 +114,15 @@ def make_engine(
         )
     if backend == "model":
         return Engine(ModelRollout(model), model)
+    parameter = next(iter(model.parameters()), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    if backend == "graph" or (backend == "auto" and device.type == "cuda"):
+        return _graph_engine(model, candidates, samples, horizon, device, backend == "graph")
     threads = threads or torch.get_num_threads()
     kind = ("bfloat16" if native.has_bfloat16() else "float32") if dtype == "auto" else dtype
     try:
-        parameter = next(iter(model.parameters()), None)
-        if parameter is not None and parameter.device.type != "cpu":
-            raise native.NativeError(f"the model is on {parameter.device}; native code runs on the CPU")
+        if device.type != "cpu":
+            raise native.NativeError(f"the model is on {device}; native code runs on the CPU")
         rollout = native.NativeRollout(model, candidates, samples, horizon, kind, threads)
         _compare(model, rollout, horizon, kind)
         if backend == "auto":
@@ -128,6 +132,26 @@ def make_engine(
         if backend == "native":
             raise
         return Engine(ModelRollout(model), model, str(error))
+
+
+def _graph_engine(model, candidates: int, samples: int, horizon: int, device: torch.device, insist: bool) -> Engine:
+    """CUDA graphs of the model's own code; that code itself where there can be none, unless they are insisted on.
+
+    Raises:
+        SearchError: they are insisted on, and cannot be had.
+    """
+    plain = ModelRollout(model)
+    try:
+        if device.type != "cuda":
+            raise graphs.GraphError(f"the model is on {device}; CUDA graphs run on a GPU (parameter device: cuda)")
+        return Engine(
+            graphs.GraphRollout(plain, model.config, candidates, samples, horizon, device),
+            graphs.GraphReadouts(model, (candidates, samples, horizon, model.config.latent_dim), device),
+        )
+    except graphs.GraphError as error:
+        if insist:
+            raise
+        return Engine(plain, model, str(error))
 
 
 @torch.no_grad()

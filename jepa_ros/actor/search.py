@@ -108,7 +108,8 @@ class Search:
         self.places: Places | None = None
         self._route: Route | None = None
         if cells := getattr(model.config, "map_cells", 0):
-            self.places, self._route = Places(cells, model.config.map_extent), Route(cells, model.config.map_extent)
+            extent = model.config.map_extent
+            self.places, self._route = Places(cells, extent), Route(cells, extent, self.device)
             self.obstructions.lifetime = OBSTRUCTION_LIFETIME
         #: What came of earlier drives: ways that the route counts as doubtful. The planner sets and fills it.
         self.memory: LongTerm | None = None
@@ -411,7 +412,7 @@ class Search:
         i = order[0] if len(order) else 0
         return best | {
             "key": (float(scores.verdict.violation[i]), float(scores.cost[i])), "cost": float(scores.cost[i]),
-            "actions": plans[i], "blocked_by": scores.verdict.in_the_way(i), "latents": scores.latents[i, 0],
+            "actions": plans[i], "blocked_by": scores.verdict.in_the_way(i), "latents": scores.latents[i, 0].clone(),
             "excess": {name: float(value[i]) for name, value in scores.verdict.excess.items()},
         }  # fmt: skip
 

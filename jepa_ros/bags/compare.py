@@ -96,6 +96,8 @@ def _steps(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Co
     clock = _clock(old, new)
     for stamp in sorted(old.steps.keys() & new.steps.keys()):
         a, b = old.steps[stamp], new.steps[stamp]
+        if a.unsure or b.unsure:
+            continue
         at = clock(stamp, start)
         if a.reason and a.reason != b.reason:
             found.add("planner/status", math.nan)

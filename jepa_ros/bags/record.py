@@ -71,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress line")
     parser.add_argument("--die-with-parent", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--heard", type=Path, help=argparse.SUPPRESS)  # a file that tells so far received messages
 
 
 def identity(
@@ -235,7 +236,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
             thread.sink = BagWriter(output, config, custom_data=custom, attachments=attachments)
         thread.start()
         node.look(force=True)
-        progress = _Progress(node, thread, started, quiet=args.quiet or not sys.stderr.isatty())
+        progress = _Progress(node, thread, started, args.quiet or not sys.stderr.isatty(), args.heard)
         while not stop and thread.error is None:
             node.poll()
             node.look()
@@ -264,14 +265,17 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
 
 
 class _Progress:
-    """One line on a terminal, renewed every second."""
+    """One line on a terminal, renewed every second; and what was received by topic in a file, twice a second."""
 
-    def __init__(self, node, thread: WriterThread, started: float, quiet: bool) -> None:
-        self._node, self._thread, self._started, self._quiet = node, thread, started, quiet
-        self._next = 0.0
+    def __init__(self, node, thread: WriterThread, started: float, quiet: bool, heard: Path | None) -> None:
+        self._node, self._thread, self._started, self._quiet, self._heard = node, thread, started, quiet, heard
+        self._next = self._next_heard = 0.0
 
     def tick(self) -> None:
         now = time.monotonic()
+        if self._heard is not None and now >= self._next_heard:
+            self._next_heard = now + 0.5
+            write_json(self._heard, {name: state.messages for name, state in self._node.topics.items()})
         if self._quiet or now < self._next:
             return
         self._next = now + 1.0
@@ -360,7 +364,8 @@ class Recorder:
         os.unlink(name)
         self._json = Path(name)
         self._command = [sys.executable, "-m", "jepa_ros.bags.record", "--output", str(output), "--json", name]
-        self._command += ["--quiet", "--die-with-parent"]
+        self._heard = self._json.with_suffix(".heard")
+        self._command += ["--quiet", "--die-with-parent", "--heard", str(self._heard)]
         for flag, value in (("--robot", robot), ("--model", model), ("--namespace", namespace)):
             self._command += [flag, str(value)] if value else []
         self._command += [*(extra or []), *topics]
@@ -398,6 +403,13 @@ class Recorder:
         self._log.seek(0)
         return " ".join(self._log.read().split())[-600:].removeprefix("error: ")
 
+    def heard(self, topic: str) -> int:
+        """How many messages of a topic (its full name) were received, as of half a second ago."""
+        try:
+            return int(json.loads(self._heard.read_text(encoding="utf-8")).get(topic, 0))
+        except FileNotFoundError:
+            return 0
+
     def alive(self) -> bool:
         """True while the process runs."""
         return self._process is not None and self._process.poll() is None
@@ -420,6 +432,7 @@ class Recorder:
         if self._json.exists():
             self.report = json.loads(self._json.read_text())
             self._json.unlink()
+        self._heard.unlink(missing_ok=True)
         message = self._tail()
         self._log.close()
         if code != 0:
@@ -431,6 +444,7 @@ class Recorder:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._heard.unlink(missing_ok=True)
 
     def __enter__(self) -> Recorder:
         """Start."""

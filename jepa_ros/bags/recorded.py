@@ -83,7 +83,7 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
     camera = image or camera_topic(reader, contract, namespace)
     reader.require(camera)
     recorded = Recorded(reader, contract, camera)
-    state_topic = full("safety_gate/state")
+    state_topic, status_topic = full("safety_gate/state"), full("planner/status")
     state = {full(topic.topic): name for name, topic in contract.state.items()}
     takers = {
         camera: _take_image,
@@ -98,7 +98,7 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
         full("signals"): _take_signals,
         full("model_id"): lambda r, t, m: r.identities.append(Arrival(t, ("model/perception", m.data))),
         full(contract.estop_topic): lambda r, t, m: _gate(r, "estop", t, gate_in.EstopIn(0.0, bool(m.data))),
-        full("planner/status"): _take_status,
+        status_topic: _take_status,
         state_topic: _take_tick,
     }
     takers |= {topic: _STATE[name] for topic, name in state.items() if name in _STATE}
@@ -106,9 +106,12 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
         if message.topic == camera:
             _take_image(recorded, message.time, message)
         else:
-            takers[message.topic](recorded, message.time, reader.deserialize(message))
+            content = reader.deserialize(message)
+            takers[message.topic](recorded, message.time, content)
             if message.topic == state_topic and recorded.log.ticks:
                 recorded.log.ticks[-1].sequence = message.sequence
+            elif message.topic == status_topic:
+                _step(recorded, content).sequence = message.sequence
     if not recorded.images:
         raise BagError(f"{reader.path}: no image on {camera} in this bag")
     return recorded
@@ -224,6 +227,7 @@ def _take_tick(recorded: Recorded, time: int, message: Any) -> None:
                 stamps=stamps,
                 asked=tuple(pairs.get("asked", "").split()),
                 publishers=int(pairs["publishers"]) if pairs.get("publishers") else None,
+                slowest=float(pairs.get("slowest", "nan")),
             )
         )
     except ValueError as error:

@@ -38,7 +38,7 @@ heard, whereas a best-effort subscription takes nothing from a publisher that it
 RENEWAL_SECONDS = 1.0
 """So long the old subscription is kept beside the new one: publishers find that in well under a second."""
 FAST_DISCOVERY_SECONDS = 10.0
-"""So long after the start new topics are looked for every 0.1 s, later every 0.5 s."""
+"""So long after the start, and after a topic appeared, new ones are looked for every 0.1 s, later every 0.5 s."""
 
 
 @dataclass
@@ -136,7 +136,7 @@ class RecorderNode(Node):
         self._sim_time = SimulatedTime(self) if use_sim_time else None
         self.topics: dict[str, TopicState] = {}
         self.refused: dict[str, str] = {}
-        self._started = time.monotonic()
+        self._appeared = time.monotonic()
         self._next_look = 0.0
 
     def look(self, force: bool = False) -> None:
@@ -144,7 +144,7 @@ class RecorderNode(Node):
         now = time.monotonic()
         if now < self._next_look and not force:
             return
-        self._next_look = now + (0.1 if now - self._started < FAST_DISCOVERY_SECONDS else 0.5)
+        self._next_look = now + (0.1 if now - self._appeared < FAST_DISCOVERY_SECONDS else 0.5)
         for topic, types in self.get_topic_names_and_types():
             if topic in self.refused or not self.selection.takes(topic):
                 continue
@@ -168,6 +168,7 @@ class RecorderNode(Node):
                     self.refused[topic] = str(error)
                 return
             state = self.topics[topic] = TopicState(topic, msgtype, described, wanted)
+            self._appeared = time.monotonic()
             self._subscribe(state, kind)
         elif (wanted.reliability, wanted.durability) != (state.qos.reliability, state.qos.durability):
             self._retire(state)

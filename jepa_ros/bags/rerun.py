@@ -27,7 +27,8 @@ from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.inputs import GateInputs, Requests
 
 UNSURE_SECONDS = 0.5
-"""So long after a tick that was lost the gate's state may still differ (ramps, scales): it is not compared."""
+"""So long after a tick that was lost the gate's state may still differ (ramps, scales): it is not compared. After an
+input that was lost it is longer by the time of arming anew."""
 RECEIPT_SECONDS = 0.25
 """A recorded message counts as the one that the gate had received when the times differ by less than this."""
 
@@ -62,6 +63,7 @@ class Rerun:
     ) -> None:  # fmt: skip
         self.recorded, self.perception, self.planner = recorded, perception, planner
         self.gate_config, self.settings = gate_config, settings or RerunSettings()
+        self._lost: list[int] = []  # stamps of the steps whose images are not in the bag
 
     def run(self, progress=None) -> RunLog:
         """Replay the whole bag; `progress` is called with (seconds of the bag done, seconds in all)."""
@@ -83,6 +85,7 @@ class Rerun:
         self._next_goal, self._next_gated = next(goals, None), next(gated, None)
         self._taken = 0
         last: int | None = None
+        unsure, left_out = False, 0
         total = (reader.end - reader.start) * 1e-9
         for message, (_, stamp) in zip(reader.messages({recorded.image_topic}), recorded.images, strict=True):
             if stamp not in wanted or stamp in log.embeddings:
@@ -103,11 +106,16 @@ class Rerun:
             self._set_goals(goals, began, then)
             if then.status:  # what the planner was told, whatever of it had reached it
                 executed, in_force = then.executed, then.gated
+                if last is not None and (
+                    _between(self._lost, last, stamp) or then.sequence > steps[last].sequence + 1 > 1
+                ):
+                    unsure = True  # what the planner saw and did in between is not known here
                 if executed is None and last is not None and then.status.get("goal") == "none":
                     planner.reset()  # what ~/clear_goal does; the recording has no other trace of it
+                    unsure = False
             else:
-                executed = None if last is None else commands.mean(last * 1e-9, stamp * 1e-9)
-                in_force = commands.at(stamp * 1e-9)
+                executed = None if last is None else commands.mean(_seconds(last), _seconds(stamp))
+                in_force = commands.at(_seconds(stamp))
             if last is None and executed is not None:
                 recorded.log.notes.append(
                     "the planner was running before the bag began: what it remembered (history, map, what was in the "
@@ -116,6 +124,13 @@ class Rerun:
             last = stamp
             planner.paused = then.reason == "paused"
             log.steps[stamp] = self._step(planner, latent, stamp, then, executed, in_force)
+            log.steps[stamp].unsure = unsure
+            left_out += unsure
+        if left_out:
+            log.notes.append(
+                f"{left_out} of {len(log.steps)} steps are not compared: one before them cannot be repeated, and until "
+                "~/clear_goal was called the planner remembered what it saw"
+            )
 
     def _steps(self) -> dict[int, Step]:
         """The steps to repeat, by image stamp: those that were recorded, else those that the step clock chooses."""
@@ -123,12 +138,14 @@ class Rerun:
         images = {stamp for _, stamp in recorded.images}
         told = {stamp: step for stamp, step in recorded.log.steps.items() if step.status}
         if told:
-            missing = len([stamp for stamp in told if stamp not in images])
-            if missing:
-                recorded.log.notes.append(f"{missing} steps cannot be repeated: their images are not in the bag")
+            self._lost = sorted(stamp for stamp in told if stamp not in images)
+            if self._lost:
+                recorded.log.notes.append(
+                    f"{len(self._lost)} steps cannot be repeated: their images are not in the bag"
+                )
             return {stamp: step for stamp, step in told.items() if stamp in images}
         clock = StepClock(recorded.contract.rate, recorded.contract.cameras[0].rate)
-        chosen = [stamp for _, stamp in recorded.images if clock.begins_step(stamp * 1e-9)]
+        chosen = [stamp for _, stamp in recorded.images if clock.begins_step(_seconds(stamp))]
         recorded.log.notes.append("no planner status in the bag: steps begin where the step clock puts them")
         return {stamp: Step(stamp) for stamp in chosen}
 
@@ -178,7 +195,7 @@ class Rerun:
             seed = int(_or(then.number("seed"), -1))
             seed = None if seed < 0 else seed
         output = planner.step(
-            latent, stamp * 1e-9, executed, in_force, iterations=iterations or 1, seed=seed,
+            latent, _seconds(stamp), executed, in_force, iterations=iterations or 1, seed=seed,
             gate_reason=then.status.get("gate_reason", ""),
         )  # fmt: skip
         return Step(
@@ -198,9 +215,9 @@ class Rerun:
         told = 0
         enabled = ticks[0].mode not in ("DISABLED", "")
         requests = Requests(enable=True) if enabled else Requests()
-        unsure = -math.inf
+        unsure, left_out, missed = -math.inf, 0, 0
         for number, tick in enumerate(ticks):
-            unsure = tick.steady + UNSURE_SECONDS if tick.made_up else unsure
+            unsure = max(unsure, tick.steady + UNSURE_SECONDS) if tick.made_up else unsure
             while told < len(self.recorded.identities) and self.recorded.identities[told].time <= tick.time:
                 name, value = self.recorded.identities[told].content
                 if not name.endswith("/planner"):  # the planner's come with its signals, at the very tick
@@ -219,7 +236,12 @@ class Rerun:
                     setattr(inputs, "earlier_commands" if name == "command" else "earlier_teleop", earlier)
                 elif name in ("estop", "contact") and any(m.value for m in earlier):
                     setattr(inputs, name, dataclasses.replace(newest, value=True))  # pressed for less than a tick
+            if (now_missed := sum(feed.missed for feed in feeds.values())) > missed:
+                missed, unsure = now_missed, tick.steady + UNSURE_SECONDS + config.rearm_time
             state, output = gate.step(state, inputs, tick.steady, tick.ros)
+            if math.isfinite(tick.slowest) and (number == 0 or ticks[number - 1].made_up):
+                state.slowest = tick.slowest  # a tick that was late before the bag began, or where it has a hole
+            left_out += tick.steady <= unsure and not tick.made_up
             log.ticks.append(
                 GateTick(
                     tick.time, tick.steady, tick.ros, output.mode.name, output.reason,
@@ -229,6 +251,10 @@ class Rerun:
         for feed in feeds.values():
             if feed.missed:
                 log.notes.append(f"gate: {feed.missed} inputs '{feed.name}' that it had are not in the bag")
+        if left_out:
+            log.notes.append(
+                f"gate: {left_out} of {len(ticks)} ticks are not compared: ticks or inputs just before are missing"
+            )
 
     def _ticks(self, config: GateConfig) -> list[GateTick]:
         """The recorded ticks in the order of their clock; without a recording, ticks at the contract's rate."""
@@ -363,6 +389,16 @@ class _Feed:
         if self.name == "contact":  # a Bool has no stamp: the time of its receipt stands in
             changes["stamp"] = tick.stamps.get("contact", tick.ros - (tick.steady - received))
         return replace(content, **changes)
+
+
+def _seconds(stamp: int) -> float:
+    """A stamp in ns as the nodes tell it in s, to the last bit: 1.5 control steps are rounded up or down by it."""
+    return stamp // 10**9 + (stamp % 10**9) * 1e-9
+
+
+def _between(stamps: list[int], after: int, until: int) -> bool:
+    """Whether one of the sorted stamps lies in between."""
+    return bisect.bisect(stamps, until) > bisect.bisect(stamps, after)
 
 
 def _or(value: float, other: float) -> float:

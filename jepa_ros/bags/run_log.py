@@ -20,6 +20,8 @@ class Step:
         command: (A,) physical. status: the planner's, texts as published (recorded) or values (replayed).
         plan: (T, A) or None. poses: (T, 3) or None.
         executed, gated: (A,) that the step was told (mean over the last step, and in force at the stamp), or None.
+        sequence: counts the planner's status messages (0: not known).
+        unsure: a step before this one could not be repeated, so that the planner may have known something else.
     """
 
     stamp: int
@@ -31,6 +33,8 @@ class Step:
     executed: np.ndarray | None = None
     gated: np.ndarray | None = None
     signals: dict[str, float] = field(default_factory=dict)
+    sequence: int = 0
+    unsure: bool = False
 
     def number(self, name: str) -> float:
         """A number of the status; NaN where it has none."""
@@ -50,7 +54,8 @@ class GateTick:
     """One tick of the gate: log time in ns, steady and ROS time in s, what left and why.
 
     `ages` and `stamps` say when each of its inputs had been received, and which message it was (s). `made_up`: the
-    recording lacks this tick, or one shortly before it. `sequence` counts the gate's messages (0: not known).
+    recording lacks this tick, or one shortly before it, or an input of one. `sequence` counts the gate's messages (0:
+    not known). `slowest`: the late tick that the gate still reckons with (s).
     """
 
     time: int
@@ -66,6 +71,7 @@ class GateTick:
     publishers: int | None = 1
     made_up: bool = False
     sequence: int = 0
+    slowest: float = math.nan
 
 
 @dataclass

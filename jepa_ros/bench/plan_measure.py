@@ -19,10 +19,12 @@ from jepa_ros.robot import share_dir
 
 #: horizon, samples, iterations
 SIZES = ((10, 128, 3), (12, 256, 4), (15, 512, 6), (5, 300, 10))
+#: On a GPU, which is far from full with these, one more.
+LARGE = (15, 4096, 6)
 PROFILED = (15, 512, 6)
 
 
-def load(robot: str, name: str | None) -> tuple[Any, Any, dict[str, Any]]:
+def load(robot: str, name: str | None, device: str = "cpu") -> tuple[Any, Any, dict[str, Any]]:
     """The model, the contract and a few words about them; random weights of the shipped sizes where none is shipped."""
     import torch
 
@@ -32,13 +34,13 @@ def load(robot: str, name: str | None) -> tuple[Any, Any, dict[str, Any]]:
 
     contract = load_contract(robot)
     try:
-        model, card = load_checkpoint(name or contract.name, contract)
+        model, card = load_checkpoint(name or contract.name, contract, device)
         identity = model_id(card)
     except CheckpointError:
         if name:
             raise
         torch.manual_seed(0)
-        model, identity = WorldModel(ModelConfig()).eval().requires_grad_(False), "random weights"
+        model, identity = WorldModel(ModelConfig()).eval().requires_grad_(False).to(device), "random weights"
     step, readout = flops(model)
     about = {
         "id": identity,
@@ -91,42 +93,52 @@ def success(identity: str) -> list[dict[str, Any]]:
     return found
 
 
-def machine(threads: int) -> dict[str, Any]:
+def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
     """What the numbers depend on."""
     import torch
 
     from jepa_ros.actor import native
 
-    return {
+    about = {
         **output.machine(), "threads": threads, "bfloat16": native.has_bfloat16(), "torch": torch.__version__,
     }  # fmt: skip
+    if device != "cpu":
+        about["gpu"] = torch.cuda.get_device_name(device)
+    return about
 
 
-def peak(threads: int, size: int = 2048, seconds: float = 1.5) -> dict[str, float]:
+def peak(device: str = "cpu", seconds: float = 1.5) -> dict[str, float]:
     """GFLOP/s of the best of many large matrix products, fp32 and bf16."""
     import torch
 
+    size = 2048 if device == "cpu" else 8192
     found = {}
     for name in ("float32", "bfloat16"):
-        a = torch.randn(size, size).to(getattr(torch, name))
+        a = torch.randn(size, size, device=device).to(getattr(torch, name))
         out, best, stop = torch.empty_like(a), math.inf, time.perf_counter() + seconds
         while time.perf_counter() < stop:
             start = time.perf_counter()
             torch.mm(a, a, out=out)
+            if device != "cpu":
+                torch.cuda.synchronize(device)
             best = min(best, time.perf_counter() - start)
         found[name] = 2e-9 * size**3 / best
     return found
 
 
-def dtypes() -> list[str]:
+def dtypes(device: str = "cpu") -> list[str]:
     """What this machine computes plans in, the fastest last."""
     from jepa_ros.actor import native
 
-    return ["float32", *(["bfloat16"] if native.has_bfloat16() else [])]
+    return ["float32", *(["bfloat16"] if device == "cpu" and native.has_bfloat16() else [])]
 
 
-def cases() -> list[dict[str, Any]]:
+def cases(device: str = "cpu") -> list[dict[str, Any]]:
     """The plans to measure."""
+    if device != "cpu":
+        both = [{"dtype": "float32", "futures": 1, "backend": backend} for backend in ("auto", "model")]
+        rows = [{"size": size, **case} for size in (*SIZES, LARGE) for case in both]
+        return [*rows, {"size": SIZES[0], "dtype": "float32", "futures": 8, "backend": "auto"}]
     rows = [{"size": size, "dtype": dtype, "backend": "auto", "futures": 1} for size in SIZES for dtype in dtypes()]
     rows += [{"size": SIZES[0], "dtype": dtype, "backend": "auto", "futures": 8} for dtype in dtypes()]
     rows += [{"size": SIZES[0], "dtype": "float32", "backend": "model", "futures": 1}]
@@ -223,10 +235,14 @@ def deadlines(model: Any, contract: Any, plans: int) -> dict[str, Any]:
 
 
 def profile(
-    model: Any, contract: Any, plans: int, peaks: dict[str, float], size: tuple[int, int, int] = PROFILED
-) -> dict[str, Any]:
-    """Where the time of a large plan goes, part by part, and how near to the peak its matrix products are."""
-    dtype = dtypes()[-1]
+    model: Any, contract: Any, plans: int, peaks: dict[str, float], device: str = "cpu",
+    size: tuple[int, int, int] = PROFILED,
+) -> dict[str, Any]:  # fmt: skip
+    """Where the time of a large plan goes, part by part, and how near to the peak its matrix products are.
+
+    On a GPU a part is over when its work is handed to the device; the part that reads a number waits for it.
+    """
+    dtype = dtypes(device)[-1]
     search = make_search(model, contract, size, dtype, "auto", 1)
     clocks = Profile(search)
     timed(search, model, 2)

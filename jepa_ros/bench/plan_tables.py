@@ -15,7 +15,8 @@ def tables(report: dict[str, Any]) -> str:
     """The report as markdown."""
     m, about, peaks = report["machine"], report["model"], report["peak_gflops"]
     lines = [
-        f"Machine: {m['processor']}, {m['threads']} threads, torch {m['torch']}; load {m['load_before']:.1f} before, "
+        f"Machine: {m['processor']}, {m['threads']} threads{', ' + m['gpu'] if 'gpu' in m else ''}, "
+        f"torch {m['torch']}; load {m['load_before']:.1f} before, "
         f"{m['load_after']:.1f} after.",
         f"Large matrix products: {peaks['float32']:.0f} GFLOP/s in fp32, {peaks['bfloat16']:.0f} in bf16.",
         f"Model: {about['id']}, {about['parameters']:,} parameters (predictor {about['predictor_parameters']:,}); "

@@ -27,10 +27,12 @@ class Route:
     """Shortest ways over a map to one goal.
 
     Args:
-        cells: edge of the map, extent: of it [m], as in ModelConfig.
+        cells: edge of the map, extent: of it [m], as in ModelConfig. device: where `detour` is asked.
     """
 
-    def __init__(self, cells: int, extent: tuple[float, float, float, float]) -> None:
+    def __init__(
+        self, cells: int, extent: tuple[float, float, float, float], device: torch.device | str = "cpu"
+    ) -> None:
         self.cells, self.extent = cells, extent
         x0, y0, x1, y1 = extent
         self._size = np.array([(x1 - x0) / cells, (y1 - y0) / cells])  # of a cell: x, y
@@ -56,8 +58,8 @@ class Route:
         self._order = (self._graph.data.astype(np.int64) - 1) % len(one)
         # With nothing in between a length depends on how far apart two cells are, and not on where they lie.
         self._empty = self._distances(0, np.ones(cells**2)).reshape(cells, cells)
-        self._detour = torch.zeros(1, 1, cells, cells)
-        low, high = torch.tensor(extent[:2]), torch.tensor(extent[2:])
+        self._detour = torch.zeros(1, 1, cells, cells, device=device)
+        low, high = torch.tensor(extent[:2], device=device), torch.tensor(extent[2:], device=device)
         self._scale, self._shift = 2.0 / (high - low), -2.0 * low / (high - low) - 1.0
 
     def solve(self, blocked: np.ndarray, goal: tuple[float, float]) -> None:

@@ -162,6 +162,22 @@ class _Demo:
             self.problems.append(f"the recording ended early: {error}")
         self.recorder = None
 
+    def _begin_bag(self, stack: Stack, observer: Observer) -> None:
+        """Let what is remembered begin where the bag does: a replay of the bag then repeats every plan."""
+        recorder = self.recorder
+        if recorder is None:
+            return
+        topics = [f"{observer.node.get_namespace().rstrip('/')}/{name}" for name in ("embedding", "planner/status")]
+        observer.wait_for(
+            "the recorder heard neither perception nor the planner",
+            lambda: not recorder.alive() or all(recorder.heard(topic) for topic in topics),
+            ARM_TIMEOUT,
+            stack.check,
+        )
+        observer.trigger("planner/clear_goal")
+        end = observer.now + 3.0 * self.contract.period  # a step without a goal tells the replay of it
+        observer.wait_for("the simulator's clock did not move", lambda: observer.now > end, ARM_TIMEOUT, stack.check)
+
     # ---------------------------------------------------------------- driving
 
     def _drive(self, stack: Stack, observer: Observer) -> None:
@@ -182,6 +198,8 @@ class _Demo:
                 picture = painter.image_at(spec.goal)
                 episode = Episode(spec.number, spec.start, spec.goal, picture, painter.view.project)
                 self._begin(spec, stack, observer)
+                if not spec.number:
+                    self._begin_bag(stack, observer)
                 self._episode(episode, stack, observer, table)
                 self.episodes.append(episode)
 

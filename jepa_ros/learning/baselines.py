@@ -83,10 +83,13 @@ def _fit_latents(
 ) -> dict[str, float]:
     lengths = {k: torch.full((len(v.z),), v.z.shape[1]) for k, v in splits.items()}
 
+    device = next(head.parameters()).device
+
     def loss_of(training: bool, generator: torch.Generator) -> Tensor:
         part = splits[training]
         e, t, goal = _moments(lengths[training], 512, LONGEST_GAP[kind], generator)
-        return (head(part.z[e, t], part.z[e, goal])[:, 0] - part.actions[e, t]).square().mean()
+        z, target, wanted = (v.to(device) for v in (part.z[e, t], part.z[e, goal], part.actions[e, t]))
+        return (head(z, target)[:, 0] - wanted).square().mean()
 
     return _fit(head, loss_of, steps, seed, report)
 
@@ -103,20 +106,21 @@ def _fit_pixels(
         rows = [(int(episodes[training][i]), int(a), int(b)) for i, a, b in zip(e, t, goal)]
         images = np.stack([data.slice("images", n, k, 1)[0] for n, a, b in rows for k in (a, b)])
         wanted = np.stack([action(data.slice("actions", n, a, 1)[0]) for n, a, _ in rows]).astype(np.float32)
-        z = model.encode(torch.from_numpy(images)).view(len(rows), 2, -1)
-        return (head(z[:, 0], z[:, 1])[:, 0] - torch.from_numpy(wanted)).square().mean()
+        z = model.encode(torch.from_numpy(images).to(model.device)).view(len(rows), 2, -1)
+        return (head(z[:, 0], z[:, 1])[:, 0] - torch.from_numpy(wanted).to(model.device)).square().mean()
 
     return _fit(nn.ModuleList([model.encoder, head]), loss_of, steps, seed, report)
 
 
 def train_baseline(
-    kind: str, data: Dataset, base: Path, folder: Path, seed: int, steps: int = 20_000, report: Report | None = None
-) -> dict[str, Any]:
+    kind: str, data: Dataset, base: Path, folder: Path, seed: int, steps: int = 20_000, report: Report | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:  # fmt: skip
     """Teach a policy and write it to ``folder``.
 
     Args:
         kind: one of :data:`KINDS`. base: checkpoint whose latents are used (its sizes alone for ``bc_pixels``).
-        steps: at most so many batches.
+        steps: at most so many batches. device: to train on.
 
     Returns:
         What came of it: ``held_out_error`` (squared, of normalised actions), ``steps``, ``converged`` (1: it stopped
@@ -126,11 +130,11 @@ def train_baseline(
         raise TrainError(f"no baseline '{kind}'; known: {', '.join(KINDS)}")
     say: Report = report or (lambda *_: None)
     torch.manual_seed(seed)
-    model, card = load_checkpoint(base, data.contract)
-    head = Reach(model.config.latent_dim, model.config.action_dim)
+    model, card = load_checkpoint(base, data.contract, device)
+    head = Reach(model.config.latent_dim, model.config.action_dim).to(device)
     training, held_out = data.split(0.08, seed)
     if kind == "bc_pixels":
-        model = WorldModel(ModelConfig.from_dict({**model.config.to_dict(), "readouts": []}))
+        model = WorldModel(ModelConfig.from_dict({**model.config.to_dict(), "readouts": []})).to(device)
         found = _fit_pixels(model, head, data, {True: training, False: held_out}, steps, seed, say)
         card = {key: card[key] for key in ("contract", "data")}
     else:
@@ -142,7 +146,7 @@ def train_baseline(
         found = _fit_latents(kind, head, splits, steps, seed, say)
     save_checkpoint(folder, model, card)
     temporary = folder / (HEAD + ".partial")
-    save_file({k: v.contiguous() for k, v in head.state_dict().items()}, temporary)
+    save_file({k: v.cpu().contiguous() for k, v in head.state_dict().items()}, temporary)
     os.replace(temporary, folder / HEAD)
     (folder / META).write_text(json.dumps({"kind": kind, "seed": seed, **found}, indent=1) + "\n", encoding="utf-8")
     return found

@@ -173,7 +173,8 @@ def judge_traversability(model: WorldModel, data: Dataset, episodes: np.ndarray,
     seen = {e: s.poses for e, s in sight(model, data, episodes, 0, np.random.default_rng(seed)).items()}
     places = LabelledPlaces(data, episodes, seen, seed)
     images, points, blocked, _ = places.draw(min(256, 4 * len(episodes)))
-    logits = look_up(_maps(model, images), points, model.config.map_extent).cpu()
+    maps = _maps(model, images)
+    logits = look_up(maps, points.to(maps.device), model.config.map_extent).cpu()
     labels = blocked.flatten().numpy()
     result: dict[str, Any] = {
         "auc": area_under_curve(logits.flatten().numpy(), labels),

@@ -195,6 +195,7 @@ class SafetyGateNode(Node):
             # What a replay needs to repeat this tick: its two clocks, which inputs it had and since when, and the rest.
             "tick": f"{self.last_tick:.6f}",
             "tick_ros": f"{self._tick_ros:.6f}",
+            "slowest": f"{self._state.slowest:.9g}",
             "inputs": self._told_inputs(output),
             "asked": " ".join(output.answers),
             "publishers": "" if self._on_output is None else str(self._on_output),
