@@ -34,6 +34,7 @@ WEIGHTS = (0.3, 1.0, 3.0, 10.0, 30.0)  # per metre of excess; a metre to go cost
 TUNING_SEED, SEED = 8150, 8151  # of the tasks; nothing else was chosen on either
 LAYOUT = "random"
 SUDDEN = "sudden"
+NONE = Arm("no guardrail")
 say = partial(output.say, "guardrails")
 
 
@@ -45,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--margin", type=float, default=0.05,
         help="search.region_margin where there are guardrails, m (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--price", action="store_true",
+        help="only what guardrails cost: no guardrail against lexicographic plus gate, tasks with a way round alone",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/guardrails"), help="episodes (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
@@ -63,10 +68,11 @@ def main(args: argparse.Namespace) -> int:
     name = args.model or contract.name
     found = model_id(load_checkpoint(name, contract)[1])
 
-    def run(arms: dict[str, Arm], seed: int, episodes: int, what: str) -> list[dict[str, Any]]:
+    def run(arms: dict[str, Arm], seed: int, episodes: int, what: str, closed: bool = True) -> list[dict[str, Any]]:
         keys = [
             (arm, seed, number, args.margin)
-            for number in range(episodes) for arm in arms if not (arms[arm].sudden and is_closed(number))
+            for number in range(episodes) for arm in arms
+            if not (is_closed(number) and (arms[arm].sudden or not closed))
         ]  # fmt: skip
         jobs: dict[Any, Any] = {k: (k[0], arms[k[0]], LAYOUT, seed, k[2], args.margin) for k in keys}
         return play(
@@ -74,15 +80,26 @@ def main(args: argparse.Namespace) -> int:
             work, start_worker, (contract.to_dict(), name), args.workers, lambda told: say(f"{what}, {told}"),
         )  # fmt: skip
 
+    if args.price:
+        price = {"none": NONE, "both": both(args.margin)}
+        rows = run(price, SEED, args.episodes, "price", closed=False)
+        report = {
+            "benchmark": "guardrails_price", "version": 1, "machine": output.machine(), "model": found,
+            "robot": contract.name, "layout": LAYOUT, "margin": args.margin, "seed": SEED,
+            "arms": {k: summary(rows, k, arm) for k, arm in price.items()},
+            "against_none": paired(rows, "none", "both", "success"),
+        }  # fmt: skip
+        output.deliver(report, price_table(report), args.json, args.markdown)
+        return 0
     grid = {f"weight {w:g}": Arm(f"weighted sum, weight {w:g}", "weighted", w, args.margin) for w in WEIGHTS}
     tuning = run(grid, TUNING_SEED, args.tuning, "weights")
     best = best_weight(tuning, grid)
     arms = {
-        "none": Arm("no guardrail"),
+        "none": NONE,
         best: grid[best],
         "routed": Arm(f"{grid[best].title}, ways round known", "routed", grid[best].weight, args.margin),
         "lexicographic": Arm("lexicographic", "lexicographic", 0.0, args.margin),
-        "both": Arm("lexicographic plus gate", "lexicographic", 0.0, args.margin, gate=True),
+        "both": both(args.margin),
         SUDDEN: Arm("lexicographic plus gate", "lexicographic", 0.0, args.margin, gate=True, sudden=True),
     }
     rows = run(arms, SEED, args.episodes, "arms")
@@ -99,6 +116,11 @@ def main(args: argparse.Namespace) -> int:
     }  # fmt: skip
     output.deliver(report, tables(report), args.json, args.markdown)
     return 0
+
+
+def both(margin: float) -> Arm:
+    """The search and the gate, as they ship but for the margin."""
+    return Arm("lexicographic plus gate", "lexicographic", 0.0, margin, gate=True)
 
 
 def judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -164,6 +186,19 @@ def percent(r: dict[str, Any]) -> str:
     if not r["n"]:
         return "-"
     return f"{100 * r['rate']:.1f} % ({100 * r['ci95'][0]:.1f} to {100 * r['ci95'][1]:.1f}), {r['count']} of {r['n']}"
+
+
+def price_table(r: dict[str, Any]) -> str:
+    """Markdown of ``--price``."""
+    lines = ["| | entered it | success | s to the goal, p50, p90 |", "|---|---|---|---|"]
+    for arm in r["arms"].values():
+        s = arm["seconds"]
+        time = "-" if s is None else f"{s['p50']:.1f}, {s['p90']:.1f}"
+        lines.append(f"| {arm['title']} | {percent(arm['violated'])} | {percent(arm['success'])} | {time} |")
+    p = r["against_none"]
+    lines += ["", f"Success with guardrails against without, paired: {100 * p['difference']:+.1f} points "
+              f"({p['only_first']} only without, {p['only_second']} only with; p {p['p']:.2g})."]  # fmt: skip
+    return "\n".join([*lines, ""])
 
 
 def tables(r: dict[str, Any]) -> str:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -88,3 +90,24 @@ def test_the_best_weight_is_the_one_whose_episodes_end_right_most_often() -> Non
     assert (found["success"]["count"], found["success"]["n"]) == (2, 6), "success counts where there is a way"
     assert (found["violated_closed"]["count"], found["violated_closed"]["n"]) == (0, 2)
     assert bench.summary(rows, "light", grid["light"])["violated"]["rate"] == 1.0
+
+
+def test_the_price_is_told_for_tasks_with_a_way_round_alone(monkeypatch, tmp_path, capsys) -> None:
+    bench = load(benchmarks()["guardrails"])
+    asked = []
+
+    def play(path, jobs, key, *_):
+        asked.extend(jobs)
+        told = {"closed": False, "room": 0.1, "contact": False, "inside_s": 0.0, "seconds_to_goal": 3.0, "plan_ms": 9.0,
+                "predicted": {"both": 0}, "infeasible": 1, "plans": 9}  # fmt: skip
+        return [{**told, "arm": arm, "seed": seed, "number": n, "layout": "random", "success": arm == "none" or n != 1}
+                for arm, seed, n, _ in jobs]  # fmt: skip
+
+    monkeypatch.setattr(bench, "play", play)
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    assert bench.main(parser.parse_args(["--price", "--episodes", "8", "--json", str(tmp_path / "price.json")])) == 0
+    assert {arm for arm, *_ in asked} == {"none", "both"} and {n for _, _, n, _ in asked} == {0, 1, 2, 4, 5, 6}
+    found = json.loads((tmp_path / "price.json").read_text())
+    assert found["arms"]["both"]["success"]["count"] == 5 and found["against_none"]["only_first"] == 1
+    assert "-16.7 points (1 only without, 0 only with" in capsys.readouterr().out
