@@ -23,7 +23,7 @@ import numpy as np
 
 from jepa_ros.bench import options, output
 from jepa_ros.bench.guardrail_episodes import Arm, start_worker, work
-from jepa_ros.bench.guardrail_tasks import is_closed
+from jepa_ros.bench.guardrail_tasks import WIDTHS, is_closed, make_task, narrowest
 from jepa_ros.bench.resumable import play
 from jepa_ros.bench.search_statistics import paired, rate
 from jepa_ros.errors import JepaRosError
@@ -87,7 +87,7 @@ def main(args: argparse.Namespace) -> int:
             "benchmark": "guardrails_price", "version": 1, "machine": output.machine(), "model": found,
             "robot": contract.name, "layout": LAYOUT, "margin": args.margin, "seed": SEED,
             "arms": {k: summary(rows, k, arm) for k, arm in price.items()},
-            "against_none": paired(rows, "none", "both", "success"),
+            "against_none": paired(rows, "none", "both", "success"), "by_width": by_width(rows),
         }  # fmt: skip
         output.deliver(report, price_table(report), args.json, args.markdown)
         return 0
@@ -188,6 +188,20 @@ def percent(r: dict[str, Any]) -> str:
     return f"{100 * r['rate']:.1f} % ({100 * r['ci95'][0]:.1f} to {100 * r['ci95'][1]:.1f}), {r['count']} of {r['n']}"
 
 
+def by_width(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Success by how much room the widest way round has at its narrowest, {width in m: {arm: rate, "against_none"}}."""
+    width = {n: narrowest(make_task(n, SEED, LAYOUT)) for n in {r["number"] for r in rows}}
+    found: dict[str, Any] = {}
+    for w in WIDTHS:
+        mine = [r for r in rows if width[r["number"]] == w]
+        if mine:
+            found[f"{w:g}"] = {
+                **{k: rate([r for r in mine if r["arm"] == k], "success") for k in ("none", "both")},
+                "against_none": paired(mine, "none", "both", "success"),
+            }
+    return found
+
+
 def price_table(r: dict[str, Any]) -> str:
     """Markdown of ``--price``."""
     lines = ["| | entered it | success | s to the goal, p50, p90 |", "|---|---|---|---|"]
@@ -198,6 +212,12 @@ def price_table(r: dict[str, Any]) -> str:
     p = r["against_none"]
     lines += ["", f"Success with guardrails against without, paired: {100 * p['difference']:+.1f} points "
               f"({p['only_first']} only without, {p['only_second']} only with; p {p['p']:.2g})."]  # fmt: skip
+    lines += ["", "| room beside the robot where the way round is narrowest | success without | with | points |"]
+    lines += ["|---|---|---|---|"]
+    for width, part in r["by_width"].items():
+        least = f"{100 * float(width):.0f} cm" + (" or more" if float(width) == WIDTHS[-1] else "")
+        lines.append(f"| {least} | {percent(part['none'])} | {percent(part['both'])} "
+                     f"| {100 * part['against_none']['difference']:+.1f} |")  # fmt: skip
     return "\n".join([*lines, ""])
 
 

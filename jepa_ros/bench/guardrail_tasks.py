@@ -94,6 +94,24 @@ def make_task(number: int, seed: int, layout: str = "random") -> Task:
     raise RuntimeError(f"no task {number} of seed {seed} in layout {layout!r}: no bar drawn fits")
 
 
+#: m on either side of the footprint: ways round are told apart by how much of it they have at their narrowest.
+WIDTHS = (PASSAGE, 0.07, 0.09, 0.11, 0.13)
+
+
+def narrowest(task: Task) -> float:
+    """The largest of :data:`WIDTHS` that a way round the bar has, 0 for a task that the bar closes."""
+    from jepa_ros_sim import Box
+    from jepa_ros_sim.tasks import shortest_path
+
+    with_bar = dataclasses.replace(task.layout, boxes=(*task.layout.boxes, Box(*task.region)))
+    found = 0.0
+    for width in WIDTHS:
+        if shortest_path(with_bar, task.spec.start, task.spec.goal, 0.09 + width) is None:
+            break
+        found = width
+    return found
+
+
 def _distance(bar: Any, x: float, y: float) -> float:
     """From a place to a bar [m]."""
     return math.hypot(max(abs(x - bar.cx) - bar.hx, 0.0), max(abs(y - bar.cy) - bar.hy, 0.0))
