@@ -192,6 +192,9 @@ def replays(bag: Path, times: int, threads: tuple[int, ...], say: Callable[[str]
                 result = json.loads(out.read_text())
             digests.add(json.dumps(result["digest"], sort_keys=True))
             differ += not result["comparison"]["agree"]
+            if not result["comparison"]["agree"] and not number:
+                for d in result["comparison"]["differences"][:5]:
+                    say(f"{d['at']:10.3f} s  {d['topic']}: {d['text']}")
             speeds.append(result["speed"])
         row = {"threads": count, "runs": times, "different": len(digests), "speed_min": min(speeds),
                "speed_median": statistics.median(speeds), "disagree_with_recording": differ}  # fmt: skip
