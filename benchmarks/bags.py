@@ -127,9 +127,13 @@ def _record(bag: Path, seconds: float) -> Path:
         os.environ["ROS_DOMAIN_ID"] = str(domain)
         with Stack("sim", {"seed": "1"}) as stack, PlannerTimes() as times:
             stack.wait_ready()
-            with Recorder(bag, robot="arena"):
+            with Recorder(bag, robot="arena") as recorder:
                 bag_figures.wait_for_data(bag)
-                time.sleep(1.0)
+                end = time.monotonic() + 20.0
+                while time.monotonic() < end and not all(
+                    map(recorder.heard, ("/image", "/embedding", "/planner/status"))
+                ):
+                    time.sleep(0.1)
                 times.forget()  # what the planner knew before the recording is not in the bag
                 time.sleep(1.0)
                 times.drive()

@@ -106,9 +106,8 @@ class Rerun:
             self._set_goals(goals, began, then)
             if then.status:  # what the planner was told, whatever of it had reached it
                 executed, in_force = then.executed, then.gated
-                if last is not None and (
-                    _between(self._lost, last, stamp) or then.sequence > steps[last].sequence + 1 > 1
-                ):
+                skipped = last is not None and then.sequence > steps[last].sequence + 1 > 1
+                if skipped or _between(self._lost, -1 if last is None else last, stamp):
                     unsure = True  # what the planner saw and did in between is not known here
                 if executed is None and last is not None and then.status.get("goal") == "none":
                     planner.reset()  # what ~/clear_goal does; the recording has no other trace of it

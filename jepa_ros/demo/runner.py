@@ -167,9 +167,10 @@ class _Demo:
         recorder = self.recorder
         if recorder is None:
             return
-        topics = [f"{observer.node.get_namespace().rstrip('/')}/{name}" for name in ("embedding", "planner/status")]
+        names = (self.contract.cameras[0].name, "embedding", "planner/status")
+        topics = [f"{observer.node.get_namespace().rstrip('/')}/{name}" for name in names]
         observer.wait_for(
-            "the recorder heard neither perception nor the planner",
+            "the recorder did not hear camera, perception and planner",
             lambda: not recorder.alive() or all(recorder.heard(topic) for topic in topics),
             ARM_TIMEOUT,
             stack.check,
