@@ -188,6 +188,12 @@ def percent(r: dict[str, Any]) -> str:
     return f"{100 * r['rate']:.1f} % ({100 * r['ci95'][0]:.1f} to {100 * r['ci95'][1]:.1f}), {r['count']} of {r['n']}"
 
 
+def _times(arm: dict[str, Any]) -> str:
+    """Seconds to the goal, p50 and p90; nothing where nobody came there."""
+    s = arm["seconds"]
+    return "-" if s is None else f"{s['p50']:.1f}, {s['p90']:.1f}"
+
+
 def by_width(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Success by how much room the widest way round has at its narrowest, {width in m: {arm: rate, "against_none"}}."""
     width = {n: narrowest(make_task(n, SEED, LAYOUT)) for n in {r["number"] for r in rows}}
@@ -206,9 +212,7 @@ def price_table(r: dict[str, Any]) -> str:
     """Markdown of ``--price``."""
     lines = ["| | entered it | success | s to the goal, p50, p90 |", "|---|---|---|---|"]
     for arm in r["arms"].values():
-        s = arm["seconds"]
-        time = "-" if s is None else f"{s['p50']:.1f}, {s['p90']:.1f}"
-        lines.append(f"| {arm['title']} | {percent(arm['violated'])} | {percent(arm['success'])} | {time} |")
+        lines.append(f"| {arm['title']} | {percent(arm['violated'])} | {percent(arm['success'])} | {_times(arm)} |")
     p = r["against_none"]
     lines += ["", f"Success with guardrails against without, paired: {100 * p['difference']:+.1f} points "
               f"({p['only_first']} only without, {p['only_second']} only with; p {p['p']:.2g})."]  # fmt: skip
@@ -226,12 +230,10 @@ def tables(r: dict[str, Any]) -> str:
     lines = ["| | entered it, a way round | entered it, no way round | deepest, s inside | success, a way round | right"
              " | s to the goal, p50, p90 |", "|---|---|---|---|---|---|---|"]  # fmt: skip
     for arm in r["arms"].values():
-        s = arm["seconds"]
-        time = "-" if s is None else f"{s['p50']:.1f}, {s['p90']:.1f}"
         lines.append(
             f"| {arm['title']} | {percent(arm['violated'])} | {percent(arm['violated_closed'])} "
             f"| {1000 * arm['deepest_m']:.0f} mm, {arm['inside_s']:.2f} | {percent(arm['success'])} "
-            f"| {percent(arm['right'])} | {time} |"
+            f"| {percent(arm['right'])} | {_times(arm)} |"
         )
     lines += ["", "Success against no guardrail where there is a way, paired: " + "; ".join(
         f"{r['arms'][k]['title']} {100 * p['difference']:+.1f} points (p {p['p']:.2g})"
