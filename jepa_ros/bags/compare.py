@@ -94,7 +94,10 @@ def _embeddings(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, foun
 
 def _steps(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Comparison) -> None:
     clock = _clock(old, new)
-    for stamp in sorted(old.steps.keys() & new.steps.keys()):
+    shared = sorted(old.steps.keys() & new.steps.keys())
+    if shared and all(old.steps[stamp].unsure or new.steps[stamp].unsure for stamp in shared):
+        _none_compared(len(shared), "steps", "planner/status", found)
+    for stamp in shared:
         a, b = old.steps[stamp], new.steps[stamp]
         if a.unsure or b.unsure:
             continue
@@ -128,6 +131,8 @@ def _gate(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Com
     # By the gate's own clock: log times of a simulation are those of /clock, which several ticks may share.
     theirs = {tick.steady: tick for tick in new.ticks if not tick.made_up}
     begin = min((tick.time for tick in old.ticks), default=0) + tolerance.settle * 1e9
+    if new.ticks and old.ticks and not theirs:
+        _none_compared(len(old.ticks), "ticks", "safety_gate/state", found)
     for a in old.ticks:
         b = theirs.get(a.steady)
         if b is None or a.time < begin or a.values.shape != b.values.shape:
@@ -136,6 +141,12 @@ def _gate(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Com
         found.add("safety_gate/state", size)
         if a.mode != b.mode or not size <= tolerance.gate:
             found.differences.append(Difference((a.time - start) * 1e-9, "safety_gate/state", _tick_text(a, b), size))
+
+
+def _none_compared(count: int, what: str, topic: str, found: Comparison) -> None:
+    """What could not be compared at all does not agree: a check that cannot fail would say so of everything."""
+    text = f"none of {count} {what} can be compared: too much of the recording is missing (see the notes)"
+    found.differences.append(Difference(0.0, topic, text))
 
 
 def _tick_text(a: GateTick, b: GateTick) -> str:
