@@ -4,6 +4,9 @@
 Near the goal the latent's RMS distance is precise, far from it only readouts order states well, so they are added:
 the temporal distance, and position and heading where the model has a pose readout. A pose goal is measured through the
 pose readout alone. The cost of a future is a weighted mean over its steps in which the last one counts more.
+
+Latent and temporal distance know nothing of what is in between. Where the way round leads away from the goal they grow
+while the way gets shorter: they have to stay small beside the position, or a robot stands still halfway between.
 """
 
 from __future__ import annotations
@@ -30,8 +33,8 @@ class TaskWeights:
         heading: weight of (1 - cos(yaw error)), through the pose readout.
     """
 
-    latent: float = 0.3
-    steps: float = 0.05
+    latent: float = 0.1
+    steps: float = 0.01
     final: float = 1.0
     position: float = 1.0
     heading: float = 0.1

@@ -26,7 +26,7 @@ from jepa_ros.actor.arrival import Arrival, read_distance
 from jepa_ros.cost.goal import Goal
 from jepa_ros.learning.dataset import Dataset
 from jepa_ros.learning.diagnostics import Latents, encode_episodes
-from jepa_ros.learning.settings import TrainError
+from jepa_ros.learning.settings import TrainError, has_fast_bf16
 from jepa_ros.loop import Decision, Observation
 from jepa_ros.perception import Perception
 from jepa_ros.robot import RobotContract
@@ -36,6 +36,10 @@ from jepa_ros.world_model.reach import Reach
 KINDS = ("inverse", "bc", "bc_pixels")
 LONGEST_GAP = {"inverse": 12, "bc": 40, "bc_pixels": 40}  # control steps from the picture to the goal
 CHECK_EVERY, PATIENCE = 250, 8  # steps between looks at the held-out error; looks without progress that end a training
+#: The same from pictures: for the first thousands of steps such a training stands still, until it has found the robot.
+PATIENCE_PIXELS = 24
+#: Drives in a batch of pictures, and pictures of each, of which every earlier one is taught every later one as a goal.
+DRIVES, PICTURES = 16, 12
 HEAD, META = "reach.safetensors", "reach.json"
 Report = Callable[[str, int, int, dict[str, float]], None]
 
@@ -50,9 +54,10 @@ def _moments(lengths: Tensor, batch: int, longest: int, generator: torch.Generat
 
 
 def _fit(
-    modules: nn.Module, loss_of: Callable[[bool, torch.Generator], Tensor], steps: int, seed: int, report: Report
-) -> dict[str, float]:
-    """AdamW until the held-out loss has not fallen for :data:`PATIENCE` looks, or ``steps``; keeps the best weights."""
+    modules: nn.Module, loss_of: Callable[[bool, torch.Generator], Tensor], steps: int, seed: int, report: Report,
+    patience: int,
+) -> dict[str, float]:  # fmt: skip
+    """AdamW until the held-out loss has not fallen for ``patience`` looks, or ``steps``; keeps the best weights."""
     optimizer = torch.optim.AdamW(modules.parameters(), lr=1e-3, weight_decay=1e-3)
     generator = torch.Generator().manual_seed(seed)
     best, best_step, weights = float("inf"), 0, copy.deepcopy(modules.state_dict())
@@ -65,7 +70,7 @@ def _fit(
             report("policy", step, steps, {"held_out": loss, "best": min(best, loss)})
             if loss < best * 0.999:
                 best, best_step, weights = loss, step, copy.deepcopy(modules.state_dict())
-            if step - best_step >= PATIENCE * CHECK_EVERY:
+            if step - best_step >= patience * CHECK_EVERY:
                 break
             modules.train()
         loss_now = loss_of(True, generator)
@@ -91,7 +96,7 @@ def _fit_latents(
         z, target, wanted = (v.to(device) for v in (part.z[e, t], part.z[e, goal], part.actions[e, t]))
         return (head(z, target)[:, 0] - wanted).square().mean()
 
-    return _fit(head, loss_of, steps, seed, report)
+    return _fit(head, loss_of, steps, seed, report, PATIENCE)
 
 
 def _fit_pixels(
@@ -99,17 +104,40 @@ def _fit_pixels(
     report: Report,
 ) -> dict[str, float]:  # fmt: skip
     lengths = {k: torch.from_numpy(data.index[v, 2].copy()) for k, v in episodes.items()}
-    action = data.contract.normalise
+    action, longest = data.contract.normalise, LONGEST_GAP["bc_pixels"]
+    bf16 = has_fast_bf16(model.device.type)
 
-    def loss_of(training: bool, generator: torch.Generator) -> Tensor:
-        e, t, goal = _moments(lengths[training], 96, LONGEST_GAP["bc_pixels"], generator)
-        rows = [(int(episodes[training][i]), int(a), int(b)) for i, a, b in zip(e, t, goal)]
+    def encode(images: np.ndarray) -> Tensor:
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bf16):
+            return model.encode(torch.from_numpy(images).to(model.device))
+
+    def held_out_loss(generator: torch.Generator) -> Tensor:
+        e, t, goal = _moments(lengths[False], 96, longest, generator)
+        rows = [(int(episodes[False][i]), int(a), int(b)) for i, a, b in zip(e, t, goal)]
         images = np.stack([data.slice("images", n, k, 1)[0] for n, a, b in rows for k in (a, b)])
         wanted = np.stack([action(data.slice("actions", n, a, 1)[0]) for n, a, _ in rows]).astype(np.float32)
-        z = model.encode(torch.from_numpy(images).to(model.device)).view(len(rows), 2, -1)
+        z = encode(images).view(len(rows), 2, -1)
         return (head(z[:, 0], z[:, 1])[:, 0] - torch.from_numpy(wanted).to(model.device)).square().mean()
 
-    return _fit(nn.ModuleList([model.encoder, head]), loss_of, steps, seed, report)
+    def loss_of(training: bool, generator: torch.Generator) -> Tensor:
+        if not training:
+            return held_out_loss(generator)
+        drawn, images, wanted = torch.randint(0, len(lengths[True]), (DRIVES,), generator=generator), [], []
+        span = min(longest + 1, int(lengths[True][drawn].min()))
+        count = min(PICTURES, span)
+        for i in drawn.tolist():
+            number = int(episodes[True][i])
+            begin = int(torch.randint(0, int(lengths[True][i]) - span + 1, (1,), generator=generator))
+            at = torch.randperm(span, generator=generator)[:count].sort().values.numpy()
+            images.append(data.slice("images", number, begin, span)[at])
+            wanted.append(action(data.slice("actions", number, begin, span)[at]).astype(np.float32))
+        now, goal = torch.triu_indices(count, count, 1).tolist()
+        z = encode(np.concatenate(images)).view(DRIVES, count, -1)
+        answers = head(z[:, now].flatten(0, 1), z[:, goal].flatten(0, 1))[:, 0]
+        taught = torch.from_numpy(np.stack(wanted)).to(model.device)[:, now].flatten(0, 1)
+        return (answers - taught).square().mean()
+
+    return _fit(nn.ModuleList([model.encoder, head]), loss_of, steps, seed, report, PATIENCE_PIXELS)
 
 
 def train_baseline(
