@@ -2,6 +2,7 @@
 """Baselines and the table of comparisons: what is taught is learned, what was done is not done again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,17 +67,22 @@ def test_goals_lie_ahead_and_no_further_than_they_may():
 
 def test_a_policy_learns_until_nothing_improves(monkeypatch):
     monkeypatch.setattr(baselines, "CHECK_EVERY", 20)
+    monkeypatch.setattr(baselines, "PATIENCE", 2)
     head = Reach(2, 2)
 
     def loss_of(training, generator):
         z = torch.rand(64, 2, 2, generator=generator) - 0.5
         return (head(z[:, 0], z[:, 1])[:, 0] - (z[:, 1] - z[:, 0])).square().mean()
 
-    found = baselines._fit(head, loss_of, 2000, 0, lambda *_: None, 2)
+    found = baselines._fit(head, loss_of, 2000, 0, lambda *_: None)
     assert found["held_out_error"] < 0.01 and 0 < found["steps"] <= 2000
     flat = Reach(2, 2)
-    hopeless = baselines._fit(flat, lambda *_: 0.0 * flat.layers[0].weight.sum() + 1.0, 2000, 0, lambda *_: None, 2)
+    hopeless = baselines._fit(flat, lambda *_: 0.0 * flat.layers[0].weight.sum() + 1.0, 2000, 0, lambda *_: None)
     assert hopeless["converged"] == 1.0 and hopeless["steps"] < 100
+    looks, late = [], Reach(2, 2)
+    baselines._fit(late, lambda *_: 0.0 * late.layers[0].weight.sum() + 1.0, 2000, 0,
+                   lambda _, step, *__: looks.append(step), 200)  # fmt: skip
+    assert looks[-1] == 200  # however hopeless it looks
 
 
 @pytest.mark.parametrize("kind", baselines.KINDS)
@@ -100,6 +106,22 @@ def test_a_baseline_is_a_checkpoint_with_a_head_that_drives(kind, data, base, tm
     (tmp_path / kind / "reach.safetensors").write_bytes(b"broken")
     with pytest.raises(CheckpointError, match=r"reach\.safetensors"):
         load_head(tmp_path / kind, model.config)
+
+
+def test_cloning_from_pixels_stops_by_a_pose_readout_of_its_own(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(baselines, "POSE_STEPS", 3)
+    base = WorldModel(replace(CONFIG, readouts=("distance", "pose")))
+    save_checkpoint(tmp_path / "base", base, {"contract": data.contract.to_dict(), "data": {}})
+    train_baseline("bc_pixels", data, tmp_path / "base", tmp_path / "bc", seed=0, steps=3)
+    model, _ = load_checkpoint(tmp_path / "bc", data.contract)
+    assert model.has_readout("pose") and not model.has_readout("distance")
+    here = np.zeros((128, 128, 3), np.uint8)
+    policy = ReachPolicy(data.contract, model, load_head(tmp_path / "bc", model.config), here)
+    seen = Observation(
+        step=0, stamp=0.0, image=here, executed=None, gated=np.zeros(2), gate_reason="", pose=None, contact=False
+    )
+    answers = [policy.act(seen) for _ in range(5)]
+    assert answers[-1].info.status == {"arrived": True} and not answers[-1].command.any()
 
 
 def test_reconstruction_alone_moves_the_encoder(data):

@@ -4,7 +4,8 @@
 ``inverse``: a goal-conditioned inverse model on frozen latents, taught with goals few steps ahead. ``bc``: goal-
 conditioned behaviour cloning on frozen latents, taught with goals as far ahead as an episode goes on. ``bc_pixels``:
 the same with an encoder of its own, from pictures. All are taught from the planner's data, by hindsight, until the
-error on held-out episodes has not fallen for a while. Where the model has a pose readout, they stop by it.
+error on held-out episodes has not fallen for a while. They stop by the pose readout, where the robot can tell its pose:
+that of the model, or for ``bc_pixels`` one fitted on what its own encoder came to see.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from jepa_ros.actor.arrival import Arrival, read_distance
 from jepa_ros.cost.goal import Goal
 from jepa_ros.learning.dataset import Dataset
 from jepa_ros.learning.diagnostics import Latents, encode_episodes
+from jepa_ros.learning.readouts import fit_heads
 from jepa_ros.learning.settings import TrainError, has_fast_bf16
 from jepa_ros.loop import Decision, Observation
 from jepa_ros.perception import Perception
@@ -36,8 +38,9 @@ from jepa_ros.world_model.reach import Reach
 KINDS = ("inverse", "bc", "bc_pixels")
 LONGEST_GAP = {"inverse": 12, "bc": 40, "bc_pixels": 40}  # control steps from the picture to the goal
 CHECK_EVERY, PATIENCE = 250, 8  # steps between looks at the held-out error; looks without progress that end a training
-#: The same from pictures: for the first thousands of steps such a training stands still, until it has found the robot.
-PATIENCE_PIXELS = 24
+#: From pictures, not before so many steps: for thousands of them the error stands still, until the robot is found.
+LEAST_PIXELS = 8000
+POSE_STEPS = 1500  # batches that fit the pose readout of an encoder of its own
 #: Drives in a batch of pictures, and pictures of each, of which every earlier one is taught every later one as a goal.
 DRIVES, PICTURES = 16, 12
 HEAD, META = "reach.safetensors", "reach.json"
@@ -55,9 +58,12 @@ def _moments(lengths: Tensor, batch: int, longest: int, generator: torch.Generat
 
 def _fit(
     modules: nn.Module, loss_of: Callable[[bool, torch.Generator], Tensor], steps: int, seed: int, report: Report,
-    patience: int,
+    least: int = 0,
 ) -> dict[str, float]:  # fmt: skip
-    """AdamW until the held-out loss has not fallen for ``patience`` looks, or ``steps``; keeps the best weights."""
+    """AdamW until the held-out loss has not fallen for :data:`PATIENCE` looks, for ``least`` to ``steps`` batches.
+
+    The weights of the best look are kept.
+    """
     optimizer = torch.optim.AdamW(modules.parameters(), lr=1e-3, weight_decay=1e-3)
     generator = torch.Generator().manual_seed(seed)
     best, best_step, weights = float("inf"), 0, copy.deepcopy(modules.state_dict())
@@ -70,7 +76,7 @@ def _fit(
             report("policy", step, steps, {"held_out": loss, "best": min(best, loss)})
             if loss < best * 0.999:
                 best, best_step, weights = loss, step, copy.deepcopy(modules.state_dict())
-            if step - best_step >= patience * CHECK_EVERY:
+            if step >= least and step - best_step >= PATIENCE * CHECK_EVERY:
                 break
             modules.train()
         loss_now = loss_of(True, generator)
@@ -96,7 +102,7 @@ def _fit_latents(
         z, target, wanted = (v.to(device) for v in (part.z[e, t], part.z[e, goal], part.actions[e, t]))
         return (head(z, target)[:, 0] - wanted).square().mean()
 
-    return _fit(head, loss_of, steps, seed, report, PATIENCE)
+    return _fit(head, loss_of, steps, seed, report)
 
 
 def _fit_pixels(
@@ -137,7 +143,7 @@ def _fit_pixels(
         taught = torch.from_numpy(np.stack(wanted)).to(model.device)[:, now].flatten(0, 1)
         return (answers - taught).square().mean()
 
-    return _fit(nn.ModuleList([model.encoder, head]), loss_of, steps, seed, report, PATIENCE_PIXELS)
+    return _fit(nn.ModuleList([model.encoder, head]), loss_of, steps, seed, report, LEAST_PIXELS)
 
 
 def train_baseline(
@@ -162,8 +168,11 @@ def train_baseline(
     head = Reach(model.config.latent_dim, model.config.action_dim).to(device)
     training, held_out = data.split(0.08, seed)
     if kind == "bc_pixels":
-        model = WorldModel(ModelConfig.from_dict({**model.config.to_dict(), "readouts": []})).to(device)
+        pose = [name for name in model.config.readouts if name == "pose"]
+        model = WorldModel(ModelConfig.from_dict({**model.config.to_dict(), "readouts": pose})).to(device)
         found = _fit_pixels(model, head, data, {True: training, False: held_out}, steps, seed, say)
+        latents = encode_episodes(model, data, training, min(120, data.usual_length(training)))
+        fit_heads(model, latents, POSE_STEPS, seed + 2, say)
         card = {key: card[key] for key in ("contract", "data")}
     else:
         length = min(120, *(data.usual_length(part) for part in (training, held_out)))
