@@ -423,7 +423,7 @@ def _model(args: dict[str, Any], contract: RobotContract) -> str:
     given, shipped = args["model"], share_dir() / "models"
     if given and not Path(given).is_dir() and not (shipped / given).is_dir():
         raise BringupError(f"model:={given}: neither a folder nor one of the models in {shipped}")
-    return given or str(shipped / contract.name)
+    return given if given and Path(given).is_dir() else str(shipped / (given or contract.name))
 
 
 def _remaps(kind: str, args: dict[str, Any], contract: RobotContract) -> tuple[tuple[str, str], ...]:

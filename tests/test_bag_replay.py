@@ -172,7 +172,7 @@ def test_a_bag_of_which_no_plan_can_be_compared_does_not_agree(recorded, tmp_pat
     result, comparison = replay(tmp_path / "bag", Changes(model=str(model)))
     assert any("10 steps cannot be repeated" in note for note in result["notes"]), result["notes"]
     assert [d.topic for d in comparison.differences] == ["planner/status"]
-    assert "none of 20 steps can be compared" in comparison.differences[0].text
+    assert "none of 30 steps can be compared" in comparison.differences[0].text
 
 
 def test_an_image_that_the_recorder_missed_is_told(recorded, tmp_path):
@@ -236,6 +236,9 @@ def test_a_change_beyond_the_tolerance_is_found(recorded):
         loose = Tolerance(embedding=0.01, command=0.1)
         assert [d.topic for d in compare(one, two, reader.start, loose).differences] == ["safety_gate/state"]
         assert not compare(RunLog(), RunLog(), reader.start).agree  # nothing compared is no agreement
+        nothing = {d.topic for d in compare(one, RunLog(), reader.start).differences}
+        assert nothing == {"planner/status", "safety_gate/state"}  # replayed, and nothing came of it
+        assert not compare(one, RunLog(), reader.start, brain=False, gate=False).differences
 
 
 def test_ticks_of_one_log_time_are_told_apart(recorded):

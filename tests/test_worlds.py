@@ -67,21 +67,20 @@ def test_goals_lie_ahead_and_no_further_than_they_may():
 
 def test_a_policy_learns_until_nothing_improves(monkeypatch):
     monkeypatch.setattr(baselines, "CHECK_EVERY", 20)
-    monkeypatch.setattr(baselines, "PATIENCE", 2)
     head = Reach(2, 2)
 
     def loss_of(training, generator):
         z = torch.rand(64, 2, 2, generator=generator) - 0.5
         return (head(z[:, 0], z[:, 1])[:, 0] - (z[:, 1] - z[:, 0])).square().mean()
 
-    found = baselines._fit(head, loss_of, 2000, 0, lambda *_: None)
+    found = baselines._fit(head, loss_of, 2000, 0, lambda *_: None, 2)
     assert found["held_out_error"] < 0.01 and 0 < found["steps"] <= 2000
     flat = Reach(2, 2)
-    hopeless = baselines._fit(flat, lambda *_: 0.0 * flat.layers[0].weight.sum() + 1.0, 2000, 0, lambda *_: None)
+    hopeless = baselines._fit(flat, lambda *_: 0.0 * flat.layers[0].weight.sum() + 1.0, 2000, 0, lambda *_: None, 2)
     assert hopeless["converged"] == 1.0 and hopeless["steps"] < 100
     looks, late = [], Reach(2, 2)
     baselines._fit(late, lambda *_: 0.0 * late.layers[0].weight.sum() + 1.0, 2000, 0,
-                   lambda _, step, *__: looks.append(step), 200)  # fmt: skip
+                   lambda _, step, *__: looks.append(step), 2, 200)  # fmt: skip
     assert looks[-1] == 200  # however hopeless it looks
 
 

@@ -64,16 +64,24 @@ class Comparison:
         return asdict(self) | {"agree": self.agree}
 
 
-def compare(old: RunLog, new: RunLog, start: int, tolerance: Tolerance | None = None) -> Comparison:
+def compare(
+    old: RunLog, new: RunLog, start: int, tolerance: Tolerance | None = None, brain: bool = True, gate: bool = True
+) -> Comparison:
     """Compare a replay (`new`) with what was recorded, or with another replay.
 
     Args:
         start: the bag's start in ns, from which the times of differences are counted.
+        brain, gate: whether that was replayed. Where it was, and something of it was recorded, but nothing of that can
+            be compared, it differs.
     """
     tolerance, found = tolerance or Tolerance(), Comparison()
     _embeddings(old, new, start, tolerance, found)
-    _steps(old, new, start, tolerance, found)
-    _gate(old, new, start, tolerance, found)
+    steps = _steps(old, new, start, tolerance, found)
+    ticks = _gate(old, new, start, tolerance, found)
+    if brain and old.steps and not steps:
+        _none_compared(len(old.steps), "steps", "planner/status", found)
+    if gate and old.ticks and not ticks:
+        _none_compared(len(old.ticks), "ticks", "safety_gate/state", found)
     found.differences.sort(key=lambda d: d.at)
     return found
 
@@ -92,15 +100,14 @@ def _embeddings(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, foun
             found.differences.append(Difference(clock(stamp, start), "embedding", text, size))
 
 
-def _steps(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Comparison) -> None:
-    clock = _clock(old, new)
-    shared = sorted(old.steps.keys() & new.steps.keys())
-    if shared and all(old.steps[stamp].unsure or new.steps[stamp].unsure for stamp in shared):
-        _none_compared(len(shared), "steps", "planner/status", found)
-    for stamp in shared:
+def _steps(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Comparison) -> int:
+    """Returns how many steps were compared."""
+    clock, compared = _clock(old, new), 0
+    for stamp in sorted(old.steps.keys() & new.steps.keys()):
         a, b = old.steps[stamp], new.steps[stamp]
         if a.unsure or b.unsure:
             continue
+        compared += 1
         at = clock(stamp, start)
         if a.reason and a.reason != b.reason:
             found.add("planner/status", math.nan)
@@ -114,6 +121,7 @@ def _steps(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Co
             if not size <= tolerance.command:
                 text = f"was {_vector(a.command)}, now {_vector(b.command)}"
                 found.differences.append(Difference(at, "command_raw", text, size))
+    return compared
 
 
 def _cost(a: Step, b: Step, at: float, tolerance: Tolerance, found: Comparison) -> None:
@@ -127,25 +135,27 @@ def _cost(a: Step, b: Step, at: float, tolerance: Tolerance, found: Comparison) 
         found.differences.append(Difference(at, "planner/status", f"cost was {was:.6g}, now {now:.6g}", size))
 
 
-def _gate(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Comparison) -> None:
+def _gate(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Comparison) -> int:
+    """Returns how many ticks were compared."""
+    compared = 0
     # By the gate's own clock: log times of a simulation are those of /clock, which several ticks may share.
     theirs = {tick.steady: tick for tick in new.ticks if not tick.made_up}
     begin = min((tick.time for tick in old.ticks), default=0) + tolerance.settle * 1e9
-    if new.ticks and old.ticks and not theirs:
-        _none_compared(len(old.ticks), "ticks", "safety_gate/state", found)
     for a in old.ticks:
         b = theirs.get(a.steady)
         if b is None or a.time < begin or a.values.shape != b.values.shape:
             continue
+        compared += 1
         size = float(np.abs(a.values - b.values).max()) if a.values.size else 0.0
         found.add("safety_gate/state", size)
         if a.mode != b.mode or not size <= tolerance.gate:
             found.differences.append(Difference((a.time - start) * 1e-9, "safety_gate/state", _tick_text(a, b), size))
+    return compared
 
 
 def _none_compared(count: int, what: str, topic: str, found: Comparison) -> None:
     """What could not be compared at all does not agree: a check that cannot fail would say so of everything."""
-    text = f"none of {count} {what} can be compared: too much of the recording is missing (see the notes)"
+    text = f"none of {count} {what} can be compared: the recording is too short, or too much of it is missing"
     found.differences.append(Difference(0.0, topic, text))
 
 

@@ -131,7 +131,7 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
         ready = time.monotonic()
         log = prepared.rerun.run(progress)
         took = time.monotonic() - ready
-        comparison = compare(prepared.recorded.log, log, reader.start)
+        comparison = compare(prepared.recorded.log, log, reader.start, brain=changes.brain, gate=changes.gate)
         seconds = _seconds(reader)
         result = {
             "bag": str(bag),

@@ -167,8 +167,8 @@ class _Demo:
         recorder = self.recorder
         if recorder is None:
             return
-        names = (self.contract.cameras[0].name, "embedding", "planner/status")
-        topics = [f"{observer.node.get_namespace().rstrip('/')}/{name}" for name in names]
+        names = (self.contract.cameras[0].topic, "embedding", "planner/status")
+        topics = [observer.node.resolve_topic_name(name) for name in names]
         observer.wait_for(
             "the recorder did not hear camera, perception and planner",
             lambda: not recorder.alive() or all(recorder.heard(topic) for topic in topics),

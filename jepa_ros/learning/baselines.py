@@ -2,10 +2,12 @@
 """Policies without search, to be compared with it: they look at the picture and the goal picture, and answer.
 
 ``inverse``: a goal-conditioned inverse model on frozen latents, taught with goals few steps ahead. ``bc``: goal-
-conditioned behaviour cloning on frozen latents, taught with goals as far ahead as an episode goes on. ``bc_pixels``:
-the same with an encoder of its own, from pictures. All are taught from the planner's data, by hindsight, until the
-error on held-out episodes has not fallen for a while. They stop by the pose readout, where the robot can tell its pose:
-that of the model, or for ``bc_pixels`` one fitted on what its own encoder came to see.
+conditioned behaviour cloning on frozen latents, taught with goals up to :data:`LONGEST_GAP` ahead. ``bc_pixels``: the
+same from pictures, with an encoder of its own; of the pictures of a batch each earlier one of a drive is taught every
+later one, so that it sees near goals somewhat more often than ``bc`` does (the error that ends it is that of ``bc``).
+All are taught from the planner's data, by hindsight, until the error on held-out episodes has not fallen for a while.
+They stop by the pose readout, where the robot can tell its pose: that of the model, or for ``bc_pixels`` one fitted on
+what its own encoder came to see.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ from jepa_ros.world_model.reach import Reach
 KINDS = ("inverse", "bc", "bc_pixels")
 LONGEST_GAP = {"inverse": 12, "bc": 40, "bc_pixels": 40}  # control steps from the picture to the goal
 CHECK_EVERY, PATIENCE = 250, 8  # steps between looks at the held-out error; looks without progress that end a training
-#: From pictures, not before so many steps: for thousands of them the error stands still, until the robot is found.
-LEAST_PIXELS = 8000
+#: From pictures: the same, and the least steps; for thousands of them the error stands still, until the robot is found.
+PATIENCE_PIXELS, LEAST_PIXELS = 12, 8000
 POSE_STEPS = 1500  # batches that fit the pose readout of an encoder of its own
 #: Drives in a batch of pictures, and pictures of each, of which every earlier one is taught every later one as a goal.
 DRIVES, PICTURES = 16, 12
@@ -58,9 +60,9 @@ def _moments(lengths: Tensor, batch: int, longest: int, generator: torch.Generat
 
 def _fit(
     modules: nn.Module, loss_of: Callable[[bool, torch.Generator], Tensor], steps: int, seed: int, report: Report,
-    least: int = 0,
+    patience: int, least: int = 0,
 ) -> dict[str, float]:  # fmt: skip
-    """AdamW until the held-out loss has not fallen for :data:`PATIENCE` looks, for ``least`` to ``steps`` batches.
+    """AdamW until the held-out loss has not fallen for ``patience`` looks, for ``least`` to ``steps`` batches.
 
     The weights of the best look are kept.
     """
@@ -76,7 +78,7 @@ def _fit(
             report("policy", step, steps, {"held_out": loss, "best": min(best, loss)})
             if loss < best * 0.999:
                 best, best_step, weights = loss, step, copy.deepcopy(modules.state_dict())
-            if step >= least and step - best_step >= PATIENCE * CHECK_EVERY:
+            if step >= least and step - best_step >= patience * CHECK_EVERY:
                 break
             modules.train()
         loss_now = loss_of(True, generator)
@@ -102,7 +104,7 @@ def _fit_latents(
         z, target, wanted = (v.to(device) for v in (part.z[e, t], part.z[e, goal], part.actions[e, t]))
         return (head(z, target)[:, 0] - wanted).square().mean()
 
-    return _fit(head, loss_of, steps, seed, report)
+    return _fit(head, loss_of, steps, seed, report, PATIENCE)
 
 
 def _fit_pixels(
@@ -129,7 +131,7 @@ def _fit_pixels(
         if not training:
             return held_out_loss(generator)
         drawn, images, wanted = torch.randint(0, len(lengths[True]), (DRIVES,), generator=generator), [], []
-        span = min(longest + 1, int(lengths[True][drawn].min()))
+        span = min(longest + 1, int(lengths[True][drawn].min()))  # the shortest drive of a batch is that of all
         count = min(PICTURES, span)
         for i in drawn.tolist():
             number = int(episodes[True][i])
@@ -143,7 +145,7 @@ def _fit_pixels(
         taught = torch.from_numpy(np.stack(wanted)).to(model.device)[:, now].flatten(0, 1)
         return (answers - taught).square().mean()
 
-    return _fit(nn.ModuleList([model.encoder, head]), loss_of, steps, seed, report, LEAST_PIXELS)
+    return _fit(nn.ModuleList([model.encoder, head]), loss_of, steps, seed, report, PATIENCE_PIXELS, LEAST_PIXELS)
 
 
 def train_baseline(
