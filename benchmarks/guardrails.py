@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.actor import SearchConfig
 from jepa_ros.bench import options, output
 from jepa_ros.bench.guardrail_episodes import Arm, start_worker, work
 from jepa_ros.bench.guardrail_tasks import WIDTHS, is_closed, make_task, narrowest
-from jepa_ros.bench.resumable import play
+from jepa_ros.bench.resumable import folder, play
 from jepa_ros.bench.search_statistics import paired, rate
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json
@@ -76,7 +77,8 @@ def main(args: argparse.Namespace) -> int:
         ]  # fmt: skip
         jobs: dict[Any, Any] = {k: (k[0], arms[k[0]], LAYOUT, seed, k[2], args.margin) for k in keys}
         return play(
-            args.out / found / "bars.jsonl", jobs, lambda r: (r["arm"], r["seed"], r["number"], r["asked_margin"]),
+            folder(args.out, found, SearchConfig()) / "bars.jsonl", jobs,
+            lambda r: (r["arm"], r["seed"], r["number"], r["asked_margin"]),
             work, start_worker, (contract.to_dict(), name), args.workers, lambda told: say(f"{what}, {told}"),
         )  # fmt: skip
 

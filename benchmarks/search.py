@@ -15,7 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jepa_ros.actor import SearchConfig
 from jepa_ros.bench import options, output
+from jepa_ros.bench.resumable import folder
 from jepa_ros.bench.search_episodes import ANYTIME, LEVEL, SAMPLES, SETTLE, UNCERTAIN, fixed, run
 from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
 from jepa_ros.errors import JepaRosError
@@ -57,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
     contract = load_contract(args.robot)
     name = args.model or contract.name
     model, card = load_checkpoint(name, contract)
-    args.out = args.out / model_id(card)  # episodes of another model are others
+    args.out = folder(args.out, model_id(card), SearchConfig())  # episodes of another model are others
     report: dict[str, Any] = {"benchmark": "search", "version": 1, "model": model_id(card)}
     text = ""
     for part in parts:

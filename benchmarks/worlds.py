@@ -17,7 +17,7 @@ import copy
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,8 @@ def score(name: str, seed: int, layout: str, folder: Path | None, data: Dataset,
     about = {"protocol": PROTOCOL, "episodes": args.episodes, "pairs_seed": PAIRS_SEED, "layout": layout}
     about["settle"] = SETTLE
     about["model_id"] = model_id(load_card(folder)) if folder else None
+    if ROWS[name].policy in ("planner", "oracle"):
+        about |= {"search": json.loads(json.dumps(asdict(ROWS[name].search))), "scan": ROWS[name].scan}
     if path.exists() and json.loads(path.read_text(encoding="utf-8"))["about"] == about:
         return
     policy, search, scan = ROWS[name].policy, ROWS[name].search, ROWS[name].scan

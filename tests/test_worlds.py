@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from jepa_ros.actor import SearchConfig
 from jepa_ros.bench import load
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning import baselines
@@ -214,7 +215,7 @@ def test_the_table_pools_seeds_and_counts_resets(arguments, capsys):
     assert "blocked alone" not in table and table in capsys.readouterr().out
 
 
-def test_a_stopped_comparison_goes_on_where_it_was(arguments):
+def test_a_stopped_comparison_goes_on_where_it_was(arguments, monkeypatch):
     args, asked = arguments
     worlds.main(args)
     before = len(asked)
@@ -226,6 +227,10 @@ def test_a_stopped_comparison_goes_on_where_it_was(arguments):
     args.episodes = 12  # other pairs: scored anew, with the models that are there
     worlds.main(args)
     assert {a[0] for a in asked[before + 1 :]} == {"score"}
+    before = len(asked)
+    monkeypatch.setitem(worlds.ROWS, "jepa", replace(worlds.ROWS["jepa"], search=SearchConfig(samples=64)))
+    worlds.main(args)
+    assert {a[:2] for a in asked[before:]} == {("score", "planner")}  # the search has changed since
 
 
 def test_models_made_otherwise_are_refused_and_seeds_not_asked_for_are_left_out(arguments):

@@ -6,15 +6,23 @@ Stopped at any moment, the same command goes on where it was.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
 Job = tuple[Any, ...]
+
+
+def folder(out: Path, model: str, settings: Any) -> Path:
+    """Where the episodes of a model (its id) lie: others where the search's default ``settings`` have changed since."""
+    text = json.dumps(asdict(settings), sort_keys=True)
+    return out / f"{model}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def read(path: Path) -> list[Row]:
