@@ -242,6 +242,7 @@ def summarise(
         "contact_limit": settings.search.contact_limit,
         "noise_samples": settings.search.noise_samples,
         "risk": asdict(settings.search.risk),
+        "weights": asdict(settings.search.weights),
         **own,
         **{f"{kind}_success_rate": None for kind in ("random", "oracle")},
         "plan_ms": percentiles_ms([v for r in main for v in r["plan"]]),
