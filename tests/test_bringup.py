@@ -183,6 +183,12 @@ def test_a_recorder_takes_what_the_table_gives_it():
     assert (options.output, options.namespace, options.use_sim_time) == ("robots", "/left", True)
 
 
+@pytest.mark.parametrize("given", ["arena", ""])
+def test_a_recorder_is_given_the_folder_of_a_shipped_model(given):
+    words = bringup.graph("sim", {"record": "true", "model": given}).find("recorder").words
+    assert (Path(words[words.index("--model") + 1]) / "card.json").is_file()
+
+
 def test_a_player_takes_what_the_table_gives_it():
     from argparse import ArgumentParser
 

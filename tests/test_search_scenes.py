@@ -12,11 +12,12 @@ from toy_world import ToyWorld
 from jepa_ros.actor import SearchConfig, SearchError
 from jepa_ros.actor.convergence import Convergence
 from jepa_ros.actor.readouts import SharedReadouts
-from jepa_ros.bench.resumable import begin, keep, read
+from jepa_ros.bench.resumable import begin, folder, keep, read
 from jepa_ros.bench.search_episodes import ANYTIME, UNCERTAIN, fixed
 from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
 from jepa_ros.bench.search_stopping import stops_at
 from jepa_ros.cost import RiskError
+from jepa_ros.cost.task import TaskWeights
 from jepa_ros.learning.diagnostics import Latents
 from jepa_ros.learning.episodes import make_spec
 from jepa_ros.learning.noise import calibrate_noise, coverage, judge_noise
@@ -24,6 +25,13 @@ from jepa_ros.robot import load_contract
 from jepa_ros.world_model import ModelConfig, WorldModel
 
 sim = pytest.importorskip("jepa_ros_sim", reason="the simulator is not installed")
+
+
+def test_episodes_of_another_search_lie_elsewhere(tmp_path):
+    here = folder(tmp_path, "id", SearchConfig())
+    assert here == folder(tmp_path, "id", SearchConfig()) and here.parent == tmp_path
+    assert here != folder(tmp_path, "other", SearchConfig())
+    assert here != folder(tmp_path, "id", SearchConfig(weights=TaskWeights(latent=0.3)))
 
 
 @pytest.mark.parametrize("draw", [sim.maze_layout, sim.dead_end_layout])
