@@ -24,6 +24,8 @@ ROOM = 0.15
 #: m round the footprint that the way round has to have: what the gate keeps to a region with the arena's localisation,
 #: and to boxes in the scan.
 PASSAGE = 0.05
+#: m on either side of the footprint: ways round are told apart by how much of it they have at their narrowest.
+WIDTHS = (PASSAGE, 0.07, 0.09, 0.11, 0.13)
 #: m, half extents of a bar along the way and across it.
 THIN, LONG = (0.05, 0.09), (0.14, 0.26)
 CLOSED_EVERY = 4  # the last of so many tasks
@@ -92,10 +94,6 @@ def make_task(number: int, seed: int, layout: str = "random") -> Task:
         spec = dataclasses.replace(spec, number=number)
         return Task(spec, dataclasses.replace(true, patches=patches), (bar.cx, bar.cy, bar.hx, bar.hy), closed)
     raise RuntimeError(f"no task {number} of seed {seed} in layout {layout!r}: no bar drawn fits")
-
-
-#: m on either side of the footprint: ways round are told apart by how much of it they have at their narrowest.
-WIDTHS = (PASSAGE, 0.07, 0.09, 0.11, 0.13)
 
 
 def narrowest(task: Task) -> float:
