@@ -299,3 +299,24 @@ def test_an_episode_does_not_begin_before_the_simulators_clock_is_heard():
     heard = Deaf()
     heard.now = 1.0
     runner._Demo._begin(None, make_spec(0, 0, "fixed", False), stack, heard)
+
+
+def test_the_bag_begins_once_the_recorder_hears_the_cameras_topic_whatever_the_cameras_name():
+    contract = load_contract("arena")
+    camera = replace(contract.cameras[0], name="eye", topic="front/image_raw")
+    asked: list[str] = []
+    observer = SimpleNamespace(
+        node=SimpleNamespace(resolve_topic_name=lambda name: f"/robot/{name}"), now=1.0, triggered=[]
+    )
+
+    def wait_for(what, condition, timeout, each):
+        if "recorder" not in what:
+            observer.now += 10.0 * contract.period
+        assert condition(), what
+
+    observer.wait_for, observer.trigger = wait_for, observer.triggered.append
+    recorder = SimpleNamespace(alive=lambda: True, heard=lambda topic: asked.append(topic) or True)
+    demo = SimpleNamespace(recorder=recorder, contract=replace(contract, cameras=(camera,)))
+    runner._Demo._begin_bag(demo, SimpleNamespace(check=None), observer)
+    assert asked == ["/robot/front/image_raw", "/robot/embedding", "/robot/planner/status"]
+    assert observer.triggered == ["planner/clear_goal"]

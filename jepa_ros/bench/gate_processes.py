@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
@@ -46,8 +49,10 @@ class Driving:
         self.probe = Probe()
         self.accounts = Accounts(self.probe)
         self.probe.listen(Odometry, "sim/truth", qos.STATE)
+        self.probe.listen(DiagnosticArray, "planner/status", qos.STATUS)
         self._goal = self.probe.node.create_publisher(Image, "goal_image", qos.LATCHED)
         self.watchdog = self.stack.graph.contract.watchdog
+        self._paused = -math.inf
 
     def ready(self) -> None:
         """Wait until the stack runs."""
@@ -67,7 +72,26 @@ class Driving:
                 self.accounts.until(MOVING, moves=True, timeout=2.0)
                 return
             if time.monotonic() > end:
-                raise AssertionError(f"it does not drive: {self.accounts.last}")
+                raise AssertionError(self.standing())
+
+    def pause(self) -> None:
+        """Wait until a fault does not come so soon after the last that the gate latches as one that chatters.
+
+        A fault costs up to three counted stops: its own, the clock that stands or jumps, and the simulator that is put
+        back, which no world model foresees.
+        """
+        w = self.watchdog
+        apart = 3.0 * w.resume_latch_window / w.resume_latch_count
+        self.probe.spin(max(0.0, self._paused + apart - time.monotonic()))
+        self._paused = time.monotonic()
+
+    def standing(self) -> str:
+        """What gate and planner say, and how often the gate said what in the last 500 ticks."""
+        met = Counter(f"{a.mode} {a.reason}" for a in self.accounts.kept[-500:])
+        planner = self.probe.last("planner/status")
+        says = "nothing" if planner is None else "; ".join(s.message for s in planner.status)
+        gate = self.accounts.last
+        return f"gate: {'nothing' if gate is None else gate.sentence} {dict(met)}; planner: {says}"
 
     def true_speed(self) -> float:
         """m/s and rad/s, whichever is more, by the simulator's truth."""
@@ -177,8 +201,9 @@ def process_faults(
 ) -> Iterator[dict[str, Any]]:
     """Every node killed and halted so many times under each load; yields one result a trial.
 
-    ``recovered`` is false where the stack did not drive again by itself; it is then started anew. The faults take
-    turns: a node that is killed too often within a minute is given up by its supervisor.
+    ``recovered`` is false where the stack did not drive again by itself (``why`` is what gate and planner said); it is
+    then started anew. The faults take turns: a node that is killed too often within a minute is given up by its
+    supervisor.
     """
     plan = [(load, *fault) for load in loads for k in range(trials) for fault in faults if k % _rarity(fault) == 0]
     at, last, killed = 0, dict[str, Any](), dict[str, float]()
@@ -187,15 +212,16 @@ def process_faults(
             driving.ready()
             while at < len(plan):
                 load, node, fault = plan[at]
+                driving.pause()
                 if fault == "kill":
                     driving.probe.spin(max(0.0, killed.get(node, -PACE) + PACE - time.monotonic()))
                     killed[node] = time.monotonic()
                 with LOADS[load]():
                     found = _one(driving, node, fault)
-                if found is None:  # it does not drive: because of the fault before
+                if isinstance(found, str):  # it does not drive: because of the fault before
                     if not last:
-                        raise AssertionError("the stack does not drive, before any fault")
-                    yield {**last, "recovered": False}
+                        raise AssertionError(f"the stack does not drive, before any fault: {found}")
+                    yield {**last, "recovered": False, "why": found}
                     last = {}
                     break
                 if last:
@@ -205,9 +231,10 @@ def process_faults(
         yield {**last, "recovered": True}
 
 
-def _one(driving: Driving, node: str, fault: str) -> dict[str, Any] | None:
+def _one(driving: Driving, node: str, fault: str) -> dict[str, Any] | str:
+    """One trial; where the stack does not drive, what is the matter."""
     try:
         driving.drive()
-    except AssertionError:
-        return None
+    except AssertionError as error:
+        return str(error)
     return gate_trial(driving) if node == "safety_gate" else trial(driving, node, fault)
