@@ -582,3 +582,51 @@ def test_a_short_disturbance_or_a_slow_ramp_is_no_disobedience() -> None:
     for command in ([-0.5, 0.0], [0.5, -2.0], [0.0, 0.0], [0.5, 2.0]):
         rig.command = command
         assert all(o.mode in (Mode.ACTIVE, Mode.LIMITED) for o in rig.run(1.5)), rig.outputs[-1].sentence
+
+
+def test_a_reset_is_refused_while_the_robot_still_moves() -> None:
+    rig = driving(Rig(), [0.4, 0.0])
+    rig.ask(estop=True)
+    refused = rig.ask(reset=True)
+    assert refused.answers["reset"] == (False, "the robot still moves") and refused.mode is Mode.ESTOP
+    rig.run(1.5)
+    assert rig.ask(reset=True).answers["reset"][0]
+
+
+# ------------------------------------------------- thresholds
+
+ZONE = {"kind": "speed_zone", "unit": "m/s", "polygon": [[1.0, -5.0], [5.0, -5.0], [5.0, 5.0], [1.0, 5.0]]}
+NEAR = {"kind": "near_person", "unit": "m/s", "distance": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("contract", "with_threshold", "without"),
+    [
+        ("base", {**ZONE, "max_speed": 0.2, "threshold": -0.1}, {**ZONE, "max_speed": 0.1}),
+        ("base", {**ZONE, "max_speed": 0.1, "threshold": -0.3}, {**ZONE, "max_speed": 0.0}),
+        ("base", {**NEAR, "max_speed": 0.1, "threshold": 0.1}, {**NEAR, "max_speed": 0.2}),
+        (
+            "base",
+            {"kind": "obstacle_distance", "unit": "m", "min_distance": 0.2, "threshold": -0.2},
+            {"kind": "obstacle_distance", "unit": "m", "min_distance": 0.4},
+        ),
+        (
+            "joints",
+            {"kind": "joint_limits", "unit": "rad", "low": [-1.0, -1.0], "high": [0.8, 1.0], "threshold": -0.3},
+            {"kind": "joint_limits", "unit": "rad", "low": [-0.7, -0.7], "high": [0.5, 0.7]},
+        ),
+    ],
+)
+def test_a_threshold_moves_the_gate_s_limit_as_it_moves_the_planner_s(contract, with_threshold, without) -> None:
+    """The gate's answer to a declared threshold is that to the limit with the threshold in it, and not to the limit."""
+
+    def course(item: dict[str, object]) -> list[list[float]]:
+        rig = Rig(contract, guardrails=parse_guardrails([{"name": "g", **item}]))
+        if contract == "base":
+            rig.obstacles = [(2.5, 0.0)]
+        rig.arm([0.5, 0.0])
+        return [list(map(float, out.values)) for out in rig.run(6.0)]
+
+    found = course(with_threshold)
+    np.testing.assert_allclose(found, course(without), atol=1e-9)
+    assert found != course({k: v for k, v in with_threshold.items() if k != "threshold"})

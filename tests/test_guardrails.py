@@ -156,6 +156,19 @@ def test_speed_rules_hold_only_where_they_apply() -> None:
     assert rails["people"].holds(states(poses=poses, actions=actions, people=np.zeros((0, 2))))
 
 
+def test_a_stricter_threshold_does_not_reach_beyond_where_a_speed_rule_applies() -> None:
+    text = YAML.replace("max_speed: 0.2}", "max_speed: 0.2, threshold: -0.05}").replace(
+        "max_speed: 0.1}", "max_speed: 0.1, threshold: -0.05}"
+    )
+    rails = parse_guardrails(text).bind(contract_of("base"))
+    poses = np.array([[[2.0, 0.0, 0.0], [4.0, 0.0, 0.0]]])
+    actions = np.array([[[0.18, 0.0], [0.4, 0.0]]])
+    np.testing.assert_allclose(rails["door"].excess(states(poses=poses, actions=actions)), [[0.03, 0.0]], atol=1e-12)
+    for people in ([[9.0, 9.0]], np.zeros((0, 2))):
+        assert rails["people"].holds(states(poses=poses, actions=actions, people=people))
+    assert not rails["people"].holds(states(poses=poses, actions=actions, people=[[2.5, 0.0]]))
+
+
 def test_obstacles_joints_contact_and_novelty() -> None:
     rails = parse_guardrails(YAML).bind(contract_of("base"))
     poses = np.array([[[0.0, 0.0, 0.0]]])

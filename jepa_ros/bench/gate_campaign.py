@@ -23,7 +23,6 @@ from jepa_ros.bench.gate_histories import ROOM, play
 from jepa_ros.bench.gate_rig import Rig
 from jepa_ros.bench.gate_scenarios import SCENARIOS
 from jepa_ros.learning.statistics import wilson
-from jepa_ros.safety.rows import ROWS
 
 #: Histories a job, so that progress shows and a failure ends the run soon.
 CHUNK = 250
@@ -130,9 +129,9 @@ def judge_mutant(job: tuple[str, int, int]) -> tuple[str, dict[str, Any]]:
 def mutation(pool: Executor, seed: int, count: int, progress: Progress) -> dict[str, Any]:
     """The gate without each row in turn."""
     found, start = {}, time.monotonic()
-    for row, result in pool.map(judge_mutant, [(row, seed, count) for row in ROWS]):
+    for row, result in pool.map(judge_mutant, [(row, seed, count) for row in SCENARIOS]):
         found[row] = result
-        progress("mutants", len(found), len(ROWS), start)
+        progress("mutants", len(found), len(SCENARIOS), start)
     return found
 
 

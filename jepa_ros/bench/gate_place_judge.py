@@ -78,7 +78,7 @@ class PlaceJudge:
         robot, cfg = self.rig.robot, self.rig.cfg
         speed, found = abs(robot.v[0]), []
         for g in cfg.guardrails.of("speed_zone"):
-            if float(g.clearance(robot.x, robot.y, cfg.footprint_radius)) < -0.01 and speed > g.limit + FAST:
+            if float(g.clearance(robot.x, robot.y, cfg.footprint_radius)) < -0.01 and speed > g.bound + FAST:
                 found.append(f"{speed:.2f} m/s in '{g.name}'")
         people = i.people
         seen = people is not None and 0.0 <= now - people.received <= cfg.people_timeout
@@ -92,7 +92,7 @@ class PlaceJudge:
         for g in cfg.guardrails.of("near_person"):
             away = min((math.hypot(x - robot.x, y - robot.y) for x, y in self.rig.people or ()), default=math.inf)
             near = not seen or away < cfg.footprint_radius + g.distance - 0.02
-            if near and not braking and speed > g.limit + FAST:
+            if near and not braking and speed > g.bound + FAST:
                 found.append(
                     f"{speed:.2f} m/s with a person {away:.2f} m away" + ("" if seen else " that nobody tells of")
                 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One scenario a row of the gate's table: what goes wrong, and what has to come out.
+"""One scenario a row of the gate's table, and one of teleoperation: what goes wrong, and what has to come out.
 
 ``tests/test_gate_rows.py`` runs each as a test of its own. The mutation run takes a row's check out of the gate and
 runs the row's scenario again: it has to fail, or the scenario shows nothing.
@@ -399,6 +399,18 @@ def second_publisher(make: Make) -> None:
 
 
 # ------------------------------------------------------------ stops
+
+
+@scenario
+def teleoperation(make: Make) -> None:
+    rig = driving(make(), [0.4, 0.0])
+    rig.teleop = [-5.0, 0.0]
+    rig.run(1.0)
+    out = rig.outputs[-1]
+    assert out.source == "teleop" and out.values[0] == -0.5, f"not the operator's command within the limits: {out}"
+    rig.spoil["estop"] = change(value=True)
+    rig.run(0.12)
+    stopped(rig.outputs[-1], "estop", Mode.ESTOP)
 
 
 @scenario

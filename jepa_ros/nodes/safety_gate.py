@@ -312,7 +312,7 @@ class SafetyGateNode(Node):
             if "people" not in config.states:
                 self.get_logger().warning(
                     f"guardrail '{guardrail.name}': the contract declares no state topic 'people', so that its "
-                    f"{guardrail.limit:g} m/s hold everywhere"
+                    f"{guardrail.bound:g} m/s hold everywhere"
                 )
 
     def _apply(self, changes: dict[str, Any]) -> None:

@@ -171,8 +171,8 @@ class GateConfig:
                     f"gate: guardrail '{g.name}' limits {len(g.low)} joints; '{self.name}' has "
                     f"{0 if low is None else self.size}"
                 )
-            low = tuple(max(a, b) for a, b in zip(low, g.low, strict=True))
-            high = tuple(min(a, b) for a, b in zip(high, g.high, strict=True))
+            low = tuple(max(a, b - g.threshold) for a, b in zip(low, g.low, strict=True))
+            high = tuple(min(a, b + g.threshold) for a, b in zip(high, g.high, strict=True))
             if any(a >= b for a, b in zip(low, high, strict=True)):
                 raise GateConfigError(f"gate: guardrail '{g.name}' leaves a joint no room: {low} to {high}")
         return None if low is None or high is None else (low, high)

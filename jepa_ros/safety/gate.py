@@ -20,7 +20,7 @@ from jepa_ros.safety.config import GateConfig, GateConfigError
 from jepa_ros.safety.guardrails import GuardrailSet
 from jepa_ros.safety.inputs import GateInputs
 from jepa_ros.safety.output import GateOutput, Intervention, Mode
-from jepa_ros.safety.rows import CHECKS, LATCH, ORDER, ROWS, TABLE, ZERO, Row, check
+from jepa_ros.safety.rows import CHECKS, LATCH, ORDER, ROWS, TABLE, TELEOPERATION, ZERO, Row, check
 from jepa_ros.safety.state import GateState
 from jepa_ros.safety.tick import Tick
 
@@ -63,7 +63,7 @@ class Gate:
     """
 
     def __init__(self, config: GateConfig, *, without: frozenset[str] = frozenset()) -> None:
-        unknown = without - set(ROWS)
+        unknown = without - {*ROWS, TELEOPERATION}
         if unknown:
             raise GateConfigError(f"no rows {sorted(unknown)} in the gate's table")
         self.config = config
@@ -124,7 +124,7 @@ class Gate:
         s.ros = ros if math.isfinite(ros) else s.ros
         self._intake.take(t, "planner", (*inputs.earlier_commands, inputs.command))
         self._intake.take(t, "teleop", (*inputs.earlier_teleop, inputs.teleop))
-        intake.choose_source(t)
+        intake.choose_source(t, heard=TELEOPERATION not in self._without)
         sensing.take_measurements(t)
         regions.smooth_pose(t)
         obstacles.follow_scan(t)
@@ -153,6 +153,8 @@ class Gate:
                 answers["reset"] = (True, "nothing was latched")
             elif latching:
                 answers["reset"] = (False, f"the cause is still there: {latching[0][1]}")
+            elif t.moving():
+                answers["reset"] = (False, "the robot still moves")
             else:
                 self._unlatch(s)
                 answers["reset"] = (True, "reset; arming anew" if s.enabled else "reset; not enabled")

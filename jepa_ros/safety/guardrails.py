@@ -102,6 +102,12 @@ class Guardrail:
             distance = -distance
         return distance - radius - self.margin + self.threshold
 
+    @property
+    def bound(self) -> float:
+        """``limit`` with the threshold in it: the speed that is allowed [m/s], or the distance that is kept [m]."""
+        loosened = -self.threshold if self.kind == "obstacle_distance" else self.threshold
+        return max(0.0, self.limit + loosened)
+
     # ------------------------------------------------------------ over predicted states (arrays)
 
     def cost(self, states: Any) -> np.ndarray:
@@ -152,15 +158,15 @@ class Guardrail:
         poses = self._need(states, "poses")
         near = self.shape.signed_distance(poses[..., 0], poses[..., 1]) <= self.radius + self.margin
         over = self._speed(states) - self.limit
-        return np.where(near, over, np.minimum(over, 0.0))
+        return np.where(near, over, np.minimum(over, self.threshold))
 
     def _person(self, states: Any) -> np.ndarray:
         poses, people = self._need(states, "poses"), self._need(states, "people")
         over = self._speed(states) - self.limit
         if people.shape[-2] == 0:
-            return np.minimum(over, 0.0)
+            return np.minimum(over, self.threshold)
         gap = np.linalg.norm(poses[..., None, :2] - people, axis=-1).min(-1) - self.radius
-        return np.where(gap <= self.distance, over, np.minimum(over, 0.0))
+        return np.where(gap <= self.distance, over, np.minimum(over, self.threshold))
 
     def _obstacle(self, states: Any) -> np.ndarray:
         poses, points = self._need(states, "poses"), self._need(states, "obstacles")

@@ -111,10 +111,13 @@ class Intake:
         return Track(key, Held([float(v) for v in m.values], m.stamp, m.received), newest, None, None, seen)
 
 
-def choose_source(t: Tick) -> None:
-    """Teleoperation drives as long as its messages come in, good or bad: a bad one stops, it hands nothing back."""
+def choose_source(t: Tick, heard: bool = True) -> None:
+    """Teleoperation drives as long as its messages come in, good or bad: a bad one stops, it hands nothing back.
+
+    ``heard`` is false in the mutation run that shows what its priority is worth.
+    """
     s = t.s
-    if s.teleop.seen_at is not None and t.age(s.teleop.seen_at) <= t.cfg.teleop_release:
+    if heard and s.teleop.seen_at is not None and t.age(s.teleop.seen_at) <= t.cfg.teleop_release:
         t.source, t.track = "teleop", s.teleop
     else:
         t.source, t.track = "planner", s.planner

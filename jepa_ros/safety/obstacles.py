@@ -96,7 +96,7 @@ def obstacle(t: Tick) -> None:
     since = t.s.since_scan or (0.0, 0.0, 0.0)
     moved = advance(*since, *regions.twist(t, regions.motion(t)), cfg.reaction_time)
     path = regions.Path(t, regions.Place(t, (moved,), 0.0, 0.0))
-    kept = [g.limit for g in cfg.guardrails.of("obstacle_distance")]
+    kept = [g.bound for g in cfg.guardrails.of("obstacle_distance")]
     radius = cfg.footprint_radius + max([cfg.obstacle_margin, *kept])
     reach = max(path.length, path.speed * cfg.time_to_contact)
     if nearest > reach + radius + math.hypot(moved[0], moved[1]):

@@ -329,7 +329,7 @@ def speed_zone(t: Tick) -> None:
     """A zone's limit holds where the footprint meets it, and is reached by braking before it."""
     for g in t.cfg.guardrails.of("speed_zone"):
         path = path_of(t)
-        if path is None or path.speed <= g.limit or g.shape is None:
+        if path is None or path.speed <= g.bound or g.shape is None:
             continue
         room = t.cfg.footprint_radius + g.margin + path.margin
         clearance = partial(_beside, g.shape, room)
@@ -338,7 +338,7 @@ def speed_zone(t: Tick) -> None:
             continue
         free = free_length(clearance, start, path.twist, path.length)
         if free < path.length:
-            _slow_to(t, "speed_zone", path, _cap(t, path, free, g.limit), f"zone '{g.name}'")
+            _slow_to(t, "speed_zone", path, _cap(t, path, free, g.bound), f"zone '{g.name}'")
 
 
 @check("person")
@@ -346,13 +346,13 @@ def person(t: Tick) -> None:
     """Near a person; where nobody says whether there is one, there is one."""
     for g in t.cfg.guardrails.of("near_person"):
         path = path_of(t)
-        if path is None or path.speed <= g.limit:
+        if path is None or path.speed <= g.bound:
             continue
         people = t.i.people
         unknown = people is None or t.late(people, t.cfg.people_timeout) is not None
         wrong, places = ("", ()) if unknown else examine(t, "people", people, read_people)
         if unknown or wrong is not None:
-            _slow_to(t, "person", path, g.limit, f"'{g.name}': nobody says where people are")
+            _slow_to(t, "person", path, g.bound, f"'{g.name}': nobody says where people are")
             continue
         free = path.length
         room = t.cfg.footprint_radius + g.distance + path.margin
@@ -363,4 +363,4 @@ def person(t: Tick) -> None:
                 continue  # no way of that length can reach them
             free = min(free, free_length(clearance, start, path.twist, path.length))
         if free < path.length:
-            _slow_to(t, "person", path, _cap(t, path, free, g.limit), f"'{g.name}': a person is near")
+            _slow_to(t, "person", path, _cap(t, path, free, g.bound), f"'{g.name}': a person is near")
