@@ -66,9 +66,14 @@ def main(args: argparse.Namespace) -> int:
     output.deliver(result, report(result) + "\n", args.json, None)
     unsafe = result.get("histories", {}).get("broken")
     missed = [row for row, found in result.get("mutation", {}).items() if not found["noticed_by"]]
-    harm = result["episodes"] or {"violations_with_gate": 0, "violations_without": 1, "episodes": 1}
+    harm = result["episodes"] or {
+        "violations_with_gate": 0,
+        "too_fast_with_gate": 0,
+        "violations_without": 1,
+        "episodes": 1,
+    }
     tame = harm["violations_without"] < HARMFUL * harm["episodes"]
-    return 1 if unsafe or missed or harm["violations_with_gate"] or tame else 0
+    return 1 if unsafe or missed or harm["violations_with_gate"] or harm["too_fast_with_gate"] or tame else 0
 
 
 # ---------------------------------------------------------------- telling
@@ -110,6 +115,8 @@ def report(result: dict[str, Any]) -> str:
         lines.append(f"  least room {1000 * e['least_room_m']:.0f} mm (seed {e['least_room_seed']}), median "
                      f"{1000 * e['median_room_m']:.0f} mm; median way driven {e['median_driven_m']:.2f} m")  # fmt: skip
         near = f"{e['fastest_near_person']:.2f} m/s (limit 0.10), without it {e['fastest_near_person_without']:.2f}"
+        lines.append(f"  faster than that near a person with the gate {e['too_fast_with_gate']}, without it "
+                     f"{e['too_fast_without']}")  # fmt: skip
         lines.append(f"  fastest near a person {near}; shoved by the person: {e['shoved_by_person']}")
     if result["step_us"]:
         lines.append("one step [us]: CPU time; by the clock; CPU time of the same step again")

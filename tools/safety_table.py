@@ -53,6 +53,10 @@ def of_safety(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             f"{e['violations_with_gate']} (under {100 * e['upper_bound_95']:.2f} % at 95 %); without the gate "
             f"{e['violations_without']} ({low:.1f} to {high:.1f} %); least room {1000 * e['least_room_m']:.0f} mm, "
             f"median way driven {e['median_driven_m']:.2f} m"))  # fmt: skip
+        rows.append((
+            "the same: too fast near a person, once there was time to slow down", f"{e['episodes']:,}",
+            f"{e['too_fast_with_gate']}; without the gate {e['too_fast_without']}; fastest "
+            f"{e['fastest_near_person']:.2f} and {e['fastest_near_person_without']:.2f} m/s"))  # fmt: skip
     for name, t in r.get("step_us", {}).items():
         clock = f"; by the clock p99 {t['wall_p99']:.0f} us"
         rows.append((f"one step, {name}: CPU time p50, p99, worst", f"{r['steps']:,}",
@@ -77,10 +81,14 @@ def of_faults(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         stops = [t["stop_s"] for t in trials if t["stop_s"] is not None]
         over = [1000 * t["over_s"] for t in trials if t["over_s"] is not None]
         said = f"worst {max(over):.0f} ms after its time-out" if over else "the base's own time-out"
-        lost = sum(not t["recovered"] for t in trials)
+        lost = sum(t["recovered"] is False for t in trials)
+        latched = sum(bool(t["latched"]) for t in trials)
+        again = f"did not drive again: {lost}, not without a reset: {latched}"
+        if all(t["recovered"] is None for t in trials):
+            again = "the supervisor then ends everything"
         rows.append((f"{node}: {fault}; stopped", str(len(trials)),
                      f"{len(stops)}, after at most {max(stops, default=0.0):.2f} s, {said}; "
-                     f"did not drive again by itself: {lost}"))  # fmt: skip
+                     f"{again}"))  # fmt: skip
     if topics := r.get("topics"):
         failed = [name for name, found in topics.items() if "failed" in found]
         worst = max((found.get("worst_ms", 0.0) for found in topics.values()), default=0.0)

@@ -168,7 +168,8 @@ def episodes(
         "median_room_m": float(np.median([e.room for e in gated])),
         "median_driven_m": float(np.median([e.driven for e in gated])),
         "contacts_with_gate": sum(e.contact for e in gated), "contacts_without": sum(e.contact for e in free),
-        "fastest_near_person": max(e.fast_near for e in gated),
+        "fastest_near_person": max(e.fast_near for e in gated), "too_fast_with_gate": sum(e.too_fast for e in gated),
+        "too_fast_without": sum(e.too_fast for e in free),
         "fastest_near_person_without": max(e.fast_near for e in free),
         "shoved_by_person": sum(e.shoved for e in gated), "seconds": round(time.monotonic() - start, 1),
     }  # fmt: skip

@@ -43,8 +43,10 @@ SLIPPERY = (0.35, 0.6)
 #: Time after a push of the person in which the robot's place and speed are not scored [s]. A region that it was pushed
 #: into it must then leave, or at least not go deeper into, but for what turning on the spot slips [m].
 SHOVE, SLIPS = 1.0, 0.005
-#: Time that a robot has to slow down once somebody has come near [s].
-SLOWING = 0.5
+#: Time that a robot has to slow down once somebody has come near [s]; what it may then be faster than the limit [m/s].
+SLOWING, FASTER = 0.5, 0.02
+#: The limit near a person [m/s]. Nearer than this the person touches, and pushes a robot that waits for it [m].
+NEAR_SPEED, TOUCHING = 0.1, 0.005
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Episode:
     Attributes:
         room: least room between the footprint and any forbidden region [m]; negative is a violation. name: which one.
         driven: metres. stopped: share of the ticks in which the gate stopped it. contact: touched a wall or the person.
-        fast_near: largest speed near the person, once there was time to slow down [m/s].
+        fast_near: largest speed near the person, once there was time to slow down, and but for pushes [m/s].
         hits: ticks in which it touched the person while it was told to drive (the person may walk into it, too).
         shoved: the person, who waits for nobody, pushed it; what came of that within a second is not scored.
         deeper: metres that it went on by itself into a region that it was pushed into.
@@ -76,6 +78,11 @@ class Episode:
     def violated(self) -> bool:
         """Whether it entered a region, or went deeper into one that it was pushed into."""
         return self.room < 0.0 or self.deeper > SLIPS
+
+    @property
+    def too_fast(self) -> bool:
+        """Whether it was faster near the person than the guardrail lets it."""
+        return self.fast_near > NEAR_SPEED + FASTER
 
 
 class Rooms:
@@ -125,7 +132,7 @@ def zones(rng: random.Random, people: bool = False) -> GuardrailSet:
             ]
         items.append(item)
     if people:
-        items.append({"name": "people", "kind": "near_person", "unit": "m/s", "distance": 0.3, "max_speed": 0.1})
+        items.append({"name": "people", "kind": "near_person", "unit": "m/s", "distance": 0.3, "max_speed": NEAR_SPEED})
     return parse_guardrails(items)
 
 
@@ -268,6 +275,8 @@ def drive(seed: int, with_gate: bool, seconds: float = 10.0) -> Episode:
             rooms.look(after.x, after.y, pushed)
             near = any(_is_near(g, after, radius) for g in rails.of("near_person"))
             near_since = (near_since if near_since is not None else now) if near else None
+            if after.person is not None and _apart(after) < radius + scene.person_radius + TOUCHING:
+                near_since = None  # counted anew once they part
             if near_since is not None and now - near_since > SLOWING and not pushed:
                 fast = max(fast, abs(after.v))
             if not with_gate and rooms.least < 0.0:
@@ -278,10 +287,14 @@ def drive(seed: int, with_gate: bool, seconds: float = 10.0) -> Episode:
     )  # fmt: skip
 
 
+def _apart(truth: Any) -> float:
+    """Metres between the middle of the robot and that of the person."""
+    return math.hypot(truth.person[0] - truth.x, truth.person[1] - truth.y)
+
+
 def _is_near(g: Guardrail, truth: Any, radius: float) -> bool:
     """Whether the person truly is well within a guardrail's distance of the robot (5 cm: its pose is not exact)."""
-    x, y = truth.person
-    return math.hypot(x - truth.x, y - truth.y) < g.distance + radius - 0.05
+    return _apart(truth) < g.distance + radius - 0.05
 
 
 def _sense(

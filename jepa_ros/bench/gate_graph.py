@@ -110,6 +110,7 @@ BURN = "while True: pass"
 FILL = """
 import sys
 held = [bytearray(1 << 26) for _ in range(int(sys.argv[1]))]
+print("full", flush=True)
 while True:
     for piece in held:
         for k in range(0, len(piece), 4096):
@@ -121,13 +122,13 @@ while True:
 def beside(code: str, *args: str, count: int = 1) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Run Python code in so many processes beside; they end with the block."""
     words = [sys.executable, "-c", code, *args]
-    children = [subprocess.Popen(words) for _ in range(count)]
+    children = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(count)]
     try:
         yield children
     finally:
         for child in children:
             child.kill()
-            child.wait()
+            child.communicate()
 
 
 @contextlib.contextmanager
@@ -138,9 +139,13 @@ def cpu_load() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def memory_load(share: float = 0.5) -> Iterator[None]:
-    """A process that holds and walks through a share of the memory that is free now."""
+def memory_load(share: float = 0.8) -> Iterator[None]:
+    """A process that holds and walks through a share of the memory that is free now; the block begins once it does."""
     with open("/proc/meminfo", encoding="ascii") as file:
         free = next(int(line.split()[1]) for line in file if line.startswith("MemAvailable")) * 1024
-    with beside(FILL, str(max(1, int(share * free / (1 << 26))))):
+    with beside(FILL, str(max(1, int(share * free / (1 << 26))))) as (child,):
+        assert child.stdout is not None
+        child.stdout.readline()  # ends at once where the system ended the process
+        if child.poll() is not None:
+            raise AssertionError("the load on the memory was ended by the system")
         yield

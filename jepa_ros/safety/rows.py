@@ -92,8 +92,8 @@ TABLE: tuple[Row, ...] = (
 
 ROWS: dict[str, Row] = {row.name: row for row in TABLE}
 ORDER: dict[str, int] = {row.name: (GRAVITY[row.effect] * 1000 + i) for i, row in enumerate(TABLE)}
-#: What an operator's commands go before the planner's by; it stops nothing, so that it is no row, but a mutation run can
-#: leave it out as it does a row.
+#: What an operator's commands go before the planner's by. It stops nothing, so that it is no row, but a mutation run
+#: can leave it out as it does a row.
 TELEOPERATION = "teleoperation"
 #: Reason words that are no row: nothing wrong, waiting for the inputs to stay good, nobody enabled the gate.
 STATES = ("ok", "arming", "disabled")
