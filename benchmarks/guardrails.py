@@ -32,7 +32,7 @@ from jepa_ros.files import add_json
 from jepa_ros.processor import usable_cores
 
 WEIGHTS = (0.3, 1.0, 3.0, 10.0, 30.0)  # per metre of excess; a metre to go costs about 1
-TUNING_SEED, SEED = 8150, 8151  # of the tasks; nothing else was chosen on either
+TUNING_SEED, SEED = 8150, 8151  # of the tasks; on the first weights were chosen, here and in TaskWeights
 LAYOUT = "random"
 SUDDEN = "sudden"
 NONE = Arm("no guardrail")

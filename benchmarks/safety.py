@@ -23,7 +23,7 @@ from jepa_ros.bench.gate_campaign import SITUATIONS, Log, episodes, histories, m
 from jepa_ros.files import add_json
 from jepa_ros.options import non_negative, positive, seed
 from jepa_ros.processor import usable_cores
-from jepa_ros.safety.rows import ROWS
+from jepa_ros.safety.rows import REASONS
 
 #: The adversary has to enter a region in this share of the episodes without the gate: a tame one shows nothing.
 HARMFUL = 0.9
@@ -98,7 +98,7 @@ def report(result: dict[str, Any]) -> str:
         lines += [f"  {text}" for text in h["broken"]]
         if h["rate_upper_bound_95"]:
             lines.append(f"  so fewer than {h['rate_upper_bound_95']:.1e} of such histories break one (95 %)")
-        lines.append(f"  reasons met: {len(h['reasons'])} of {len(ROWS)} rows and states")
+        lines.append(f"  reasons met: {len(h['reasons'])} of {len(REASONS)} rows and states")
     if mutants := result.get("mutation"):
         missed = [row for row, found in mutants.items() if not found["noticed_by"]]
         by_histories = sum("histories" in found["noticed_by"] for found in mutants.values())

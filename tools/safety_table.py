@@ -136,8 +136,11 @@ def of_vigilance(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 
 def machines(*results: dict[str, Any]) -> str:
     """On what it was measured."""
-    found = {f"{m['processor']}, {m['cores']} core(s)" for r in results if (m := r.get("machine"))}
-    return f"Measured on: {'; '.join(sorted(found))}." if found else ""
+    used: dict[str, set[int]] = {}
+    for m in filter(None, (r.get("machine") for r in results)):
+        used.setdefault(m["processor"], set()).add(m["cores"])
+    on = [f"{name}, {' or '.join(map(str, sorted(cores)))} of its cores" for name, cores in sorted(used.items())]
+    return f"Measured on: {'; '.join(on)}." if on else ""
 
 
 def table(folder: Path) -> str:
