@@ -80,21 +80,24 @@ def of_faults(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     for (node, fault), trials in groups.items():
         stops = [t["stop_s"] for t in trials if t["stop_s"] is not None]
         over = [1000 * t["over_s"] for t in trials if t["over_s"] is not None]
-        said = f"worst {max(over):.0f} ms after its time-out" if over else "the base's own time-out"
+        why = " or ".join(sorted({t["reason"].partition(";")[0] for t in trials}))
+        said = f"worst {max(over):.0f} ms after its time-out" if over else why
+        what = f"{node}: {fault}; " + ("the robot stood" if node == "safety_gate" else "stopped for that reason")
         lost = sum(t["recovered"] is False for t in trials)
         latched = sum(bool(t["latched"]) for t in trials)
         again = f"did not drive again: {lost}, not without a reset: {latched}"
         if all(t["recovered"] is None for t in trials):
-            again = "the supervisor then ends everything"
-        rows.append((f"{node}: {fault}; stopped", str(len(trials)),
+            again = "nothing is left that could drive again"
+        rows.append((what, str(len(trials)),
                      f"{len(stops)}, after at most {max(stops, default=0.0):.2f} s, {said}; "
                      f"{again}"))  # fmt: skip
     if topics := r.get("topics"):
         failed = [name for name, found in topics.items() if "failed" in found]
         worst = max((found.get("worst_ms", 0.0) for found in topics.values()), default=0.0)
-        rows.append(("flooded, doubled, broken and giant messages, clock jumps: not stopped, or ended the gate",
+        flood = max((found.get("sent_per_s", 0.0) for found in topics.values()), default=0.0)
+        rows.append(("flooded, doubled, broken and giant messages, clock jumps: cases that failed",
                      str(len(topics)), f"{len(failed)}{': ' * bool(failed) + ', '.join(failed)}; ticks off by at most "
-                     f"{worst:.1f} ms"))  # fmt: skip
+                     f"{worst:.1f} ms; the flood had {flood:,.0f} commands a second"))  # fmt: skip
     rows = rows or [("ticks, faulty processes and topics", "", NOT_YET)]
     return [(*row, "`bench faults`") for row in rows]
 
