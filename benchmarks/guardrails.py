@@ -52,6 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--price", action="store_true",
         help="only what guardrails cost: no guardrail against lexicographic plus gate, tasks with a way round alone",
     )  # fmt: skip
+    parser.add_argument(
+        "--kept", action="store_true",
+        help="only how often lexicographic plus gate enters the bar, and its success (--episodes 1000)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/guardrails"), help="episodes (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
     add_json(parser)
@@ -82,6 +86,15 @@ def main(args: argparse.Namespace) -> int:
             work, start_worker, (contract.to_dict(), name), args.workers, lambda told: say(f"{what}, {told}"),
         )  # fmt: skip
 
+    if args.kept:
+        arm = both(args.margin)
+        report = {
+            "benchmark": "guardrails_kept", "version": 1, "machine": output.machine(), "model": found,
+            "robot": contract.name, "layout": LAYOUT, "margin": args.margin, "seed": SEED,
+            "arm": summary(run({"both": arm}, SEED, args.episodes, "kept"), "both", arm),
+        }  # fmt: skip
+        output.deliver(report, kept_text(report["arm"]), args.json, args.markdown)
+        return 0
     if args.price:
         price = {"none": NONE, "both": both(args.margin)}
         rows = run(price, SEED, args.episodes, "price", closed=False)
@@ -188,6 +201,15 @@ def percent(r: dict[str, Any]) -> str:
     if not r["n"]:
         return "-"
     return f"{100 * r['rate']:.1f} % ({100 * r['ci95'][0]:.1f} to {100 * r['ci95'][1]:.1f}), {r['count']} of {r['n']}"
+
+
+def kept_text(arm: dict[str, Any]) -> str:
+    """What ``--kept`` found."""
+    return (
+        f"{arm['title']}: entered the bar where a way round was free {percent(arm['violated'])}, where none was "
+        f"{percent(arm['violated_closed'])}; at the goal where there was a way {percent(arm['success'])}; right "
+        f"{percent(arm['right'])}\n"
+    )
 
 
 def _times(arm: dict[str, Any]) -> str:

@@ -111,3 +111,22 @@ def test_the_price_is_told_for_tasks_with_a_way_round_alone(monkeypatch, tmp_pat
     found = json.loads((tmp_path / "price.json").read_text())
     assert found["arms"]["both"]["success"]["count"] == 5 and found["against_none"]["only_first"] == 1
     assert "-16.7 points (1 only without, 0 only with" in capsys.readouterr().out
+
+
+def test_what_search_and_gate_keep_is_told_for_all_tasks_and_no_other_arm(monkeypatch, tmp_path, capsys) -> None:
+    bench = load(benchmarks()["guardrails"])
+    asked = []
+
+    def play(path, jobs, key, *_):
+        asked.extend(jobs)
+        return [row(arm, n, -0.01 if n == 5 else 0.1, n != 1) for arm, _, n, _ in jobs]
+
+    monkeypatch.setattr(bench, "play", play)
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    assert bench.main(parser.parse_args(["--kept", "--episodes", "8", "--json", str(tmp_path / "kept.json")])) == 0
+    assert {arm for arm, *_ in asked} == {"both"} and {n for _, _, n, _ in asked} == set(range(8))
+    arm = json.loads((tmp_path / "kept.json").read_text())["arm"]
+    assert arm["violated"]["count"] == 1 and arm["violated"]["n"] == 6 and arm["violated_closed"]["count"] == 0
+    assert arm["success"]["count"] == 5
+    assert "right 75.0 %" in capsys.readouterr().out
