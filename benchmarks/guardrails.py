@@ -48,11 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--margin", type=float, default=0.05,
         help="search.region_margin where there are guardrails, m (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument(
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument(
         "--price", action="store_true",
         help="only what guardrails cost: no guardrail against lexicographic plus gate, tasks with a way round alone",
     )  # fmt: skip
-    parser.add_argument(
+    part.add_argument(
         "--kept", action="store_true",
         help="only how often lexicographic plus gate enters the bar, and its success (--episodes 1000)",
     )  # fmt: skip

@@ -66,14 +66,10 @@ def main(args: argparse.Namespace) -> int:
     output.deliver(result, report(result) + "\n", args.json, None)
     unsafe = result.get("histories", {}).get("broken")
     missed = [row for row, found in result.get("mutation", {}).items() if not found["noticed_by"]]
-    harm = result["episodes"] or {
-        "violations_with_gate": 0,
-        "too_fast_with_gate": 0,
-        "violations_without": 1,
-        "episodes": 1,
-    }
-    tame = harm["violations_without"] < HARMFUL * harm["episodes"]
-    return 1 if unsafe or missed or harm["violations_with_gate"] or harm["too_fast_with_gate"] or tame else 0
+    e = result["episodes"]
+    harmed = e and (e["violations_with_gate"] or e["too_fast_with_gate"])
+    tame = e and e["violations_without"] < HARMFUL * e["episodes"]
+    return 1 if unsafe or missed or harmed or tame else 0
 
 
 # ---------------------------------------------------------------- telling

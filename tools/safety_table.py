@@ -23,10 +23,13 @@ NOT_YET = "not measured yet"
 
 
 def read(name: str, folder: Path) -> dict[str, Any]:
-    """All results of a benchmark, whichever of its files holds them."""
+    """All results of a benchmark, whichever of its files holds them; no stage may be in two of them."""
     found: dict[str, Any] = {}
     for path in sorted(folder.glob(f"{name}*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
+        twice = [k for k, v in content.items() if k in found and k != "machine" and isinstance(v, (dict, list)) and v]
+        if twice:
+            raise SystemExit(f"{path}: another {name}*.json has {', '.join(twice)} too; delete the older one")
         found |= {key: value for key, value in content.items() if value}
     return found
 

@@ -121,9 +121,10 @@ def time_out_of(driving: Driving, node: str) -> float:
     return contract.watchdog.command_timeout  # without perception the planner has nothing to plan from
 
 
-#: Node: the reasons of which one stops the robot when the node is dead. A stop for another is a coincidence.
+#: Reasons when the planner says nothing any more.
 SILENT = ("signals_lost", "command_timeout", "command_stamp", "heartbeat")
-REASONS = {
+#: Node: the reasons of which one stops the robot when the node is dead. A stop for another is a coincidence.
+EXPECTED = {
     "planner": SILENT,
     "perception": SILENT,
     # "exit": when it was killed, the supervisor tells the gate to end
@@ -159,7 +160,7 @@ def trial(driving: Driving, node: str, fault: str) -> dict[str, Any]:
         os.kill(pid, signal.SIGCONT)
     if account is None:
         return {"node": node, "fault": fault, "stop_s": None, "over_s": None, "reason": "none"}
-    if account.reason not in REASONS[node]:
+    if account.reason not in EXPECTED[node]:
         raise CoincidenceError(account.sentence)
     stop = account.sent - when
     begun = max(when, account.tick - account.command_age) if node != "sim" else when

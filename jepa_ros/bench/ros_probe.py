@@ -23,9 +23,6 @@ from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill, to_seconds, to_stamp
 from jepa_ros.safety.guardrails import GuardrailSet
 
-#: s after which a request is made again.
-ANSWER = 4.0
-
 
 class Probe:
     """A node in the test's own process. Everything happens inside :meth:`until`, in the test's thread."""
@@ -77,23 +74,13 @@ class Probe:
         self.until(lambda: time.monotonic() >= end, "time to pass", seconds + 10)
 
     def call(self, kind: type, service: str, request: Any = None, timeout: float = 20.0) -> Any:
-        """Call a service and return its response.
-
-        The request is made again after some seconds: an answer is lost where the server has not discovered the client
-        yet. What is asked here may be asked twice.
-        """
+        """Call a service and return its response."""
         client = self.node.create_client(kind, service)
         self.until(client.service_is_ready, f"service {service}", timeout)
-        futures, end = [client.call_async(request or kind.Request())], time.monotonic() + timeout
-        while not any(future.done() for future in futures):
-            try:
-                self.until(lambda: any(future.done() for future in futures), f"an answer of {service}", ANSWER)
-            except AssertionError:
-                if time.monotonic() > end:
-                    raise
-                futures.append(client.call_async(request or kind.Request()))
+        future = client.call_async(request or kind.Request())
+        self.until(future.done, f"an answer of {service}", timeout)
         self.node.destroy_client(client)
-        return next(future for future in futures if future.done()).result()
+        return future.result()
 
     def close(self) -> None:
         self._executor.shutdown(timeout_sec=1.0)
