@@ -69,7 +69,7 @@ setup(
         *(f"jepa_ros_sim{'.' * bool(p)}{p}" for p in ["", *find_packages("sim")]),
     ],
     package_dir={"jepa_ros_sim": "sim"},
-    package_data={"jepa_ros_sim": ["assets/*"], NAME: ["py.typed", "*.xml", "actor/*.c", "actor/*.h"]},
+    package_data={"jepa_ros_sim": ["assets/*"], NAME: ["py.typed", "*.xml", "planning/*.c", "planning/*.h"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -78,7 +78,7 @@ setup(
         *tree("robots"),
         *tree("models"),
     ],
-    entry_points={"console_scripts": [f"jepa-ros = {NAME}.cli:main"]},
+    entry_points={"console_scripts": [f"jepa-ros = {NAME}.commands.cli:main"]},
     install_requires=[
         "torch~=2.13.0",
         "numpy>=1.26,<3",

@@ -43,7 +43,7 @@ def stable_worldmodel_solver() -> type:
 
 
 def problem(model: WorldModel, seed: int) -> tuple[torch.Tensor, torch.Tensor, Goal]:
-    """The same states and goals as in jepa_ros/bench/plan_measure.py, or the one that was asked for."""
+    """The same states and goals as in benchmarks/rigs/search/plan_measure.py, or the one that was asked for."""
     if GIVEN:
         z, goal = GIVEN
         return torch.tensor(z), torch.zeros(model.config.state_dim), Goal.from_latent(np.array(goal))

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from jepa_ros.bench import bag_figures, bag_learning
+from benchmarks.rigs.bags import bag_figures, bag_learning
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 
@@ -118,10 +118,10 @@ def _joined(path: Path | None, result: dict[str, Any]) -> dict[str, Any]:
 
 def _record(bag: Path, seconds: float) -> Path:
     """A bag of the whole stack that drives from goal to goal."""
+    from benchmarks.rigs.planner_times import PlannerTimes
     from jepa_ros.bags.record import Recorder
-    from jepa_ros.bench.planner_times import PlannerTimes
+    from jepa_ros.bringup.stack import Stack
     from jepa_ros.ros_env import reserved_domain
-    from jepa_ros.stack import Stack
 
     with reserved_domain() as domain:
         os.environ["ROS_DOMAIN_ID"] = str(domain)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.bench import output
+from benchmarks.rigs import output
 from jepa_ros.files import add_json
 from jepa_ros.ros_env import reserved_domain, ros_environment
 
@@ -54,7 +54,8 @@ def main(args: argparse.Namespace) -> int:
         domain = str(held.enter_context(reserved_domain()))
         os.environ.update(ros_environment(ROS_DOMAIN_ID=domain))
         # ROS reads the environment at its first import.
-        from jepa_ros.bench import gate_processes, gate_topics
+        from benchmarks.rigs.gate import processes as gate_processes
+        from benchmarks.rigs.gate import topics as gate_topics
         from jepa_ros.nodes.scheduling import raise_priority
 
         _, said = raise_priority()  # a watcher that is starved could not feed the gate

@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.actor import SearchConfig
-from jepa_ros.bench import options, output
-from jepa_ros.bench.guardrail_episodes import Arm, start_worker, work
-from jepa_ros.bench.guardrail_tasks import WIDTHS, is_closed, make_task, narrowest
-from jepa_ros.bench.resumable import folder, play
-from jepa_ros.bench.search_statistics import paired, rate
+from benchmarks.rigs import options, output
+from benchmarks.rigs.resumable import folder, play
+from benchmarks.rigs.search.guardrail_episodes import Arm, start_worker, work
+from benchmarks.rigs.search.guardrail_tasks import WIDTHS, is_closed, make_task, narrowest
+from benchmarks.rigs.search.search_statistics import paired, rate
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json
+from jepa_ros.planning import SearchConfig
 from jepa_ros.processor import usable_cores
 
 WEIGHTS = (0.3, 1.0, 3.0, 10.0, 30.0)  # per metre of excess; a metre to go costs about 1
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the episodes that are missing and print the tables."""
-    from jepa_ros.robot import load_contract
+    from jepa_ros.contract import load_contract
     from jepa_ros.world_model import load_checkpoint, model_id
 
     if args.episodes < 1 or args.workers < 1 or args.tuning < 1 or not 0.0 <= args.margin < 1.0:

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from jepa_ros.bench.network import why_not
-from jepa_ros.bench.two_machines import TwoMachines, cut, link, skewed
+from benchmarks.rigs.network.network import why_not
+from benchmarks.rigs.network.two_machines import TwoMachines, cut, link, skewed
 from jepa_ros.files import add_json, write_json
 
 LINKS: dict[str, dict[str, float]] = {

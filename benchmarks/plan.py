@@ -18,14 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jepa_ros.bench import options, output
-from jepa_ros.bench.plan_measure import cases, deadlines, load, machine, measure, peak, profile
-from jepa_ros.bench.plan_tables import tables
+from benchmarks.rigs import options, output
+from benchmarks.rigs.search.plan_measure import cases, deadlines, load, machine, measure, peak, profile
+from benchmarks.rigs.search.plan_tables import tables
+from jepa_ros.contract import share_dir
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json
 from jepa_ros.learning.settings import choose_device
 from jepa_ros.processor import usable_cores
-from jepa_ros.robot import share_dir
 
 #: Where `make bench` puts the environment of the other planners.
 PEERS = share_dir() / ".venv-peers" / "bin" / "python"
@@ -69,7 +69,7 @@ def main(args: argparse.Namespace) -> int:
     say("deadlines")
     report["deadline"] = deadlines(model, contract, args.plans)
     if args.peers and device == "cpu":
-        from jepa_ros.bench.plan_peers import against_peers
+        from benchmarks.rigs.search.plan_peers import against_peers
 
         say("other planners")
         report["peers"] = against_peers(model, contract, args.peers, args.plans, threads, say)

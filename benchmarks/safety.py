@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The safety gate under fault: random histories of inputs, one mutant a row, and the time of a step.
 
-``histories``: no history of inputs, however bad, may break a rule of the judge (``jepa_ros/bench/gate_histories.py``).
+``histories``: no history of inputs, however bad, may break a rule of the judge (``benchmarks/rigs/gate/histories.py``).
 ``mutation``: the gate without one row at a time; each must be noticed, by the row's scenario or by the histories.
 ``episodes``: in physics, a planner that drives at forbidden regions at full speed, with the gate and without it.
 ``step``: time of one step, in three situations.
@@ -18,10 +18,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from jepa_ros.bench import output
-from jepa_ros.bench.gate_campaign import SITUATIONS, Log, episodes, histories, mutation, time_steps
+from benchmarks.rigs import output
+from benchmarks.rigs.gate.campaign import SITUATIONS, Log, episodes, histories, mutation, time_steps
+from jepa_ros.commands.options import non_negative, positive, seed
 from jepa_ros.files import add_json
-from jepa_ros.options import non_negative, positive, seed
 from jepa_ros.processor import usable_cores
 from jepa_ros.safety.rows import REASONS
 

@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jepa_ros.actor import SearchConfig
-from jepa_ros.bench import options, output
-from jepa_ros.bench.resumable import folder
-from jepa_ros.bench.search_episodes import ANYTIME, LEVEL, SAMPLES, SETTLE, UNCERTAIN, fixed, run
-from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
+from benchmarks.rigs import options, output
+from benchmarks.rigs.resumable import folder
+from benchmarks.rigs.search.search_episodes import ANYTIME, LEVEL, SAMPLES, SETTLE, UNCERTAIN, fixed, run
+from benchmarks.rigs.search.search_statistics import hard_half, paired, rank_correlation, rate
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json
+from jepa_ros.planning import SearchConfig
 from jepa_ros.processor import usable_cores
 
 PARTS = ("stopping", "noise", "difficulty", "uncertain")
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the parts and print their tables."""
-    from jepa_ros.robot import load_contract
+    from jepa_ros.contract import load_contract
     from jepa_ros.world_model import load_checkpoint, model_id
 
     parts = [p.strip() for p in (args.parts or "stopping").split(",") if p.strip()]
@@ -124,9 +124,9 @@ def difficulty(model: Any, contract: Any, name: str, args: argparse.Namespace) -
 
 def stopping(model: Any, contract: Any, name: str, args: argparse.Namespace) -> dict[str, Any]:
     """What the convergence test costs and saves, by tolerance."""
-    from jepa_ros.bench.plan_peers import pictured
-    from jepa_ros.bench.search_stopping import plot
-    from jepa_ros.bench.search_stopping import stopping as measure
+    from benchmarks.rigs.search.plan_peers import pictured
+    from benchmarks.rigs.search.search_stopping import plot
+    from benchmarks.rigs.search.search_stopping import stopping as measure
 
     found = measure(model, contract, pictured(model, contract, args.problems), 16)
     if args.plot is not None:
@@ -136,10 +136,10 @@ def stopping(model: Any, contract: Any, name: str, args: argparse.Namespace) -> 
 
 def noise(model: Any, contract: Any, name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Calibration of the noise samples on held-out episodes of a dataset."""
-    from jepa_ros.learning.dataset import Dataset
-    from jepa_ros.learning.diagnostics import encode_episodes
-    from jepa_ros.learning.noise import judge_noise
+    from jepa_ros.learning.data.dataset import Dataset
+    from jepa_ros.learning.representation.diagnostics import encode_episodes
     from jepa_ros.learning.settings import TrainSettings
+    from jepa_ros.learning.stages.noise import judge_noise
 
     if args.data is None:
         raise JepaRosError("the part noise needs --data DATASET (made by 'jepa-ros collect')")

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.bench import options, output, resumable
-from jepa_ros.bench.vigilance_trials import CASES, FEELS, FELT, Drive, read, start_worker, work
+from benchmarks.rigs import options, output, resumable
+from benchmarks.rigs.search.vigilance_trials import CASES, FEELS, FELT, Drive, read, start_worker, work
 from jepa_ros.errors import JepaRosError
+from jepa_ros.evaluation.statistics import wilson
 from jepa_ros.files import add_json
-from jepa_ros.learning.statistics import wilson
 from jepa_ros.processor import usable_cores
 
 SECONDS = 120.0  # of a drive in which nothing goes wrong
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Drive and print the tables; 0 if every case and the false alarms come up to what is asked of them."""
-    from jepa_ros.robot import load_contract
+    from jepa_ros.contract import load_contract
     from jepa_ros.world_model import load_checkpoint, model_id
 
     cases = [c.strip() for c in args.cases.split(",") if c.strip()]

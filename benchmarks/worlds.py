@@ -24,19 +24,19 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from jepa_ros.actor.config import SearchConfig
+from jepa_ros.commands.options import positive
 from jepa_ros.errors import JepaRosError
+from jepa_ros.evaluation.baselines import KINDS, META, train_baseline
+from jepa_ros.evaluation.evaluate import EvalSettings, evaluate, rates
 from jepa_ros.files import add_json, write_json, write_text
-from jepa_ros.learning.baselines import KINDS, META, train_baseline
-from jepa_ros.learning.dataset import Dataset
-from jepa_ros.learning.episodes import PROTOCOL
-from jepa_ros.learning.evaluate import EvalSettings, evaluate, rates
-from jepa_ros.learning.reconstruction import ReconstructionTrainer
-from jepa_ros.learning.representation import RepresentationTrainer
-from jepa_ros.learning.sampler import BatchShape
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.episodes import PROTOCOL
+from jepa_ros.learning.data.sampler import BatchShape
+from jepa_ros.learning.representation.reconstruction import ReconstructionTrainer
+from jepa_ros.learning.representation.representation import RepresentationTrainer
 from jepa_ros.learning.settings import TrainSettings, choose_device
 from jepa_ros.learning.train import config_for, train
-from jepa_ros.options import positive
+from jepa_ros.planning.config import SearchConfig
 from jepa_ros.processor import usable_cores
 from jepa_ros.world_model import load_card, model_id
 from jepa_ros.world_model.checkpoint import CARD

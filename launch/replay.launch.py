@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ros2 launch jepa_ros replay.launch.py key:=value ... (`--show-args` lists them). See jepa_ros/bringup.py."""
+"""ros2 launch jepa_ros replay.launch.py key:=value ... (`--show-args` lists them). See jepa_ros/bringup/graph.py."""
 
-from jepa_ros.ros_launch import describe
+from jepa_ros.bringup.ros_launch import describe
 
 
 def generate_launch_description():

@@ -16,7 +16,7 @@ from jepa_ros.bags import CONTRACT_KEY
 from jepa_ros.bags.reader import typestore
 from jepa_ros.bags.schema import default_qos
 from jepa_ros.bags.writer import BagWriter, WriterConfig
-from jepa_ros.robot import load_contract
+from jepa_ros.contract import load_contract
 
 SIM = 5_000_000_000
 """Stamp of the first image in ns: a simulation's clock, far from the wall clock of the log times."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 
-from jepa_ros.bench.ros_probe import GateWorld, Probe, is_zero
+from benchmarks.rigs.ros_probe import GateWorld, Probe, is_zero
 
 __all__ = ["Child", "GateWorld", "Probe", "is_zero"]
 

@@ -14,17 +14,17 @@ import torch
 from bag_helpers import START, header, image
 from rclpy.serialization import serialize_message
 
-from jepa_ros.actor.config import SearchConfig
-from jepa_ros.actor.planner import Planner, PlannerConfig
+from jepa_ros.agent.step_clock import CommandLog, StepClock
 from jepa_ros.bags import CONTRACT_KEY
 from jepa_ros.bags.reader import typestore
 from jepa_ros.bags.schema import default_qos
 from jepa_ros.bags.writer import BagWriter, WriterConfig
+from jepa_ros.contract import load_contract
 from jepa_ros.cost.goal import Goal
 from jepa_ros.nodes import planner_messages
-from jepa_ros.nodes.step_clock import CommandLog, StepClock
 from jepa_ros.perception import Perception
-from jepa_ros.robot import load_contract
+from jepa_ros.planning.config import SearchConfig
+from jepa_ros.planning.planner import Planner, PlannerConfig
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.inputs import CommandIn, GateInputs, ImageIn, OdomIn, PeopleIn, PoseIn, SignalsIn
 from jepa_ros.safety.settings import of_node

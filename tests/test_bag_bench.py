@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from jepa_ros import cli
-from jepa_ros.bench import bag_figures
+from benchmarks.rigs.bags import bag_figures
+from jepa_ros.commands import cli
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from jepa_ros.bags import BagError, dataset
 from jepa_ros.bags.dataset import build
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.steps import CutSettings
+from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.learning.dataset import Dataset, DatasetError
+from jepa_ros.learning.data.dataset import Dataset, DatasetError
 from jepa_ros.perception.preprocess import model_input
-from jepa_ros.robot import load_contract
 
 ARENA = load_contract("arena")
 SHORT = CutSettings(min_length=5)

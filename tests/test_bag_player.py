@@ -23,7 +23,7 @@ from sensor_msgs.msg import Image
 
 from jepa_ros.bags.player import input_topics
 from jepa_ros.bags.reader import BagReader
-from jepa_ros.robot import load_contract
+from jepa_ros.contract import load_contract
 from jepa_ros.ros_env import ros_environment
 
 
@@ -91,7 +91,7 @@ def start():
     running: list[subprocess.Popen] = []
 
     def begin(*words, **options) -> subprocess.Popen:
-        command = [sys.executable, "-m", "jepa_ros.cli", "replay", *map(str, words)]
+        command = [sys.executable, "-m", "jepa_ros.commands.cli", "replay", *map(str, words)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         running.append(subprocess.Popen(command, env=ros_environment(), **pipes, **options))
         return running[-1]

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jepa_ros import bringup
-from jepa_ros.bringup import BringupError
+from jepa_ros.bringup import graph as bringup
+from jepa_ros.bringup.graph import BringupError
+from jepa_ros.commands.up import parse_settings
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.robot import RobotContract, load_contract
 from jepa_ros.ros_env import TRANSPORT_CHOICES, UDP_PROFILE
-from jepa_ros.up import parse_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 

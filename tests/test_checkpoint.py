@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from jepa_ros.robot import RobotContract, load_contract
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.world_model import (
     CheckpointError,
     ContractMismatch,

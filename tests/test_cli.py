@@ -13,12 +13,13 @@ import types
 
 import pytest
 
-from jepa_ros import __version__, cli
+from jepa_ros import __version__
+from jepa_ros.commands import cli
 from jepa_ros.errors import JepaRosError
 
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "jepa_ros.cli", *arguments]
+    command = [sys.executable, "-m", "jepa_ros.commands.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
 
 
@@ -139,7 +140,8 @@ def test_ctrl_c_is_one_line_and_130():
 
 def test_a_reader_that_goes_away_is_no_error():
     read, write = os.pipe()
-    child = subprocess.Popen([sys.executable, "-m", "jepa_ros.cli", "--help"], stdout=write, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "jepa_ros.commands.cli", "--help"]
+    child = subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE)
     os.close(read)
     os.close(write)
     _, stderr = child.communicate(timeout=30)

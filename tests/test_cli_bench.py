@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from jepa_ros import bench, cli
+from jepa_ros.commands import bench, cli
 
 SOURCE = '''"""Measures nothing, quickly."""
 import json, sys
@@ -54,6 +54,8 @@ def test_an_unknown_name_is_one_line_with_the_known_ones(folder, capsys):
     assert capsys.readouterr().err == "error: no benchmark 'nothign'; known: nothing\n"
 
 
-def test_an_install_without_benchmarks_says_where_they_are(folder, capsys):
-    assert cli.main(["bench"]) == 2
-    assert "checkout" in capsys.readouterr().err
+def test_an_install_without_benchmarks_does_not_offer_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "share_dir", lambda: tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert "bench" not in capsys.readouterr().out

@@ -8,10 +8,10 @@ import json
 import pytest
 import yaml
 
-from jepa_ros import cli
-from jepa_ros.actor import Search
-from jepa_ros.check import contract_warnings
-from jepa_ros.robot import RobotContract, load_contract
+from jepa_ros.commands import cli
+from jepa_ros.commands.check import contract_warnings
+from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.planning import Search
 
 
 @pytest.fixture

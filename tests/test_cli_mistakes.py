@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from jepa_ros import cli
+from jepa_ros.commands import cli
 
 #: A command line, and words that its error must have. {file}: a file that is there, {tmp}: an empty folder.
 MISTAKES = [

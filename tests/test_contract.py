@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from jepa_ros.robot import ContractError, RobotContract, load_contract, share_dir
+from jepa_ros.contract import ContractError, RobotContract, load_contract, share_dir
 
 
 @pytest.fixture

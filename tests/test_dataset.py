@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from jepa_ros.learning.dataset import Dataset, DatasetError, DatasetWriter, Episode
-from jepa_ros.learning.sampler import BatchShape, WindowSampler
-from jepa_ros.robot import RobotContract, load_contract
+from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.learning.data.dataset import Dataset, DatasetError, DatasetWriter, Episode
+from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
 
 
 def episode(length=20, seed=0, layout=0):
@@ -152,7 +152,7 @@ def test_a_description_that_lacks_a_part_is_refused_by_its_key(tmp_path, key):
 
 
 def test_one_episode_is_too_few_and_that_is_told_before_anything_is_begun(tmp_path, capsys):
-    from jepa_ros import cli
+    from jepa_ros.commands import cli
 
     write(tmp_path / "d", [[episode(60)]])
     assert cli.main(["train", "--data", str(tmp_path / "d"), "--out", str(tmp_path / "m")]) == 2

@@ -20,15 +20,15 @@ import psutil
 import pytest
 from rich.console import Console
 
-from jepa_ros import cli
-from jepa_ros.demo import report, runner, session
-from jepa_ros.demo.log import Episode, Frame
-from jepa_ros.demo.observer import ObserverError
-from jepa_ros.demo.plot import save_plot
-from jepa_ros.demo.session import DemoError, make_folder
-from jepa_ros.demo.video import VideoError, compose, save_film
-from jepa_ros.learning.episodes import make_spec
-from jepa_ros.robot import load_contract
+from jepa_ros.commands import cli
+from jepa_ros.commands.demo import report, runner, session
+from jepa_ros.commands.demo.log import Episode, Frame
+from jepa_ros.commands.demo.observer import ObserverError
+from jepa_ros.commands.demo.plot import save_plot
+from jepa_ros.commands.demo.session import DemoError, make_folder
+from jepa_ros.commands.demo.video import VideoError, compose, save_film
+from jepa_ros.contract import load_contract
+from jepa_ros.learning.data.episodes import make_spec
 
 SPEC = make_spec(0, 0, "fixed", False)
 
@@ -55,7 +55,7 @@ class Run:
         self.mark = uuid.uuid4().hex
         environment = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jepa_ros.cli", "demo", *arguments],
+            [sys.executable, "-m", "jepa_ros.commands.cli", "demo", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -115,13 +115,12 @@ def test_the_shipped_model_arrives_and_leaves_bag_film_plot_and_result(tmp_path)
     frames = int(film.get(cv2.CAP_PROP_FRAME_COUNT))
     assert frames > 20 and film.read()[0]
     assert cv2.imread(str(out / "plot.png")) is not None
-    done = subprocess.run(
-        [sys.executable, "-m", "jepa_ros.cli", "info", str(out / "bag")], capture_output=True, text=True, timeout=60
-    )
+    words = [sys.executable, "-m", "jepa_ros.commands.cli", "info", str(out / "bag")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     for topic in ("/image", "/embedding", "/command_raw", "/cmd_vel", "/safety_gate/state", "/planner/status"):
         assert topic in done.stdout
-    words = [sys.executable, "-m", "jepa_ros.cli", "replay", str(out / "bag"), "--compare"]
+    words = [sys.executable, "-m", "jepa_ros.commands.cli", "replay", str(out / "bag"), "--compare"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stdout.endswith("agree\n"), done.stdout
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from jepa_ros import doctor
-from jepa_ros.doctor import ERROR, OK, WARNING, Expected, Seen, judge, judge_gate
-from jepa_ros.robot import load_contract
+from jepa_ros.commands import doctor
+from jepa_ros.commands.doctor import ERROR, OK, WARNING, Expected, Seen, judge, judge_gate
+from jepa_ros.contract import load_contract
 
 IMAGE = Expected("image", "sensor_msgs/msg/Image", 10.0)
 HEALTHY = Seen(types=("sensor_msgs/msg/Image",), publishers=("/camera",), messages=30, rate=10.0)

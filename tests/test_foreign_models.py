@@ -12,12 +12,12 @@ import torch
 from test_search_bench import small_model
 from toy_world import ToyWorld, toy_contract
 
-from jepa_ros import cli
-from jepa_ros.actor import Search, SearchConfig
+from jepa_ros.commands import cli
+from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal, TaskCost
 from jepa_ros.perception import Perception
 from jepa_ros.perception.vjepa2 import VJepa2Encoder, VJepa2Error
-from jepa_ros.robot import load_contract
+from jepa_ros.planning import Search, SearchConfig
 from jepa_ros.world_model import ModelConfig, WorldModel
 from jepa_ros.world_model.foreign import COST_ALONE, Costable, CostWorld, ForeignModelError, LatentWorld
 

@@ -15,17 +15,17 @@ import warnings
 import numpy as np
 import pytest
 
-from jepa_ros.bench.gate_faults import Bomb
-from jepa_ros.bench.gate_histories import ROOM
-from jepa_ros.bench.gate_rig import Rig, contract_of
-from jepa_ros.bench.gate_scenarios import DRIVE, change, driving, drop, resumes, stopped, wall
-from jepa_ros.robot import RobotContract, load_contract
+from benchmarks.rigs.gate.faults import Bomb
+from benchmarks.rigs.gate.histories import ROOM
+from benchmarks.rigs.gate.rig import Rig, contract_of
+from benchmarks.rigs.gate.scenarios import DRIVE, change, driving, drop, resumes, stopped, wall
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.safety import Gate, GateConfig, GateConfigError, Mode, parse_guardrails
 from jepa_ros.safety.gate import describe
 
 
 def test_safety_imports_neither_torch_nor_ros() -> None:
-    code = "import sys, jepa_ros.safety, jepa_ros.robot; print([m for m in ('torch', 'rclpy') if m in sys.modules])"
+    code = "import sys, jepa_ros.safety, jepa_ros.contract; print([m for m in ('torch', 'rclpy') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from jepa_ros.bench.gate_episodes import SLIPS, Episode, Rooms, drive
+from benchmarks.rigs.gate.episodes import SLIPS, Episode, Rooms, drive
 from jepa_ros.safety import parse_guardrails
 
 pytest.importorskip("pybullet")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from jepa_ros.bench.gate_topics import CASES, topic_faults
+from benchmarks.rigs.gate.topics import CASES, topic_faults
 
 SHORT = ("random bytes: command", "random bytes: image", "random bytes: odom", "a string of 4 GB: command")
 

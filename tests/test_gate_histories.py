@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from jepa_ros.bench.gate_histories import Gates, History, play
+from benchmarks.rigs.gate.histories import Gates, History, play
 
 #: More of them: JEPA_ROS_HISTORIES=20000 pytest tests/test_gate_histories.py
 HISTORIES = int(os.environ.get("JEPA_ROS_HISTORIES", "1000"))
@@ -49,8 +49,8 @@ def test_the_judge_notices_a_gate_that_lacks_a_row(row: str) -> None:
 
 def test_the_campaign_ends_soon_when_it_is_interrupted_and_goes_on_later(tmp_path) -> None:
     log = tmp_path / "log.jsonl"
-    command = [sys.executable, "-m", "jepa_ros.cli", "bench", "safety", "--histories", "100000", "--mutants", "0",
-               "--episodes", "0", "--steps", "0", "--processes", "1", "--log", str(log)]  # fmt: skip
+    command = [sys.executable, "-m", "jepa_ros.commands.cli", "bench", "safety", "--histories", "100000",
+               "--mutants", "0", "--episodes", "0", "--steps", "0", "--processes", "1", "--log", str(log)]  # fmt: skip
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
     end = time.monotonic() + 60.0
     while not (log.is_file() and log.read_text(encoding="utf-8")) and time.monotonic() < end:

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from jepa_ros.bench import benchmarks, gate_processes, load
-from jepa_ros.bench.gate_processes import CoincidenceError, process_faults
+from benchmarks.faults import report
+from benchmarks.rigs.gate import processes as gate_processes
+from benchmarks.rigs.gate.processes import CoincidenceError, process_faults
 
-report = load(benchmarks()["faults"]).report
 HALT, KILL = ("planner", "halt"), ("sim", "kill")
 
 

@@ -7,9 +7,9 @@ import importlib.util
 
 import pytest
 
-from jepa_ros.bench.gate_rig import Rig
-from jepa_ros.bench.gate_scenarios import SCENARIOS
-from jepa_ros.robot import share_dir
+from benchmarks.rigs.gate.rig import Rig
+from benchmarks.rigs.gate.scenarios import SCENARIOS
+from jepa_ros.contract import share_dir
 from jepa_ros.safety import parse_guardrails
 from jepa_ros.safety.rows import CHECKS, ROWS, TELEOPERATION
 

@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from jepa_ros.actor.config import SearchConfig
-from jepa_ros.bench.gate_rig import contract_of
+from benchmarks.rigs.gate.rig import contract_of
+from jepa_ros.contract import RobotContract, load_contract, share_dir
 from jepa_ros.cost.risk import check_level
 from jepa_ros.nodes.planner_settings import guardrails as planner_guardrails
-from jepa_ros.robot import RobotContract, load_contract, share_dir
+from jepa_ros.planning.config import SearchConfig
 from jepa_ros.safety import GateConfig, GateConfigError, parse_guardrails
 from jepa_ros.safety.guardrails import guardrails_for
 from jepa_ros.safety.settings import FREE_SETTINGS, IDENTITIES, of_node, parse, table

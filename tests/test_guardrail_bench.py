@@ -12,10 +12,11 @@ import pytest
 
 pytest.importorskip("pybullet")
 
-from jepa_ros.bench import benchmarks, guardrail_episodes, load
-from jepa_ros.bench.guardrail_episodes import Arm, RoutedSearch, WeightedSearch, make_planner
-from jepa_ros.bench.guardrail_tasks import PASSAGE, ROOM, make_task
-from jepa_ros.robot import load_contract
+from benchmarks import guardrails as bench
+from benchmarks.rigs.search import guardrail_episodes
+from benchmarks.rigs.search.guardrail_episodes import Arm, RoutedSearch, WeightedSearch, make_planner
+from benchmarks.rigs.search.guardrail_tasks import PASSAGE, ROOM, make_task
+from jepa_ros.contract import load_contract
 from jepa_ros.safety.guardrails import GuardrailSet
 from jepa_ros.world_model import load_checkpoint
 from jepa_ros_sim import Box
@@ -80,7 +81,6 @@ def row(arm: str, number: int, room: float, success: bool) -> dict[str, Any]:
 
 
 def test_the_best_weight_is_the_one_whose_episodes_end_right_most_often() -> None:
-    bench = load(benchmarks()["guardrails"])
     grid = {"light": Arm("light", "weighted", 0.3), "heavy": Arm("heavy", "weighted", 30.0)}
     rows = [row("light", n, -0.05, True) for n in range(8)]  # at every goal, through every bar
     rows += [row("heavy", n, 0.02, n < 2) for n in range(8)]  # at two goals; where no way leads there, it stays out
@@ -93,7 +93,6 @@ def test_the_best_weight_is_the_one_whose_episodes_end_right_most_often() -> Non
 
 
 def test_the_price_is_told_for_tasks_with_a_way_round_alone(monkeypatch, tmp_path, capsys) -> None:
-    bench = load(benchmarks()["guardrails"])
     asked = []
 
     def play(path, jobs, key, *_):
@@ -114,7 +113,6 @@ def test_the_price_is_told_for_tasks_with_a_way_round_alone(monkeypatch, tmp_pat
 
 
 def test_what_search_and_gate_keep_is_told_for_all_tasks_and_no_other_arm(monkeypatch, tmp_path, capsys) -> None:
-    bench = load(benchmarks()["guardrails"])
     asked = []
 
     def play(path, jobs, key, *_):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from jepa_ros.bench.gate_rig import contract_of
+from benchmarks.rigs.gate.rig import contract_of
 from jepa_ros.safety import GateConfig, GateConfigError, GuardrailError, GuardrailSet, RiskLevel, parse_guardrails
 
 SQUARE = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
@@ -215,7 +215,7 @@ def test_sets_that_do_not_fit_the_robot_are_refused() -> None:
             GateConfig.from_contract(contract_of(robot), guardrails=three)
     no_pose = contract_of("base").to_dict()
     del no_pose["state"]["pose"]
-    from jepa_ros.robot import RobotContract
+    from jepa_ros.contract import RobotContract
 
     with pytest.raises(GateConfigError, match="'table' needs the robot's pose"):
         GateConfig.from_contract(RobotContract.from_dict(no_pose), guardrails=parse_guardrails([TABLE]))

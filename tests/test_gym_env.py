@@ -11,15 +11,15 @@ import gymnasium
 import numpy as np
 import pytest
 
-from jepa_ros.actor.config import SearchConfig
-from jepa_ros.cli import main
-from jepa_ros.learning.dataset import Dataset, DatasetError, DatasetWriter
+from jepa_ros.agent.loop import Decision
+from jepa_ros.commands.cli import main
+from jepa_ros.learning.data.dataset import Dataset, DatasetError, DatasetWriter
 from jepa_ros.learning.gym_collect import GymSettings, check_data, env_args
 from jepa_ros.learning.gym_env import GymEnv, GymError
 from jepa_ros.learning.gym_eval import GymEvalSettings, run_pair
 from jepa_ros.learning.gym_goals import Judge, Pair, coarse, coarse_shows, draw_pair, picture_shows, read_state, survey
 from jepa_ros.learning.gym_setup import usual_repeat
-from jepa_ros.loop import Decision
+from jepa_ros.planning.config import SearchConfig
 from jepa_ros.world_model import ContractMismatch, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 
 

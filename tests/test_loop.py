@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jepa_ros.loop import Decision, Loop
-from jepa_ros.robot import load_contract
+from jepa_ros.agent.loop import Decision, Loop
+from jepa_ros.contract import load_contract
 
 
 class PointRobot:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from toy_world import ToyConfig, ToyWorld, toy_contract
 
-from jepa_ros.actor import Search, SearchConfig
 from jepa_ros.cost import Goal, Risk
 from jepa_ros.memory import Movers, Places
+from jepa_ros.planning import Search, SearchConfig
 
 EXTENT, CELLS, PERIOD = (-1.0, -1.0, 1.0, 1.0), 32, 0.2
 

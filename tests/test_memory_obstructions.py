@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from jepa_ros.actor.outcome import Outcome
+from jepa_ros.contract import load_contract
 from jepa_ros.memory import Obstructions
-from jepa_ros.robot import load_contract
+from jepa_ros.planning.outcome import Outcome
 
 HERE = np.zeros(2)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from toy_world import ToyWorld, toy_contract
 
-from jepa_ros.actor import PlannerConfig, SearchConfig
-from jepa_ros.actor.planner import Planner
 from jepa_ros.cost.goal import Goal
 from jepa_ros.memory import LongTerm, RecallError
 from jepa_ros.memory.long_term import CONTACT
+from jepa_ros.planning import PlannerConfig, SearchConfig
+from jepa_ros.planning.planner import Planner
 from jepa_ros.world_model import ModelConfig
 
 CELLS, EXTENT = 20, (-1.0, -1.0, 1.0, 1.0)

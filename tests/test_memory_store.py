@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.memory import LongTerm, RecallError, Store, StoreError
 from jepa_ros.memory.long_term import CONTACT, NOTHING, OBSTRUCTED, TAGS
-from jepa_ros.robot import RobotContract, load_contract
 
 HERE = (0.1, 0.2, 0.3)
 
@@ -164,7 +164,7 @@ def test_a_tag_is_on_disk_when_kept_says_so_and_survives_a_kill(tmp_path, contra
 import os, sys, time
 import numpy as np
 from jepa_ros.memory import LongTerm, Store
-from jepa_ros.robot import load_contract
+from jepa_ros.contract import load_contract
 memory = LongTerm(4, keep=0.1)
 store = Store(sys.argv[1], "model-a", load_contract("arena"), memory)
 memory.tag("dock", np.arange(4))

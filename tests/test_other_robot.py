@@ -12,16 +12,17 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from ros_harness import Child, Probe
 
-from jepa_ros import bringup, cli, doctor
 from jepa_ros.bags import GUARDRAILS_KEY
 from jepa_ros.bags.dataset import build
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.steps import CutSettings
-from jepa_ros.learning.dataset import Dataset
+from jepa_ros.bringup import graph as bringup
+from jepa_ros.bringup.stack import Stack
+from jepa_ros.commands import cli, doctor
+from jepa_ros.commands.explore import Explorer
+from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.nodes import qos
-from jepa_ros.operate.explore import Explorer
-from jepa_ros.robot import RobotContract, load_contract
-from jepa_ros.stack import Stack
 from jepa_ros.world_model.checkpoint import save_checkpoint
 from jepa_ros.world_model.model import ModelConfig, WorldModel
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from jepa_ros import __version__, bringup
+from jepa_ros import __version__
+from jepa_ros.bringup import graph as bringup
 
 ROOT = Path(__file__).parents[1]
 EXECUTABLES = sorted(p.name for p in (ROOT / "scripts").iterdir())
@@ -94,7 +95,7 @@ def test_colcon_builds_an_overlay_that_works(source, tmp_path, options):
         assert wanted <= there, f"not installed: {wanted - there}"
     code = (
         "import jepa_ros, jepa_ros_sim\n"
-        "from jepa_ros.robot import load_contract\n"
+        "from jepa_ros.contract import load_contract\n"
         "from jepa_ros_sim import ArenaSim\n"
         "print(jepa_ros.__file__, load_contract('arena').source)\n"
         "print(ArenaSim(load_contract('arena')).image().shape)\n"
@@ -126,7 +127,8 @@ def test_the_wheel_puts_one_command_on_the_path_and_the_nodes_where_ros_looks(so
     archive = zipfile.ZipFile(wheel)
     names = archive.namelist()
     (commands,) = [n for n in names if n.endswith("entry_points.txt")]
-    assert archive.read(commands).decode().split() == ["[console_scripts]", "jepa-ros", "=", "jepa_ros.cli:main"]
+    words = ["[console_scripts]", "jepa-ros", "=", "jepa_ros.commands.cli:main"]
+    assert archive.read(commands).decode().split() == words
     data = f"jepa_ros-{__version__}.data/data"
     for name in EXECUTABLES:
         info = archive.getinfo(f"{data}/lib/jepa_ros/{name}")

@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.perception import ImageError, model_input
-from jepa_ros.robot import RobotContract, load_contract
 
 
 @pytest.fixture

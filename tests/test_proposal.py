@@ -6,12 +6,12 @@ import pytest
 import torch
 from toy_world import ToyWorld, toy_contract
 
-from jepa_ros.actor import Planner, PlannerConfig, Search, SearchConfig
-from jepa_ros.actor.proposals import PROPOSAL, LearnedProposal, fit_plan
+from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal
-from jepa_ros.learning.diagnostics import Latents
-from jepa_ros.learning.proposal import add_proposal, judge_proposal
-from jepa_ros.robot import load_contract
+from jepa_ros.learning.representation.diagnostics import Latents
+from jepa_ros.learning.stages.proposal import add_proposal, judge_proposal
+from jepa_ros.planning import Planner, PlannerConfig, Search, SearchConfig
+from jepa_ros.planning.proposals import PROPOSAL, LearnedProposal, fit_plan
 from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 
 CONFIG = ModelConfig(latent_dim=2, width=64, encoder_width=8, keypoints=2, keypoint_values=2, readouts=("distance",))
@@ -98,8 +98,8 @@ def test_a_checkpoint_is_given_a_proposal_and_nothing_else_changes(tmp_path):
     from test_worlds import CONFIG as SMALL
     from test_worlds import blob_episode
 
-    from jepa_ros.learning.dataset import Dataset, DatasetWriter
-    from jepa_ros.learning.proposal import grow_checkpoint
+    from jepa_ros.learning.data.dataset import Dataset, DatasetWriter
+    from jepa_ros.learning.stages.proposal import grow_checkpoint
 
     contract, rng = load_contract("arena"), np.random.default_rng(0)
     writer = DatasetWriter(tmp_path / "data", contract, {})

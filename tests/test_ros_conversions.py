@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
+from jepa_ros.agent.step_clock import CommandLog, StepClock
+from jepa_ros.contract import load_contract
 from jepa_ros.nodes import convert
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import ConversionError
 from jepa_ros.nodes.params import ParameterError
-from jepa_ros.nodes.step_clock import CommandLog, StepClock
 from jepa_ros.perception.preprocess import to_rgb
-from jepa_ros.robot import load_contract
 
 
 @pytest.fixture

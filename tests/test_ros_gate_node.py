@@ -20,9 +20,9 @@ from ros_harness import Child, GateWorld, Probe, is_zero
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
+from jepa_ros.commands.gate import told
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.safety_gate import SafetyGateNode
-from jepa_ros.operate.gate import told
 from jepa_ros.safety import parse_guardrails
 
 STATE, OUT = "safety_gate/state", "cmd_vel"

@@ -15,10 +15,10 @@ from ros_harness import Child, Probe
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
+from jepa_ros.contract import load_contract
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill, image_to_latent, to_stamp
 from jepa_ros.perception import Perception
-from jepa_ros.robot import load_contract
 from jepa_ros.world_model.checkpoint import load_card, load_checkpoint, model_id, save_checkpoint
 from jepa_ros.world_model.model import ModelConfig, WorldModel
 

@@ -12,9 +12,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from ros_harness import Child, Probe
 from sensor_msgs.msg import Image
 
+from jepa_ros.contract import load_contract
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill, image_to_latent, to_stamp
-from jepa_ros.robot import load_contract
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
 SPACE = "/mem"
@@ -53,7 +53,7 @@ class Scene:
 
     def say(self, *words: str) -> tuple[int, str]:
         """`jepa-ros goal ...`: exit code and output."""
-        child = Child("-m", "jepa_ros.cli", "goal", *words, "--namespace", SPACE, "--timeout", "30")
+        child = Child("-m", "jepa_ros.commands.cli", "goal", *words, "--namespace", SPACE, "--timeout", "30")
         try:
             self.probe.until(lambda: child.popen.poll() is not None, f"the end of goal {words}", 120.0)
             return child.wait(), child.text

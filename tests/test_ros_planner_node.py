@@ -11,13 +11,13 @@ import rclpy
 import torch
 from rclpy.parameter import Parameter
 
-from jepa_ros.actor import SearchError
+from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import planner_settings
 from jepa_ros.nodes.params import ParameterError
 from jepa_ros.nodes.planner import PlannerNode
-from jepa_ros.robot import load_contract
+from jepa_ros.planning import SearchError
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
 ZONE = "[{name: zone, kind: keep_out, unit: m, circle: {center: [0.5, 0.0], radius: 0.1}}]"

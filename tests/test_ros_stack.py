@@ -25,11 +25,11 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from jepa_ros.bringup.stack import Stack, StackError
+from jepa_ros.contract import load_contract
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill, image_to_latent
 from jepa_ros.nodes.models import card_id, read_card
-from jepa_ros.robot import load_contract
-from jepa_ros.stack import Stack, StackError
 from jepa_ros.world_model.checkpoint import load_card, model_id, save_checkpoint
 from jepa_ros.world_model.model import ModelConfig, WorldModel
 
@@ -312,7 +312,7 @@ def test_stopping_a_composed_stack_ends_the_gate_last_and_leaves_nothing(files):
 
 def test_ctrl_c_on_the_command_line_ends_everything_the_gate_last(files):
     words = [f"{k}:={v}" for k, v in files.items()]
-    up = Child("-m", "jepa_ros.cli", "up", "sim", "namespace:=third", *words)
+    up = Child("-m", "jepa_ros.commands.cli", "up", "sim", "namespace:=third", *words)
     try:
         end = time.monotonic() + 60
         while "ready" not in up.text and up.popen.poll() is None and time.monotonic() < end:
@@ -330,7 +330,8 @@ def test_ctrl_c_on_the_command_line_ends_everything_the_gate_last(files):
 
 
 def test_children_do_not_outlive_a_parent_that_was_killed(files):
-    up = Child("-m", "jepa_ros.cli", "up", "sim", "namespace:=fourth", *[f"{k}:={v}" for k, v in files.items()])
+    settings = [f"{k}:={v}" for k, v in files.items()]
+    up = Child("-m", "jepa_ros.commands.cli", "up", "sim", "namespace:=fourth", *settings)
     try:
         end = time.monotonic() + 60
         while "running" not in up.text and time.monotonic() < end:

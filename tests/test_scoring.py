@@ -6,11 +6,11 @@ import math
 import pytest
 from rich.console import Console
 
+from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.evaluation.evaluate import EvalSettings, print_table, rates, summarise
+from jepa_ros.evaluation.statistics import percentiles_ms, quantile, wilson
 from jepa_ros.files import write_json
-from jepa_ros.learning.episodes import HOLD, MIN_DISTANCE, RADIUS, EpisodeSpec, Scorer, make_spec
-from jepa_ros.learning.evaluate import EvalSettings, print_table, rates, summarise
-from jepa_ros.learning.statistics import percentiles_ms, quantile, wilson
-from jepa_ros.robot import RobotContract, load_contract
+from jepa_ros.learning.data.episodes import HOLD, MIN_DISTANCE, RADIUS, EpisodeSpec, Scorer, make_spec
 
 SPEC = EpisodeSpec(0, 1, "fixed", 0, False, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), 1.0, False, 1.0)
 

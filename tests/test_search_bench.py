@@ -4,9 +4,9 @@
 import pytest
 import torch
 
-from jepa_ros.bench import plan_measure as plan
-from jepa_ros.bench.plan_tables import _peer_tables, tables
-from jepa_ros.robot import load_contract
+from benchmarks.rigs.search import plan_measure as plan
+from benchmarks.rigs.search.plan_tables import _peer_tables, tables
+from jepa_ros.contract import load_contract
 from jepa_ros.world_model import ModelConfig, WorldModel
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from jepa_ros.actor.config import SearchError
-from jepa_ros.actor.delay import Delay
+from jepa_ros.planning.config import SearchError
+from jepa_ros.planning.delay import Delay
 
 
 def executed_by_integration(latency, period, commands, first, steps):

@@ -6,11 +6,11 @@ import pytest
 import torch
 from test_search_native import ODD, case, model_of
 
-from jepa_ros.actor import Planner, PlannerConfig, Search, SearchConfig, SearchError, graphs
-from jepa_ros.actor.rollout import ModelRollout, _graph_engine, make_engine
+from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal
 from jepa_ros.perception import Perception
-from jepa_ros.robot import load_contract
+from jepa_ros.planning import Planner, PlannerConfig, Search, SearchConfig, SearchError, graphs
+from jepa_ros.planning.rollout import ModelRollout, _graph_engine, make_engine
 from jepa_ros.world_model import ModelConfig, load_checkpoint
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

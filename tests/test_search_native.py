@@ -12,10 +12,10 @@ import torch
 from test_search_plans import GOAL, START, STATE, make
 from torch import nn
 
-from jepa_ros.actor import Search, SearchConfig, SearchError, native
-from jepa_ros.actor.rollout import ModelRollout, make_engine
+from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal, TaskCost
-from jepa_ros.robot import load_contract
+from jepa_ros.planning import Search, SearchConfig, SearchError, native
+from jepa_ros.planning.rollout import ModelRollout, make_engine
 from jepa_ros.world_model import ModelConfig, WorldModel
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here: the fall-back is tested")

@@ -6,11 +6,11 @@ import pytest
 import torch
 from toy_world import ToyWorld, toy_contract
 
-from jepa_ros.actor import Planner, PlannerConfig, SearchConfig
-from jepa_ros.actor.arrival import Arrival, ArrivalConfig, Reading
 from jepa_ros.cost import Goal, GoalError, Risk, TaskWeights
 from jepa_ros.cost.risk import read_risk
 from jepa_ros.errors import JepaRosError
+from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
+from jepa_ros.planning.arrival import Arrival, ArrivalConfig, Reading
 
 
 def make(model=None, latency=0.06, card=None, **config):

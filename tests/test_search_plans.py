@@ -8,11 +8,11 @@ import pytest
 import torch
 from toy_world import ToyWorld, toy_contract
 
-from jepa_ros.actor import Search, SearchConfig, SearchError
-from jepa_ros.actor.config import METHODS
-from jepa_ros.actor.proposals import ar1_
 from jepa_ros.cost import Goal, Risk, TaskCost
 from jepa_ros.errors import JepaRosError
+from jepa_ros.planning import Search, SearchConfig, SearchError
+from jepa_ros.planning.config import METHODS
+from jepa_ros.planning.proposals import ar1_
 
 GOAL = Goal.from_latent(np.array([0.3, -0.2]))
 START, STATE = np.zeros(2, np.float32), np.zeros(1, np.float32)

@@ -9,19 +9,19 @@ import pytest
 import torch
 from toy_world import ToyWorld
 
-from jepa_ros.actor import SearchConfig, SearchError
-from jepa_ros.actor.convergence import Convergence
-from jepa_ros.actor.readouts import SharedReadouts
-from jepa_ros.bench.resumable import begin, folder, keep, read
-from jepa_ros.bench.search_episodes import ANYTIME, UNCERTAIN, fixed
-from jepa_ros.bench.search_statistics import hard_half, paired, rank_correlation, rate
-from jepa_ros.bench.search_stopping import stops_at
+from benchmarks.rigs.resumable import begin, folder, keep, read
+from benchmarks.rigs.search.search_episodes import ANYTIME, UNCERTAIN, fixed
+from benchmarks.rigs.search.search_statistics import hard_half, paired, rank_correlation, rate
+from benchmarks.rigs.search.search_stopping import stops_at
+from jepa_ros.contract import load_contract
 from jepa_ros.cost import RiskError
 from jepa_ros.cost.task import TaskWeights
-from jepa_ros.learning.diagnostics import Latents
-from jepa_ros.learning.episodes import make_spec
-from jepa_ros.learning.noise import calibrate_noise, coverage, judge_noise
-from jepa_ros.robot import load_contract
+from jepa_ros.learning.data.episodes import make_spec
+from jepa_ros.learning.representation.diagnostics import Latents
+from jepa_ros.learning.stages.noise import calibrate_noise, coverage, judge_noise
+from jepa_ros.planning import SearchConfig, SearchError
+from jepa_ros.planning.convergence import Convergence
+from jepa_ros.planning.readouts import SharedReadouts
 from jepa_ros.world_model import ModelConfig, WorldModel
 
 sim = pytest.importorskip("jepa_ros_sim", reason="the simulator is not installed")
@@ -230,6 +230,6 @@ def test_a_level_that_the_samples_cannot_resolve_is_refused(samples):
 
 def test_more_futures_than_memory_are_refused_by_number():
     with pytest.raises(SearchError, match="memory"):
-        from jepa_ros.actor import Search
+        from jepa_ros.planning import Search
 
         Search(ToyWorld(), SearchConfig(samples=100_000, noise_samples=1_000_000, deadline=1.0), load_contract("arena"))

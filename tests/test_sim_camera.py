@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jepa_ros.robot import load_contract
+from jepa_ros.contract import load_contract
 from jepa_ros_sim import ArenaSim, Box, Layout, SceneConfig
 from jepa_ros_sim.camera import ASSETS, _shrink
 from jepa_ros_sim.engine import pybullet

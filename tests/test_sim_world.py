@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from jepa_ros.robot import load_contract
+from jepa_ros.contract import load_contract
 from jepa_ros_sim import ArenaSim, Box, Layout, Patch, SceneConfig, SimError
 
 CONTRACT = load_contract("arena")

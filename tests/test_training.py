@@ -12,13 +12,13 @@ import pytest
 import torch
 from rich.progress import Progress
 
+from jepa_ros.contract import load_contract
 from jepa_ros.learning import train as training
-from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
-from jepa_ros.learning.losses import anti_collapse, energy_score, open_loop
-from jepa_ros.learning.sampler import BatchShape
+from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.data.sampler import BatchShape
+from jepa_ros.learning.representation.losses import anti_collapse, energy_score, open_loop
 from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.learning.train import SHAPING, add_arguments, command_of
-from jepa_ros.robot import load_contract
 from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint
 
 CONFIG = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=3, keypoint_values=4)

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from jepa_ros.contract import load_contract
 from jepa_ros.learning.report import ReportError, read_log, write_report
-from jepa_ros.robot import load_contract
 
 
 def judged(step, phase="judged", heading=0.97):

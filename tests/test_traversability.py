@@ -8,16 +8,16 @@ import pytest
 import torch
 from toy_world import ToyWorld, toy_contract
 
-from jepa_ros.actor.config import SearchConfig
-from jepa_ros.actor.search import Search
+from jepa_ros.contract import load_contract
 from jepa_ros.cost.goal import Goal
-from jepa_ros.cost.route import Route
 from jepa_ros.learning import traversability as fit
 from jepa_ros.learning.bumps import read_bumps
-from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.settings import TrainError
 from jepa_ros.memory import Places
-from jepa_ros.robot import load_contract
+from jepa_ros.planar.route import Route
+from jepa_ros.planning.config import SearchConfig
+from jepa_ros.planning.search import Search
 from jepa_ros.safety.guardrails import parse_guardrails
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.world_model.traversability import cell_centres, look_up, project

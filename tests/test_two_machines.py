@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from jepa_ros.bench.network import why_not
-from jepa_ros.bench.two_machines import TwoMachines, cut, link, skewed
-from jepa_ros.robot import load_contract
+from benchmarks.rigs.network.network import why_not
+from benchmarks.rigs.network.two_machines import TwoMachines, cut, link, skewed
+from jepa_ros.contract import load_contract
 
 REASON = why_not()
 WATCHDOG = load_contract("arena").watchdog

@@ -10,15 +10,15 @@ import pytest
 import torch
 from toy_world import ToyWorld, toy_contract
 
-from jepa_ros.actor import Planner, PlannerConfig, SearchConfig
-from jepa_ros.actor.vigilance import SPANS, Motion, Normal, on_scale, scene_of
-from jepa_ros.bench import benchmarks, load
-from jepa_ros.bench.vigilance_trials import Alarm, Alarms, Drive
+from benchmarks import vigilance as vigilance_bench
+from benchmarks.rigs.search.vigilance_trials import Alarm, Alarms, Drive
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.learning import vigilance as fit
-from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.stages import vigilance as fit
 from jepa_ros.memory.scene import ACCEPT, SceneMemory
-from jepa_ros.robot import RobotContract, load_contract
+from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
+from jepa_ros.planning.vigilance import SPANS, Motion, Normal, on_scale, scene_of
 from jepa_ros.safety.config import LEVELS, GateConfig, watched
 from jepa_ros.world_model import ModelConfig, WorldModel
 from jepa_ros.world_model.scene import PATCH, SceneHead, patches
@@ -273,7 +273,7 @@ def test_vigilance_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
 
 
 def test_drives_are_numbered_from_the_first_that_was_asked_for(monkeypatch):
-    bench, asked = load(benchmarks()["vigilance"]), []
+    bench, asked = vigilance_bench, []
 
     def played(pool, log, jobs):
         asked.extend(number for _, number, _ in jobs)

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from jepa_ros.errors import JepaRosError
-from jepa_ros.learning.workers import answers
+from jepa_ros.learning.data.workers import answers
 
 
 def work(number):

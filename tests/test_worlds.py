@@ -3,29 +3,27 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from jepa_ros.actor import SearchConfig
-from jepa_ros.bench import load
+from benchmarks import worlds
+from jepa_ros.agent.loop import Observation
+from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.learning import baselines
-from jepa_ros.learning.baselines import Reach, ReachPolicy, _moments, load_head, train_baseline
-from jepa_ros.learning.dataset import Dataset, DatasetWriter, Episode
-from jepa_ros.learning.reconstruction import ReconstructionTrainer
+from jepa_ros.evaluation import baselines
+from jepa_ros.evaluation.baselines import Reach, ReachPolicy, _moments, load_head, train_baseline
+from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.representation.reconstruction import ReconstructionTrainer
 from jepa_ros.learning.settings import TrainSettings
-from jepa_ros.loop import Observation
-from jepa_ros.robot import load_contract
+from jepa_ros.planning import SearchConfig
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 
 CONFIG = ModelConfig(
     latent_dim=8, width=16, encoder_width=8, keypoints=2, keypoint_values=2, readouts=("distance",), map_cells=8
 )
-worlds = load(Path(__file__).parents[1] / "benchmarks" / "worlds.py")
 
 
 def blob_episode(rng, layout, length=30):

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from jepa_ros.contract import ContractError, load_contract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.robot import ContractError, load_contract
 from jepa_ros.safety.guardrails import GuardrailError, parse_guardrails
 from jepa_ros.yaml_text import MOST_CHARACTERS, YamlError, load_mapping, load_yaml
 
@@ -35,7 +35,7 @@ def test_what_is_refused_everywhere(text, said, tmp_path):
 
 
 def test_a_second_limits_does_not_win(tmp_path):
-    from jepa_ros.robot import share_dir
+    from jepa_ros.contract import share_dir
 
     text = (share_dir() / "robots" / "arena.yaml").read_text()
     (tmp_path / "r.yaml").write_text(text + "\nlimits: {velocity: {linear.x: 9.0, angular.z: 9.0}}\n")

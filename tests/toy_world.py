@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from jepa_ros.robot import load_contract
+from jepa_ros.contract import load_contract
 
 
 @dataclass(frozen=True)

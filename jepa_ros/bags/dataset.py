@@ -21,13 +21,13 @@ from jepa_ros.bags import CONTRACT_KEY, BagError
 from jepa_ros.bags.decode import COMPRESSED, IMAGE, pixels
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.steps import CutReport, CutSettings, Segment, Topics, cut, resolve_topics
+from jepa_ros.commands.options import duration, positive, whole
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
-from jepa_ros.learning.dataset import DatasetWriter, Episode
-from jepa_ros.options import duration, positive, whole
+from jepa_ros.learning.data.dataset import DatasetWriter, Episode
 from jepa_ros.perception.preprocess import ImageError, model_input
 from jepa_ros.processor import usable_cores
-from jepa_ros.robot import RobotContract, load_contract
 
 SHARD_STEPS = 1500
 """A shard is closed after so many steps: 18 MB of 64x64 pictures, a unit of work and of resuming."""

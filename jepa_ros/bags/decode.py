@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.bags import BagError
-from jepa_ros.robot import RobotContract
+from jepa_ros.contract import RobotContract
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _AXES = ("x", "y", "z")

@@ -20,7 +20,7 @@ from jepa_ros.bags import BagError
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.recorder_node import message_class
 from jepa_ros.bags.storage import Message, TopicInfo
-from jepa_ros.robot import RobotContract
+from jepa_ros.contract import RobotContract
 
 DEPTH = 100
 """Messages of a topic that are kept for listeners that are slower than the player."""

@@ -24,9 +24,9 @@ from jepa_ros.bags import CONTRACT_KEY, GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL
 from jepa_ros.bags.modesty import be_modest
 from jepa_ros.bags.sink import QUEUE_BYTES, RingWriter, WriterThread
 from jepa_ros.bags.writer import BagWriter, WriterConfig
+from jepa_ros.commands.options import namespace, topic
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
-from jepa_ros.options import namespace, topic
 from jepa_ros.ros_env import large_environment, ros_environment
 from jepa_ros.safety.output import Mode
 
@@ -90,7 +90,7 @@ def identity(
     custom: dict[str, str] = {}
     attachments: dict[str, tuple[str, bytes]] = {}
     if robot:
-        from jepa_ros.robot.contract import load_contract
+        from jepa_ros.contract.contract import load_contract
 
         contract = load_contract(robot)
         custom[CONTRACT_KEY] = json.dumps(contract.to_dict(), sort_keys=True)

@@ -13,7 +13,7 @@ from jepa_ros.bags import BagError
 from jepa_ros.bags.decode import command, key_values, stamp_ns
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.run_log import GateTick, RunLog, Step
-from jepa_ros.robot import RobotContract
+from jepa_ros.contract import RobotContract
 from jepa_ros.safety import inputs as gate_in
 
 if TYPE_CHECKING:  # torch: reading a bag for playing needs none

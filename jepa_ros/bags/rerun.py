@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.agent.step_clock import CommandLog, StepClock
 from jepa_ros.bags import BagError
 from jepa_ros.bags.decode import pixels
 from jepa_ros.bags.recorded import Recorded
 from jepa_ros.bags.run_log import GateTick, RunLog, Step
-from jepa_ros.nodes.step_clock import CommandLog, StepClock
 from jepa_ros.perception.preprocess import ImageError
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.inputs import GateInputs, Requests
@@ -53,7 +53,7 @@ class Rerun:
 
     Args:
         recorded: the bag.
-        perception, planner: of jepa_ros.perception and jepa_ros.actor; None leaves the brain out (gate alone).
+        perception, planner: of jepa_ros.perception and jepa_ros.planning; None leaves the brain out (gate alone).
         gate_config: of the gate; None leaves the gate out.
     """
 

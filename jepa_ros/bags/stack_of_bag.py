@@ -13,8 +13,8 @@ from jepa_ros.bags.dataset import contract_of
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.recorded import Recorded, read
 from jepa_ros.bags.rerun import Rerun, RerunSettings
+from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.robot import RobotContract
 from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import GateConfig
 from jepa_ros.safety.guardrails import guardrails_for
@@ -89,8 +89,8 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
 def _brain(contract: RobotContract, recorded: Recorded, changes: Changes, guardrails, changed: list[str]):
     import torch
 
-    from jepa_ros.actor.planner import Planner
     from jepa_ros.perception import Perception
+    from jepa_ros.planning.planner import Planner
     from jepa_ros.world_model.checkpoint import load_checkpoint, model_id
 
     torch.set_num_threads(changes.threads)
@@ -106,11 +106,11 @@ def _brain(contract: RobotContract, recorded: Recorded, changes: Changes, guardr
 
 def _config(recorded: Recorded, changed: list[str]):
     """The planner's configuration: as the recorded status tells it, else the defaults."""
-    from jepa_ros.actor.arrival import ArrivalConfig
-    from jepa_ros.actor.config import SearchConfig
-    from jepa_ros.actor.planner import PlannerConfig
     from jepa_ros.cost.risk import Risk
     from jepa_ros.cost.task import TaskWeights
+    from jepa_ros.planning.arrival import ArrivalConfig
+    from jepa_ros.planning.config import SearchConfig
+    from jepa_ros.planning.planner import PlannerConfig
 
     text = next((s.status["settings"] for s in recorded.log.steps.values() if s.status.get("settings")), "")
     if not text:

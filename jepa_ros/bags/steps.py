@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a bag's messages to control steps: which images begin a step, what was executed in it, and where to cut.
 
-The live planner's own step clock and command log decide (:mod:`jepa_ros.nodes.step_clock`), so that a dataset built
+The live planner's own step clock and command log decide (:mod:`jepa_ros.agent.step_clock`), so that a dataset built
 from a bag has the steps that the planner took. Everything that is left out is counted with its reason and its time.
 """
 
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.agent.step_clock import CommandLog, StepClock
 from jepa_ros.bags import BagError
 from jepa_ros.bags.decode import command, key_values, planar_pose, raw_command, raw_stamp, raw_value, stamp_ns
 from jepa_ros.bags.info import JUMP_SECONDS
 from jepa_ros.bags.reader import BagReader
-from jepa_ros.nodes.step_clock import CommandLog, StepClock
-from jepa_ros.robot import RobotContract
+from jepa_ros.contract import RobotContract
 from jepa_ros.safety.rows import TABLE
 
 STRAY_SECONDS = 0.25

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepa_ros.learning.dataset import Dataset
-from jepa_ros.robot import RobotContract
+from jepa_ros.contract import RobotContract
+from jepa_ros.learning.data.dataset import Dataset
 
 #: Sent on: at least this share of the full speed. Held: it fell short by this share of what was executed, at least.
 SENT, HELD = 0.25, 0.4

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.learning.dataset import Dataset, DatasetError, Episode
+from jepa_ros.contract import RobotContract
+from jepa_ros.learning.data.dataset import Dataset, DatasetError, Episode
 from jepa_ros.learning.gym_env import GymEnv, GymError
 from jepa_ros.learning.gym_goals import GENTLER
 from jepa_ros.learning.policies import RandomPolicy
 from jepa_ros.perception.preprocess import model_input
-from jepa_ros.robot import RobotContract
 
 SHORTEST = 16  # steps: shorter episodes are of no use to training
 GENTLE = 0.4  # share of the episodes that are driven with smaller actions: a goal has to be approached and held as well

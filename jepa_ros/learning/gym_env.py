@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.agent.loop import Observation, Policy
+from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning import gym_setup as setup
-from jepa_ros.loop import Observation, Policy
 from jepa_ros.perception.preprocess import to_rgb
-from jepa_ros.robot import RobotContract
 
 Array = np.ndarray
 

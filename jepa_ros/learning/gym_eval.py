@@ -16,20 +16,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from jepa_ros.actor.arrival import ArrivalConfig
-from jepa_ros.actor.config import SearchConfig
-from jepa_ros.actor.planner import Planner, PlannerConfig
+from jepa_ros.agent.loop import Decision, Observation
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
+from jepa_ros.evaluation.statistics import percentiles_ms, wilson
 from jepa_ros.files import write_json
+from jepa_ros.learning.data.workers import answers
 from jepa_ros.learning.gym_collect import SOURCE, env_args
 from jepa_ros.learning.gym_env import GymEnv
 from jepa_ros.learning.gym_goals import KINDS, SEED_OFFSET, Judge, Pair, draw_pair, read_state, survey
 from jepa_ros.learning.policies import PlannerPolicy, RandomPolicy
-from jepa_ros.learning.statistics import percentiles_ms, wilson
-from jepa_ros.learning.workers import answers
-from jepa_ros.loop import Decision, Observation
 from jepa_ros.perception import Perception
+from jepa_ros.planning.arrival import ArrivalConfig
+from jepa_ros.planning.config import SearchConfig
+from jepa_ros.planning.planner import Planner, PlannerConfig
 from jepa_ros.world_model import load_checkpoint, model_id
 
 PROTOCOL = 1  # of this module; changes with what an episode is or what success means

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jepa_ros.actor.planner import Planner
-from jepa_ros.loop import Decision, Observation
+from jepa_ros.agent.loop import Decision, Observation
+from jepa_ros.contract import RobotContract
 from jepa_ros.perception import Perception
-from jepa_ros.robot import RobotContract
+from jepa_ros.planning.planner import Planner
 
 
 class PlannerPolicy:

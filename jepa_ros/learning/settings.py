@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from jepa_ros.errors import JepaRosError
-from jepa_ros.learning.sampler import BatchShape
+from jepa_ros.learning.data.sampler import BatchShape
 
 PRECISIONS = ("auto", "fp32", "bf16")
 

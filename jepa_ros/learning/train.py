@@ -17,18 +17,22 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from jepa_ros.commands.options import number, positive, seed
+from jepa_ros.contract import RobotContract
 from jepa_ros.files import add_json, write_json
-from jepa_ros.learning import readouts
-from jepa_ros.learning.calibration import calibrate
-from jepa_ros.learning.dataset import Dataset
-from jepa_ros.learning.diagnostics import encode_episodes, judge
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
 from jepa_ros.learning.gym_collect import check_data
-from jepa_ros.learning.noise import calibrate_noise, judge_noise
-from jepa_ros.learning.proposal import fit_proposal, grow_checkpoint, judge_proposal
 from jepa_ros.learning.report import write_report
-from jepa_ros.learning.representation import RepresentationTrainer, run, seed_everything
-from jepa_ros.learning.sampler import BatchShape, WindowSampler
+from jepa_ros.learning.representation.diagnostics import encode_episodes, judge
+from jepa_ros.learning.representation.representation import RepresentationTrainer, run, seed_everything
 from jepa_ros.learning.settings import TrainError, TrainSettings, choose_device, has_fast_bf16
+from jepa_ros.learning.stages import readouts
+from jepa_ros.learning.stages.calibration import calibrate
+from jepa_ros.learning.stages.noise import calibrate_noise, judge_noise
+from jepa_ros.learning.stages.proposal import fit_proposal, grow_checkpoint, judge_proposal
+from jepa_ros.learning.stages.vigilance import fit_vigilance
+from jepa_ros.learning.stages.vigilance import grow_checkpoint as add_vigilance
 from jepa_ros.learning.state import load_state, read_info, save_state
 from jepa_ros.learning.traversability import (
     MAP_CELLS,
@@ -38,11 +42,7 @@ from jepa_ros.learning.traversability import (
     map_extent,
     renew_map,
 )
-from jepa_ros.learning.vigilance import fit_vigilance
-from jepa_ros.learning.vigilance import grow_checkpoint as add_vigilance
-from jepa_ros.options import number, positive, seed
 from jepa_ros.processor import usable_cores
-from jepa_ros.robot import RobotContract
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
 SAVE_EVERY = 200  # steps between saved states: a kill costs at most as many

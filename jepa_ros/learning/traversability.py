@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jepa_ros.contract import RobotContract
 from jepa_ros.learning.bumps import SENT, LabelledPlaces, body_velocity, full_speed
-from jepa_ros.learning.dataset import Dataset
-from jepa_ros.learning.readouts import Report, optimizer_for
-from jepa_ros.learning.representation import cosine
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.representation.representation import cosine
 from jepa_ros.learning.settings import TrainError
-from jepa_ros.robot import RobotContract
+from jepa_ros.learning.stages.readouts import Report, optimizer_for
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.world_model.traversability import look_up, on_map, project
 

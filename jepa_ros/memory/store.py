@@ -20,9 +20,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from jepa_ros.contract import ContractError, RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.memory.long_term import LongTerm
-from jepa_ros.robot import ContractError, RobotContract
 
 FORMAT = 1
 FILE, LOCK = "memory.safetensors", "lock"

@@ -22,10 +22,10 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from jepa_ros.contract import load_contract
 from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.nodes.process import leave, run
-from jepa_ros.robot import load_contract
 
 #: Seconds between two attempts to open a source; and for which a network stream may hang, and the thread at the end.
 #: How long reading a device may take is its driver's to say: meanwhile nothing is published, and the gate stops.

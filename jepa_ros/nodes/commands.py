@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from jepa_ros.contract import RobotContract
 from jepa_ros.nodes.convert import to_seconds, to_stamp
 from jepa_ros.nodes.params import ParameterError
-from jepa_ros.robot import RobotContract
 
 _TWIST_AXES = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 _BASE_KINDS = ("twist_stamped", "twist")

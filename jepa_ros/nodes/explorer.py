@@ -18,13 +18,13 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool
 
-from jepa_ros.learning.exploration import Exploration
-from jepa_ros.loop import Observation
+from jepa_ros.agent.loop import Observation
+from jepa_ros.agent.step_clock import StepClock
+from jepa_ros.contract import RobotContract
+from jepa_ros.learning.data.exploration import Exploration
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import read_raw_image
-from jepa_ros.nodes.step_clock import StepClock
-from jepa_ros.robot import RobotContract
 
 #: Modes in which the gate lets through what is asked.
 DRIVING = ("ACTIVE", "LIMITED")

@@ -21,10 +21,10 @@ from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from sensor_msgs.msg import CompressedImage, Image, JointState, LaserScan
 from std_msgs.msg import Bool, Header, String
 
+from jepa_ros.contract import RobotContract
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import read_raw_image, to_seconds, yaw_of
-from jepa_ros.robot import RobotContract
 from jepa_ros.safety.inputs import (
     CommandIn,
     ContactIn,

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jepa_ros.contract import RobotContract, share_dir
 from jepa_ros.nodes import params
-from jepa_ros.robot import RobotContract, share_dir
 
 #: The parameters of every node that runs a model.
 LOADING = (

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
+from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.convert import any_image_to_numpy, latent_to_image, to_seconds
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import LOADING, load
 from jepa_ros.nodes.process import leave, run
-from jepa_ros.robot import load_contract
 
 PARAMS = (
     params.ROBOT,

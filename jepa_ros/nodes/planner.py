@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ``planner`` node: from the latent of each control step's image to ``command_raw``, by search in the world model.
 
-All thinking is :class:`jepa_ros.actor.Planner`'s. This shell keeps the step clock (steps begin at images, see
-:mod:`jepa_ros.nodes.step_clock`), measures what the gate let through, takes goals, and publishes what was thought.
+All thinking is :class:`jepa_ros.planning.Planner`'s. This shell keeps the step clock (steps begin at images, see
+:mod:`jepa_ros.agent.step_clock`), measures what the gate let through, takes goals, and publishes what was thought.
 The command leaves first, with the stamp of its image; without a goal it is an explicit zero.
 
 Goals: ``goal_image`` (raw, or ``goal_image/compressed``), ``goal_pose``. Services: ``~/pause``, ``~/clear_goal`` (which
@@ -27,6 +27,8 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
+from jepa_ros.agent.step_clock import CommandLog, StepClock
+from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import planner_messages, planner_settings, qos
 from jepa_ros.nodes.commands import CommandCodec
@@ -35,8 +37,6 @@ from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import load
 from jepa_ros.nodes.planner_memory import MemoryTopic, NoMemory
 from jepa_ros.nodes.process import leave, run
-from jepa_ros.nodes.step_clock import CommandLog, StepClock
-from jepa_ros.robot import load_contract
 
 PARAMS = planner_settings.PARAMS
 MAP_EVERY = 5  # control steps between maps of where the robot can drive
@@ -83,9 +83,9 @@ class PlannerNode(ManagedNode):
 
     def configure(self) -> None:
         """Load the model, make the planner and spend its warm-up time now."""
-        from jepa_ros.actor import Planner
         from jepa_ros.memory import Obstructions
         from jepa_ros.perception import Perception
+        from jepa_ros.planning import Planner
 
         self._read_contract()
         contract = self._contract

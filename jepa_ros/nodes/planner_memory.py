@@ -14,10 +14,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.memory import LongTerm, Store
 from jepa_ros.nodes import planner_messages, qos
-from jepa_ros.robot import RobotContract
 
 #: s between looks for something to tell; counts that grow all the time are told more rarely.
 LOOK, COUNTS = 0.2, 5.0

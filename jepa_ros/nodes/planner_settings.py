@@ -12,12 +12,12 @@ from typing import Any
 
 from rclpy.node import Node
 
+from jepa_ros.contract import RobotContract
 from jepa_ros.cost.risk import read_risk
 from jepa_ros.nodes import params
 from jepa_ros.nodes.models import LOADING
-from jepa_ros.robot import RobotContract
 
-#: Settings of the search that are parameters: name -> description. Type and default: jepa_ros.actor.SearchConfig.
+#: Settings of the search that are parameters: name -> description. Type and default: jepa_ros.planning.SearchConfig.
 SEARCH = {
     "method": "icem, mppi, gradient or random.",
     "horizon": "Control steps of a plan.",
@@ -40,11 +40,11 @@ SEARCH = {
     "deadline": "Seconds for one plan.",
     "converge_tol": "Stop when an iteration improves by less than this share; 0 never stops early.",
     "patience": "Iterations in a row without improvement.",
-    "backend": "How the model is rolled out; see jepa_ros.actor.rollout.",
-    "dtype": "Number format of the rollout; see jepa_ros.actor.rollout.",
+    "backend": "How the model is rolled out; see jepa_ros.planning.rollout.",
+    "dtype": "Number format of the rollout; see jepa_ros.planning.rollout.",
     "threads": "Threads of the native rollout; 0 is as many as torch has (parameter threads).",
 }
-#: The same for jepa_ros.actor.arrival.ArrivalConfig.
+#: The same for jepa_ros.planning.arrival.ArrivalConfig.
 ARRIVAL = {
     "arrive": "Metres within which the robot has arrived (models with a pose readout).",
     "leave": "Metres beyond which it has left again.",
@@ -62,8 +62,8 @@ def _of(prefix: str, config: type, described: dict[str, str]) -> tuple[params.Pa
 
 
 def _declare() -> tuple[params.Param, ...]:
-    from jepa_ros.actor.arrival import ArrivalConfig
-    from jepa_ros.actor.config import SearchConfig
+    from jepa_ros.planning.arrival import ArrivalConfig
+    from jepa_ros.planning.config import SearchConfig
 
     return (
         params.ROBOT,
@@ -133,9 +133,9 @@ def planner_config(node: Node, values: Any) -> Any:
     Raises:
         SearchError, RiskError: a setting is out of its range.
     """
-    from jepa_ros.actor.arrival import ArrivalConfig
-    from jepa_ros.actor.config import SearchConfig
-    from jepa_ros.actor.planner import PlannerConfig
+    from jepa_ros.planning.arrival import ArrivalConfig
+    from jepa_ros.planning.config import SearchConfig
+    from jepa_ros.planning.planner import PlannerConfig
 
     def of(prefix: str, described: dict[str, str]) -> dict[str, Any]:
         return {name: node.get_parameter(f"{prefix}.{name}").value for name in described}

@@ -27,6 +27,7 @@ from rclpy.node import Node
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
+from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.commands import CommandCodec
@@ -35,7 +36,6 @@ from jepa_ros.nodes.gate_inputs import InputCollector
 from jepa_ros.nodes.models import card_id, read_card
 from jepa_ros.nodes.process import Signals, begin
 from jepa_ros.nodes.scheduling import Collector, raise_priority
-from jepa_ros.robot import load_contract
 from jepa_ros.safety import settings
 from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import Gate, GateConfig, describe

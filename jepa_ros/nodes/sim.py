@@ -27,12 +27,12 @@ from sensor_msgs.msg import CameraInfo, Image, JointState, LaserScan
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
+from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import fill, set_yaw, to_stamp
 from jepa_ros.nodes.process import leave, run
-from jepa_ros.robot import load_contract
 
 #: Simulated seconds between two wake-ups; also the resolution of /clock and of the gate's tick.
 TICK = 0.02

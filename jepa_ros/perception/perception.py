@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from jepa_ros.contract import RobotContract
 from jepa_ros.perception.preprocess import model_input
-from jepa_ros.robot import RobotContract
 from jepa_ros.world_model import WorldModel
 
 

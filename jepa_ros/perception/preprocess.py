@@ -6,8 +6,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from jepa_ros.contract import Camera
 from jepa_ros.errors import JepaRosError
-from jepa_ros.robot import Camera
 
 #: Encodings that are accepted (``sensor_msgs/Image`` names) and how OpenCV turns each into RGB.
 ENCODINGS: dict[str, int | None] = {

@@ -14,7 +14,7 @@ from jepa_ros.safety.guardrails import PLACES, Guardrail, GuardrailSet, parse_gu
 from jepa_ros.safety.settings import COMPONENTS, GateConfigError, default
 
 if TYPE_CHECKING:
-    from jepa_ros.robot import RobotContract
+    from jepa_ros.contract import RobotContract
 
 __all__ = ["COMPONENTS", "GateConfig", "GateConfigError"]
 

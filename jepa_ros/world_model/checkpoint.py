@@ -14,8 +14,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from jepa_ros.contract import ContractError, RobotContract, share_dir
 from jepa_ros.errors import JepaRosError
-from jepa_ros.robot import ContractError, RobotContract, share_dir
 from jepa_ros.world_model.model import ModelConfig, WorldModel
 
 FORMAT = 1

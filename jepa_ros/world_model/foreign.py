@@ -51,7 +51,7 @@ class _Foreign(nn.Module):
 
 
 class LatentWorld(_Foreign):
-    """A model with encode and rollout, as :class:`~jepa_ros.actor.Search` takes it.
+    """A model with encode and rollout, as :class:`~jepa_ros.planning.Search` takes it.
 
     Rollouts start from one picture. Noise is passed over: their predictors have none, so that every future is the same.
 

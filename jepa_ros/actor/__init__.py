@@ -1,9 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Which action to take: proposals, search in the world model under a deadline, and the ROS-free planner."""
-
-from jepa_ros.actor.config import SearchConfig, SearchError
-from jepa_ros.actor.planner import Planner, PlannerConfig, PlannerOutput
-from jepa_ros.actor.result import PlanResult
-from jepa_ros.actor.search import Search
-
-__all__ = ["PlanResult", "Planner", "PlannerConfig", "PlannerOutput", "Search", "SearchConfig", "SearchError"]

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``jepa-ros check``: is this robot contract, is this checkpoint, fit to be used? Anybody can run it on their own.
+
+Exit code 0 when it is, 1 when it can be read but will not do, 2 when it cannot be read (one line says why).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jepa_ros.commands.check_foreign import check_foreign, kind_of
+from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.errors import JepaRosError
+
+#: A model's picture is encoded and a plan is searched within the share of the control period that this leaves.
+BUDGET_SHARE = 0.8
+
+
+class CheckError(JepaRosError):
+    """A model that can be loaded but does not do what the planner needs of it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare ``check robot FILE`` and ``check model DIR``."""
+    kinds = parser.add_subparsers(dest="kind", metavar="robot|model", required=True)
+    robot = kinds.add_parser("robot", help="a robot contract (robots/NAME.yaml)")
+    robot.add_argument("file", help="a YAML file, or the name of a shipped robot")
+    model = kinds.add_parser("model", help="a checkpoint, or a folder of stable-worldmodel or V-JEPA 2")
+    model.add_argument("folder", help="the folder, or the name of a shipped model")
+    model.add_argument("--robot", metavar="NAME|FILE", help="contract it is to fit (default: the one it carries)")
+    model.add_argument("--threads", type=int, default=1, help="compute threads, as the planner node has them")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the check that was asked for."""
+    return check_robot(args.file) if args.kind == "robot" else check_model(args.folder, args.robot, args.threads)
+
+
+# ---------------------------------------------------------------- robot
+
+
+def check_robot(name_or_path: str) -> int:
+    """Validate a contract and its guardrails, show what it says, and warn of what is allowed but unwise."""
+    from jepa_ros.safety.guardrails import parse_guardrails
+
+    contract = load_contract(name_or_path)
+    rails = parse_guardrails(list(contract.guardrails))
+    camera = contract.cameras[0]
+    print(f"{contract.source}: robot '{contract.name}' ({contract.description or 'no description'})")
+    latency = 1e3 * contract.actuation_latency
+    print(f"  control {contract.rate:g} Hz, gate {contract.gate_rate:g} Hz, latency {latency:g} ms")
+    for dim in contract.action:
+        print(f"  action {dim.name}: {dim.low:g} to {dim.high:g} {dim.unit}")
+    print(f"  command {contract.command.topic} ({contract.command.kind}), {contract.kinematics.kind}")
+    print(f"  camera {camera.width}x{camera.height} at {camera.rate:g} Hz, model input {camera.size}x{camera.size}")
+    inputs = ", ".join(f"{t.topic}{'' if t.required else ' (optional)'}" for t in contract.state.values())
+    print(f"  state {inputs or 'none'}")
+    print(f"  guardrails: {len(rails)}")
+    for line in contract_warnings(contract):
+        print(f"  warning: {line}")
+    print("ok")
+    return 0
+
+
+def contract_warnings(contract: RobotContract) -> list[str]:
+    """What a valid contract says that a roboticist would want to look at again."""
+    found = []
+    camera, limits, dog = contract.cameras[0], contract.limits, contract.watchdog
+    if camera.rate < contract.rate:
+        found.append(
+            f"cameras[0].rate {camera.rate:g} Hz is below the control rate {contract.rate:g} Hz: "
+            "some steps will see no new image"
+        )
+    if dog.image_timeout < 2 / camera.rate:
+        found.append(
+            f"watchdog.image_timeout {dog.image_timeout:g} s is less than two images at {camera.rate:g} Hz: "
+            "one lost image stops the robot"
+        )
+    if dog.command_timeout < contract.period:
+        found.append(
+            f"watchdog.command_timeout {dog.command_timeout:g} s is below the control period "
+            f"{contract.period:g} s: the robot stops between commands"
+        )
+    for i, dim in enumerate(contract.action):
+        if limits.braking[i] > limits.acceleration[i]:
+            found.append(
+                f"limits.braking of {dim.name} ({limits.braking[i]:g}) exceeds limits.acceleration "
+                f"({limits.acceleration[i]:g}): it must be guaranteed, and the gate ramps no faster"
+            )
+    for further in contract.cameras[1:]:
+        found.append(
+            f"camera '{further.name}' ({further.image_topic}) is recorded and played back, but no model looks at "
+            "it, and the gate does not watch it"
+        )
+    if not contract.watchdog.estop_required:
+        found.append("watchdog.estop_required is false: nobody has to publish an e-stop for the robot to move")
+    return found
+
+
+# ---------------------------------------------------------------- model
+
+
+def check_model(folder: str, robot: str | None, threads: int) -> int:
+    """Load a checkpoint, try every method that the planner calls, and time it on this machine."""
+    import torch
+
+    from jepa_ros.world_model import load_checkpoint
+    from jepa_ros.world_model.checkpoint import CARD, load_card, resolve_model
+
+    path = resolve_model(folder)
+    if kind := kind_of(path):
+        return check_foreign(path, kind, robot, threads, BUDGET_SHARE)
+    card = load_card(path)
+    contract = load_contract(robot) if robot else RobotContract.from_dict(card["contract"], f"{path / CARD}: contract")
+    torch.set_num_threads(threads)
+    model, card = load_checkpoint(path, contract)
+    size = sum(f.stat().st_size for f in Path(path).iterdir() if f.is_file()) / 1e6
+    print(f"{path}: {card['parameters']:,} parameters, {size:.1f} MB, for robot '{contract.name}'")
+    _try_methods(model, contract)
+    names = [name for name in ("pose", "contact", "distance", "novelty", "proposal") if model.has_readout(name)]
+    print(f"  readouts: {', '.join(names) or 'none'}")
+    encode, plan = _time(model, contract, card)
+    budget = BUDGET_SHARE * 1e3 * contract.period
+    if isinstance(plan, str):
+        print(f"  encode {encode[0]:.1f} / {encode[1]:.1f} ms (p50 / p99)\ndoes not fit: {plan}")
+        return 1
+    print(
+        f"  encode {encode[0]:.1f} / {encode[1]:.1f} ms, plan {plan[0]:.1f} / {plan[1]:.1f} ms (p50 / p99, "
+        f"{threads} thread{'s' if threads > 1 else ''}), budget {budget:.0f} ms"
+    )
+    if encode[1] + plan[1] > budget:
+        print(
+            f"does not fit: {encode[1] + plan[1]:.0f} ms at p99 is over the budget of {budget:.0f} ms; "
+            "search fewer samples or iterations, or use a faster machine"
+        )
+        return 1
+    print("ok")
+    return 0
+
+
+def _try_methods(model: Any, contract: RobotContract) -> None:
+    import torch
+
+    c, size, steps = model.config, contract.cameras[0].size, 3
+    with torch.inference_mode():
+        z = model.encode(torch.zeros(2, size, size, 3, dtype=torch.uint8))
+        h = model.initial_state(2)
+        actions = torch.zeros(2, steps, contract.action_dim)
+        rolled, last = model.rollout(z, h, actions, torch.zeros(2, steps, c.noise_dim))
+        one, _ = model.predict(z, actions[:, 0], torch.zeros(2, c.noise_dim), h)
+        distance = model.distance(rolled, z[0])
+    wanted = {
+        "encode": (z, (2, c.latent_dim)),
+        "rollout": (rolled, (2, steps, c.latent_dim)),
+        "rollout's state": (last, tuple(h.shape)),
+        "predict": (one, (2, c.latent_dim)),
+        "distance": (distance, (2, steps)),
+    }
+    for name, (tensor, shape) in wanted.items():
+        if tuple(tensor.shape) != shape or not torch.isfinite(tensor).all():
+            raise CheckError(
+                f"{name}: expected finite values of shape {shape}, found shape {tuple(tensor.shape)}, "
+                f"finite: {bool(torch.isfinite(tensor).all())}"
+            )
+    if not torch.allclose(one, rolled[:, 0], atol=1e-4):
+        raise CheckError("predict and the first step of rollout differ for the same inputs")
+
+
+def _time(model: Any, contract: RobotContract, card: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | str]:
+    """p50 and p99 in ms of encoding one camera image, and of one plan towards another picture, or why none is made."""
+    from jepa_ros.cost.goal import Goal
+    from jepa_ros.perception import Perception
+    from jepa_ros.planning.planner import Planner
+
+    camera, rng = contract.cameras[0], np.random.default_rng(0)
+    images = rng.integers(0, 255, (8, camera.height, camera.width, 3), dtype=np.uint8)
+    perception = Perception(model, contract)
+    planner = Planner(model, contract, card=card)
+    planner.warm_up()
+    encode = _percentiles(lambda i: perception.encode(images[i % len(images)]), 50)
+    if planner.too_slow:
+        return encode, planner.too_slow
+    goal = Goal.from_latent(perception.encode(images[0]), name="check")
+    planner.step(perception.encode(images[1]), 0.0)  # fills the history
+    history = planner.history
+
+    def search(i: int) -> Any:  # the search itself: the planner would skip it where it believes that it has arrived
+        return planner.search.plan(history.z, history.h, goal, history.under_way, seed=i)
+
+    return encode, _percentiles(search, 50)
+
+
+def _percentiles(work: Callable[[int], Any], repeats: int) -> np.ndarray:
+    times = []
+    for i in range(repeats + 3):
+        start = time.perf_counter()
+        work(i)
+        times.append(time.perf_counter() - start)
+    return 1e3 * np.percentile(times[3:], [50, 99])

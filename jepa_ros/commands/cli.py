@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line, ``jepa-ros COMMAND``: which command is which module, and what an error looks like.
+
+A command's module offers ``add_arguments(parser)`` and ``main(args) -> int``. Only the module of the command that was
+asked for is imported, so that ``jepa-ros --help`` needs neither torch nor ROS.
+
+Exit codes: the command's own (0 is success), 2 for a mistake in the input (one line, ``error: ...``), 130 for Ctrl-C.
+``JEPA_ROS_TRACEBACK=1`` shows the traceback behind an error line.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from jepa_ros import __version__
+from jepa_ros.commands.options import Parser
+from jepa_ros.contract.resources import share_dir
+from jepa_ros.errors import JepaRosError
+from jepa_ros.interrupts import INTERRUPTED, say_interrupted, while_importing
+from jepa_ros.ros_env import ros_environment
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("jepa_ros.commands.demo", "the whole stack in PyBullet, one goal picture, a live table, a verdict"),
+    "up": ("jepa_ros.commands.up", "start the nodes (sim, robot or replay), as ros2 launch would"),
+    "collect": ("jepa_ros.learning.data.collect", "drive the simulated robot about and store what it saw and did"),
+    "train": ("jepa_ros.learning.train", "train a world model on what was collected"),
+    "eval": ("jepa_ros.evaluation.evaluate", "success of a model, beside a random policy and an oracle"),
+    "bench": ("jepa_ros.commands.bench", "measure speed and safety"),
+    "record": ("jepa_ros.bags.record", "record a running graph into a rosbag2 bag"),
+    "replay": ("jepa_ros.bags.replay", "play a bag through perception, planner and gate"),
+    "info": ("jepa_ros.bags.info", "what is in a bag: topics, rates, gaps"),
+    "dataset": ("jepa_ros.bags.dataset", "turn bags into training data"),
+    "explore": ("jepa_ros.commands.explore", "drive a robot about under its gate, to record and learn from"),
+    "gate": ("jepa_ros.commands.gate", "enable, disable, reset or stop the gate, or show its state"),
+    "goal": ("jepa_ros.commands.goal", "give the planner a goal: a picture, a pose, what the camera sees, or none"),
+    "check": ("jepa_ros.commands.check", "check a robot contract or a checkpoint"),
+    "doctor": ("jepa_ros.commands.doctor", "check a running graph: publishers, QoS, clock, silent topics"),
+}
+
+# Where to get a package that is not there. The rest is installed by pip under the name it is imported by.
+INSTALL = {
+    "rclpy": "pip install 'jepa_ros[ros]', or source an installed ROS 2",
+    "pybullet": "pip install 'jepa_ros[sim]'",
+    "cv2": "pip install opencv-python-headless",
+    "yaml": "pip install PyYAML",
+}
+
+
+def build_parser(command: str | None) -> Parser:
+    """Return the parser of ``jepa-ros``; only `command`'s own arguments are filled in (its module is imported)."""
+    parser = Parser(
+        prog="jepa-ros",
+        description="Objective-driven robot control by search in a learned world model, on ROS 2.",
+        epilog="jepa-ros COMMAND --help tells what a command takes.",
+    )
+    parser.add_argument("--version", action="version", version=f"jepa_ros {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module_name, summary) in COMMANDS.items():
+        if name == "bench" and not (share_dir() / "benchmarks").is_dir():
+            continue  # an installed package does not hold them
+        chosen = name == command
+        child = commands.add_parser(name, help=summary, description=summary, add_help=chosen)
+        if chosen:
+            module = importlib.import_module(module_name)
+            module.add_arguments(child)
+            child.set_defaults(run=module.main)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    os.environ.update(ros_environment())  # every command, and every process that one starts, sees the same graph
+    try:
+        try:
+            with while_importing():
+                options = build_parser(command).parse_args(arguments)
+            return int(options.run(options) or 0)
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is expected, and not when the interpreter ends
+    except KeyboardInterrupt:
+        say_interrupted()
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as `jepa-ros info BAG | head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except JepaRosError as error:
+        return _fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "jepa_ros", "jepa_ros_sim"):  # ours: a bug, not something to install
+            raise
+        return _fail(f"the Python package {package} is missing: {INSTALL.get(package, f'pip install {package}')}")
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        return _fail(f"{error.strerror}{f': {error.filename}' if error.filename is not None else ''}")
+
+
+def _fail(message: str) -> int:
+    if os.environ.get("JEPA_ROS_TRACEBACK"):
+        traceback.print_exc()
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`jepa-ros goal PICTURE|current|clear|X Y YAW|tag TAG|remember TAG|tags`: give the planner a goal from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from jepa_ros.commands.link import Link
+from jepa_ros.commands.options import namespace, time_span
+from jepa_ros.commands.tags import remember, tags
+from jepa_ros.errors import JepaRosError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    what = (
+        "a picture (JPEG or PNG) of the robot's camera; current: what it sees now; clear: none; X Y YAW in m and rad; "
+        "tag TAG: a place that was remembered; remember TAG: give what it sees now a name; tags: which there are"
+    )
+    parser.add_argument("goal", nargs="+", help=what)
+    parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
+    parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
+    parser.add_argument(
+        "--timeout", type=time_span, default=5.0, metavar="S", help="wait so long (default: %(default)s)"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Send the goal and print what became of it; 1 when it was refused."""
+    from std_srvs.srv import Trigger
+
+    with Link(args.namespace, args.timeout) as link:
+        if args.goal in (["current"], ["clear"]):
+            service = "goal_from_current" if args.goal == ["current"] else "clear_goal"
+            answer = link.call(Trigger, f"planner/{service}")
+            print(answer.message)
+            return 0 if answer.success else 1
+        if args.goal == ["tags"]:
+            return tags(link)
+        if len(args.goal) == 2 and args.goal[0] in ("tag", "remember"):
+            return (_tag if args.goal[0] == "tag" else remember)(link, args.goal[1])
+        if len(args.goal) == 1:
+            return _picture(link, Path(args.goal[0]))
+        return _pose(link, args)
+
+
+def _pose(link: Link, args: argparse.Namespace) -> int:
+    from geometry_msgs.msg import PoseStamped
+
+    from jepa_ros.contract import load_contract
+    from jepa_ros.nodes import qos
+    from jepa_ros.nodes.convert import set_yaw
+
+    try:
+        x, y, yaw = (float(word) for word in args.goal)
+    except ValueError:
+        found = " ".join(args.goal)
+        raise JepaRosError(
+            f"'{found}': expected three numbers X Y YAW, a picture, current, clear, tag TAG, remember TAG or tags"
+        ) from None
+    message = PoseStamped()
+    message.header.frame_id = load_contract(args.robot).frames.map
+    message.pose.position.x, message.pose.position.y = x, y
+    set_yaw(message.pose.orientation, yaw)
+    link.say(PoseStamped, "goal_pose", qos.COMMAND, message)
+    return _verdict(link, "pose")
+
+
+def _picture(link: Link, path: Path) -> int:
+    from sensor_msgs.msg import CompressedImage
+
+    from jepa_ros.nodes import qos
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise JepaRosError(
+            f"{path}: cannot be read: {error.strerror}; give a picture, current, clear or X Y YAW"
+        ) from None
+    message = CompressedImage(format=path.suffix.lstrip("."))
+    message.data.frombytes(data)
+    link.say(CompressedImage, "goal_image/compressed", qos.COMMAND, message)
+    return _verdict(link, "image")
+
+
+def _tag(link: Link, name: str) -> int:
+    from std_msgs.msg import String
+
+    from jepa_ros.nodes import qos
+
+    link.say(String, "goal_tag", qos.COMMAND, String(data=name))
+    return _verdict(link, "memory")
+
+
+def _verdict(link: Link, kind: str) -> int:
+    """What the planner's next status says of the goal."""
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from jepa_ros.nodes import qos
+
+    for _ in range(2):  # the first may have been under way already
+        status = link.hear(DiagnosticArray, "planner/status", qos.STATUS)
+    values = {pair.key: pair.value for part in status.status for pair in part.values}
+    if values.get("goal_refused"):
+        print(values["goal_refused"])
+        return 1
+    print(f"goal: {values.get('goal', '?')}; planner: {values.get('reason', '?')}; gate: {values.get('gate', '?')}")
+    return 0 if values.get("goal") == kind else 1

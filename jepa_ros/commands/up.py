@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``jepa-ros up sim|robot|replay key:=value ...``: what ``ros2 launch`` does, where there is no ``ros2 launch``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+import threading
+from types import FrameType
+
+from jepa_ros.bringup import graph as bringup
+from jepa_ros.bringup.stack import Fault, Stack, StackError
+
+__all__ = ["Fault", "Stack", "StackError", "add_arguments", "main"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``jepa-ros up``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("kind", choices=bringup.KINDS, help="what to bring up")
+    # REMAINDER, for argparse takes no positional arguments on both sides of an option.
+    parser.add_argument(
+        "settings", nargs=argparse.REMAINDER, metavar="key:=value", help="arguments, as ros2 launch takes them"
+    )
+    parser.add_argument("--show-args", action="store_true", help="list the arguments of KIND and exit")
+    parser.add_argument("--print", dest="show", action="store_true", help="print the processes' commands and exit")
+
+
+def parse_settings(words: list[str]) -> dict[str, str]:
+    """``["a:=1"]`` -> ``{"a": "1"}``.
+
+    Raises:
+        BringupError: a word is not ``key:=value``, or a key comes twice.
+    """
+    given: dict[str, str] = {}
+    for word in words:
+        key, mark, value = word.partition(":=")
+        if not mark or not key:
+            raise bringup.BringupError(f"'{word}': expected key:=value")
+        if key in given:
+            raise bringup.BringupError(f"'{key}' is given twice")
+        given[key] = value
+    return given
+
+
+def _show_arguments(kind: str) -> None:
+    for argument in bringup.arguments(kind):
+        choices = f" [{', '.join(c or repr('') for c in argument.choices)}]" if argument.choices else ""
+        print(f"  {argument.name}:={argument.default_text or repr('')}{choices}\n      {argument.description}")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the graph until Ctrl-C (exit code 0) or until a process fails (1)."""
+    words = set(args.settings)
+    if args.show_args or words & {"--show-args", "-s"}:
+        _show_arguments(args.kind)
+        return 0
+    given = parse_settings([word for word in args.settings if word != "--print"])
+    if args.show or "--print" in words:
+        for node in bringup.graph(args.kind, given).nodes:
+            print(shlex.join(["python", "-m", *node.words]))
+        return 0
+    return _run(args.kind, given)
+
+
+def _run(kind: str, given: dict[str, str]) -> int:
+    lock = threading.Lock()
+
+    def show(process: str, line: str) -> None:
+        with lock:
+            sys.stdout.write(f"[{process}] {line}\n")
+            sys.stdout.flush()
+
+    stack = Stack(kind, given, on_line=show)
+    interrupted = threading.Event()
+    trouble: list[StackError] = []
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            stack.hurry()
+        interrupted.set()
+
+    def announce() -> None:
+        try:
+            stack.wait_ready()
+            show("up", f"ready (ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')})")
+        except StackError as error:
+            trouble.append(error)
+
+    before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        show("up", f"{kind}: {', '.join(n.executable for n in stack.graph.nodes)}; Ctrl-C stops, the gate last")
+        stack.start()
+        announcer = threading.Thread(target=announce, daemon=True)
+        announcer.start()
+        while not interrupted.is_set() and not trouble and not stack.wait(0.2):
+            pass
+        stack.stop()
+        announcer.join()
+        stack.check()
+        if trouble and not interrupted.is_set():
+            raise trouble[0]
+        show("up", "every process has ended")
+        return 0
+    except StackError as error:
+        show("up", f"error: {error}")
+        return 1
+    finally:
+        stack.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)

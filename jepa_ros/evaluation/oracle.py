@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The oracle: the same planner and search, in a model that is told the true state and the obstacles. Scoring only.
+
+It satisfies the protocol of :class:`~jepa_ros.world_model.WorldModel` with the true pose as its latent, so that the
+difference to a learned model is the model's, and nothing else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jepa_ros.contract import RobotContract
+from jepa_ros.memory import Places
+
+
+@dataclass(frozen=True)
+class OracleConfig:
+    """The sizes that the planner asks for."""
+
+    latent_dim: int = 4
+    action_dim: int = 2
+    noise_dim: int = 1
+    state_dim: int = 1
+    max_distance: float = 60.0
+    map_cells: int = 32
+    map_extent: tuple[float, float, float, float] = (-1.1, -1.1, 1.1, 1.1)
+
+    @property
+    def embedding_dim(self) -> int:
+        """The pose and the map."""
+        return self.latent_dim + self.map_cells**2
+
+
+#: m of clearance by which the true map goes from surely free to surely blocked: as sharp as a cell can show.
+EDGE = 0.02
+
+
+class OracleModel:
+    """Unicycle kinematics among known obstacles.
+
+    Args:
+        contract: the robot's contract.
+        layout: the simulator's layout. goal: (x, y, yaw) true goal; distances are measured around the obstacles.
+    """
+
+    def __init__(self, contract: RobotContract, layout, goal: tuple[float, float, float]) -> None:
+        from jepa_ros_sim.tasks import DistanceField
+
+        self.config = OracleConfig()
+        self.layout = layout
+        self.period = contract.period
+        self.radius = contract.footprint.radius
+        self.half = torch.tensor((contract.action_high - contract.action_low) / 2, dtype=torch.float32)
+        self.middle = torch.tensor((contract.action_high + contract.action_low) / 2, dtype=torch.float32)
+        self.step_length = float(contract.action_high[0]) * contract.period
+        self.field = DistanceField(layout, goal)
+        self.device = torch.device("cpu")
+        centres = Places(self.config.map_cells, self.config.map_extent).centres()
+        self._map = ((self.radius - layout.clearance(centres)) / EDGE).astype(np.float32).ravel()
+
+    def encode_state(self, x: float, y: float, yaw: float) -> np.ndarray:
+        """The true pose as a latent, and the true map: an embedding (E,) float32."""
+        return np.concatenate([np.array([x, y, np.cos(yaw), np.sin(yaw)], dtype=np.float32), self._map])
+
+    def parameters(self) -> Iterator[Tensor]:
+        """It has none: nothing was learned."""
+        return iter(())
+
+    def has_readout(self, name: str) -> bool:
+        """The oracle has pose and distance."""
+        return name in ("pose", "distance")
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Nothing to remember: (B, 1) zeros."""
+        return torch.zeros(batch, 1)
+
+    def predict(self, z: Tensor, action: Tensor, noise: Tensor | None, h: Tensor) -> tuple[Tensor, Tensor]:
+        """One control step; a step into an obstacle does not move the robot."""
+        v, w = (self.middle + self.half * action).unbind(-1)
+        angle = torch.atan2(z[..., 3], z[..., 2])
+        middle = angle + 0.5 * w * self.period
+        position = z[..., :2] + torch.stack([middle.cos(), middle.sin()], -1) * (v * self.period)[..., None]
+        free = torch.from_numpy(self.layout.clearance(position.numpy().astype(np.float64)) > self.radius)
+        position = torch.where(free[..., None], position, z[..., :2])
+        angle = angle + w * self.period
+        return torch.cat([position, angle.cos()[..., None], angle.sin()[..., None]], -1), h
+
+    def rollout(self, z: Tensor, h: Tensor, actions: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Open loop, see :meth:`jepa_ros.world_model.WorldModel.rollout`."""
+        states = []
+        for t in range(actions.shape[1]):
+            z, h = self.predict(z, actions[:, t], None, h)
+            states.append(z)
+        return torch.stack(states, 1), h
+
+    def pose(self, z: Tensor) -> Tensor:
+        """The latent is the pose."""
+        return z
+
+    def distance(self, z: Tensor, goal: Tensor) -> Tensor:
+        """Way around the obstacles in control steps at full speed; the goal is the one given at construction."""
+        points = z[..., :2].numpy().astype(np.float64)
+        way = np.minimum(np.nan_to_num(self.field(points), posinf=10.0), 10.0)
+        return torch.from_numpy(way / self.step_length).float()

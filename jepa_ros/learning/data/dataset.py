@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Datasets on disk: episodes of model inputs, executed actions and what the robot's own sensors said.
+
+The ONE format, whoever writes it: driving in simulation (``collect``), bags (``dataset``), other people's
+environments. A dataset is a folder::
+
+    dataset.json            contract, settings, seed, format
+    shard_00000/            a few episodes each; appears whole (written aside, then renamed)
+        images.npy          (N, size, size, 3) uint8   the model's input at t_k
+        actions.npy         (N, A) float32             the mean of the gate's output over [t_k, t_k+1), physical units
+        commands.npy        (N, A) float32             what the policy asked for at step k, physical units
+        poses.npy           (N, 3) float32             localisation x, y, yaw at t_k (NaN where the robot has none)
+        contacts.npy        (N,) bool                  bumper during [t_k, t_k+1)
+        episodes.npy        (E, 3) int64               start, length, layout of each episode within the shard
+
+Arrays are memory-mapped, so that data may be larger than memory. Localisation and bumper are the robot's own sensors
+with their noise; a simulator's ground truth never enters a dataset.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.contract import RobotContract
+
+FORMAT = 1
+META = "dataset.json"
+LOCK = "writing"
+ARRAYS = ("images", "actions", "commands", "poses", "contacts", "episodes")
+
+
+class DatasetError(JepaRosError):
+    """A dataset that cannot be used; the message names the folder or file and what to do."""
+
+
+@dataclass
+class Episode:
+    """One episode in memory, T steps; shapes as the module says, without the leading N."""
+
+    images: np.ndarray
+    actions: np.ndarray
+    commands: np.ndarray
+    poses: np.ndarray
+    contacts: np.ndarray
+    layout: int = 0
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def check(self, size: int, action_dim: int) -> None:
+        """Refuse what would spoil a training hours later.
+
+        Raises:
+            DatasetError: frames of another size, lengths that differ, or values that are not finite.
+        """
+        steps = len(self.actions)
+        if self.images.shape != (steps, size, size, 3) or self.images.dtype != np.uint8:
+            raise DatasetError(
+                f"images of shape {self.images.shape} {self.images.dtype}: expected ({steps}, {size}, {size}, 3) uint8"
+            )
+        for name in ("actions", "commands"):
+            array = getattr(self, name)
+            if array.shape != (steps, action_dim):
+                raise DatasetError(f"{name} of shape {array.shape}: expected ({steps}, {action_dim})")
+            if not np.isfinite(array).all():
+                raise DatasetError(
+                    f"{name} hold values that are not finite at step {int(np.argwhere(~np.isfinite(array))[0, 0])}"
+                )
+        if self.poses.shape != (steps, 3) or self.contacts.shape != (steps,):
+            raise DatasetError(
+                f"poses {self.poses.shape} and contacts {self.contacts.shape}: expected ({steps}, 3) and ({steps},)"
+            )
+
+
+class DatasetWriter:
+    """Writes shards into a folder; several processes may write different shards of one dataset.
+
+    Args:
+        folder: made when it does not exist.
+        contract: of the robot that the data comes from.
+        settings: how the data was made; a folder with other settings is refused, the same settings resume.
+
+    Raises:
+        DatasetError: the folder holds something else, or data of another contract or other settings.
+    """
+
+    def __init__(self, folder: Path | str, contract: RobotContract, settings: dict[str, Any]) -> None:
+        self.folder = Path(folder)
+        self.contract = contract
+        meta = {"format": FORMAT, "contract": contract.to_dict(), "settings": settings}
+        path = self.folder / META
+        if path.exists():
+            found = _read_meta(self.folder)
+            lines = RobotContract.from_dict(found["contract"], f"{path}: contract").differences(contract)
+            if lines:
+                raise DatasetError(f"{self.folder} holds data of another contract:\n  " + "\n  ".join(lines))
+            if found["settings"] != json.loads(json.dumps(settings)):
+                changed = sorted(
+                    k for k in {**found["settings"], **settings} if found["settings"].get(k) != settings.get(k)
+                )
+                raise DatasetError(
+                    f"{self.folder} was made with other settings ({', '.join(changed)}): choose another folder"
+                )
+        elif self.folder.exists() and any(self.folder.iterdir()):
+            raise DatasetError(f"{self.folder} exists and is not a dataset (no {META}): choose another folder")
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(".partial")
+            temporary.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+            os.replace(temporary, path)
+
+    def shard_path(self, index: int) -> Path:
+        """Folder of shard ``index``."""
+        return self.folder / f"shard_{index:05d}"
+
+    def has_shard(self, index: int) -> bool:
+        """Whether the shard was written already (a resumed run skips it)."""
+        return self.shard_path(index).is_dir()
+
+    def write_shard(self, index: int, episodes: Sequence[Episode]) -> None:
+        """Write one shard; it appears whole or not at all.
+
+        Raises:
+            DatasetError: an episode that does not fit the contract.
+        """
+        size = self.contract.cameras[0].size
+        for episode in episodes:
+            episode.check(size, self.contract.action_dim)
+        starts = np.cumsum([0, *(len(e) for e in episodes)])[:-1]
+        table = np.array([(s, len(e), e.layout) for s, e in zip(starts, episodes, strict=True)], dtype=np.int64)
+        path = self.shard_path(index)
+        temporary = path.with_name(path.name + f".partial{os.getpid()}")
+        temporary.mkdir()
+        for name in ARRAYS[:-1]:
+            np.save(temporary / f"{name}.npy", np.concatenate([getattr(e, name) for e in episodes]))
+        np.save(temporary / "episodes.npy", table)
+        os.replace(temporary, path)
+
+    def begin(self) -> None:
+        """Mark the dataset as being written; :meth:`finish` takes the mark away. Left-overs of a kill are cleared."""
+        for partial in self.folder.glob("shard_*.partial*"):
+            shutil.rmtree(partial, ignore_errors=True)
+        (self.folder / LOCK).write_text(f"{os.getpid()}\n", encoding="utf-8")
+
+    def finish(self, report: dict[str, Any] | None = None) -> None:
+        """The dataset is whole. ``report`` (what was dropped and why, rates) is kept as ``report.json``."""
+        if report is not None:
+            (self.folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        (self.folder / LOCK).unlink(missing_ok=True)
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    path = folder / META
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: cannot be read: {error.strerror}; a dataset is made by 'jepa-ros collect' or 'jepa-ros dataset'"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise DatasetError(f"{path}: expected a dataset of format {FORMAT}")
+    for key in ("contract", "settings"):
+        if not isinstance(meta.get(key), dict):
+            raise DatasetError(f"{path}: {key}: expected a mapping, found {type(meta.get(key)).__name__}")
+    return meta
+
+
+class Dataset:
+    """Read access to a dataset; episodes are numbered through all shards.
+
+    Args:
+        folder: the dataset.
+        contract: when given, the data must fit it.
+        min_length: shorter episodes are refused before hours are spent.
+
+    Attributes:
+        contract, settings: as recorded. images, actions, ...: lists of memory maps, one a shard.
+        index: (E, 4) int64: shard, start, length, layout of each episode.
+
+    Raises:
+        DatasetError: no dataset, still being written, other contract, frames of mixed size, short episodes, values
+            that are not finite.
+    """
+
+    def __init__(self, folder: Path | str, contract: RobotContract | None = None, min_length: int = 1) -> None:
+        self.folder = Path(folder)
+        meta = _read_meta(self.folder)
+        if (self.folder / LOCK).exists():
+            raise DatasetError(
+                f"{self.folder} is being written (file '{LOCK}'): wait, or run the same command again to resume it"
+            )
+        self.contract = RobotContract.from_dict(meta["contract"], f"{self.folder / META}: contract")
+        self.settings: dict[str, Any] = meta["settings"]
+        if contract is not None:
+            lines = self.contract.model_differences(contract)
+            if lines:
+                raise DatasetError(
+                    f"{self.folder} holds data of robot '{self.contract.name}', not '{contract.name}':\n  "
+                    + "\n  ".join(lines)
+                )
+        shards = sorted(p for p in self.folder.glob("shard_*") if p.is_dir() and ".partial" not in p.name)
+        if not shards:
+            raise DatasetError(f"{self.folder} holds no data (no shard_* folder)")
+        self.arrays: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS[:-1]}
+        rows = []
+        size = self.contract.cameras[0].size
+        for i, shard in enumerate(shards):
+            for name in ARRAYS[:-1]:
+                self.arrays[name].append(_load(shard / f"{name}.npy"))
+            images, actions = self.arrays["images"][i], self.arrays["actions"][i]
+            if images.shape[1:] != (size, size, 3):
+                raise DatasetError(
+                    f"{shard}: frames of {images.shape[1:]}, expected ({size}, {size}, 3): frames of mixed size"
+                )
+            if len(images) != len(actions):
+                raise DatasetError(f"{shard}: {len(images)} images but {len(actions)} actions")
+            if not np.isfinite(actions).all():
+                raise DatasetError(f"{shard}/actions.npy: values that are not finite")
+            rows += [(i, *map(int, row)) for row in _load(shard / "episodes.npy")]
+        self.index = np.array(rows, dtype=np.int64)
+        short = self.index[:, 2] < min_length
+        if short.any():
+            raise DatasetError(
+                f"{self.folder}: {int(short.sum())} of {len(short)} episodes are shorter than the {min_length} steps "
+                f"that training needs (the shortest has {int(self.index[:, 2].min())}): collect longer episodes"
+            )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def steps(self) -> int:
+        """Number of control steps in all episodes."""
+        return int(self.index[:, 2].sum())
+
+    def usual_length(self, episodes: np.ndarray) -> int:
+        """The length [steps] such that half of all steps lie in episodes at least as long: bags leave episodes of any
+        length, and what is taught about far goals has to come from the long ones."""
+        lengths = np.sort(self.index[episodes, 2])[::-1]
+        return int(lengths[np.searchsorted(np.cumsum(lengths), lengths.sum() / 2.0)])
+
+    def slice(self, name: str, episode: int, start: int = 0, length: int | None = None) -> np.ndarray:
+        """Rows of array ``name`` (see the module) of one episode, a view into the memory map."""
+        shard, first, total, _ = self.index[episode]
+        stop = first + (total if length is None else start + length)
+        return self.arrays[name][shard][first + start : stop]
+
+    def split(self, held_out: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Episode numbers for training and for validation.
+
+        Whole layouts are held out where layouts differ; of the fixed layout (number 0) single episodes are.
+        """
+        rng = np.random.default_rng(seed)
+        layout = self.index[:, 3]
+        drawn = np.unique(layout[layout != 0])
+        validation = np.zeros(len(self), bool)
+        if len(drawn) >= 10:
+            validation |= np.isin(layout, rng.choice(drawn, max(1, round(held_out * len(drawn))), replace=False))
+        rest = np.flatnonzero((layout == 0) | (len(drawn) < 10))
+        if len(rest) > 1:
+            validation[rng.choice(rest, max(1, round(held_out * len(rest))), replace=False)] = True
+        return np.flatnonzero(~validation), np.flatnonzero(validation)
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError(
+            f"{path}: cannot be read ({error}): the shard is damaged; delete its folder and collect again"
+        ) from None

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Phase two of training: on frozen latents, the predictor over a long horizon with noise, and the readouts.
+
+Everything here runs on latents that were encoded once, so that it costs minutes and cannot touch the encoder.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from jepa_ros.learning.representation.diagnostics import Latents, pose_targets
+from jepa_ros.learning.representation.losses import energy_score
+from jepa_ros.learning.representation.representation import cosine
+from jepa_ros.world_model import WorldModel
+
+Report = Callable[[str, int, int, dict[str, float]], None]
+
+
+def _draw(latents: Latents, batch: int, frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Episode indices and start indices of ``batch`` windows of ``frames`` frames."""
+    episodes = torch.randint(0, latents.z.shape[0], (batch,), generator=generator)
+    starts = torch.randint(0, latents.z.shape[1] - frames + 1, (batch,), generator=generator)
+    return episodes, starts
+
+
+def _windows(array: Tensor, episodes: Tensor, starts: Tensor, frames: int) -> Tensor:
+    return array[episodes[:, None], starts[:, None] + torch.arange(frames)]
+
+
+def optimizer_for(parameters: Iterable[nn.Parameter], rate: float, weight_decay: float = 1e-4) -> torch.optim.AdamW:
+    """AdamW for a head on frozen latents."""
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay)
+
+
+def refit_predictor(
+    model: WorldModel, latents: Latents, horizon: int, steps: int, seed: int, report: Report, batch: int = 256
+) -> None:
+    """Fit the predictor to open-loop rollouts over ``horizon`` steps, stochastic.
+
+    Two rollouts with independent noise are scored by the energy score, which is least when their distribution is the
+    true one; a third without noise is fitted by squared error, so that zero noise is the mean.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = optimizer_for(model.predictor.parameters(), 1e-3)
+    n, device = model.config.noise_dim, model.device
+    model.predictor.train().requires_grad_(True)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * cosine(step, steps)
+        episodes, starts = _draw(latents, batch, horizon + 2, generator)
+        z = _windows(latents.z, episodes, starts, horizon + 2).to(device)
+        a = _windows(latents.actions, episodes, starts, horizon + 2).to(device)
+        noise = torch.randn(2, batch, horizon + 1, n, generator=generator).to(device)
+        noise = torch.cat([noise, torch.zeros_like(noise[:1])])  # (3, B, T + 1, N)
+        z3, a3 = z.repeat(3, 1, 1), a.repeat(3, 1, 1)
+        noise = noise.flatten(0, 1)
+        _, h = model.predict(z3[:, 0], a3[:, 0], noise[:, 0], model.initial_state(3 * batch))
+        rolled, _ = model.rollout(z3[:, 1], h, a3[:, 1:-1], noise[:, 1:])
+        one, two, mean = rolled.view(3, batch, horizon, -1)
+        target = z[:, 2:]
+        score = energy_score((one, two), target)
+        error = (mean - target).square().mean()
+        loss = score / math.sqrt(target.shape[-1]) + error
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.predictor.parameters(), 1.0)
+        optimizer.step()
+        if step % 50 == 0:
+            report("predictor", step, steps, {"energy_score": score.item(), "error": error.item()})
+    model.predictor.eval().requires_grad_(False)
+
+
+def fit_distance(model: WorldModel, latents: Latents, steps: int, seed: int, report: Report, batch: int = 1024) -> None:
+    """Fit the temporal distance: the number of control steps that a good driver needs from z to a goal.
+
+    Two upper bounds meet in one expectile regression towards the low side: the steps that an episode really took from
+    one frame to a later one (hindsight), and one step plus the distance from the next frame (bootstrapped, so that
+    pieces of different episodes join into ways that nobody drove whole).
+    Sources: hindsight distances after Hartikainen et al., "Dynamical distance learning", 2020; expectiles after
+    Kostrikov et al., "Implicit Q-learning", 2022, equation 5.
+    """
+    head, device = model.heads["distance"], model.device
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = optimizer_for(head.parameters(), 1e-3)
+    slow = copy.deepcopy(model.heads["distance"])
+    head.train().requires_grad_(True)
+    longest = model.config.max_distance
+    length = latents.z.shape[1]
+
+    def value(net: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+        return nn.functional.softplus(net(torch.cat([a, b], dim=-1)).squeeze(-1))
+
+    groups = _same_layout(latents)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * cosine(step, steps)
+        e = torch.randint(0, latents.z.shape[0], (batch,), generator=generator)
+        t = torch.randint(0, length - 1, (batch,), generator=generator)
+        kind = torch.rand(batch, generator=generator)
+        gap = torch.randint(0, int(longest), (batch,), generator=generator)
+        anywhere = torch.randint(0, length, (batch,), generator=generator)
+        near = kind < 0.6
+        goal_t = torch.where(near, torch.minimum(t + gap, torch.tensor(length - 1)), anywhere)
+        other = kind > 0.85  # the goal lies in another episode of the same layout
+        pick = torch.rand(batch, generator=generator)
+        counts, table = groups
+        goal_e = torch.where(other, table[e, (pick * counts[e]).long().clamp_max(table.shape[1] - 1)], e)
+        z, following = latents.z[e, t].to(device), latents.z[e, t + 1].to(device)
+        goal = latents.z[goal_e, goal_t].to(device)
+        hindsight = torch.where((goal_e == e) & (goal_t >= t), (goal_t - t).float(), torch.tensor(longest)).to(device)
+        with torch.no_grad():
+            target = torch.minimum(hindsight, 1.0 + value(slow, following, goal)).clamp_max(longest)
+        difference = target - value(head, z, goal)
+        weight = torch.where(difference > 0, 0.15, 0.85)  # expectile 0.15: near the least that was seen
+        loss = (
+            weight * nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=5.0, reduction="none")
+        ).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            for p, q in zip(slow.parameters(), head.parameters(), strict=True):
+                p.lerp_(q, 0.01)
+        if step % 50 == 0:
+            report("distance", step, steps, {"loss": loss.item()})
+    head.eval().requires_grad_(False)
+
+
+def _same_layout(latents: Latents) -> tuple[Tensor, Tensor]:
+    """For each piece of an episode the pieces of the same layout: counts (E,), padded table (E, most)."""
+    members: dict[int, list[int]] = {}
+    for i, layout in enumerate(latents.layouts):
+        members.setdefault(int(layout), []).append(i)
+    most = min(64, max(len(m) for m in members.values()))
+    table = torch.tensor([(members[int(v)] * most)[:most] for v in latents.layouts])
+    counts = torch.tensor([min(most, len(members[int(v)])) for v in latents.layouts])
+    return counts, table
+
+
+def fit_heads(model: WorldModel, latents: Latents, steps: int, seed: int, report: Report, batch: int = 1024) -> None:
+    """Fit pose and contact by plain regression on the robot's own localisation and bumper."""
+    generator = torch.Generator().manual_seed(seed)
+    names = [n for n in ("pose", "contact") if model.has_readout(n)]
+    if not names:
+        return
+    parameters = [p for n in names for p in model.heads[n].parameters()]
+    for n in names:
+        model.heads[n].train().requires_grad_(True)
+    optimizer = optimizer_for(parameters, 1e-3)
+    length = latents.z.shape[1]
+    # The bumper of step k speaks of the frames before and after it.
+    touching = latents.contacts.clone()
+    touching[:, 1:] |= latents.contacts[:, :-1]
+    device = model.device
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * cosine(step, steps)
+        e = torch.randint(0, latents.z.shape[0], (batch,), generator=generator)
+        t = torch.randint(0, length, (batch,), generator=generator)
+        z = latents.z[e, t].to(device)
+        losses: dict[str, Tensor] = {}
+        if "pose" in names:
+            losses["pose"] = (model.pose(z) - pose_targets(latents.poses[e, t]).to(device)).square().sum(1).mean()
+        if "contact" in names:
+            logit = model.heads["contact"](z).squeeze(-1).float()
+            losses["contact"] = nn.functional.binary_cross_entropy_with_logits(logit, touching[e, t].float().to(device))
+        loss = torch.stack(list(losses.values())).sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if step % 50 == 0:
+            report("readouts", step, steps, {k: v.item() for k, v in losses.items()})
+    for n in names:
+        model.heads[n].eval().requires_grad_(False)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of a search, checked when they are made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from jepa_ros.cost.risk import Risk, check_level
+from jepa_ros.cost.task import TaskWeights
+from jepa_ros.errors import JepaRosError
+
+METHODS = ("icem", "mppi", "random", "gradient")
+
+
+class SearchError(JepaRosError):
+    """A search that cannot be set up; the message names the setting, what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How to search. Actions are in [-1, 1] here: the normalised units of the contract.
+
+    Args:
+        method: "icem" (Pinneri et al. 2020), "mppi" (Williams et al. 2017), "gradient" (elites refined by gradient
+            through the model), "random" (shooting: the floor).
+        horizon: steps of a plan. samples: candidates of one iteration. iterations: at most so many.
+        elites: candidates that the distribution is fitted to. keep: elites carried into the next iteration.
+        sigma: standard deviation of the noise at the start; sigma_floor: at the end.
+        ar: correlation of the noise from one step to the next, AR(1), in [0, 1).
+        momentum: share of the old mean and deviation kept at an update (iCEM).
+        temperature: MPPI's, in standard deviations of the costs.
+        learning_rate: step of the gradient refinement (Adam), normalised action units.
+        proposal_share: share of the first iteration's candidates taken from a learned proposal, where there is one.
+        noise_samples: futures drawn for each candidate; 1 is the most likely future (zero noise).
+        risk: how the costs of the futures, and their chances of contact, become one.
+        verify_samples: fresh futures on which the best candidates must keep the guardrails (noise_samples > 1).
+        contact_limit: a plan keeps the chance of contact, read from the map of places, at or under this at every step;
+            1 does not ask. No weight in the cost: see jepa_ros.cost.select. With several futures it is kept at `risk`,
+            and where no candidate keeps it, those of the least chance count as keeping it.
+        region_margin: m that plans keep to regions besides what the guardrails ask: the pose readout is not exact, and
+            the gate, which keeps the same guardrails, stops before their edge by what the localisation may be wrong.
+        publish: candidates shown with their costs.
+        deadline: seconds for one plan, > 0.
+        converge_tol: stop when the best cost and the elites' mean cost both improve by less than this share; 0 never
+            stops early. patience: for so many iterations. See jepa_ros.planning.convergence.
+        seed: of the candidates and the noise.
+        backend, dtype, threads: see jepa_ros.planning.rollout.make_engine.
+        weights: of the task cost.
+
+    Raises:
+        SearchError: a value out of range. RiskError: a level that noise_samples cannot resolve.
+    """
+
+    method: str = "icem"
+    horizon: int = 10
+    samples: int = 128
+    iterations: int = 3
+    elites: int = 16
+    keep: int = 4
+    sigma: float = 0.7
+    sigma_floor: float = 0.03
+    ar: float = 0.5
+    momentum: float = 0.1
+    temperature: float = 0.2
+    learning_rate: float = 0.1
+    proposal_share: float = 0.25
+    noise_samples: int = 1
+    risk: Risk = field(default_factory=Risk)
+    verify_samples: int = 8
+    contact_limit: float = 0.5
+    region_margin: float = 0.0
+    publish: int = 8
+    deadline: float = 0.1
+    converge_tol: float = 0.0
+    patience: int = 1
+    seed: int = 0
+    backend: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+    weights: TaskWeights = field(default_factory=TaskWeights)
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise SearchError(f"search method {self.method!r}; expected one of {', '.join(METHODS)}")
+        for name in ("horizon", "samples", "iterations", "elites", "noise_samples", "verify_samples", "patience"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1):
+                raise SearchError(f"search {name} is {value!r}; expected a whole number >= 1")
+        if self.samples < 4:
+            raise SearchError(f"search samples is {self.samples}; expected at least 4")
+        if self.elites > self.samples:
+            raise SearchError(f"search elites is {self.elites}; expected at most samples = {self.samples}")
+        if not 0 <= self.keep <= self.elites:
+            raise SearchError(f"search keep is {self.keep}; expected 0 to elites = {self.elites}")
+        for name, low, high in (
+            ("sigma", 0.0, math.inf), ("sigma_floor", 0.0, math.inf), ("ar", 0.0, 0.999), ("momentum", 0.0, 0.999),
+            ("temperature", 1e-6, math.inf), ("learning_rate", 0.0, 10.0), ("proposal_share", 0.0, 0.9),
+            ("converge_tol", 0.0, 1.0), ("publish", 0, math.inf), ("threads", 0, 64), ("contact_limit", 0.0, 1.0),
+            ("region_margin", 0.0, math.inf),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise SearchError(f"search {name} is {value!r}; expected {low} to {high}")
+        if not (math.isfinite(self.deadline) and self.deadline > 0.0):
+            raise SearchError(f"search deadline is {self.deadline!r} s; expected more than 0")
+        check_level(self.risk, self.noise_samples)
