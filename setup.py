@@ -69,7 +69,7 @@ setup(
         *(f"jepa_ros_sim{'.' * bool(p)}{p}" for p in ["", *find_packages("sim")]),
     ],
     package_dir={"jepa_ros_sim": "sim"},
-    package_data={"jepa_ros_sim": ["assets/*"], NAME: ["py.typed", "*.xml", "planning/*.c", "planning/*.h"]},
+    package_data={"jepa_ros_sim.arena": ["assets/*"], NAME: ["py.typed", "*.xml", "planning/*.c", "planning/*.h"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

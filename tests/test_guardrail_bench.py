@@ -19,8 +19,8 @@ from benchmarks.rigs.search.guardrail_tasks import PASSAGE, ROOM, make_task
 from jepa_ros.contract import load_contract
 from jepa_ros.safety.guardrails import GuardrailSet
 from jepa_ros.world_model import load_checkpoint
-from jepa_ros_sim import Box
-from jepa_ros_sim.tasks import shortest_path
+from jepa_ros_sim.arena import Box
+from jepa_ros_sim.arena.tasks import shortest_path
 
 ARENA = load_contract("arena")
 

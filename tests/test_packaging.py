@@ -96,7 +96,7 @@ def test_colcon_builds_an_overlay_that_works(source, tmp_path, options):
     code = (
         "import jepa_ros, jepa_ros_sim\n"
         "from jepa_ros.contract import load_contract\n"
-        "from jepa_ros_sim import ArenaSim\n"
+        "from jepa_ros_sim.arena import ArenaSim\n"
         "print(jepa_ros.__file__, load_contract('arena').source)\n"
         "print(ArenaSim(load_contract('arena')).image().shape)\n"
     )
@@ -134,7 +134,7 @@ def test_the_wheel_puts_one_command_on_the_path_and_the_nodes_where_ros_looks(so
         info = archive.getinfo(f"{data}/lib/jepa_ros/{name}")
         assert info.external_attr >> 16 & 0o111, f"{name} lost its executable bit"
     assert f"{data}/share/jepa_ros/robots/arena.yaml" in names
-    assert "jepa_ros_sim/assets/arena_robot.urdf" in names
+    assert "jepa_ros_sim/arena/assets/arena_robot.urdf" in names
     ours = {p.relative_to(source).as_posix() for p in (source / "jepa_ros").rglob("*") if p.is_file()}
     assert ours <= set(names), f"not in the wheel: {ours - set(names)}"
     assert not [n for n in names if n.startswith(("tests/", "runs/", "data/", "benchmarks/"))]

@@ -24,7 +24,7 @@ from jepa_ros.planning.convergence import Convergence
 from jepa_ros.planning.readouts import SharedReadouts
 from jepa_ros.world_model import ModelConfig, WorldModel
 
-sim = pytest.importorskip("jepa_ros_sim", reason="the simulator is not installed")
+sim = pytest.importorskip("jepa_ros_sim.arena", reason="the simulator is not installed")
 
 
 def test_episodes_of_another_search_lie_elsewhere(tmp_path):
@@ -36,7 +36,7 @@ def test_episodes_of_another_search_lie_elsewhere(tmp_path):
 
 @pytest.mark.parametrize("draw", [sim.maze_layout, sim.dead_end_layout])
 def test_hard_layouts_follow_from_their_seed_and_every_place_can_be_reached(draw):
-    from jepa_ros_sim.layout import ROBOT_RADIUS, connected
+    from jepa_ros_sim.arena.layout import ROBOT_RADIUS, connected
 
     for seed in range(4):
         layout = draw(seed)

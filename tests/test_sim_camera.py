@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from jepa_ros.contract import load_contract
-from jepa_ros_sim import ArenaSim, Box, Layout, SceneConfig
-from jepa_ros_sim.camera import ASSETS, _shrink
-from jepa_ros_sim.engine import pybullet
+from jepa_ros_sim.arena import ArenaSim, Box, Layout, SceneConfig
+from jepa_ros_sim.arena.camera import ASSETS, _shrink
+from jepa_ros_sim.common.engine import pybullet
 
 CONTRACT = load_contract("arena")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jepa_ros_sim import (
+from jepa_ros_sim.arena import (
     Box,
     DistanceField,
     Layout,
@@ -17,7 +17,7 @@ from jepa_ros_sim import (
     sample_pair,
     shortest_path,
 )
-from jepa_ros_sim.layout import ROBOT_RADIUS, connected
+from jepa_ros_sim.arena.layout import ROBOT_RADIUS, connected
 
 WALL = Layout(boxes=(Box(0.0, -0.2, 0.05, 0.7),))  # a way round at the top
 

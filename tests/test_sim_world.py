@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jepa_ros.contract import load_contract
-from jepa_ros_sim import ArenaSim, Box, Layout, Patch, SceneConfig, SimError
+from jepa_ros_sim.arena import ArenaSim, Box, Layout, Patch, SceneConfig, SimError
 
 CONTRACT = load_contract("arena")
 EMPTY = SceneConfig(layout="empty")

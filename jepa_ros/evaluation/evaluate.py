@@ -105,7 +105,7 @@ def run_episode(
     Returns:
         ``score`` (:class:`EpisodeScore` as plain data), and lists of seconds and iterations a plan.
     """
-    from jepa_ros_sim import ArenaSim, SceneConfig
+    from jepa_ros_sim.arena import ArenaSim, SceneConfig
 
     with ArenaSim(contract, SceneConfig(layout=spec.layout, randomise=spec.randomise, **dict(spec.scene))) as sim:
         sim.reset(spec.seed, layout_seed=spec.layout_seed, start=spec.start)

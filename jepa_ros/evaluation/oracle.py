@@ -49,7 +49,7 @@ class OracleModel:
     """
 
     def __init__(self, contract: RobotContract, layout, goal: tuple[float, float, float]) -> None:
-        from jepa_ros_sim.tasks import DistanceField
+        from jepa_ros_sim.arena.tasks import DistanceField
 
         self.config = OracleConfig()
         self.layout = layout

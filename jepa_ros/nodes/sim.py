@@ -74,7 +74,7 @@ class SimNode(Node):
         self._values = params.read(self, PARAMS)
         self._contract = load_contract(self._values.robot)
         try:
-            from jepa_ros_sim import ArenaSim, SceneConfig
+            from jepa_ros_sim.arena import ArenaSim, SceneConfig
         except ImportError as error:
             raise JepaRosError(f"the simulator cannot be imported ({error}): pip install 'jepa_ros[sim]'") from None
         values = self._values

@@ -205,7 +205,7 @@ _SPOIL: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
 
 def scene_of(seed: int) -> tuple[Any, Any]:
     """(scene, layout): half the episodes have a person who walks about, and the floor has slippery patches."""
-    from jepa_ros_sim import Layout, Patch, SceneConfig
+    from jepa_ros_sim.arena import Layout, Patch, SceneConfig
 
     rng = random.Random(seed + 1_000_003)
     patches = tuple(
@@ -222,7 +222,7 @@ def drive(seed: int, with_gate: bool, seconds: float = 10.0) -> Episode:
 
     Without the gate it ends with the first violation.
     """
-    from jepa_ros_sim import ArenaSim
+    from jepa_ros_sim.arena import ArenaSim
 
     rng = random.Random(seed)
     contract = load_contract("arena")

@@ -177,7 +177,7 @@ def run_episode(contract: RobotContract, model: Any, card: Any, arm: Arm, task: 
         the least, negative is a violation. predicted: plans by (their first steps enter the region, the robot did in
         that time). set_down, of a sudden region: see :class:`Sudden`.
     """
-    from jepa_ros_sim import ArenaSim, SceneConfig
+    from jepa_ros_sim.arena import ArenaSim, SceneConfig
 
     spec, rails = task.spec, task.guardrails()
     radius = contract.footprint.radius

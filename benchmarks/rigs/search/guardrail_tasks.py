@@ -61,9 +61,9 @@ def make_task(number: int, seed: int, layout: str = "random") -> Task:
     Args:
         layout: of :data:`~jepa_ros.learning.data.episodes.SCENES`; look and dynamics are drawn anew in every episode.
     """
-    from jepa_ros_sim import Box, Patch, SceneConfig
-    from jepa_ros_sim.tasks import shortest_path
-    from jepa_ros_sim.world import layout_of
+    from jepa_ros_sim.arena import Box, Patch, SceneConfig
+    from jepa_ros_sim.arena.tasks import shortest_path
+    from jepa_ros_sim.arena.world import layout_of
 
     rng = np.random.default_rng([SEED_OFFSET, seed, number, 6])
     closed = is_closed(number)
@@ -98,8 +98,8 @@ def make_task(number: int, seed: int, layout: str = "random") -> Task:
 
 def narrowest(task: Task) -> float:
     """The largest of :data:`WIDTHS` that a way round the bar has, 0 for a task that the bar closes."""
-    from jepa_ros_sim import Box
-    from jepa_ros_sim.tasks import shortest_path
+    from jepa_ros_sim.arena import Box
+    from jepa_ros_sim.arena.tasks import shortest_path
 
     with_bar = dataclasses.replace(task.layout, boxes=(*task.layout.boxes, Box(*task.region)))
     found = 0.0

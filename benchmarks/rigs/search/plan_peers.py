@@ -113,8 +113,8 @@ def _ratio(times: dict[str, list[float]], peers: Any) -> float:
 def pictured(model: Any, contract: Any, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Latents of pictures of the fixed arena, here and at a goal 0.4 to 1.2 m away; random ones without PyBullet."""
     try:
-        from jepa_ros_sim import ArenaSim
-        from jepa_ros_sim.tasks import sample_pair
+        from jepa_ros_sim.arena import ArenaSim
+        from jepa_ros_sim.arena.tasks import sample_pair
     except ImportError:
         return [(z, goal.latent) for z, _, goal in (problem(model, i) for i in range(count))]
     from jepa_ros.perception import Perception

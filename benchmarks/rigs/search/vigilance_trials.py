@@ -103,7 +103,7 @@ class _Faulty:
 
 def drop(sim: Any, rng: np.random.Generator) -> None:
     """Set a box of a random layout's sizes and colours down where nothing stands, the robot's edge 3 cm off or more."""
-    from jepa_ros_sim import Box, Layout
+    from jepa_ros_sim.arena import Box, Layout
 
     axis = np.linspace(-1.0, 1.0, 5)
     for _ in range(1000):
@@ -163,8 +163,8 @@ class Alarms:
 
 def run(contract: RobotContract, loaded: Any, case: str, number: int, seconds: float) -> Drive:
     """One drive; ``case`` of CASES, or "normal" for ``seconds`` in which nothing goes wrong."""
-    from jepa_ros_sim import ArenaSim, SceneConfig
-    from jepa_ros_sim.world import free_pose
+    from jepa_ros_sim.arena import ArenaSim, SceneConfig
+    from jepa_ros_sim.arena.world import free_pose
 
     model, card = loaded
     rng = np.random.default_rng([SEED_OFFSET, 55, len(case), ord(case[0]), number])

@@ -39,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
     from jepa_ros.interrupts import while_importing
 
     with while_importing():
-        import jepa_ros_sim.world  # noqa: F401  (imports PyBullet, which `run` needs only later)
+        import jepa_ros_sim.arena.world  # noqa: F401  (imports PyBullet, which `run` needs only later)
         from jepa_ros.commands.demo.runner import run
 
     return run(args)

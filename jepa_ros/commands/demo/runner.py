@@ -182,7 +182,7 @@ class _Demo:
     # ---------------------------------------------------------------- driving
 
     def _drive(self, stack: Stack, observer: Observer) -> None:
-        from jepa_ros_sim import ArenaSim, SceneConfig
+        from jepa_ros_sim.arena import ArenaSim, SceneConfig
 
         with self.console.status("starting the nodes"):
             stack.wait_ready()

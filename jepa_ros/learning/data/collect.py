@@ -62,7 +62,7 @@ AnySettings = CollectSettings | GymSettings
 
 def collect_episode(contract: RobotContract, settings: CollectSettings, number: int) -> Episode:
     """Drive one episode; a function of the settings and its number alone."""
-    from jepa_ros_sim import ArenaSim, SceneConfig
+    from jepa_ros_sim.arena import ArenaSim, SceneConfig
 
     seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
     rng = np.random.default_rng([settings.seed, number, 1])

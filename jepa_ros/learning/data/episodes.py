@@ -63,9 +63,9 @@ def make_spec(number: int, seed: int, layout: str, randomise: bool) -> EpisodeSp
     Args:
         layout: of :data:`SCENES`; in those of :data:`OBSTRUCTED` the straight way is.
     """
-    from jepa_ros_sim import SceneConfig
-    from jepa_ros_sim.tasks import blocked, sample_pair, shortest_path
-    from jepa_ros_sim.world import layout_of
+    from jepa_ros_sim.arena import SceneConfig
+    from jepa_ros_sim.arena.tasks import blocked, sample_pair, shortest_path
+    from jepa_ros_sim.arena.world import layout_of
 
     episode_seed = int(np.random.SeedSequence([SEED_OFFSET, seed, number]).generate_state(1)[0])
     rng = np.random.default_rng([SEED_OFFSET, seed, number, 1])

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import math
 
+from ..common.engine import pybullet as p
+from ..common.errors import SimError
+from ..common.sensors import ROBOT_GROUP
 from .camera import ASSETS
-from .engine import pybullet as p
-from .errors import SimError
 from .scene import Draw
-from .sensors import ROBOT_GROUP
 
 WHEEL_RADIUS, WHEEL_SEPARATION = 0.03, 0.14  # m, as in assets/arena_robot.urdf
 BODY_MASS, COM_HEIGHT = 1.3, 0.035  # kg, m: of base_link, as in the URDF

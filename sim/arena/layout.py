@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .errors import SimError
+from ..common.errors import SimError
 
 ARENA_HALF = 1.0
 ROBOT_RADIUS = 0.09

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from .errors import SimError
+from ..common.errors import SimError
 
 LAYOUTS = ("fixed", "random", "empty", "maze", "dead_end")
 # Warm and cool mid-tones that are neither the robot's yellow nor its navy.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import SimError
+from ..common.errors import SimError
 from .layout import ARENA_HALF, MAX_TRIES, Box, Layout, connected
 
 WALL = 0.04  # m, thickness

@@ -4,14 +4,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from .engine import pybullet as p
-from .scene import SceneConfig
 
 SCAN_HEIGHT = 0.06  # m above the floor
 ROBOT_GROUP = 64  # collision group of the robot: lidar beams pass through it (1 and 2 are Bullet's own)
+
+
+class SensorSpec(Protocol):
+    """What a world's settings state of its sensors' errors, see the arena's ``SceneConfig``."""
+
+    odom_scale_error: float
+    odom_noise: float
+    scan_beams: int
+    scan_noise: float
+    scan_range: tuple[float, float]
 
 
 @dataclass
@@ -31,7 +41,7 @@ class Odometry:
     w: float = 0.0
 
     @classmethod
-    def draw(cls, scene: SceneConfig, radius: float, track: float, rng: np.random.Generator) -> Odometry:
+    def draw(cls, scene: SensorSpec, radius: float, track: float, rng: np.random.Generator) -> Odometry:
         error = 1 + scene.odom_scale_error * rng.standard_normal(3)
         return cls((radius * error[0], radius * error[1]), track * error[2], scene.odom_noise)
 
@@ -59,7 +69,7 @@ class Scan:
     ranges: np.ndarray  # (beams,) float32, m
 
 
-def cast_scan(client: int, scene: SceneConfig, x: float, y: float, yaw: float, rng: np.random.Generator | None) -> Scan:
+def cast_scan(client: int, scene: SensorSpec, x: float, y: float, yaw: float, rng: np.random.Generator | None) -> Scan:
     """Cast the beams from (x, y): counter-clockwise over the whole circle, the first one straight back.
 
     Nearer than the shortest range reads -inf, nothing within the longest reads +inf (REP-117).

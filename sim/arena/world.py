@@ -14,15 +14,15 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..common.engine import pybullet as p
+from ..common.errors import SimError
+from ..common.sensors import Odometry, Scan, cast_scan, wrap
 from .body import COM_HEIGHT, JOINTS, LEFT, RIGHT, WHEEL_RADIUS, WHEEL_SEPARATION, Body, check_contract, wheel_speeds
 from .camera import PERSON_COLOUR, PERSON_HEIGHT, Camera, View, add_box, add_cylinder, build_static
-from .engine import pybullet as p
-from .errors import SimError
 from .layout import Box, Layout, empty_layout, fixed_layout, random_layout
 from .mazes import dead_end_layout, maze_layout
 from .person import Walker
 from .scene import Draw, SceneConfig, draw, mounting
-from .sensors import Odometry, Scan, cast_scan, wrap
 from .window import Window
 
 DT = 0.005  # s, one physics step

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .engine import pybullet as p
-from .errors import SimError
+from ..common.engine import pybullet as p
+from ..common.errors import SimError
+from ..common.shadow import Floor
 from .layout import ROBOT_RADIUS, Box, Layout
 from .scene import Look, SceneConfig
-from .shadow import Floor
 
 ASSETS = Path(__file__).parent / "assets"
 NEAR, FAR = 1.0, 4.5

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import SimError
+from ..common.errors import SimError
 from .layout import ROBOT_RADIUS, Layout
 
 SOLVED_WITHIN = 0.10  # m: a pair nearer than this is solved at its start

@@ -14,10 +14,10 @@ import queue
 import sys
 from typing import Any
 
+from ..common.engine import pybullet as p
+from ..common.errors import SimError
 from .body import Body
 from .camera import PERSON_COLOUR, PERSON_HEIGHT, add_box, add_cylinder, build_static
-from .engine import pybullet as p
-from .errors import SimError
 from .layout import Layout
 from .scene import Draw
 
