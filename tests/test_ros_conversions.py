@@ -16,6 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from jepa_ros.agent.step_clock import CommandLog, StepClock
 from jepa_ros.contract import load_contract
+from jepa_ros.messages.rotation import yaw_of
 from jepa_ros.nodes import convert
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import ConversionError
@@ -141,8 +142,8 @@ def test_yaw_survives_the_quaternion(yaw):
 
     quaternion = Quaternion()
     convert.set_yaw(quaternion, yaw)
-    assert convert.yaw_of(quaternion) == pytest.approx(yaw, abs=1e-9)
-    assert math.isnan(convert.yaw_of(Quaternion(x=0.0, y=0.0, z=0.0, w=0.0)))
+    assert yaw_of(quaternion) == pytest.approx(yaw, abs=1e-9)
+    assert math.isnan(yaw_of(Quaternion(x=0.0, y=0.0, z=0.0, w=0.0)))
 
 
 # ---------------------------------------------------------------- commands
@@ -152,7 +153,7 @@ def test_yaw_survives_the_quaternion(yaw):
 def test_a_command_survives_its_message(kind):
     codec = CommandCodec(load_contract("arena"), kind)
     message = codec.write_output([0.25, -1.5], 12.5)
-    reading = codec.read(message)
+    reading = codec.read_output(message)
     assert reading.values.tolist() == [0.25, -1.5]
     assert reading.stamp == (12.5 if kind == "twist_stamped" else None)
     assert codec.read(codec.write_input([0.25, -1.5], 3.0)).stamp == 3.0

@@ -16,6 +16,7 @@ import numpy as np
 
 from jepa_ros.bags import BagError
 from jepa_ros.contract import RobotContract
+from jepa_ros.messages.rotation import yaw_of
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _AXES = ("x", "y", "z")
@@ -74,14 +75,6 @@ def _decompressed(message: Any) -> tuple[np.ndarray, str]:
     if found.ndim == 2:
         return found[:, :, None], "mono8"
     return found, {3: "bgr8", 4: "bgra8"}[found.shape[2]]
-
-
-def yaw_of(quaternion: Any) -> float:
-    """Heading (rad) of a quaternion; NaN where it is no rotation."""
-    x, y, z, w = quaternion.x, quaternion.y, quaternion.z, quaternion.w
-    if not 0.5 < x * x + y * y + z * z + w * w < 2.0:
-        return math.nan
-    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
 def planar_pose(message: Any) -> tuple[float, float, float]:

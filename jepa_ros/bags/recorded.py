@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from jepa_ros.bags.decode import command, key_values, stamp_ns
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.run_log import GateTick, RunLog, Step
 from jepa_ros.contract import RobotContract
+from jepa_ros.messages.joints import JointStates, joint_command, robot_joints
+from jepa_ros.messages.rotation import rotation_fault
 from jepa_ros.safety import inputs as gate_in
 
 if TYPE_CHECKING:  # torch: reading a bag for playing needs none
@@ -49,6 +52,11 @@ class Recorded:
     gate: dict[str, list[Arrival]] = field(default_factory=dict)
     identities: list[Arrival] = field(default_factory=list)
     log: RunLog = field(default_factory=RunLog)
+
+    @cached_property
+    def joints(self) -> JointStates:
+        """What is known of the robot's joints so far."""
+        return JointStates(robot_joints(self.contract))
 
 
 def camera_topic(reader: BagReader, contract: RobotContract, namespace: str = "") -> str:
@@ -165,10 +173,11 @@ def _take_gated(recorded: Recorded, time: int, message: Any) -> None:
 
 
 def _command_in(message: Any, recorded: Recorded) -> gate_in.CommandIn:
-    names = tuple(message.joint_names) if hasattr(message, "joint_names") else None
-    return gate_in.CommandIn(
-        command(message, recorded.contract).tolist(), _seconds(message), 0.0, 0, message.header.frame_id, names
-    )
+    stamp, frame = _seconds(message), message.header.frame_id
+    if not hasattr(message, "joint_names"):
+        return gate_in.CommandIn(command(message, recorded.contract).tolist(), stamp, 0.0, 0, frame)
+    joint = joint_command(message, recorded.contract)
+    return gate_in.CommandIn(joint.values, stamp, 0.0, 0, frame, joint.names, joint.fault)
 
 
 def _step(recorded: Recorded, message: Any) -> Step:
@@ -250,7 +259,9 @@ def _take_odom(recorded: Recorded, time: int, m: Any) -> None:
     from jepa_ros.bags.decode import planar_pose
 
     velocity = command(m.twist, recorded.contract).tolist()
-    _gate(recorded, "odom", time, gate_in.OdomIn(_seconds(m), 0.0, *planar_pose(m), velocity, m.header.frame_id))
+    fault = rotation_fault(m.pose.pose.orientation)
+    value = gate_in.OdomIn(_seconds(m), 0.0, *planar_pose(m), velocity, m.header.frame_id, fault)
+    _gate(recorded, "odom", time, value)
 
 
 def _take_pose(recorded: Recorded, time: int, m: Any) -> None:
@@ -258,12 +269,15 @@ def _take_pose(recorded: Recorded, time: int, m: Any) -> None:
 
     rows = np.ix_((0, 1, 5), (0, 1, 5))
     covariance = np.asarray(m.pose.covariance, np.float64).reshape(6, 6)[rows]
-    _gate(recorded, "pose", time, gate_in.PoseIn(_seconds(m), 0.0, *planar_pose(m), covariance, m.header.frame_id))
+    fault = rotation_fault(m.pose.pose.orientation)
+    value = gate_in.PoseIn(_seconds(m), 0.0, *planar_pose(m), covariance, m.header.frame_id, fault)
+    _gate(recorded, "pose", time, value)
 
 
 def _take_joints(recorded: Recorded, time: int, m: Any) -> None:
-    value = gate_in.JointsIn(_seconds(m), 0.0, tuple(m.name), tuple(m.position), tuple(m.velocity))
-    _gate(recorded, "joint_states", time, value)
+    value = recorded.joints.take(m, _seconds(m), 0.0)
+    if value is not None:
+        _gate(recorded, "joint_states", time, value)
 
 
 def _take_scan(recorded: Recorded, time: int, m: Any) -> None:

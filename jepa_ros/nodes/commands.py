@@ -20,8 +20,10 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from jepa_ros.contract import RobotContract
+from jepa_ros.messages.joints import joint_command
 from jepa_ros.nodes.convert import to_seconds, to_stamp
 from jepa_ros.nodes.params import ParameterError
+from jepa_ros.nodes.rate_points import Point
 
 _TWIST_AXES = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 _BASE_KINDS = ("twist_stamped", "twist")
@@ -36,13 +38,15 @@ class Reading:
         values: (n,) in the order of the contract's action; n differs from A when the message's size does.
         stamp: seconds, or None where the message has no stamp.
         frame_id: of the header; empty where there is none.
-        names: joint names as received, or None for a base.
+        names: the joints, in the order of the action where they are the robot's; None for a base.
+        fault: what is wrong with its shape; empty where nothing is.
     """
 
     values: NDArray[np.float64]
     stamp: float | None
     frame_id: str
     names: tuple[str, ...] | None
+    fault: str = ""
 
 
 class CommandCodec:
@@ -61,7 +65,8 @@ class CommandCodec:
         self._position = np.array([dim.unit in ("rad", "m") for dim in contract.action])
         self._joints = contract.command.joints or self._names
         self._frame = contract.frames.base
-        self._period = contract.period
+        self._contract = contract
+        self._tick = 1.0 / contract.gate_rate
         self.kind = kind or contract.command.kind
         self.is_base = contract.kinematics.kind != "joints"
         allowed = _BASE_KINDS if self.is_base else _ARM_KINDS
@@ -90,33 +95,54 @@ class CommandCodec:
         """A ``command_raw`` that carries the stamp [s] of the image that it came from."""
         if self.is_base:
             return self._twist_stamped(values, stamp)
-        return self._trajectory(values, stamp)
+        rates = np.asarray(values, dtype=np.float64)
+        positions = rates if self._position.all() else None
+        return self._trajectory([(positions, None if positions is not None else rates, self._contract.period)], stamp)
 
-    def write_output(self, values: Sequence[float] | NDArray[Any], stamp: float) -> Any:
-        """The robot's command, stamped [s] where its type has a stamp."""
+    @property
+    def needs_points(self) -> bool:
+        """Whether the robot is commanded by rates and its controller follows positions: see ``points`` below."""
+        return self.kind == "joint_trajectory" and not self._position.all()
+
+    def write_output(self, values: Sequence[float] | NDArray[Any], stamp: float, points: Sequence[Point] = ()) -> Any:
+        """The robot's command, stamped [s] where its type has a stamp.
+
+        Args:
+            points: what a trajectory of rates says besides (:mod:`jepa_ros.nodes.rate_points`).
+        """
         if self.kind == "twist_stamped":
             return self._twist_stamped(values, stamp)
         if self.kind == "twist":
             message = Twist()
             self._fill_twist(message, values)
             return message
+        if self.needs_points:
+            return self._trajectory([(p.positions, p.velocities, p.due) for p in points], stamp)
         if self.kind == "joint_trajectory":
-            return self._trajectory(values, stamp)
+            return self._trajectory([(np.asarray(values), None, self._tick)], stamp)
         return Float64MultiArray(data=[float(v) for v in values])
 
     def read(self, message: Any) -> Reading:
-        """Values, stamp, frame and names of any of the four types. A NaN on an axis that is not driven shows in all."""
-        if isinstance(message, TwistStamped):
-            stamp: float | None = to_seconds(message.header.stamp)
-            return Reading(self.twist_values(message.twist), stamp, message.header.frame_id, None)
-        if isinstance(message, Twist):
-            return Reading(self.twist_values(message), None, "", None)
-        if isinstance(message, JointTrajectory):
+        """A ``command_raw`` or ``command_teleop``. A NaN anywhere in a message shows in all values."""
+        stamp, frame = to_seconds(message.header.stamp), message.header.frame_id
+        if self.is_base:
+            return Reading(self.twist_values(message.twist), stamp, frame, None)
+        joint = joint_command(message, self._contract)
+        return Reading(np.array(joint.values, dtype=np.float64), stamp, frame, joint.names, joint.fault)
+
+    def read_output(self, message: Any) -> Reading:
+        """What the gate wrote for the robot, of any of the four types."""
+        header = getattr(message, "header", None)
+        stamp = None if header is None else to_seconds(header.stamp)
+        if isinstance(message, (Twist, TwistStamped)):
+            values = self.twist_values(getattr(message, "twist", message))
+        elif isinstance(message, JointTrajectory):
             point = message.points[0] if message.points else JointTrajectoryPoint()
             values = np.array(point.positions if self._position.all() else point.velocities, dtype=np.float64)
-            names = tuple(message.joint_names)
-            return Reading(values, to_seconds(message.header.stamp), message.header.frame_id, names)
-        return Reading(np.array(message.data, dtype=np.float64), None, "", None)
+        else:
+            values = np.array(message.data, dtype=np.float64)
+        names = tuple(message.joint_names) if isinstance(message, JointTrajectory) else None
+        return Reading(values, stamp, "" if header is None else header.frame_id, names)
 
     # ------------------------------------------------------------ details
 
@@ -143,16 +169,19 @@ class CommandCodec:
             values[:] = math.nan
         return values
 
-    def _trajectory(self, values: Any, stamp: float) -> JointTrajectory:
+    def _trajectory(
+        self, points: Sequence[tuple[NDArray[Any] | None, NDArray[Any] | None, float]], stamp: float
+    ) -> JointTrajectory:
+        """Points of (positions, velocities, s until due); what is None is left out."""
         message = JointTrajectory(joint_names=list(self._joints))
         message.header.stamp = to_stamp(stamp)
-        point = JointTrajectoryPoint()
-        numbers = [float(v) for v in values]
-        if self._position.all():
-            point.positions = numbers
-        else:
-            point.velocities = numbers
-        whole, fraction = divmod(self._period, 1.0)
-        point.time_from_start = Duration(sec=int(whole), nanosec=int(fraction * 1e9))
-        message.points.append(point)
+        for positions, velocities, due in points:
+            point = JointTrajectoryPoint()
+            if positions is not None:
+                point.positions = positions.tolist()
+            if velocities is not None:
+                point.velocities = velocities.tolist()
+            whole, fraction = divmod(due, 1.0)
+            point.time_from_start = Duration(sec=int(whole), nanosec=int(fraction * 1e9))
+            message.points.append(point)
         return message

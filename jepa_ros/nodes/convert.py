@@ -48,14 +48,6 @@ def to_stamp(seconds: float) -> Time:
 # ---------------------------------------------------------------- angles
 
 
-def yaw_of(quaternion: Any) -> float:
-    """Heading (rad) of a ``geometry_msgs/Quaternion``; NaN where the quaternion is not a rotation."""
-    x, y, z, w = quaternion.x, quaternion.y, quaternion.z, quaternion.w
-    if not 0.5 < x * x + y * y + z * z + w * w < 2.0:
-        return math.nan
-    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
-
-
 def set_yaw(quaternion: Any, yaw: float) -> None:
     """Write the rotation by ``yaw`` (rad) about z into a ``geometry_msgs/Quaternion``."""
     quaternion.x = quaternion.y = 0.0

@@ -22,9 +22,11 @@ from sensor_msgs.msg import CompressedImage, Image, JointState, LaserScan
 from std_msgs.msg import Bool, Header, String
 
 from jepa_ros.contract import RobotContract
+from jepa_ros.messages.joints import JointStates, robot_joints
+from jepa_ros.messages.rotation import rotation_fault, yaw_of
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
-from jepa_ros.nodes.convert import read_raw_image, to_seconds, yaw_of
+from jepa_ros.nodes.convert import read_raw_image, to_seconds
 from jepa_ros.safety.inputs import (
     CommandIn,
     ContactIn,
@@ -64,6 +66,7 @@ class InputCollector:
         self._node = node
         self._codec = codec
         self._contract = contract
+        self._joints = JointStates(robot_joints(contract))
         self._newest = GateInputs(heartbeats={}, identities={"model/gate": model_id} if model_id else {})
         self._commands: list[CommandIn] = []
         self._teleop: list[CommandIn] = []
@@ -73,6 +76,11 @@ class InputCollector:
         self._mismatched: dict[str, tuple[QoSProfile, str]] = {}
         self._next_look = 0.0
         self._subscribe_all(compressed)
+
+    @property
+    def joint_states(self) -> JointsIn | None:
+        """The newest measured joints."""
+        return self._newest.joint_states
 
     def collect(self, requests: Requests, output_publishers: int | None) -> GateInputs:
         """The inputs of one tick. Commands and read errors that came in since the last one are handed over once; an
@@ -166,8 +174,9 @@ class InputCollector:
         self._seq[topic] += 1
         stamp = math.nan if reading.stamp is None else reading.stamp
         return CommandIn(
-            reading.values.tolist(), stamp, time.monotonic(), self._seq[topic], reading.frame_id, reading.names
-        )
+            reading.values.tolist(), stamp, time.monotonic(), self._seq[topic], reading.frame_id, reading.names,
+            reading.fault,
+        )  # fmt: skip
 
     def _on_command(self, message: Any) -> None:
         self._commands.append(self._command(message, "command_raw"))
@@ -213,6 +222,7 @@ class InputCollector:
             yaw_of(pose.orientation),
             self._codec.twist_values(message.twist.twist).tolist(),
             message.header.frame_id,
+            rotation_fault(pose.orientation),
         )
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
@@ -226,16 +236,13 @@ class InputCollector:
             yaw_of(pose.orientation),
             covariance,
             message.header.frame_id,
+            rotation_fault(pose.orientation),
         )
 
     def _on_joints(self, message: JointState) -> None:
-        self._newest.joint_states = JointsIn(
-            to_seconds(message.header.stamp),
-            time.monotonic(),
-            tuple(message.name),
-            tuple(message.position),
-            tuple(message.velocity),
-        )
+        joints = self._joints.take(message, to_seconds(message.header.stamp), time.monotonic())
+        if joints is not None:
+            self._newest.joint_states = joints
 
     def _on_scan(self, message: LaserScan) -> None:
         self._newest.scan = ScanIn(

@@ -30,9 +30,10 @@ from visualization_msgs.msg import MarkerArray
 from jepa_ros.agent.step_clock import CommandLog, StepClock
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
+from jepa_ros.messages.rotation import yaw_of
 from jepa_ros.nodes import planner_messages, planner_settings, qos
 from jepa_ros.nodes.commands import CommandCodec
-from jepa_ros.nodes.convert import any_image_to_numpy, image_to_latent, to_seconds, to_stamp, yaw_of
+from jepa_ros.nodes.convert import any_image_to_numpy, image_to_latent, to_seconds, to_stamp
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import load
 from jepa_ros.nodes.planner_memory import MemoryTopic, NoMemory
@@ -230,7 +231,7 @@ class PlannerNode(ManagedNode):
             self._map_out.publish(planner_messages.traversability(when, frame, places))
 
     def _on_gated(self, message: Any) -> None:
-        reading = self._codec.read(message)
+        reading = self._codec.read_output(message)
         now = self.get_clock().now().nanoseconds * 1e-9
         self._log.add(now if reading.stamp is None else reading.stamp, reading.values)
 

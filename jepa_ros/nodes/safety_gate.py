@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
@@ -29,12 +30,14 @@ from std_srvs.srv import SetBool, Trigger
 
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
+from jepa_ros.messages.joints import positions_of, robot_joints
 from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.gate_inputs import InputCollector
 from jepa_ros.nodes.models import card_id, read_card
 from jepa_ros.nodes.process import Signals, begin
+from jepa_ros.nodes.rate_points import Point, RatePoints
 from jepa_ros.nodes.scheduling import Collector, raise_priority
 from jepa_ros.safety import settings
 from jepa_ros.safety.config import watched
@@ -51,6 +54,8 @@ COUNTS_PERIOD = 0.1
 ESTOP_PERIOD = 0.1
 #: Modes between which a change is no news.
 QUIET = (Mode.ACTIVE, Mode.LIMITED)
+#: Modes in which what the joints do is the gate's doing; in the others somebody may move them by hand.
+DRIVEN = (Mode.ACTIVE, Mode.LIMITED, Mode.STOPPED)
 
 PARAMS = (
     params.ROBOT,
@@ -87,6 +92,8 @@ class SafetyGateNode(Node):
         self._diagnostics_out = qos.publisher(self, DiagnosticArray, "/diagnostics", qos.STATUS)
         own_model = None if self._card is None else card_id(self._card)
         self._inputs = InputCollector(self, self._contract, self._codec, values.compressed, own_model)
+        self._joints = robot_joints(self._contract)
+        self._rate_points = RatePoints.of(self._contract) if self._codec.needs_points else None
         self._live = params.LiveParameters(self, PARAMS, self._apply)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -146,7 +153,7 @@ class SafetyGateNode(Node):
         """The command first, then the account of it."""
         stamp = self._ros_now()
         if output.publish:
-            self._command_out.publish(self._codec.write_output(output.values, stamp))
+            self._send(output.values, stamp, held=output.mode not in DRIVEN)
             self._last = output.values
         sent = time.monotonic()
         if output.hardware_estop != self._told_estop or now >= self._next_estop:
@@ -165,6 +172,15 @@ class SafetyGateNode(Node):
         if changed:
             self._log(output)
             self._said = (output.mode, output.reason)
+
+    def _send(self, values: NDArray[np.float64], stamp: float, *, held: bool) -> None:
+        """The robot's command. Rates for a controller that follows positions say nothing before a joint is known."""
+        points: list[Point] = []
+        if self._rate_points is not None:
+            points = self._rate_points.points(values, positions_of(self._inputs.joint_states, self._joints), held=held)
+            if not points:
+                return
+        self._command_out.publish(self._codec.write_output(values, stamp, points))
 
     def _log(self, output: GateOutput) -> None:
         """One line for a change of mode or reason. (A line of code may not change its severity: rclpy refuses.)"""
@@ -242,7 +258,7 @@ class SafetyGateNode(Node):
             stamp = self._ros_now()
             leaves = not (self._config.shadow or self._config.dry_run)
             if leaves and (not positions.any() or self._last.any()):
-                self._command_out.publish(self._codec.write_output(values, stamp))
+                self._send(values, stamp, held=True)
             pairs = {"mode": Mode.ESTOP.name, "reason": "internal_fault", "monotonic": f"{now:.6f}"}
             status = self._status(self.get_name(), 2, f"fault in the gate: {self._fault}", pairs)
             message = DiagnosticArray(status=[status])

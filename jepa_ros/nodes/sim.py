@@ -132,7 +132,7 @@ class SimNode(Node):
 
     def _on_command(self, message: Any) -> None:
         try:
-            self._sim.set_command(self._codec.read(message).values)
+            self._sim.set_command(self._codec.read_output(message).values)
         except JepaRosError as error:
             self.get_logger().warning(f"command ignored: {error}", throttle_duration_sec=1.0)
 

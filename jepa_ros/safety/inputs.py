@@ -23,6 +23,7 @@ class CommandIn:
         received: [steady s].
         seq: counts the messages received; two with the same number and receipt time are one message.
         frame_id: the base frame, or empty. names: joint names, or None for a base.
+        fault: what is wrong with the message's shape, as its reader found; empty where nothing is.
     """
 
     values: Sequence[float]
@@ -31,6 +32,7 @@ class CommandIn:
     seq: int = 0
     frame_id: str = ""
     names: tuple[str, ...] | None = None
+    fault: str = ""
 
 
 @dataclass(slots=True)
@@ -44,7 +46,10 @@ class ImageIn:
 
 @dataclass(slots=True)
 class OdomIn:
-    """Odometry: pose in the odometry frame [m, rad]; measured velocity ``v`` (A,) in the action's order and units."""
+    """Odometry: pose in the odometry frame [m, rad]; measured velocity ``v`` (A,) in the action's order and units.
+
+    ``fault``: what its reader found wrong with the message (a quaternion that is no rotation); empty: nothing.
+    """
 
     stamp: float
     received: float
@@ -53,11 +58,15 @@ class OdomIn:
     yaw: float
     v: Sequence[float]
     frame_id: str = ""
+    fault: str = ""
 
 
 @dataclass(slots=True)
 class PoseIn:
-    """Localisation in the frame of the regions [m, rad]; ``cov`` is the 3 x 3 covariance of (x, y, yaw)."""
+    """Localisation in the frame of the regions [m, rad]; ``cov`` is the 3 x 3 covariance of (x, y, yaw).
+
+    ``fault``: as of :class:`OdomIn`.
+    """
 
     stamp: float
     received: float
@@ -66,6 +75,7 @@ class PoseIn:
     yaw: float
     cov: Any
     frame_id: str = ""
+    fault: str = ""
 
 
 @dataclass(slots=True)

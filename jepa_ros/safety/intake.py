@@ -17,11 +17,16 @@ from jepa_ros.safety.rows import check
 from jepa_ros.safety.state import Held, Track
 from jepa_ros.safety.tick import Tick
 
+#: What the body of a robot is called besides its contract's base frame (REP-105, REP-120): the same axes.
+BODY_FRAMES = ("base_link", "base_footprint")
+
 
 @check("command_shape")
 def command_shape(t: Tick, m: CommandIn, track: Track) -> str | None:
     """Size, joint names and frame."""
     cfg = t.cfg
+    if m.fault:
+        return m.fault
     try:
         found = len(m.values)
     except TypeError:
@@ -38,8 +43,10 @@ def command_shape(t: Tick, m: CommandIn, track: Track) -> str | None:
     if cfg.joints and m.names is not None and tuple(m.names) != cfg.joints:
         return f"joint names {tuple(m.names)[:8]}, expected {cfg.joints}"
     frame = m.frame_id.lstrip("/") if isinstance(m.frame_id, str) else None
-    if frame is None or (frame and frame != cfg.base_frame):
-        return f"frame '{m.frame_id}', expected '{cfg.base_frame}'"
+    if cfg.joints:
+        return None  # joints move alike in any frame
+    if frame is None or (frame and frame not in (cfg.base_frame, *BODY_FRAMES)):
+        return f"frame '{m.frame_id}', expected '{cfg.base_frame}' or none: set it at the sender of the command"
     return None
 
 
@@ -58,6 +65,8 @@ def command_stamp(t: Tick, m: CommandIn, track: Track) -> str | None:
     old = t.ros - m.stamp
     if not math.isfinite(old):
         return "stamp is no number"
+    if old > t.cfg.max_stamp_age and m.stamp == 0.0:
+        return "has no stamp: its header.stamp is 0"
     if old > t.cfg.max_stamp_age:
         return f"stamp is {old:.2f} s old (limit {t.cfg.max_stamp_age:.2f} s)"
     if old < -t.cfg.stamp_tolerance:
@@ -101,6 +110,7 @@ class Intake:
                 sentence = f"{who} command refused: {why}"
                 t.s.count(f"{who}_{name}")
                 t.s.bad_times = (*t.s.bad_times[-99:], t.now)
+                t.s.bad_last = sentence
                 return Track(key, None, track.newest, (name, sentence), None, seen)
         if self.stamp is not None:
             why = self.stamp(t, m, track)
@@ -135,7 +145,8 @@ def bad_commands(t: Tick) -> None:
         t.s.bad_times = times
     if len(times) >= t.cfg.bad_command_latch:
         t.s.bad_times = ()  # latched now; after a reset they are counted anew
-        t.trip("bad_commands", f"{len(times)} bad commands within {t.cfg.resume_latch_window:g} s")
+        why = f"{len(times)} bad commands within {t.cfg.resume_latch_window:g} s; the last: {t.s.bad_last}"
+        t.trip("bad_commands", why)
 
 
 @check("command_timeout")

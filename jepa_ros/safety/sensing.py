@@ -54,7 +54,7 @@ def _finite(*values: Any) -> bool:
 
 def read_odom(t: Tick, m: OdomIn) -> tuple[str | None, Any]:
     """Measured velocity (A,)."""
-    wrong = _frame(m.frame_id, t.cfg.odom_frame)
+    wrong = _frame(m.frame_id, t.cfg.odom_frame) or m.fault
     if wrong:
         return wrong, None
     if not _finite(m.x, m.y, m.yaw):
@@ -68,12 +68,18 @@ def read_odom(t: Tick, m: OdomIn) -> tuple[str | None, Any]:
 
 
 def read_joints(t: Tick, m: JointsIn) -> tuple[str | None, Any]:
-    """(positions (A,), velocities (A,) or None) in the order of the contract's joints."""
+    """(positions (A,), velocities (A,) or None) in the order of the contract's joints.
+
+    A velocity that is NaN was not measured: drivers write it where the hardware tells positions alone.
+    """
     names, position, velocity = list(m.names), list(m.position), list(m.velocity)
+    if not t.cfg.joints:  # a base: its wheels have no names in the contract, and may tell positions, rates, or neither
+        if any(len(values) not in (0, len(names)) for values in (position, velocity)):
+            return f"has {len(names)} names, {len(position)} positions, {len(velocity)} velocities", None
+        measured = [v for v in velocity if not math.isnan(v)]
+        return (None, (None, None)) if _finite(*position, *measured) else ("is not finite", None)
     if len(position) != len(names) or (velocity and len(velocity) != len(names)):
         return f"has {len(names)} names, {len(position)} positions, {len(velocity)} velocities", None
-    if not t.cfg.joints:
-        return (None, (None, None)) if _finite(*position, *velocity) else ("is not finite", None)
     index = {n: k for k, n in enumerate(names)}
     if len(index) != len(names):
         return "names a joint twice", None
@@ -83,15 +89,15 @@ def read_joints(t: Tick, m: JointsIn) -> tuple[str | None, Any]:
     q = [float(position[index[n]]) for n in t.cfg.joints]
     if not _finite(*q):
         return "position is not finite", None
-    if not velocity:
+    v = [float(velocity[index[n]]) for n in t.cfg.joints] if velocity else [math.nan] * len(q)
+    if all(math.isnan(value) for value in v):
         return None, (q, None)
-    v = [float(velocity[index[n]]) for n in t.cfg.joints]
     return (None, (q, v)) if _finite(*v) else ("velocity is not finite", None)
 
 
 def read_pose(t: Tick, m: PoseIn) -> tuple[str | None, Any]:
     """(x, y, yaw, margin [m], heading margin [rad]): the margins are ``pose_sigma`` standard deviations."""
-    wrong = _frame(m.frame_id, t.cfg.map_frame)
+    wrong = _frame(m.frame_id, t.cfg.map_frame) or m.fault
     if wrong:
         return wrong, None
     x, y, yaw = float(m.x), float(m.y), float(m.yaw)

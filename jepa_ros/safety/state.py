@@ -76,6 +76,7 @@ class GateState:
     stopped_by: str | None  # the counted row that stopped it last
     resumes: tuple[float, ...]
     bad_times: tuple[float, ...]
+    bad_last: str  # what was wrong with the last bad command
     zero_since: float | None  # since when the output has been zero
     moving_since: float | None  # since when it has moved all the same
     still_since: float | None  # since when it has been measured not to move
@@ -119,6 +120,7 @@ class GateState:
         self.stopped_by = None
         self.resumes = ()
         self.bad_times = ()
+        self.bad_last = ""
         self.zero_since = self.moving_since = self.still_since = None
         self.answers_for = enabled
         self.sent = ()

@@ -81,6 +81,8 @@ class Tick:
             return "has a receipt time that cannot be true" if age == math.inf else f"silent for {age:.2f} s"
         old = self.ros - message.stamp
         tolerance = self.cfg.stamp_tolerance
+        if old > timeout + tolerance and message.stamp == 0.0:
+            return "has no stamp: its header.stamp is 0"
         if old > timeout + tolerance:
             return f"stamped {old:.2f} s ago (limit {timeout + tolerance:.2f} s)"
         if old < -tolerance:

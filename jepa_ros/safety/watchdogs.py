@@ -121,7 +121,8 @@ def image_stale(t: Tick) -> None:
         again = " although images come in: their stamps are refused" if t.age(image.received) < age else ""
         t.trip("image_stale", f"no new image for {age:.2f} s (limit {cfg.image_timeout:.2f} s){again}")
     elif not -cfg.stamp_tolerance <= old <= cfg.image_timeout + cfg.stamp_tolerance:
-        t.trip("image_stale", f"the newest image is stamped {old:.2f} s ago")
+        told = "has no stamp: its header.stamp is 0" if s.image_stamp == 0.0 else f"is stamped {old:.2f} s ago"
+        t.trip("image_stale", f"the newest image {told}")
 
 
 @check("image_frozen")
@@ -165,7 +166,7 @@ def signals_lost(t: Tick) -> None:
         return
     why = t.late(t.i.signals, t.cfg.signals_timeout)
     if why is not None:
-        t.trip("signals_lost", f"the planner's signals are {why}")
+        t.trip("signals_lost", f"the planner's signals: {why}")
 
 
 @check("identity")

@@ -33,8 +33,9 @@ from visualization_msgs.msg import MarkerArray
 from jepa_ros.commands.demo.log import Episode, Frame
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
+from jepa_ros.messages.rotation import yaw_of
 from jepa_ros.nodes import qos
-from jepa_ros.nodes.convert import fill, image_to_numpy, to_seconds, yaw_of
+from jepa_ros.nodes.convert import fill, image_to_numpy, to_seconds
 
 NAN = math.nan
 RATE_WINDOW = 3.0  # s of wall time over which rates are taken
