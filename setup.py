@@ -43,6 +43,7 @@ ROS_MESSAGES = [
 ]
 EXTRAS = {
     "ros": ["ros-jazzy-rclpy[fastrtps]>=7.1,<8", *(f"ros-jazzy-{name}" for name in ROS_MESSAGES)],
+    "arm": ["pin>=3.4,<5"],
     "sim": ["pybullet>=3.2.6,<4"],
     "train": ["tensorboard>=2.15,<3", "gymnasium[classic-control]>=1.0,<2"],
     "dev": [

@@ -33,7 +33,8 @@ def planar_urdf() -> str:
     """Text of the small arm."""
     rows = [("base", 0.0), ("bar1", 0.4), ("bar2", 0.4)]
     links = "".join(_LINK.format(i=i + 1, parent=parent, x=x) for i, (parent, x) in enumerate(rows))
-    tip = '<link name="tip"/><joint name="end" type="fixed"><parent link="bar3"/><child link="tip"/><origin xyz="0.4 0 0"/></joint>'
+    end = '<parent link="bar3"/><child link="tip"/><origin xyz="0.4 0 0"/>'
+    tip = f'<link name="tip"/><joint name="end" type="fixed">{end}</joint>'
     return PLANAR.format(links=links + tip)
 
 

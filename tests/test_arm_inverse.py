@@ -46,11 +46,11 @@ def test_too_fast_a_twist_is_slowed_down_along_its_direction():
 
 
 def test_near_a_singularity_rates_stay_bounded():
-    q = np.array([0.0, 0.9, 0.0, -0.1, 0.0, 1.0, 0.785])
+    q = np.array([0.0, 0.9, 0.0, -0.4, 0.0, 1.0, 0.785])
     motion = solver().rates(q, np.array([0.2, 0.0, 0.0, 0.0, 0.0, 0.0]))
     plain = np.linalg.pinv(panda().jacobian(q)) @ [0.2, 0.0, 0.0, 0.0, 0.0, 0.0]
     assert motion.damping > 0.0
-    assert np.abs(motion.rates).max() < 1.0 < np.abs(plain).max()
+    assert np.abs(motion.rates).max() < 1.0 < 10.0 < np.abs(plain).max()
 
 
 def test_a_joint_at_its_end_is_named_and_the_others_take_over():

@@ -87,7 +87,7 @@ def test_meshes_of_a_ros_package_are_found_through_its_prefix(tmp_path, monkeypa
     file = tmp_path / "elsewhere" / "arm.urdf"
     file.parent.mkdir()
     file.write_text(text)
-    with pytest.raises(ArmError, match="link 'bar1': mesh package://little_arm/meshes/ball.stl cannot be found"):
+    with pytest.raises(ArmError, match=r"link 'bar1': mesh package://little_arm/meshes/ball\.stl cannot be found"):
         read(str(file))
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
     assert str(share / "meshes" / "ball.stl") in read(str(file)).xml

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Distances of an arm's links: never larger than the true ones, exact where they are small, quick enough for the gate."""
+"""Distances of an arm's links: never larger than the true ones, exact where small, quick enough for the gate."""
 
 import time
 

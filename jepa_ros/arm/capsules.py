@@ -73,9 +73,7 @@ def _hull(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         index = np.arange(len(points))
         return points, np.array([(i, j) for i in index for j in index[i + 1 :]]).reshape(-1, 2), 0.0
     number = {v: i for i, v in enumerate(hull.vertices)}
-    edges = {
-        tuple(sorted((number[t[i]], number[t[i - 1]]))) for t in hull.simplices for i in range(3)
-    }
+    edges = {tuple(sorted((number[t[i]], number[t[i - 1]]))) for t in hull.simplices for i in range(3)}
     return points[hull.vertices], np.array(sorted(edges)), float(hull.volume)
 
 

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pinocchio as pin
 
 from jepa_ros.arm.kinematics import ArmKinematics
-
-import pinocchio as pin
 
 #: Length that makes rad/s comparable with m/s [m]: about an arm's lever.
 LEVER = 0.3

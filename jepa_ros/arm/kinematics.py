@@ -8,17 +8,12 @@ Everything is told in the arm's base frame: positions in m, rotations as matrice
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pinocchio as pin
 
 from jepa_ros.arm.urdf import ArmError, Description, read
-
-try:
-    import pinocchio as pin
-except ImportError as error:  # pragma: no cover - said to whoever asks for an arm without the extra
-    raise ArmError(f"arms need Pinocchio ({error}): pip install 'jepa_ros[arm]'") from None
 
 if TYPE_CHECKING:
     from jepa_ros.contract import RobotContract

@@ -14,14 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import coal
 import numpy as np
+import pinocchio as pin
 
 from jepa_ros.arm.capsules import Capsule, cover
 from jepa_ros.arm.kinematics import ArmKinematics
 from jepa_ros.arm.urdf import ArmError
-
-import coal
-import pinocchio as pin
 
 #: Random postures that tell which links touch whatever the arm does.
 POSTURES = 400
