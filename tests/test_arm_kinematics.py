@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepa_ros.arm import ArmError, ArmKinematics, find, read
+from jepa_ros.contract import RobotContract, load_contract
 
 postures = st.lists(st.floats(0.0, 1.0), min_size=7, max_size=7).map(
     lambda shares: panda().lower + np.array(shares) * (panda().upper - panda().lower)
@@ -113,3 +114,30 @@ def test_what_is_no_urdf_is_refused(tmp_path, text):
 def test_joints_and_frames_that_do_not_fit_are_named(joints, tip, said):
     with pytest.raises(ArmError, match=said):
         ArmKinematics(read(PANDA), joints, "panda_link0", tip, {} if "finger" in said else FINGERS)
+
+
+def test_a_contract_gives_its_arm():
+    contract = load_contract("panda")
+    arm = ArmKinematics.from_contract(contract)
+    turn, at = arm.pose(np.array(contract.kinematics.arm.home))
+    np.testing.assert_allclose(at, [0.48, 0.0, 0.22], atol=1e-3)
+    np.testing.assert_allclose(turn[:, 2], [0.0, 0.0, -1.0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "said"),
+    [
+        (("kinematics", "urdf"), "none.urdf", r"kinematics: none.urdf: no such file"),
+        (("kinematics", "tip_frame"), "thumb", r"kinematics: .*tip_frame: no frame 'thumb'"),
+        (("limits", "position", "panda_joint1"), [-3.1, 3.1], r"limits.position.panda_joint1: .* wider than the URDF"),
+    ],
+)
+def test_a_contract_that_does_not_fit_its_urdf_is_refused(keys, value, said):
+    data = load_contract("panda").to_dict()
+    section = data
+    for key in keys[:-1]:
+        section = section[key]
+    section[keys[-1]] = value
+    with pytest.raises(ArmError, match=said) as caught:
+        ArmKinematics.from_contract(RobotContract.from_dict(data, "mine.yaml"))
+    assert str(caught.value).startswith("mine.yaml: ")

@@ -30,6 +30,18 @@ def test_the_shipped_robot_passes(capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "ok"
 
 
+def test_a_shipped_arm_is_checked_against_its_urdf(capsys, tmp_path):
+    pytest.importorskip("pinocchio")
+    assert cli.main(["check", "robot", "panda"]) == 0
+    said = capsys.readouterr().out
+    assert "arm of 7 joints from panda_link0 to panda_grasptarget" in said and "tip at 0.480" in said
+    data = load_contract("panda").to_dict()
+    data["kinematics"]["urdf"] = "missing.urdf"
+    assert check_robot(tmp_path, data) != 0
+    error = capsys.readouterr().err.strip()
+    assert "missing.urdf: no such file" in error and "\n" not in error
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

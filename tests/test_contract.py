@@ -68,7 +68,7 @@ def test_actions_are_normalised_linearly_and_back():
         (("state", "lidar"), {"topic": "scan"}, r"state.lidar: unknown state"),
         (("command", "kind"), "twist_stmped", r"command.kind: .*did you mean 'twist_stamped'"),
         (("footprint", "radius"), -0.1, r"footprint.radius: expected a number in m above 0"),
-        (("contract",), 7, r"contract: expected schema 1, found 7"),
+        (("contract",), 7, r"contract: expected schema 1 or 2, found 7"),
         (("guardrails",), "none", r"guardrails: expected a list"),
         (("cameras", 0, "topic"), "/cam/image_raw/compressed", r"cameras\[0\].topic: expected the base topic"),
         (("cameras", 0, "crop"), [0, 0, 64.5, 64], r"cameras\[0\].crop: .*whole numbers"),
@@ -88,6 +88,12 @@ def test_actions_are_normalised_linearly_and_back():
         ),
         (("state", "scan", "offset"), [0, 0, 0], r"state.scan.offset: unknown key"),
         (("state", "odom", "frame"), "odom", r"state.odom.frame: unknown key"),
+        (("cameras", 0, "size"), [64, 40], r"cameras\[0\].size: expected multiples of 16"),
+        (("cameras", 0, "size"), [64.5, 48], r"cameras\[0\].size: .*whole numbers"),
+        (("cameras", 0, "model"), False, r"cameras: expected the model to see one camera"),
+        (("state", "scan", "model"), True, r"state.scan.model: a model takes joint_states and odom"),
+        (("state", "joint_states", "model"), True, r"state.joint_states.model: .* odom of a base"),
+        (("kinematics", "urdf"), "arm.urdf", r"kinematics.urdf: unknown key"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_path(data, path, value, expected):
@@ -102,7 +108,7 @@ def test_errors_name_the_file(tmp_path):
         load_contract(file)
     with pytest.raises(ContractError, match="cannot be read"):
         load_contract(tmp_path / "missing.yaml")
-    with pytest.raises(ContractError, match="known: arena"):
+    with pytest.raises(ContractError, match="known: arena, panda"):
         load_contract("nosuch")
 
 
@@ -121,3 +127,92 @@ def test_differences_list_every_changed_key(data):
     assert "watchdog.image_timeout: 0.5 != 9.0" in lines
     assert len(lines) == 2
     assert a.model_differences(b) == ["action[0].high: 0.4 != 0.3"]
+
+
+@pytest.fixture
+def panda():
+    return yaml.safe_load((share_dir() / "robots" / "panda.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (("kinematics", "urdf"), KeyError, r"kinematics.urdf: missing"),
+        (("kinematics", "joints"), [], r"kinematics.joints: expected at least one name"),
+        (("kinematics", "home", "panda_joint3"), KeyError, r"kinematics.home.panda_joint3: missing"),
+        (
+            ("kinematics", "home", "panda_joint4"),
+            1.0,
+            r"limits.position.panda_joint4: .* does not hold kin",
+        ),
+        (("kinematics", "workspace", "low"), [0.7, 0, 0], r"kinematics.workspace.low: expected each number below"),
+        (("kinematics", "gripper", "joint"), "panda_joint1", r"kinematics.gripper.joint: .* one of the arm's joints"),
+        (("kinematics", "gripper"), KeyError, r"action\[3\].name: expected a component of the tip's twist"),
+        (
+            ("action", 0, "name"),
+            "linear.x",
+            r"action\[0\].name: expected a component of the tip's twist or",
+        ),
+        (("action", 0, "unit"), "rad/s", r"action\[0\].unit: 'tip.linear.x' is in m/s"),
+        (("action", 3, "unit"), "rad/s", r"action\[3\].unit: 'gripper' is in m/s \(kinematics.gripper.unit\)"),
+        (("command", "kind"), "twist", r"command.kind: 'twist' does not fit kinematics.kind 'arm'"),
+        (("command", "values"), KeyError, r"command.values: missing"),
+        (("command", "joints"), ["panda_joint1"], r"command.joints: expected the names of the arm's joints, then"),
+        (("limits", "velocity", "panda_joint2"), KeyError, r"limits.velocity.panda_joint2: missing"),
+        (("state", "odom"), {"model": True}, r"state.odom.model: a model takes the joint_states of an arm"),
+    ],
+)
+def test_a_wrong_key_of_an_arm_is_named_with_its_path(panda, path, value, expected):
+    with pytest.raises(ContractError, match=expected):
+        RobotContract.from_dict(change(panda, path, value), "file.yaml")
+
+
+def test_a_panda_plans_twists_of_its_tip_and_is_commanded_by_joint_positions():
+    contract = load_contract("panda")
+    assert [a.name for a in contract.action] == ["tip.linear.x", "tip.linear.y", "tip.linear.z", "gripper"]
+    assert [a.name for a in contract.axes][:2] == ["panda_joint1", "panda_joint2"]
+    assert [a.unit for a in contract.axes] == ["rad"] * 7 + ["m"]
+    assert contract.axes[3].high == pytest.approx(-0.0698)
+    (state,) = contract.model_state
+    assert state.name == "joint_states" and state.values == tuple(a.name for a in contract.axes)
+
+
+def test_rates_are_commanded_where_the_contract_says_velocity(panda):
+    contract = RobotContract.from_dict(change(panda, ("command", "values"), "velocity"))
+    assert [a.unit for a in contract.axes] == ["rad/s"] * 7 + ["m/s"]
+    assert (contract.axes[0].low, contract.axes[0].high) == (-1.5, 1.5)
+
+
+def test_an_arm_survives_a_round_trip():
+    contract = load_contract("panda")
+    again = RobotContract.from_dict(contract.to_dict())
+    assert contract.differences(again) == [] and again.kinematics == contract.kinematics
+
+
+def test_a_contract_of_the_first_schema_is_read_as_it_stands(data):
+    old = RobotContract.from_dict(change(data, ("contract",), 1))
+    assert old.differences(RobotContract.from_dict(data)) == []
+    assert old.to_dict()["contract"] == 2
+
+
+def test_a_model_depends_on_what_it_sees_and_on_no_more(data):
+    further = {"name": "rear", "width": 320, "height": 240, "rate": 10.0, "size": [96, 64]}
+    plain = RobotContract.from_dict(data)
+    described = RobotContract.from_dict(change(data, ("cameras",), [*data["cameras"], further]))
+    seen = RobotContract.from_dict(change(data, ("cameras",), [*data["cameras"], {**further, "model": True}]))
+    assert plain.model_differences(described) == []
+    assert len(plain.model_differences(seen)) == 1
+    assert [c.size for c in seen.model_cameras] == [(64, 64), (96, 64)]
+    moved = RobotContract.from_dict(change(data, ("state", "odom", "model"), True))
+    assert plain.model_differences(moved) == ["state: absent != ['odom']"]
+    assert moved.model_state[0].values == ("linear.x", "angular.z")
+
+
+def test_where_a_urdf_lies_does_not_matter_to_a_model(panda):
+    here, there = (
+        RobotContract.from_dict(change(panda, ("kinematics", "urdf"), name))
+        for name in ("a.urdf", "package://p/a.urdf")
+    )
+    assert here.model_differences(there) == []
+    home = RobotContract.from_dict(change(panda, ("kinematics", "home", "panda_joint1"), 0.5))
+    assert home.model_differences(RobotContract.from_dict(panda)) == ["kinematics.home.panda_joint1: 0.5 != 0.0"]

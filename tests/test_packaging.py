@@ -36,6 +36,7 @@ ROSDEP_KEYS = {
     "matplotlib": "python3-matplotlib",
     "psutil": "python3-psutil",
     "pybullet": "python3-pybullet-pip",
+    "pin": "pinocchio",
 }
 
 
@@ -153,9 +154,9 @@ def test_every_dependency_stands_in_package_xml_and_in_setup_py(setup_arguments,
     keys = {element.text for element in package_xml.findall("exec_depend")}
     required, extras = setup_arguments["install_requires"], setup_arguments["extras_require"]
     assert not [r for r in required if r.startswith("ros-")], "pip would shadow an installed ROS"
-    assert {ROSDEP_KEYS[requirement_name(r)] for r in [*required, *extras["sim"]]} - {None} <= keys
+    assert {ROSDEP_KEYS[requirement_name(r)] for r in [*required, *extras["sim"], *extras["arm"]]} - {None} <= keys
     wheels = {requirement_name(r).removeprefix("ros-jazzy-").replace("-", "_") for r in extras["ros"]}
-    assert wheels == {key for key in keys if not key.startswith(("python3-", "mcap", "launch"))}
+    assert wheels == {key for key in keys if not key.startswith(("python3-", "mcap", "launch", "pinocchio"))}
 
 
 def test_ros_packages_that_are_imported_are_declared(package_xml):

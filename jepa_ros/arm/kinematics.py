@@ -51,6 +51,9 @@ class ArmKinematics:
         self.base, self.tip = base, tip
         self._base, self._tip = self.model.getFrameId(base), self.model.getFrameId(tip)
         self._check_chain(full, base, tip)
+        sliding = [name for name in self.joints if description.joints[name] == "prismatic"]
+        if sliding:
+            raise ArmError(f"{where}: joint '{sliding[0]}' slides: an arm's joints turn; use kinematics.kind 'joints'")
         ids = [self.model.getJointId(n) for n in self.joints]
         self._columns = np.array([self.model.idx_vs[i] for i in ids])
         self._hand = [(self.model.getJointId(n), factor) for n, factor in self.gripper.items()]
@@ -74,12 +77,13 @@ class ArmKinematics:
         Raises:
             ArmError: contract and URDF do not fit.
         """
-        k = contract.kinematics
-        if k.kind != "arm" or k.urdf is None or k.base_frame is None or k.tip_frame is None:
-            raise ArmError(f"{contract.source}: kinematics.kind: expected 'arm', found '{k.kind}'")
-        hand = {} if k.gripper is None else {k.gripper.joint: 1.0, **k.gripper.mimics}
+        said = contract.kinematics.arm
+        if said is None:
+            kind = contract.kinematics.kind
+            raise ArmError(f"{contract.source}: kinematics.kind: expected 'arm', found '{kind}'")
+        hand = {} if said.gripper is None else {said.gripper.joint: 1.0, **said.gripper.mimics}
         try:
-            arm = cls(read(k.urdf, contract.folder), k.joints, k.base_frame, k.tip_frame, hand)
+            arm = cls(read(said.urdf, contract.folder), said.joints, said.base_frame, said.tip_frame, hand)
         except ArmError as error:
             raise ArmError(f"{contract.source}: kinematics: {error}") from None
         arm._check_limits(contract)

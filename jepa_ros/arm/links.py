@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import coal
 import numpy as np
@@ -20,7 +21,10 @@ import pinocchio as pin
 
 from jepa_ros.arm.capsules import Capsule, cover
 from jepa_ros.arm.kinematics import ArmKinematics
-from jepa_ros.arm.urdf import ArmError
+from jepa_ros.arm.urdf import ArmError, find
+
+if TYPE_CHECKING:
+    from jepa_ros.contract import RobotContract
 
 #: Random postures that tell which links touch whatever the arm does.
 POSTURES = 400
@@ -107,6 +111,20 @@ class ArmLinks:
         pairs = [(i, j) for i, j in itertools.combinations(range(self._links), 2) if self._may_meet(i, j)]
         pairs = self._without_disabled(pairs, srdf) if srdf is not None else self._without_touching(pairs)
         self._set_pairs(pairs)
+
+    @classmethod
+    def from_contract(
+        cls, contract: RobotContract, arm: ArmKinematics, obstacles: Sequence[Box | Plane] = (),
+        hand: Iterable[Capsule] = (),
+    ) -> ArmLinks:  # fmt: skip
+        """The links of a contract's arm; its SRDF, where it names one, tells which pairs are left out.
+
+        Raises:
+            ArmError: as the class, or the SRDF cannot be found.
+        """
+        said = contract.kinematics.arm
+        srdf = None if said is None or said.srdf is None else find(said.srdf, contract.folder)
+        return cls(arm, obstacles, srdf, hand)
 
     # ---- what stands where -------------------------------------------------------------------------------------
     def _add_link(self, item: pin.GeometryObject) -> None:

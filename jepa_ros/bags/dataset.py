@@ -219,9 +219,9 @@ def _write_shard(job: _Job) -> int:
 
 
 def _decode(reader: BagReader, topic: str, segment: Segment, contract: RobotContract) -> np.ndarray:
-    """The model inputs of a segment, (T, size, size, 3) uint8."""
+    """The model inputs of a segment, (T, height, width, 3) uint8."""
     camera = contract.cameras[0]
-    images = np.empty((len(segment), camera.size, camera.size, 3), np.uint8)
+    images = np.empty((len(segment), *camera.size[::-1], 3), np.uint8)
     wanted = {int(stamp): k for k, stamp in enumerate(segment.stamps)}
     left = set(wanted.values())
     for message in reader.messages({topic}, int(segment.times[0]), int(segment.times[-1]) + 1):

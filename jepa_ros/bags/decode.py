@@ -90,7 +90,7 @@ _TWIST = {f"{part}.{axis}": 3 * i + j for i, part in enumerate(("linear", "angul
 
 def command(message: Any, contract: RobotContract) -> np.ndarray:
     """A command as a vector (A,) in the order of the contract's action; NaN where it does not fit it."""
-    names = [dim.name for dim in contract.action]
+    names = [dim.name for dim in contract.axes]
     twist = getattr(message, "twist", message)
     if hasattr(twist, "linear"):
         values = [getattr(getattr(twist, name.split(".")[0]), name.split(".")[1]) for name in names]
@@ -100,7 +100,7 @@ def command(message: Any, contract: RobotContract) -> np.ndarray:
         joints = list(message.joint_names)
         wanted = list(contract.command.joints or names)
         point = message.points[0] if message.points else None
-        position = all(dim.unit in ("rad", "m") for dim in contract.action)
+        position = all(dim.unit in ("rad", "m") for dim in contract.axes)
         numbers = np.asarray([] if point is None else point.positions if position else point.velocities, np.float64)
         if sorted(joints) != sorted(wanted) or len(numbers) != len(wanted):
             return np.full(len(names), math.nan)
@@ -115,7 +115,7 @@ def raw_command(data: bytes, stamped: bool | None, contract: RobotContract) -> t
     None for other messages (``stamped`` is None), where the contract's action is no twist, and for bytes of another
     byte order or length: whoever takes the message apart then says what is wrong.
     """
-    places = [_TWIST.get(dim.name, -1) for dim in contract.action]
+    places = [_TWIST.get(dim.name, -1) for dim in contract.axes]
     if stamped is None or len(data) < 4 or data[:2] != b"\0\1" or min(places) < 0:
         return None
     stamp, at = 0, 4

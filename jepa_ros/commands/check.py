@@ -58,14 +58,32 @@ def check_robot(name_or_path: str) -> int:
     for dim in contract.action:
         print(f"  action {dim.name}: {dim.low:g} to {dim.high:g} {dim.unit}")
     print(f"  command {contract.command.topic} ({contract.command.kind}), {contract.kinematics.kind}")
-    print(f"  camera {camera.width}x{camera.height} at {camera.rate:g} Hz, model input {camera.size}x{camera.size}")
+    width, height = camera.size
+    print(f"  camera {camera.width}x{camera.height} at {camera.rate:g} Hz, model input {width}x{height}")
     inputs = ", ".join(f"{t.topic}{'' if t.required else ' (optional)'}" for t in contract.state.values())
     print(f"  state {inputs or 'none'}")
+    if contract.kinematics.arm is not None:
+        _show_arm(contract)
     print(f"  guardrails: {len(rails)}")
     for line in contract_warnings(contract):
         print(f"  warning: {line}")
     print("ok")
     return 0
+
+
+def _show_arm(contract: RobotContract) -> None:
+    """Load the arm's URDF, and say where the tip is and how far its links are apart at home."""
+    from jepa_ros.arm import ArmKinematics, ArmLinks
+
+    arm, said = ArmKinematics.from_contract(contract), contract.kinematics.arm
+    assert said is not None
+    home = np.array(said.home)
+    links = ArmLinks.from_contract(contract, arm)
+    at, nearest = arm.position(home), links.clearances(home)
+    print(f"  arm of {arm.size} joints from {said.base_frame} to {said.tip_frame} ({arm.description.path})")
+    print(f"  home: tip at {at[0]:.3f}, {at[1]:.3f}, {at[2]:.3f} m, condition number {arm.condition(home):.1f}")
+    print(f"  {len(links.pairs)} pairs of links can meet; nearest at home: {1e3 * nearest.self_collision:.0f} mm, "
+          f"{' and '.join(nearest.pair)}")  # fmt: skip
 
 
 def contract_warnings(contract: RobotContract) -> list[str]:
@@ -87,13 +105,13 @@ def contract_warnings(contract: RobotContract) -> list[str]:
             f"watchdog.command_timeout {dog.command_timeout:g} s is below the control period "
             f"{contract.period:g} s: the robot stops between commands"
         )
-    for i, dim in enumerate(contract.action):
+    for i, dim in enumerate(contract.axes):
         if limits.braking[i] > limits.acceleration[i]:
             found.append(
                 f"limits.braking of {dim.name} ({limits.braking[i]:g}) exceeds limits.acceleration "
                 f"({limits.acceleration[i]:g}): it must be guaranteed, and the gate ramps no faster"
             )
-    for further in contract.cameras[1:]:
+    for further in (c for c in contract.cameras if not c.model):
         found.append(
             f"camera '{further.name}' ({further.image_topic}) is recorded and played back, but no model looks at "
             "it, and the gate does not watch it"
@@ -147,9 +165,9 @@ def check_model(folder: str, robot: str | None, threads: int) -> int:
 def _try_methods(model: Any, contract: RobotContract) -> None:
     import torch
 
-    c, size, steps = model.config, contract.cameras[0].size, 3
+    c, (width, height), steps = model.config, contract.cameras[0].size, 3
     with torch.inference_mode():
-        z = model.encode(torch.zeros(2, size, size, 3, dtype=torch.uint8))
+        z = model.encode(torch.zeros(2, height, width, 3, dtype=torch.uint8))
         h = model.initial_state(2)
         actions = torch.zeros(2, steps, contract.action_dim)
         rolled, last = model.rollout(z, h, actions, torch.zeros(2, steps, c.noise_dim))

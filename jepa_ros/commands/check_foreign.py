@@ -126,8 +126,8 @@ def _check_world(folder: Path, contract: RobotContract) -> float:
     model = load_stable_worldmodel(folder)
     count = sum(p.numel() for p in model.parameters())
     print(f"{folder}: {type(model).__name__} of stable-worldmodel, {count:,} parameters, for robot '{contract.name}'")
-    size = contract.cameras[0].size
-    pictures = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    width, height = contract.cameras[0].size
+    pictures = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
     world = LatentWorld(model, contract.action_dim, pictures[0])
     print(f"  latent of {world.config.latent_dim} values, {contract.action_dim} action values")
     z, goal = world.encode_pictures(pictures)
@@ -149,8 +149,8 @@ def _check_vjepa2(folder: Path, contract: RobotContract) -> float:
     encoder = VJepa2Encoder.from_folder(folder, ModelConfig().latent_dim)
     count = sum(p.numel() for p in encoder.parameters())
     print(f"{folder}: V-JEPA 2 encoder, {count:,} parameters, pictures of {encoder.size}x{encoder.size}")
-    size = contract.cameras[0].size
-    images = torch.randint(0, 255, (1, size, size, 3), dtype=torch.uint8)
+    width, height = contract.cameras[0].size
+    images = torch.randint(0, 255, (1, height, width, 3), dtype=torch.uint8)
     if not bool(torch.isfinite(encoder(images)).all()):
         raise ForeignCheckError(f"{folder}: its latents of a picture are not finite")
     encode = _milliseconds(lambda i: encoder(images))

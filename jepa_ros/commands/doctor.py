@@ -105,7 +105,7 @@ def expected_topics(contract: RobotContract, compressed: bool = False, brain: bo
         "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
         "float64_multiarray": "std_msgs/msg/Float64MultiArray",
     }[contract.command.kind]
-    joints = contract.kinematics.kind == "joints"
+    joints = contract.jointed
     raw = "trajectory_msgs/msg/JointTrajectory" if joints else "geometry_msgs/msg/TwistStamped"
     compressed = compressed or camera.compressed
     image = (f"{camera.topic}/compressed", "CompressedImage") if compressed else (camera.topic, "Image")

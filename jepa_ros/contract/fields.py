@@ -132,6 +132,17 @@ class Fields:
                 raise self.error(f"{key}[{i}]", f"expected a finite number, found {_show(item)}")
         return tuple(float(item) for item in value)
 
+    def names(self, key: str, default: Any = _MISSING) -> tuple[str, ...]:
+        """A list of texts that differ; empty only where ``default`` is."""
+        value = self.raw(key, default)
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) and item for item in value):
+            raise self.error(key, f"expected a list of names, found {_show(value)}")
+        if len(set(value)) != len(value):
+            raise self.error(key, f"expected names that differ, found {list(value)}")
+        if not value and value is not default:
+            raise self.error(key, "expected at least one name")
+        return tuple(value)
+
     def section(self, key: str, default: Any = _MISSING) -> Fields:
         """A mapping below this one."""
         return Fields(self.raw(key, default), self.where, self._at(key))

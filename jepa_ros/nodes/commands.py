@@ -61,14 +61,14 @@ class CommandCodec:
     """
 
     def __init__(self, contract: RobotContract, kind: str = "") -> None:
-        self._names = tuple(dim.name for dim in contract.action)
-        self._position = np.array([dim.unit in ("rad", "m") for dim in contract.action])
+        self._names = tuple(dim.name for dim in contract.axes)
+        self._position = np.array([dim.unit in ("rad", "m") for dim in contract.axes])
         self._joints = contract.command.joints or self._names
         self._frame = contract.frames.base
         self._contract = contract
         self._tick = 1.0 / contract.gate_rate
         self.kind = kind or contract.command.kind
-        self.is_base = contract.kinematics.kind != "joints"
+        self.is_base = not contract.jointed
         allowed = _BASE_KINDS if self.is_base else _ARM_KINDS
         if self.kind not in allowed:
             raise ParameterError(

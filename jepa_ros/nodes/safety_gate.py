@@ -101,7 +101,7 @@ class SafetyGateNode(Node):
         self.create_service(Trigger, "~/interventions", self._on_interventions)
         self.wants_priority = values.priority == "raised"
         self._fault: str | None = None
-        self._last = np.zeros(self._contract.action_dim)
+        self._last = np.zeros(len(self._contract.axes))
         self._on_output: int | None = None
         self._next_look = self._next_counts = self._next_diagnostics = self._next_estop = 0.0
         self._told_estop: bool | None = None
@@ -252,7 +252,7 @@ class SafetyGateNode(Node):
                 + "".join(traceback.format_exception(error))
             )
         # Velocities stop with zeros; a joint that is commanded by position stays where it was sent last.
-        positions = np.array([dim.unit in ("rad", "m") for dim in self._contract.action])
+        positions = np.array([dim.unit in ("rad", "m") for dim in self._contract.axes])
         values = np.where(positions, self._last, 0.0)
         try:
             stamp = self._ros_now()

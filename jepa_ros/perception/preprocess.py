@@ -55,7 +55,7 @@ def model_input(image: np.ndarray, camera: Camera, encoding: str = "rgb8") -> np
     that was saved smaller, say): the crop is scaled with it.
 
     Returns:
-        (size, size, 3) uint8 RGB, C-contiguous.
+        (height, width, 3) uint8 RGB of the camera's ``size``, C-contiguous.
 
     Raises:
         ImageError: unknown encoding, or another aspect ratio than the camera's.
@@ -71,8 +71,9 @@ def model_input(image: np.ndarray, camera: Camera, encoding: str = "rgb8") -> np
         sx, sy = width / camera.width, height / camera.height
         x, y, w, h = camera.crop
         rgb = rgb[round(y * sy) : round((y + h) * sy), round(x * sx) : round((x + w) * sx)]
-    if rgb.shape[:2] != (camera.size, camera.size):
+    width, height = camera.size
+    if rgb.shape[:2] != (height, width):
         # Area resampling averages what falls into a pixel; anything else aliases when it shrinks.
-        shrinks = rgb.shape[0] >= camera.size and rgb.shape[1] >= camera.size
-        rgb = cv2.resize(rgb, (camera.size, camera.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        shrinks = rgb.shape[0] >= height and rgb.shape[1] >= width
+        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.ascontiguousarray(rgb)

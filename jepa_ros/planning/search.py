@@ -117,7 +117,7 @@ class Search:
         self.movers: Movers | None = None
         if self.places is not None and config.noise_samples > 1:
             self.movers = Movers(cells, model.config.map_extent, contract.period)
-        self._remembers = model.has_readout("pose") and contract.kinematics.kind != "joints"
+        self._remembers = model.has_readout("pose") and not contract.jointed
         self.set_weights(config.weights)
         self.set_guardrails(guardrails)
 

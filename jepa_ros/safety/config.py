@@ -136,7 +136,7 @@ class GateConfig:
     def __post_init__(self) -> None:
         self._check_axes()
         self._check_settings()
-        if self.kinematics == "joints" and not self.states.get("joint_states", (0.0, False))[1]:
+        if self.kinematics in ("joints", "arm") and not self.states.get("joint_states", (0.0, False))[1]:
             raise GateConfigError(
                 f"gate: '{self.name}' is moved by joints, and a stop holds their measured positions: the contract has "
                 "to declare the state topic 'joint_states'"
@@ -252,13 +252,13 @@ class GateConfig:
 
 
 def _from_contract(contract: RobotContract) -> dict[str, Any]:
-    limits, dog, names = contract.limits, contract.watchdog, [a.name for a in contract.action]
-    units = tuple(a.unit for a in contract.action)
+    limits, dog, names = contract.limits, contract.watchdog, [a.name for a in contract.axes]
+    units = tuple(a.unit for a in contract.axes)
     positions = units[0] in ("rad", "m")
     if any((u in ("rad", "m")) != positions for u in units):
         raise GateConfigError(f"gate: robot '{contract.name}' mixes positions and velocities in one action: {units}")
     velocity = tuple(float(v) for v in limits.velocity)
-    low, high = contract.action_low.tolist(), contract.action_high.tolist()
+    low, high = [a.low for a in contract.axes], [a.high for a in contract.axes]
     position_low = position_high = None
     if limits.position_low is not None and limits.position_high is not None:
         position_low, position_high = tuple(limits.position_low.tolist()), tuple(limits.position_high.tolist())
@@ -269,7 +269,7 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
         low = [max(a, -v) for a, v in zip(low, velocity, strict=True)]
         high = [min(a, v) for a, v in zip(high, velocity, strict=True)]
     guardrails = parse_guardrails(list(contract.guardrails))
-    joints = contract.kinematics.kind == "joints"
+    joints = contract.jointed
     states = {k: (s.timeout, s.required or (joints and k == "joint_states")) for k, s in contract.state.items()}
     rates = tuple(u if u.endswith("/s") else f"{u}/s" for u in units)
     contact, people = contract.state.get("contact"), contract.state.get("people")
@@ -286,7 +286,7 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
         "braking": tuple(float(v) for v in limits.braking),
         "position_low": position_low,
         "position_high": position_high,
-        "joints": tuple(contract.command.joints) or (tuple(names) if contract.kinematics.kind == "joints" else ()),
+        "joints": tuple(contract.command.joints) or (tuple(names) if joints else ()),
         "forward": names.index("linear.x") if "linear.x" in names else None,
         "sideways": names.index("linear.y") if "linear.y" in names else None,
         "turn": names.index("angular.z") if "angular.z" in names else None,

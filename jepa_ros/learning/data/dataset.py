@@ -56,17 +56,19 @@ class Episode:
     def __len__(self) -> int:
         return len(self.actions)
 
-    def check(self, size: int, action_dim: int) -> None:
+    def check(self, size: tuple[int, int], action_dim: int) -> None:
         """Refuse what would spoil a training hours later.
+
+        Args:
+            size: width and height of the frames. action_dim: A.
 
         Raises:
             DatasetError: frames of another size, lengths that differ, or values that are not finite.
         """
         steps = len(self.actions)
-        if self.images.shape != (steps, size, size, 3) or self.images.dtype != np.uint8:
-            raise DatasetError(
-                f"images of shape {self.images.shape} {self.images.dtype}: expected ({steps}, {size}, {size}, 3) uint8"
-            )
+        shape = (steps, size[1], size[0], 3)
+        if self.images.shape != shape or self.images.dtype != np.uint8:
+            raise DatasetError(f"images of shape {self.images.shape} {self.images.dtype}: expected {shape} uint8")
         for name in ("actions", "commands"):
             array = getattr(self, name)
             if array.shape != (steps, action_dim):
@@ -214,14 +216,14 @@ class Dataset:
             raise DatasetError(f"{self.folder} holds no data (no shard_* folder)")
         self.arrays: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS[:-1]}
         rows = []
-        size = self.contract.cameras[0].size
+        width, height = self.contract.cameras[0].size
         for i, shard in enumerate(shards):
             for name in ARRAYS[:-1]:
                 self.arrays[name].append(_load(shard / f"{name}.npy"))
             images, actions = self.arrays["images"][i], self.arrays["actions"][i]
-            if images.shape[1:] != (size, size, 3):
+            if images.shape[1:] != (height, width, 3):
                 raise DatasetError(
-                    f"{shard}: frames of {images.shape[1:]}, expected ({size}, {size}, 3): frames of mixed size"
+                    f"{shard}: frames of {images.shape[1:]}, expected ({height}, {width}, 3): frames of mixed size"
                 )
             if len(images) != len(actions):
                 raise DatasetError(f"{shard}: {len(images)} images but {len(actions)} actions")
