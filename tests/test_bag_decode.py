@@ -69,7 +69,7 @@ def test_a_command_that_cannot_be_read_so_is_left_to_others(msgtype):
     data = twist(msgtype, (0.5, 0.0, 0.0, 0.0, 0.0, -2.5), "base")
     assert raw_command(twist(msgtype, (0.5,) * 6, "base", little=False), TWISTS[msgtype], contract) is None
     assert raw_command(data, None, contract) is None
-    joint = SimpleNamespace(action=(SimpleNamespace(name="elbow"),))
+    joint = SimpleNamespace(axes=(SimpleNamespace(name="elbow"),))
     assert raw_command(data, TWISTS[msgtype], joint) is None
     for end in range(len(data)):
         assert raw_command(data[:end], TWISTS[msgtype], contract) is None

@@ -89,7 +89,7 @@ def _plots(old: RunLog, new: RunLog, start: int, contract) -> list[str]:
         ("surprise", lambda s: s.signals.get("surprise", math.nan)),
     ):
         plots.append(plot(title, steps(old, value), steps(new, value)))
-    for i, dim in enumerate(contract.action):
+    for i, dim in enumerate(contract.axes):
 
         def of(tick, i=i) -> float:
             return float(tick.values[i]) if len(tick.values) > i else math.nan

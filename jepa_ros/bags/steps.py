@@ -422,7 +422,7 @@ class _Span:
 
     def _reach(self) -> float:
         """How far the robot can drive in a step [m]."""
-        limits = zip(self._contract.limits.velocity, self._contract.action, strict=True)
+        limits = zip(self._contract.limits.velocity, self._contract.axes, strict=True)
         linear = [limit for limit, dim in limits if dim.unit == "m/s"]
         return math.hypot(*linear) * self._contract.period * 1.2 if linear else 0.0
 

@@ -60,15 +60,15 @@ def read_trajectory(message: Any, joints: Sequence[str], *, positions: bool, hor
 
 
 def robot_joints(contract: RobotContract) -> tuple[str, ...]:
-    """The joints that a robot is commanded by, in the order of its action; empty for a base."""
-    if contract.kinematics.kind != "joints":
+    """The joints that a robot is commanded by, in the order of its commands; empty for a base."""
+    if not contract.jointed:
         return ()
-    return tuple(contract.command.joints) or tuple(dim.name for dim in contract.action)
+    return tuple(contract.command.joints) or tuple(dim.name for dim in contract.axes)
 
 
 def by_position(contract: RobotContract) -> bool:
     """Whether a robot is commanded by joint positions (rather than by rates)."""
-    return all(dim.unit in ("rad", "m") for dim in contract.action)
+    return all(dim.unit in ("rad", "m") for dim in contract.axes)
 
 
 def joint_command(message: Any, contract: RobotContract) -> JointCommand:
