@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C while modules are imported: one line and exit code 130, as at any other moment.
+"""The signals that ask a process to end, and Ctrl-C while modules are imported: one line and exit code 130.
 
 A KeyboardInterrupt inside the import of an extension module comes out as an ImportError about something else.
 Nothing has been started at that time, so the process may simply end.
@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 INTERRUPTED = 130
+#: Signals that ask a process to end: Ctrl-C, a supervisor, a terminal or an ssh that closes, Ctrl-\\.
+ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def say_interrupted() -> None:

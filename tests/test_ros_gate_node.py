@@ -22,9 +22,11 @@ from std_srvs.srv import SetBool, Trigger
 
 from jepa_ros.commands.gate import told
 from jepa_ros.nodes import qos
+from jepa_ros.nodes.process import ending_signals
 from jepa_ros.nodes.safety_gate import SafetyGateNode
 from jepa_ros.safety import parse_guardrails
 
+GATE = ("-m", "jepa_ros.nodes.safety_gate")
 STATE, OUT = "safety_gate/state", "cmd_vel"
 
 
@@ -33,7 +35,7 @@ class Scene:
 
     _count = 0
 
-    def __init__(self, *ros_args: str, remap: str = "") -> None:
+    def __init__(self, *ros_args: str, remap: str = "", start: tuple[str, ...] = GATE) -> None:
         Scene._count += 1
         space = f"/scene_{Scene._count}"
         self.probe = Probe(space)
@@ -42,7 +44,7 @@ class Scene:
         self.probe.listen(Bool, "hardware_estop", qos.LATCHED)
         self.world = GateWorld(self.probe)
         words = [word for arg in ros_args for word in ("-p", arg)] + (["-r", remap] if remap else [])
-        self.gate = Child("-m", "jepa_ros.nodes.safety_gate", "--ros-args", "-r", f"__ns:={space}", *words)
+        self.gate = Child(*start, "--ros-args", "-r", f"__ns:={space}", *words)
 
     @property
     def state(self) -> dict[str, str]:
@@ -291,12 +293,12 @@ def _people(scene: Scene) -> None:
     scene.mode("ACTIVE")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGABRT"])
 def test_on_a_signal_it_sends_stops_for_a_while_and_then_ends(number):
     scene = Scene("auto_enable:=true")
     try:
         scene.mode("ACTIVE", timeout=40)
-        scene.gate.popen.send_signal(number)
+        scene.gate.popen.send_signal(getattr(signal, number))
         asked = time.monotonic()
         scene.probe.until(lambda: scene.gate.popen.poll() is not None, "the gate to end", 10)
         late = [(t, m) for t, m in scene.probe.received[OUT] if t > asked + 0.3]
@@ -304,6 +306,46 @@ def test_on_a_signal_it_sends_stops_for_a_while_and_then_ends(number):
         assert late[-1][0] - asked > 0.8  # exit_duration of the contract is 1 s
         assert all(is_zero(m) for _, m in late) and len(late) > 15
         assert scene.state["reason"] == "exit"
+    finally:
+        scene.close()
+
+
+def test_every_signal_that_ends_or_suspends_a_process_is_answered():
+    found = ending_signals()
+    assert {signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM, signal.SIGTSTP, signal.SIGRTMAX} <= set(found)
+    assert not {signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGCHLD, signal.SIGPIPE} & set(found)
+
+
+def test_a_signal_that_was_ignored_from_the_start_stays_so():
+    code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        "from jepa_ros.nodes.process import Signals; Signals();"
+        "print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
+    )
+    child = Child("-c", code)
+    try:
+        assert child.wait() == 0 and child.text.endswith("True False"), child.text
+    finally:
+        child.end()
+
+
+def test_an_exit_from_inside_its_loop_sends_stops_first():
+    code = (
+        "import sys; from jepa_ros.nodes import safety_gate as g;"
+        "g.SafetyGateNode._on_interventions = lambda *_: sys.exit(0); sys.exit(g.main(sys.argv))"
+    )
+    scene = Scene("auto_enable:=true", start=("-c", code))
+    try:
+        scene.mode("ACTIVE", timeout=40)
+        scene.probe.until(lambda: not is_zero(scene.probe.last(OUT)), "a command that moves")
+        client = scene.probe.node.create_client(Trigger, "safety_gate/interventions")
+        scene.probe.until(client.service_is_ready, "the service")
+        client.call_async(Trigger.Request())
+        asked = time.monotonic()
+        scene.probe.until(lambda: scene.gate.popen.poll() is not None, "the gate to end", 10)
+        late = [(t, m) for t, m in scene.probe.received[OUT] if t > asked + 0.3]
+        assert scene.gate.wait() == 1 and "SystemExit" in scene.gate.text
+        assert late[-1][0] - asked > 0.8 and all(is_zero(m) for _, m in late)
     finally:
         scene.close()
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import signal
@@ -13,6 +14,7 @@ from types import FrameType
 
 from jepa_ros.bringup import graph as bringup
 from jepa_ros.bringup.stack import Fault, Stack, StackError
+from jepa_ros.interrupts import ASKING
 
 __all__ = ["Fault", "Stack", "StackError", "add_arguments", "main"]
 
@@ -70,7 +72,8 @@ def _run(kind: str, given: dict[str, str]) -> int:
     lock = threading.Lock()
 
     def show(process: str, line: str) -> None:
-        with lock:
+        # A terminal that was closed must not end the threads that read what the nodes write.
+        with lock, contextlib.suppress(OSError):
             sys.stdout.write(f"[{process}] {line}\n")
             sys.stdout.flush()
 
@@ -78,9 +81,9 @@ def _run(kind: str, given: dict[str, str]) -> int:
     interrupted = threading.Event()
     trouble: list[StackError] = []
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if interrupted.is_set():
-            stack.hurry()
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if interrupted.is_set() and number in (signal.SIGINT, signal.SIGTERM):
+            stack.hurry()  # (a terminal that closes sends SIGHUP more than once)
         interrupted.set()
 
     def announce() -> None:
@@ -90,7 +93,8 @@ def _run(kind: str, given: dict[str, str]) -> int:
         except StackError as error:
             trouble.append(error)
 
-    before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    asking = [s for s in ASKING if s != signal.SIGHUP or signal.getsignal(s) != signal.SIG_IGN]  # nohup
+    before = {s: signal.signal(s, on_signal) for s in asking}
     try:
         show("up", f"{kind}: {', '.join(n.executable for n in stack.graph.nodes)}; Ctrl-C stops, the gate last")
         stack.start()

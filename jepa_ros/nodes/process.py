@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a node's process runs: start, spin single-threaded, end cleanly on SIGINT and SIGTERM, say what went wrong.
+"""How a node's process runs: start, spin single-threaded, end cleanly on a signal, say what went wrong.
 
 Exit codes: 0 after a signal, 2 for a mistake in an input (one line, no traceback), 1 for a bug (with its traceback).
 The gate is not run by this module: it answers a signal with stops (:mod:`jepa_ros.nodes.safety_gate`).
@@ -21,24 +21,43 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.interrupts import ASKING
 from jepa_ros.ros_env import ros_environment
 
 #: Seconds after which a signal is noticed at the latest, when nothing else wakes the executor.
 PATIENCE = 0.1
 
 
+#: Signals that do not end a process, that cannot be answered, or after which its code cannot go on.
+_OTHERS = (
+    "SIGKILL", "SIGSTOP", "SIGCONT", "SIGCHLD", "SIGURG", "SIGWINCH", "SIGPIPE", "SIGTTIN", "SIGTTOU", "SIGSEGV",
+    "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS",
+)  # fmt: skip
+
+
+def ending_signals() -> tuple[int, ...]:
+    """Every signal that ends or suspends a process unless it is answered, real-time ones included."""
+    others = {getattr(signal, name) for name in _OTHERS if hasattr(signal, name)}
+    return tuple(sorted(int(number) for number in signal.valid_signals() if number not in others))
+
+
 class Signals:
-    """Notes SIGINT and SIGTERM for as long as the process lives.
+    """Notes the signals that ask the process to end, for as long as it lives.
 
     Ctrl-C under ``ros2 launch`` reaches a node twice, from the terminal and from launch; handlers that are taken down
     when the first has arrived, as rclpy's are, let the second one kill the process in the middle of its ending.
+
+    Args:
+        on_signal: called at each of them. numbers: the signals. One that was ignored when the process began stays so
+            (``nohup``), but for SIGINT and SIGTERM.
     """
 
-    def __init__(self, on_signal: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, on_signal: Callable[[], None] = lambda: None, numbers: Sequence[int] = ASKING) -> None:
         self.asked = False
         self._on_signal = on_signal
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
+        for number in numbers:
+            if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._note)
 
     def _note(self, _number: int, _frame: object) -> None:
         self.asked = True

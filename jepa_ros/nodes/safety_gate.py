@@ -3,7 +3,8 @@
 
 All decisions are :class:`jepa_ros.safety.gate.Gate`'s, a pure step function; this shell gives it the newest inputs and
 two clocks, and publishes what it answers. It runs on a steady clock (a paused ``/clock`` cannot silence it), in a
-single-threaded executor, and handles SIGINT and SIGTERM itself: stops for ``exit_duration``, then the end.
+single-threaded executor. Whatever ends the process and can be answered (signals, an error in its loop): stops for
+``exit_duration`` first, then the end.
 An exception, wherever it comes from, stops the robot and latches until ``~/reset``.
 """
 
@@ -36,7 +37,7 @@ from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.gate_inputs import InputCollector
 from jepa_ros.nodes.models import card_id, read_card
-from jepa_ros.nodes.process import Signals, begin
+from jepa_ros.nodes.process import Signals, begin, ending_signals
 from jepa_ros.nodes.rate_points import Point, RatePoints
 from jepa_ros.nodes.scheduling import Collector, raise_priority
 from jepa_ros.safety import settings
@@ -295,6 +296,13 @@ class SafetyGateNode(Node):
         if self._end_by is None:
             self._end_by = time.monotonic() + self._contract.watchdog.exit_duration + 1.0
 
+    def last_stops(self) -> None:
+        """Send stops for ``exit_duration`` without an executor, unless they were sent."""
+        self.end()
+        while not self.ended:
+            self.tick()
+            time.sleep(self.period)
+
     def _make_config(self, values: Any) -> GateConfig:
         config = GateConfig.from_contract(
             self._contract,
@@ -346,9 +354,9 @@ class _Latched(Exception):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the gate until SIGINT or SIGTERM; then send stops for ``exit_duration`` and return the exit code."""
+    """Run the gate until a signal asks it to end, and return the exit code. However it ends, stops go out first."""
     node: SafetyGateNode | None = None
-    signals = Signals(lambda: node.end() if node is not None else None)
+    signals = Signals(lambda: node.end() if node is not None else None, ending_signals())
     try:
         begin(args)
         node = SafetyGateNode()
@@ -356,26 +364,39 @@ def main(args: Sequence[str] | None = None) -> int:
         get_logger("safety_gate").fatal(str(error))
         rclpy.try_shutdown()
         return 2
+    code = 1  # unless it ends as it was asked to
+    try:
+        if signals.asked:
+            node.end()
+        _spin(node)
+        code = 0
+    except BaseException:  # whatever it is (somebody's sys.exit in a callback): the robot is stopped first
+        node.get_logger().fatal(f"unexpected error, the process ends:\n{traceback.format_exc()}")
+    finally:
+        node.last_stops()
+    node.get_logger().info("stopped the robot and ended")
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return code
+
+
+def _spin(node: SafetyGateNode) -> None:
+    """Tick until the node has ended."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     if node.wants_priority:
         granted, said = raise_priority()
         (node.get_logger().info if granted else node.get_logger().warning)(said)
     collector = Collector()
-    if signals.asked:
-        node.end()
     while not node.ended:
         try:
             executor.spin_once(timeout_sec=node.period)
         except Exception as error:
             node.fail(error)
+            time.sleep(node.period)  # one that comes again at once must not flood the robot with stops
         collector.after_tick(time.monotonic())
         if time.monotonic() - node.last_tick > 2.0 * node.period:
             node.tick()  # the timer did not fire (a broken executor, a long callback): tick all the same
-    node.get_logger().info("stopped the robot and ended")
-    node.destroy_node()
-    rclpy.try_shutdown()
-    return 0
 
 
 if __name__ == "__main__":
