@@ -3,10 +3,14 @@
 
 The safe loader, and besides: no key twice (the second would win silently), no aliases (a page of them can stand for
 gigabytes), no text that is longer or deeper than anybody writes.
+
+Numbers are read as YAML 1.2 and ROS read them. PyYAML follows YAML 1.1, which takes ``3e-1`` and ``1e5`` for texts: it
+wants a decimal point and a signed exponent.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -38,6 +42,9 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return seen
 
 
+#: What YAML 1.1 misses of the floats of YAML 1.2 (10.3.2): those with an exponent, in whatever way it is written.
+_EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 

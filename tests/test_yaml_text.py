@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from jepa_ros.contract import ContractError, load_contract
 from jepa_ros.errors import JepaRosError
@@ -48,3 +49,23 @@ def test_a_mapping_is_asked_for_and_nothing_is_an_empty_one():
     for text in ("[1]", "{1: 2}", "word"):
         with pytest.raises(JepaRosError, match="x: expected a mapping"):
             load_mapping(text, "x")
+
+
+@pytest.mark.parametrize("text", ["3e-1", "1e5", "1.e3", "+1e-3", "-2E+4", ".5e1", "1.5e-3", "1e05"])
+def test_a_number_with_an_exponent_is_a_number_in_whatever_way_it_is_written(text):
+    assert load_mapping(f"x: {text}", "x") == {"x": float(text)}
+    assert load_mapping(f"x: '{text}'", "x") == {"x": text}  # in quotes it is a text, as ever
+
+
+@pytest.mark.parametrize("text", ["e5", "1e", "1e5m", "1e5.0", "0x1e5", "v1e5"])
+def test_what_only_looks_like_an_exponent_stays_what_it_was(text):
+    assert load_mapping(f"x: {text}", "x") == yaml.safe_load(f"x: {text}")
+
+
+def test_a_contract_takes_a_time_with_an_exponent(tmp_path):
+    from jepa_ros.contract import share_dir
+
+    text = (share_dir() / "robots" / "arena.yaml").read_text()
+    (tmp_path / "r.yaml").write_text(text.replace("odom: {topic: odom, timeout: 0.3", "odom: {topic: odom, timeout: 3e-1"))
+    assert "3e-1" in (tmp_path / "r.yaml").read_text()
+    assert load_contract(tmp_path / "r.yaml").state["odom"].timeout == 0.3
