@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from jepa_ros.commands.options import non_negative, positive, seed
 from jepa_ros.files import add_json
 from jepa_ros.processor import usable_cores
 from jepa_ros.safety.rows import REASONS
+from jepa_ros.workers import worker_pool
 
 #: The adversary has to enter a region in this share of the episodes without the gate: a tame one shows nothing.
 HARMFUL = 0.9
@@ -54,15 +53,12 @@ def main(args: argparse.Namespace) -> int:
         "step_us": {name: time_steps(name, args.steps) for name in SITUATIONS if args.steps},
     }  # fmt: skip
     log = Log(args.log)
-    pool = ProcessPoolExecutor(max(1, args.processes))
-    try:
+    with worker_pool(args.processes, "safety") as pool:
         if args.histories:
             result["histories"] = histories(pool, args.seed, args.histories, _progress, log)
         if args.mutants:
             result["mutation"] = mutation(pool, args.seed, args.mutants, _progress)
         result["episodes"] = episodes(pool, args.seed, args.episodes, _progress, log)
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C: what was not begun is not played
     output.deliver(result, report(result) + "\n", args.json, None)
     unsafe = result.get("histories", {}).get("broken")
     missed = [row for row, found in result.get("mutation", {}).items() if not found["noticed_by"]]
@@ -76,13 +72,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _progress(what: str, done: int, of: int, start: float) -> None:
-    if not sys.stderr.isatty():
-        return
-    passed = time.monotonic() - start
-    left = passed / max(done, 1) * (of - done)
-    print(f"\r\033[K{what}: {done:,} of {of:,}, {left:.0f} s to go", end="", file=sys.stderr, flush=True)
-    if done >= of:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    left = (time.monotonic() - start) / max(done, 1) * (of - done)
+    output.say("safety", f"{what}: {done:,} of {of:,}, {left:.0f} s to go")
 
 
 def report(result: dict[str, Any]) -> str:

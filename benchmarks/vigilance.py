@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.statistics import wilson
 from jepa_ros.files import add_json
 from jepa_ros.processor import usable_cores
+from jepa_ros.workers import worker_pool
 
 SECONDS = 120.0  # of a drive in which nothing goes wrong
 WITHIN = 1.0  # s
@@ -72,9 +72,7 @@ def main(args: argparse.Namespace) -> int:
     if not card.get("calibration", {}).get("vigilance"):
         raise JepaRosError(f"{model} cannot tell surprise: jepa-ros train --data DATA --out {model} --add-vigilance")
     log = Log(args.log, model_id(card), card["calibration"]["vigilance"]["levels"])
-    with multiprocessing.get_context("spawn").Pool(
-        args.workers, start_worker, (contract.to_dict(), str(model))
-    ) as pool:
+    with worker_pool(args.workers, "vigilance", start_worker, (contract.to_dict(), str(model))) as pool:
         drives = {case: enough(pool, log, case, args.trials, args.first) for case in cases}
         count = math.ceil(args.hours * 3600.0 / SECONDS)
         normal = played(pool, log, [("normal", n, SECONDS) for n in range(args.first, args.first + count)])
@@ -111,7 +109,7 @@ def played(pool: Any, log: Log, jobs: list[tuple[str, int, float]]) -> list[Driv
         return f"{job[0]}/{job[1]}/{job[2]:g}"
 
     left = [job for job in jobs if key(job) not in log.done]
-    for job, drive in zip(left, pool.imap(work, left), strict=True):
+    for job, drive in zip(left, pool.results(work, left), strict=True):
         log.add(key(job), drive)
         output.say("vigilance", f"{job[0]} {job[1] + 1}")
     return [read(log.done[key(job)]) for job in jobs]

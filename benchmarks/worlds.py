@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jepa_ros.commands.options import positive
 from jepa_ros.errors import JepaRosError
@@ -38,6 +37,7 @@ from jepa_ros.learning.settings import TrainSettings, choose_device
 from jepa_ros.learning.train import config_for, train
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.processor import usable_cores
+from jepa_ros.progress import Progress
 from jepa_ros.world_model import load_card, model_id
 from jepa_ros.world_model.checkpoint import CARD
 
@@ -132,9 +132,7 @@ def trained(name: str, seed: int, data: Dataset, out: Path, args: argparse.Names
         _check_same(folder, load_card(folder), settings, part)
         return folder
     config = config_for(part, settings)
-    columns = (TextColumn(f"{name} {seed} {{task.description}}"), BarColumn(), MofNCompleteColumn(),
-               TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns) as progress:
+    with Progress() as progress:
         train(
             part, folder, settings, config, choose_device("auto"), "jepa-ros bench worlds", progress, training.trainer
         )

@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
 
 from jepa_ros.contract import load_contract
 from jepa_ros.learning import train as training
@@ -19,6 +18,7 @@ from jepa_ros.learning.data.sampler import BatchShape
 from jepa_ros.learning.representation.losses import anti_collapse, energy_score, open_loop
 from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.learning.train import SHAPING, add_arguments, command_of
+from jepa_ros.progress import Progress
 from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint
 
 CONFIG = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=3, keypoint_values=4)
@@ -62,7 +62,7 @@ def data(tmp_path_factory):
 
 def run(data, folder, settings=SETTINGS):
     torch.set_num_threads(1)
-    with Progress(disable=True) as progress:
+    with Progress(quiet=True) as progress:
         return training.train(data, folder, settings, CONFIG, "cpu", "test", progress)
 
 

@@ -11,6 +11,9 @@ from typing import Any
 
 from jepa_ros.files import write_json, write_text
 from jepa_ros.processor import usable_cores
+from jepa_ros.progress import StatusLine
+
+_LINE = StatusLine(redraw=0.0)
 
 
 def machine() -> dict[str, Any]:
@@ -27,6 +30,7 @@ def machine() -> dict[str, Any]:
 
 def deliver(report: dict[str, Any], text: str, json_path: Path | None, markdown_path: Path | None) -> None:
     """Print the tables ``text``; write ``report`` as JSON and the tables as markdown where a path is given."""
+    _LINE.end()
     sys.stdout.write(text)
     if json_path is not None:
         write_json(json_path, report)
@@ -35,6 +39,5 @@ def deliver(report: dict[str, Any], text: str, json_path: Path | None, markdown_
 
 
 def say(benchmark: str, what: str) -> None:
-    """Tell what is under way, where somebody looks."""
-    if sys.stderr.isatty():
-        print(f"\r\033[Kbench {benchmark}: {what}", end="", file=sys.stderr, flush=True)
+    """Tell what is under way."""
+    _LINE.tell(f"bench {benchmark}: {what}")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from jepa_ros.workers import worker_pool
 
 Row = dict[str, Any]
 Job = tuple[Any, ...]
@@ -67,10 +67,8 @@ def play(
     done = {key(row) for row in begin(path)}
     left = [job for name, job in jobs.items() if name not in done]
     if left:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(workers, start, tuple(given)) as pool:
-            for count, row in enumerate(pool.imap(work, left), start=1):
+        with worker_pool(workers, path.stem, start, given) as pool:
+            for count, row in enumerate(pool.results(work, left), start=1):
                 keep(path, row)
                 told(f"{count} of {len(left)}")
     return [row for row in read(path) if key(row) in jobs]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +27,8 @@ from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import DatasetWriter, Episode
 from jepa_ros.perception.preprocess import ImageError, model_input
 from jepa_ros.processor import usable_cores
+from jepa_ros.progress import Progress
+from jepa_ros.workers import worker_pool
 
 SHARD_STEPS = 1500
 """A shard is closed after so many steps: 18 MB of 64x64 pictures, a unit of work and of resuming."""
@@ -183,8 +184,8 @@ def _run(jobs: list[_Job], workers: int):
     if workers <= 1 or len(jobs) < WORTH_PROCESSES:
         yield from map(_write_shard, jobs)
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
-        yield from pool.imap_unordered(_write_shard, jobs)
+    with worker_pool(min(workers, len(jobs)), "dataset") as pool:
+        yield from pool.results(_write_shard, jobs, ordered=False)
 
 
 _open: dict[str, BagReader] = {}
@@ -271,16 +272,14 @@ def main(args: argparse.Namespace) -> int:
     """Run the command."""
     if args.max_length < args.min_length:
         raise JepaRosError(f"--max-length {args.max_length} is below --min-length {args.min_length}")
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     settings = CutSettings(args.min_length, args.max_length, args.max_idle, args.static)
     topics = {name: getattr(args, name) for name in ("image", "command", "pose", "contact", "gate")}
-    with Progress(TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task("shards", total=None)
+    with Progress() as progress:
+        shards = progress.task("shards")
         report = build(
             args.bags, args.out, args.robot, settings=settings, namespace=args.namespace,
             topics={k: v for k, v in topics.items() if v}, workers=args.workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=shards.update,
         )  # fmt: skip
     print(summary(args.out, report))
     if args.json:

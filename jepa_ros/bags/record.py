@@ -27,6 +27,7 @@ from jepa_ros.bags.writer import BagWriter, WriterConfig
 from jepa_ros.commands.options import namespace, topic
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
+from jepa_ros.progress import StatusLine
 from jepa_ros.ros_env import large_environment, ros_environment
 from jepa_ros.safety.output import Mode
 
@@ -236,7 +237,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
             thread.sink = BagWriter(output, config, custom_data=custom, attachments=attachments)
         thread.start()
         node.look(force=True)
-        progress = _Progress(node, thread, started, args.quiet or not sys.stderr.isatty(), args.heard)
+        progress = _Progress(node, thread, started, args.quiet, args.heard)
         while not stop and thread.error is None:
             node.poll()
             node.look()
@@ -265,30 +266,29 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
 
 
 class _Progress:
-    """One line on a terminal, renewed every second; and what was received by topic in a file, twice a second."""
+    """A status line; and what was received by topic in a file, twice a second."""
 
     def __init__(self, node, thread: WriterThread, started: float, quiet: bool, heard: Path | None) -> None:
-        self._node, self._thread, self._started, self._quiet, self._heard = node, thread, started, quiet, heard
-        self._next = self._next_heard = 0.0
+        self._node, self._thread, self._started, self._heard = node, thread, started, heard
+        self._line = StatusLine(quiet=quiet)
+        self._next_heard = 0.0
 
     def tick(self) -> None:
         now = time.monotonic()
         if self._heard is not None and now >= self._next_heard:
             self._next_heard = now + 0.5
             write_json(self._heard, {name: state.messages for name, state in self._node.topics.items()})
-        if self._quiet or now < self._next:
-            return
-        self._next = now + 1.0
+        self._line.tell(lambda: self._text(now))
+
+    def _text(self, now: float) -> str:
         report = self._node.report()
-        sys.stderr.write(
-            f"\r{now - self._started:7.1f} s  {len(report['topics'])} topics  {report['messages']} messages  "
-            f"{report['dropped']} dropped  {report['lost']} lost  queue {self._thread.pending_bytes / 1e6:.1f} MB "
+        return (
+            f"{now - self._started:7.1f} s  {len(report['topics'])} topics  {report['messages']} messages  "
+            f"{report['dropped']} dropped  {report['lost']} lost  queue {self._thread.pending_bytes / 1e6:.1f} MB"
         )
-        sys.stderr.flush()
 
     def end(self) -> None:
-        if not self._quiet:
-            sys.stderr.write("\n")
+        self._line.end()
 
 
 def _drain(node) -> None:

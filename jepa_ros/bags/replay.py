@@ -20,6 +20,7 @@ from jepa_ros.bags import BagError
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
+from jepa_ros.progress import StatusLine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,15 +86,13 @@ def _run_fast(args: argparse.Namespace) -> int:
         robot=args.robot, model=args.model, guardrails=args.guardrails, namespace=args.namespace, image=args.image,
         threads=args.threads, brain=not args.no_brain, gate=not args.no_gate, free_iterations=args.free_iterations,
     )  # fmt: skip
-    show = sys.stderr.isatty()
+    line = StatusLine()
 
     def progress(done: float, total: float) -> None:
-        if show:
-            sys.stderr.write(f"\r{done:8.1f} of {total:.1f} s ")
+        line.tell(f"{done:.1f} of {total:.1f} s")
 
     result, comparison = replay(args.bag, changes, progress, report=args.report)
-    if show:
-        sys.stderr.write("\r\033[K")
+    line.end()
     hashes = " ".join(f"{name} {value}" for name, value in result["digest"].items())
     print(f"{args.bag}: {result['seconds']:.1f} s in {result['took']:.1f} s ({result['speed']:.1f}x), {hashes}")
     for line in result["changed"]:
@@ -195,13 +194,25 @@ def _play(args: argparse.Namespace) -> int:
                     "ROS_DOMAIN_ID), or give --wait 0"
                 )
             began = time.monotonic()
-            player.play(lambda: bool(ended), _stepper(image) if args.step else None)
+            line = StatusLine(quiet=args.step)
+            player.play(lambda: bool(ended), _stepper(image) if args.step else _teller(reader, line))
+            line.end()
             took = time.monotonic() - began
             print(f"{args.bag}: {player.played} messages of {len(topics)} topics in {took:.1f} s")
             player.destroy_node()
         finally:
             rclpy.try_shutdown()
     return 0
+
+
+def _teller(reader: BagReader, line: StatusLine):
+    """Says how far it is."""
+    seconds = _seconds(reader)
+
+    def before(message) -> None:
+        line.tell(lambda: f"{(message.time - reader.start) * 1e-9:.1f} of {seconds:.1f} s")
+
+    return before
 
 
 def _stepper(image: str):

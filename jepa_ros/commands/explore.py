@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import time
 from typing import Any
 
 from jepa_ros.commands.options import namespace, seed, share, time_span
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
+from jepa_ros.progress import StatusLine
 
 #: Seconds without a gate or without images after which it gives up.
 PATIENCE = 10.0
@@ -41,7 +41,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         with Explorer(contract, args.seed, args.speed, args.namespace, args.use_sim_time) as explorer:
             steps = round(args.minutes * 60.0 * contract.rate)
-            driven = explorer.drive(steps, lambda: bool(ended), sys.stderr if sys.stderr.isatty() else None)
+            driven = explorer.drive(steps, lambda: bool(ended), StatusLine())
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -68,7 +68,7 @@ class Explorer:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
 
-    def drive(self, steps: int, stop: Any = lambda: False, progress: Any = None) -> int:
+    def drive(self, steps: int, stop: Any = lambda: False, line: StatusLine | None = None) -> int:
         """Drive until the gate has let `steps` more control steps through, or until `stop()`; returns how many.
 
         Raises:
@@ -76,7 +76,7 @@ class Explorer:
         """
         node = self.node
         first = node.driven
-        mark, since, said = node.driven, time.monotonic(), 0.0
+        mark, since = node.driven, time.monotonic()
         while node.driven - first < steps and not stop():
             self._executor.spin_once(timeout_sec=0.1)
             now = time.monotonic()
@@ -84,12 +84,10 @@ class Explorer:
                 mark, since = node.driven, now
             elif now - since > PATIENCE + 2.0 * self._contract.period:
                 raise JepaRosError(self._why())
-            if progress is not None and now - said > 1.0:
-                said = now
-                progress.write(f"\r\033[K{node.driven - first} of {steps} steps, gate {node.mode} {node.reason} ")
-                progress.flush()
-        if progress is not None:
-            progress.write("\r\033[K")
+            if line is not None:
+                line.tell(f"{node.driven - first} of {steps} steps, gate {node.mode} {node.reason}")
+        if line is not None:
+            line.end()
         self.halt()
         return node.driven - first
 

@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from jepa_ros.agent.loop import Loop
@@ -33,8 +30,10 @@ from jepa_ros.perception import Perception
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.planning.planner import Planner, PlannerConfig
 from jepa_ros.processor import usable_cores
+from jepa_ros.progress import Progress
 from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import Gate, GateConfig
+from jepa_ros.workers import worker_pool
 from jepa_ros.world_model import load_checkpoint, model_id, resolve_model
 
 POLICIES = ("planner", "random", "oracle")
@@ -175,16 +174,12 @@ def evaluate(
     specs = [make_spec(i, settings.seed, settings.layout, settings.randomise) for i in range(settings.episodes)]
     jobs = [(kind, spec, settings) for kind in policies for spec in specs]
     results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in policies}
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    context = multiprocessing.get_context("spawn")
-    with (
-        Progress(transient=True) as progress,
-        context.Pool(workers, _start_worker, (contract.to_dict(), model, threads)) as pool,
-    ):
-        bars = {kind: progress.add_task(kind, total=len(specs)) for kind in policies}
-        for kind, result in pool.imap(_work, jobs):
+    given = (contract.to_dict(), model, threads)
+    with Progress(keep=False) as progress, worker_pool(workers, "eval", _start_worker, given, threads) as pool:
+        bars = {kind: progress.task(kind, len(specs)) for kind in policies}
+        for kind, result in pool.results(_work, jobs):
             results[kind].append(result)
-            progress.advance(bars[kind])
+            bars[kind].advance()
     return results
 
 

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from jepa_ros.agent.loop import Decision, Observation
@@ -21,7 +18,6 @@ from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.statistics import percentiles_ms, wilson
 from jepa_ros.files import write_json
-from jepa_ros.learning.data.workers import answers
 from jepa_ros.learning.gym_collect import SOURCE, env_args
 from jepa_ros.learning.gym_env import GymEnv
 from jepa_ros.learning.gym_goals import KINDS, SEED_OFFSET, Judge, Pair, draw_pair, read_state, survey
@@ -30,6 +26,8 @@ from jepa_ros.perception import Perception
 from jepa_ros.planning.arrival import ArrivalConfig
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.planning.planner import Planner, PlannerConfig
+from jepa_ros.progress import Progress
+from jepa_ros.workers import worker_pool
 from jepa_ros.world_model import load_checkpoint, model_id
 
 PROTOCOL = 1  # of this module; changes with what an episode is or what success means
@@ -164,19 +162,13 @@ def evaluate(
 ) -> dict[str, list[dict[str, Any]]]:
     """Score policies on the same pairs: {policy: [one result of :func:`run_pair` an episode, in order]}."""
     results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in policies}
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    pool = multiprocessing.get_context("spawn").Pool(workers, _start_worker, (settings, judge, model, threads))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, transient=True) as progress, pool:
-        bar = progress.add_task("pairs", total=settings.episodes)
-        jobs = [(n, policies) for n in range(settings.episodes)]
-        for rows in answers(pool.imap(_work, jobs), f"eval --env {settings.env}"):
+    what, given = f"eval --env {settings.env}", (settings, judge, model, threads)
+    with Progress(keep=False) as progress, worker_pool(workers, what, _start_worker, given, threads) as pool:
+        bar = progress.task("pairs", settings.episodes)
+        for rows in pool.results(_work, [(n, policies) for n in range(settings.episodes)]):
             for kind, row in rows.items():
                 results[kind].append(row)
-            progress.advance(bar)
-        pool.close()  # other people's code may catch the signal that ends a worker: let it end by itself
-        pool.join()
+            bar.advance()
     return results
 
 
@@ -293,8 +285,8 @@ def main(args: argparse.Namespace, search: SearchConfig) -> int:
     env = settings.open()
     card = load_checkpoint(args.model, env.contract)[1] if planner else None  # another environment's is refused here
     settings = replace(settings, repeat=env.repeat)
-    with Progress(TextColumn("survey of random driving"), TimeElapsedColumn(), transient=True) as progress:
-        progress.add_task("survey", total=None)
+    with Progress(keep=False) as progress:
+        progress.task("survey of random driving")
         judge = survey(env, args.seed, args.tolerance)
     results = evaluate(settings, judge, args.model if planner else None, policies, args.workers, args.threads)
     report = summarise(settings, judge, args.model or "", model_id(card) if card else "", results)

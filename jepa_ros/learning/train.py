@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jepa_ros.commands.options import number, positive, seed
 from jepa_ros.contract import RobotContract
@@ -43,6 +42,7 @@ from jepa_ros.learning.traversability import (
     renew_map,
 )
 from jepa_ros.processor import usable_cores
+from jepa_ros.progress import Progress, Task
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
 SAVE_EVERY = 200  # steps between saved states: a kill costs at most as many
@@ -145,7 +145,7 @@ def train(
             "steps: collect longer ones or lower --horizon"
         )
     started = time.monotonic() - spent
-    bar = progress.add_task("representation", total=settings.steps, completed=first, rate="")
+    bar = progress.task("representation", settings.steps, done=first)
     rng = np.random.default_rng(settings.seed)
     probe_episodes = rng.choice(training, min(60, len(training)), replace=False)
 
@@ -161,7 +161,7 @@ def train(
     def each(number: int, terms: dict[str, float]) -> None:
         done = number + 1
         frames = (done - first) * settings.batch.images / (time.monotonic() - begun)
-        progress.update(bar, completed=done, rate=f"{frames:.0f} frames/s  loss {terms['total']:.3f}")
+        bar.update(done, note=f"{frames:.0f} frames/s  loss {terms['total']:.3f}")
         if number % 20 == 0:
             log.write("representation", number, {**terms, "frames_per_second": frames})
         if done % JUDGE_EVERY == 0 or done == settings.steps:
@@ -208,12 +208,12 @@ def finish(
     latents = encode_episodes(model, data, training, shortest, bf16)
     long_ones = latents if usual == shortest else encode_episodes(model, data, training, usual, bf16)
     held_out = encode_episodes(model, data, validation, piece, bf16)
-    bars: dict[str, Any] = {}
+    bars: dict[str, Task] = {}
 
     def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
         if phase not in bars:
-            bars[phase] = progress.add_task(phase, total=total, rate="")
-        progress.update(bars[phase], completed=step, rate="  ".join(f"{k} {v:.4f}" for k, v in values.items()))
+            bars[phase] = progress.task(phase, total)
+        bars[phase].update(step, note=_told(values))
         log.write(phase, step, values)
 
     steps, seed = settings.readout_steps, settings.seed
@@ -252,6 +252,10 @@ def finish(
             "vigilance": fit_vigilance(model, data, training, validation, report, settings.seed + 5),
         },
     }
+
+
+def _told(values: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in values.items())
 
 
 def readouts_for(contract: RobotContract, latents_have_pose: bool) -> tuple[str, ...]:
@@ -382,10 +386,10 @@ def command_of(args: argparse.Namespace) -> str:
 def _add_proposal(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> dict[str, Any]:
     """``--add-proposal``: everything else in the checkpoint stays as it is."""
     with progress:
-        bar = progress.add_task("proposal", total=settings.readout_steps, rate="")
+        bar = progress.task("proposal", settings.readout_steps)
 
         def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
-            progress.update(bar, completed=step, rate="  ".join(f"{k} {v:.4f}" for k, v in values.items()))
+            bar.update(step, note=_told(values))
 
         card = grow_checkpoint(folder, data, settings.readout_steps, settings.seed, report)
     found = card["metrics"]["proposal"]
@@ -396,10 +400,10 @@ def _add_proposal(folder: Path, data: Dataset, settings: TrainSettings, progress
 def _add_vigilance(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> dict[str, Any]:
     """``--add-vigilance``: every weight that was trained stays as it is."""
     with progress:
-        bar = progress.add_task("vigilance", total=1, rate="")
+        bar = progress.task("vigilance", 1)
 
         def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
-            progress.update(bar, completed=step + 1, total=total)
+            bar.update(step + 1, total)
 
         card = add_vigilance(folder, data, settings.seed, report)
     levels = card["calibration"]["vigilance"]["levels"]
@@ -412,10 +416,10 @@ def _renew_map(folder: Path, data: Dataset, settings: TrainSettings, progress: P
     """``--renew-map``: the encoder and all other readouts stay as they are."""
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))
     with progress:
-        bar = progress.add_task("traversability", total=settings.readout_steps, rate="")
+        bar = progress.task("traversability", settings.readout_steps)
 
         def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
-            progress.update(bar, completed=step, rate="  ".join(f"{k} {v:.4f}" for k, v in values.items()))
+            bar.update(step, note=_told(values))
 
         card = renew_map(folder, data, settings.readout_steps, settings.seed, report, bf16)
     found = card["metrics"]["traversability"]
@@ -442,22 +446,14 @@ def main(args: argparse.Namespace) -> int:
     config = config_for(
         data, settings, latent_dim=args.latent_dim, encoder_width=args.encoder_width, keypoints=args.keypoints
     )
-    columns = (
-        TextColumn("{task.description:>14}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     add = _add_proposal if args.add_proposal else _add_vigilance if args.add_vigilance else None
     add = _renew_map if args.renew_map else add
     if add is not None:
-        card = add(args.out, data, settings, Progress(*columns))
+        card = add(args.out, data, settings, Progress())
         if args.json is not None:
             write_json(args.json, card)
         return 0
-    with Progress(*columns) as progress:
+    with Progress() as progress:
         card = train(data, args.out, settings, config, device, command_of(args), progress)
     if args.json is not None:
         write_json(args.json, card)

@@ -14,6 +14,8 @@ import queue
 import sys
 from typing import Any
 
+from jepa_ros.workers import thread_environment
+
 from ..common.engine import pybullet as p
 from ..common.errors import SimError
 from .body import Body
@@ -44,7 +46,8 @@ class Window:
         opened = context.Event()
         arguments = (self._queue, self._shown, opened, os.getpid())
         self._process = context.Process(target=_run, args=arguments, daemon=True)
-        self._process.start()
+        with thread_environment():
+            self._process.start()
         if not opened.wait(OPEN_TIME) or not self._process.is_alive():
             self.close()
             raise SimError(f"PyBullet could not open its window on display {os.environ.get('DISPLAY')}")

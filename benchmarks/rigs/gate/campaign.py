@@ -10,7 +10,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from benchmarks.rigs.gate.rig import Rig
 from benchmarks.rigs.gate.scenarios import SCENARIOS
 from jepa_ros import safety
 from jepa_ros.evaluation.statistics import wilson
+from jepa_ros.workers import Workers
 
 #: Histories a job, so that progress shows and a failure ends the run soon.
 CHUNK = 250
@@ -77,7 +77,7 @@ def _code(files: tuple[str, ...]) -> str:
 # ---------------------------------------------------------------- histories
 
 
-def histories(pool: Executor, seed: int, count: int, progress: Progress, log: Log | None = None) -> dict[str, Any]:
+def histories(pool: Workers, seed: int, count: int, progress: Progress, log: Log | None = None) -> dict[str, Any]:
     """Play them in parallel; ends soon after the first rules that are broken. What ``log`` holds is not played."""
     log = log or Log(None)
     chunks = [range(s, min(s + CHUNK, seed + count)) for s in range(seed, seed + count, CHUNK)]
@@ -95,7 +95,7 @@ def histories(pool: Executor, seed: int, count: int, progress: Progress, log: Lo
         if key in log.done:
             take(log.done[key])
     left = [key for key in keys if key not in log.done]
-    for key, found in zip(left, pool.map(play, [keys[key] for key in left]), strict=True):
+    for key, found in zip(left, pool.results(play, [keys[key] for key in left]), strict=True):
         log.add(key, found)
         take(found)
         progress("histories", played, count, start)
@@ -127,10 +127,10 @@ def judge_mutant(job: tuple[str, int, int]) -> tuple[str, dict[str, Any]]:
     return row, {"noticed_by": noticed, "scenario": why, "histories_until_noticed": played if broken else None}
 
 
-def mutation(pool: Executor, seed: int, count: int, progress: Progress) -> dict[str, Any]:
+def mutation(pool: Workers, seed: int, count: int, progress: Progress) -> dict[str, Any]:
     """The gate without each row in turn."""
     found, start = {}, time.monotonic()
-    for row, result in pool.map(judge_mutant, [(row, seed, count) for row in SCENARIOS]):
+    for row, result in pool.results(judge_mutant, [(row, seed, count) for row in SCENARIOS]):
         found[row] = result
         progress("mutants", len(found), len(SCENARIOS), start)
     return found
@@ -144,9 +144,7 @@ def both(seed: int) -> tuple[Episode, Episode]:
     return drive(seed, True), drive(seed, False)
 
 
-def episodes(
-    pool: Executor, seed: int, count: int, progress: Progress, log: Log | None = None
-) -> dict[str, Any] | None:
+def episodes(pool: Workers, seed: int, count: int, progress: Progress, log: Log | None = None) -> dict[str, Any] | None:
     """Violations by the simulator's truth, with and without the gate; None where the simulator is not installed."""
     if count <= 0 or importlib.util.find_spec("pybullet") is None:
         return None
@@ -154,7 +152,7 @@ def episodes(
     start = time.monotonic()
     keys = {f"episode/{k}": k for k in range(seed, seed + count)}
     left = [key for key in keys if key not in log.done]
-    for key, pair in zip(left, pool.map(both, [keys[key] for key in left]), strict=True):
+    for key, pair in zip(left, pool.results(both, [keys[key] for key in left]), strict=True):
         log.add(key, [asdict(episode) for episode in pair])
         progress("episodes", count - len(left) + left.index(key) + 1, count, start)
     pairs = [[Episode(**episode) for episode in log.done[key]] for key in keys]

@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.rigs.search.plan_measure import SIZES, make_search, milliseconds, problem, timed
 from jepa_ros.contract import share_dir
 from jepa_ros.errors import JepaRosError
+from jepa_ros.workers import THREAD_VARIABLES
 
 ROUNDS = 5  # turns that ours and the peers take
 
@@ -34,7 +35,7 @@ class Peers:
         self.process = subprocess.Popen(
             [python, str(share_dir() / "benchmarks" / "_plan_peers.py"), str(path), str(threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": str(share_dir()), "OMP_NUM_THREADS": str(threads)},
+            env={**os.environ, "PYTHONPATH": str(share_dir()), **dict.fromkeys(THREAD_VARIABLES, str(threads))},
         )  # fmt: skip
         self.names = self._answer()
 

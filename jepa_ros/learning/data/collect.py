@@ -4,24 +4,23 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import DatasetWriter, Episode
 from jepa_ros.learning.data.exploration import Exploration
 from jepa_ros.learning.gym_collect import GymSettings, add_env_arguments, settings_from
-from jepa_ros.learning.data.workers import answers
 from jepa_ros.agent.loop import Loop
 from jepa_ros.commands.options import positive, refuse_given, seed, whole
 from jepa_ros.perception.preprocess import model_input
 from jepa_ros.processor import usable_cores
+from jepa_ros.progress import Progress
+from jepa_ros.workers import worker_pool
 from jepa_ros.contract import RobotContract, load_contract
 
 SHARD_EPISODES = 8
@@ -112,27 +111,12 @@ def collect(contract: RobotContract, folder: Path | str, settings: AnySettings, 
     writer.begin()
     todo = [s for s in range(shards) if not writer.has_shard(s)]
     jobs = [(str(folder), contract.to_dict(), settings, s) for s in todo]
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     started, steps, contacts = time.monotonic(), 0, 0.0
-    with Progress(*columns) as progress:
-        bar = progress.add_task(
-            "episodes", total=settings.episodes, rate="", completed=settings.episodes - _episodes(todo, settings)
-        )
-        # Spawned, not forked: PyBullet's and torch's threads do not survive a fork.
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            for episodes, n, touched in answers(pool.imap_unordered(_collect_shard, jobs), "collect"):
-                steps, contacts = steps + n, contacts + touched
-                rate = steps / (time.monotonic() - started)
-                progress.update(bar, advance=episodes, rate=f"{rate:.0f} steps/s")
-            pool.close()  # an environment's code may catch the signal that ends a worker: let it end by itself
-            pool.join()
+    with Progress() as progress, worker_pool(workers, "collect") as pool:
+        bar = progress.task("episodes", settings.episodes, done=settings.episodes - _episodes(todo, settings))
+        for episodes, n, touched in pool.results(_collect_shard, jobs, ordered=False):
+            steps, contacts = steps + n, contacts + touched
+            bar.advance(episodes, note=f"{steps / (time.monotonic() - started):.0f} steps/s")
     elapsed = time.monotonic() - started
     report = {
         "episodes": settings.episodes,
