@@ -76,16 +76,17 @@ class Progress:
 
     Args:
         keep: leave finished bars on a terminal. stream: where to (default: the error stream).
-        every: seconds between two lines where that is no terminal.
+        every: seconds between two lines where that is no terminal (default: :data:`EVERY`).
         quiet: show nothing.
     """
 
     def __init__(
-        self, keep: bool = True, stream: TextIO | None = None, every: float = EVERY, quiet: bool = False
+        self, keep: bool = True, stream: TextIO | None = None, every: float | None = None, quiet: bool = False
     ) -> None:
         self.tasks: list[Task] = []
         self._stream = sys.stderr if stream is None else stream
-        self._keep, self._every, self._quiet, self._told = keep, every, quiet, False
+        self._keep, self._quiet, self._told = keep, quiet, False
+        self._every = EVERY if every is None else every
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -156,17 +157,17 @@ class StatusLine:
     """One line, for a loop that comes by often anyway: renewed in place on a terminal, written every so often in a log.
 
     Args:
-        redraw: seconds between two pictures on a terminal. every: between two lines elsewhere. quiet: show nothing.
-        stream: where to (default: the error stream).
+        redraw: seconds between two pictures on a terminal. every: between two lines elsewhere (default: :data:`EVERY`).
+        quiet: show nothing. stream: where to (default: the error stream).
     """
 
     def __init__(
-        self, redraw: float = 1.0, every: float = EVERY, quiet: bool = False, stream: TextIO | None = None
+        self, redraw: float = 1.0, every: float | None = None, quiet: bool = False, stream: TextIO | None = None
     ) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._in_place, self._quiet = self._stream.isatty(), quiet
-        self._period = redraw if self._in_place else every
-        self._next = time.monotonic() + (0.0 if self._in_place else every)
+        self._period = redraw if self._in_place else EVERY if every is None else every
+        self._next = time.monotonic() + (0.0 if self._in_place else self._period)
 
     def tell(self, text: str | Callable[[], str]) -> None:
         """Show a text, or what a function says, when it is time to."""

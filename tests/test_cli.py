@@ -39,7 +39,7 @@ def fake_command(monkeypatch):
 
 def test_help_names_every_command_and_imports_neither_torch_nor_ros():
     code = (
-        "import sys; from jepa_ros import cli\n"
+        "import sys; from jepa_ros.commands import cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit as stop: assert stop.code == 0\n"
         "assert not {'torch', 'rclpy', 'pybullet', 'cv2'} & set(sys.modules), 'imported'"
@@ -121,7 +121,7 @@ def test_a_missing_file_names_the_file(fake_command, capsys, tmp_path):
 
 def test_ctrl_c_is_one_line_and_130():
     code = (
-        "import sys, time, types; from jepa_ros import cli\n"
+        "import sys, time, types; from jepa_ros.commands import cli\n"
         "m = types.ModuleType('m'); m.add_arguments = lambda p: None\n"
         "def sleep(options): print('asleep', flush=True); time.sleep(60)\n"
         "m.main = sleep; sys.modules['m'] = m; cli.COMMANDS['sleep'] = ('m', 'sleep')\n"

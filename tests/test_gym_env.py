@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from jepa_ros import progress
 from jepa_ros.agent.loop import Decision
 from jepa_ros.commands.cli import main
 from jepa_ros.learning.data.dataset import Dataset, DatasetError, DatasetWriter
@@ -357,13 +358,16 @@ def test_the_commands_take_an_environment_from_data_to_table(tmp_path, monkeypat
     # Workers are processes of their own: the module in front of the ID makes them register the environment too.
     monkeypatch.syspath_prepend(__file__.rsplit("/", 1)[0])
     monkeypatch.setenv("PYTHONPATH", __file__.rsplit("/", 1)[0])
+    monkeypatch.setattr(progress, "EVERY", 0.05)
     env = "test_gym_env:" + DOT
     data, model, out = tmp_path / "d", tmp_path / "m", tmp_path / "r.json"
     collect = ["collect", "--env", env, "--out", str(data), "--episodes", "12", "--length", "24", "--workers", "1"]
     assert main(collect) == 0
+    assert "episodes: 0 of 12  (" in capsys.readouterr().err  # told in a log too, before the first of them is there
     train = ["train", "--data", str(data), "--out", str(model), "--env", env, "--steps", "4", "--readout-steps", "4",
              "--latent-dim", "8", "--encoder-width", "8", "--keypoints", "2", "--threads", "1"]  # fmt: skip
     assert main(train) == 0
+    assert "representation: 4 of 4  " in capsys.readouterr().err
     assert (model / "report.html").exists()
     evaluate = ["eval", "--env", env, "--model", str(model), "--episodes", "2", "--workers", "1", "--limit", "15",
                 "--samples", "16", "--iterations", "1", "--json", str(out)]  # fmt: skip
@@ -374,7 +378,8 @@ def test_the_commands_take_an_environment_from_data_to_table(tmp_path, monkeypat
     assert len(report["success_rate_ci95"]) == 2 and report["plan_ms"]["p50"] > 0
     assert sum(m["pairs"] for m in report["success_means"].values()) == 2
     assert "dimensions [0, 1] of the 5 observed" in report["success_means"]["hold"]["means"]
-    assert "replay" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "replay" in told.out and "pairs: 0 of 2  (" in told.err
 
 
 def test_mistakes_on_the_command_line_are_one_line(tmp_path, capsys):
