@@ -48,6 +48,12 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.012
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+def refuse_length(text: str | bytes, where: str, error: type[JepaRosError] = YamlError) -> None:
+    """Raise ``error`` for a text that is too long to be looked at."""
+    if len(text) > MOST_CHARACTERS:
+        raise error(f"{where}: {len(text)} characters; expected at most {MOST_CHARACTERS}")
+
+
 def load_yaml(text: str | bytes, where: str, error: type[JepaRosError] = YamlError) -> Any:
     """Plain data from YAML text.
 
@@ -57,8 +63,7 @@ def load_yaml(text: str | bytes, where: str, error: type[JepaRosError] = YamlErr
     Raises:
         JepaRosError: of type ``error``: too long, too deep, a key twice, an alias, not UTF-8, or not YAML.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise error(f"{where}: {len(text)} characters; expected at most {MOST_CHARACTERS}")
+    refuse_length(text, where, error)
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
         depth = 0

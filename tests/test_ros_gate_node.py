@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import signal
@@ -27,6 +28,7 @@ from jepa_ros.nodes.safety_gate import SafetyGateNode
 from jepa_ros.safety import parse_guardrails
 
 GATE = ("-m", "jepa_ros.nodes.safety_gate")
+ZONE = "- {name: a, kind: keep_out, unit: m, circle: {center: [0.5, 0.0], radius: 0.2}}"
 STATE, OUT = "safety_gate/state", "cmd_vel"
 
 
@@ -219,7 +221,7 @@ def test_guardrails_change_whole_or_not_at_all(scene):
     refused = scene.set_guardrails("- {name: a, kind: keep_out, unit: furlong}")
     assert not refused.successful and "furlong" in refused.reason
     assert scene.state["guardrail_hash"] == before
-    zone = "- {name: a, kind: keep_out, unit: m, circle: {center: [0.5, 0.0], radius: 0.2}}"
+    zone = ZONE
     assert scene.set_guardrails(zone).successful
     scene.probe.until(lambda: scene.state["guardrail_hash"] != before, "another guardrail hash")
     # Driving straight at the region, with the pose at its side: the gate itself keeps the robot out.
@@ -227,6 +229,29 @@ def test_guardrails_change_whole_or_not_at_all(scene):
     scene.reason("region")
     assert scene.set_guardrails("").successful
     scene.probe.until(lambda: scene.state["guardrail_hash"] == before, "the contract's guardrails again")
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("[" + ",".join(["{a: 1}"] * 8000) + "]", False),  # takes seconds to read
+        ("#" * 5_000_000, False),
+        (f"{ZONE}\n" + "# by hand\n" * 10_000, True),
+    ],
+    ids=["long", "too long", "accepted"],
+)
+def test_no_text_holds_up_a_tick(scene, text, taken):
+    kept = scene.probe.received[STATE]
+    before = len(kept)
+    assert scene.set_guardrails(text).successful == taken
+    scene.probe.spin(0.2)
+    told = [{p.key: p.value for p in m.status[0].values} for _, m in kept[before:]]
+    ticks = [(float(t["tick"]), int(t["ticks"])) for t in told]
+    # The test may miss states while it writes the text; the gate counts its ticks.
+    late = [b - a - 0.02 * (n - k) for (a, k), (b, n) in itertools.pairwise(ticks)]
+    assert len(ticks) > 5 and max(late) < 0.1  # a busy machine's own lateness; it was seconds
+    assert "gate_late" not in {t["reason"] for t in told}
+    assert scene.set_guardrails("").successful
 
 
 def test_another_guardrail_set_at_the_planner_is_noticed(scene):

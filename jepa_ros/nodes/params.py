@@ -168,7 +168,7 @@ class LiveParameters:
             if param is None:
                 continue
             if param.choices and change.value not in param.choices:
-                reason = f"'{param.name}' is {change.value!r}; expected one of {', '.join(param.choices)}"
+                reason = f"'{param.name}' is {change.value!r:.80}; expected one of {', '.join(param.choices)}"
                 return SetParametersResult(successful=False, reason=reason)
             if param.live:
                 live[param.name] = change.value

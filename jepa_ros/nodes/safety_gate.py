@@ -40,12 +40,14 @@ from jepa_ros.nodes.models import card_id, read_card
 from jepa_ros.nodes.process import Signals, begin, ending_signals
 from jepa_ros.nodes.rate_points import Point, RatePoints
 from jepa_ros.nodes.scheduling import Collector, raise_priority
+from jepa_ros.nodes.slow_parameters import SlowParameterService
 from jepa_ros.safety import settings
 from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import Gate, GateConfig, describe
 from jepa_ros.safety.guardrails import guardrails_for
 from jepa_ros.safety.inputs import Requests
 from jepa_ros.safety.output import GateOutput, Mode
+from jepa_ros.safety.reading import SetReader
 
 #: Seconds between two looks at who else publishes on the gate's output topic, and between two /diagnostics.
 LOOK_PERIOD, DIAGNOSTICS_PERIOD = 0.1, 1.0
@@ -78,7 +80,7 @@ class SafetyGateNode(Node):
     """See the module."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("safety_gate", **options)
+        super().__init__("safety_gate", start_parameter_services=False, **options)
         values = params.declare(self, PARAMS)
         self._contract = load_contract(values.robot)
         self._codec = CommandCodec(self._contract, values.command_kind)
@@ -95,6 +97,9 @@ class SafetyGateNode(Node):
         self._inputs = InputCollector(self, self._contract, self._codec, values.compressed, own_model)
         self._joints = robot_joints(self._contract)
         self._rate_points = RatePoints.of(self._contract) if self._codec.needs_points else None
+        self._reader = SetReader(self._contract)
+        self._prepared: tuple[str, Gate | None] = ("", None)  # a guardrail set that is read and not yet in force
+        self._setters = SlowParameterService(self, self._prepare)
         self._live = params.LiveParameters(self, PARAMS, self._apply)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -339,14 +344,29 @@ class SafetyGateNode(Node):
                     f"{guardrail.bound:g} m/s hold everywhere"
                 )
 
+    def _prepare(self, changes: dict[str, Any]) -> None:
+        """In a thread, beside the ticks: read another guardrail set and build the gate that keeps it."""
+        text = changes.get("guardrails")
+        if isinstance(text, str):
+            self._prepared = (text, self._reader.read(self._config, text))
+
     def _apply(self, changes: dict[str, Any]) -> None:
         """Take another guardrail set, whole or not at all; the state (latches, what is followed) is kept."""
-        chosen = guardrails_for(self._contract, changes["guardrails"])
-        config = self._config.replace(guardrails=chosen)  # raises where the set does not fit the robot
-        self._gate, self._config = self._gate.with_guardrails(chosen), config
+        text, gate = self._prepared
+        if gate is None or text != changes["guardrails"]:  # set from inside this process, not by the service
+            gate = self._reader.read(self._config, changes["guardrails"])
+        self._prepared = ("", None)
+        self._gate, self._config = gate, gate.config
+        chosen = gate.config.guardrails
         self._guardrail_hash = str(chosen.hash)
-        self._tell_of_people(config)
+        self._tell_of_people(gate.config)
         self.get_logger().info(f"guardrails changed: {len(chosen)} in force, set {self._guardrail_hash}")
+
+    def destroy_node(self) -> None:
+        """End the process that reads guardrails, and the node."""
+        self._setters.close()
+        self._reader.close()
+        super().destroy_node()
 
 
 class _Latched(Exception):

@@ -63,6 +63,10 @@ PLACES = ("keep_out", "keep_in", "workspace", "speed_zone", "near_person")
 FROM_PLANNER = ("contact_probability", "novelty")
 
 
+#: Every tick of the gate goes through all guardrails and all corners: more would make it late.
+MOST_GUARDRAILS, MOST_CORNERS = 100, 1000
+
+
 @dataclass(frozen=True)
 class Guardrail:
     """One guardrail. Built by :func:`parse_guardrails`, which checks it.
@@ -276,12 +280,17 @@ def parse_guardrails(raw: Any, where: str = "guardrails") -> GuardrailSet:
         data = []
     if not isinstance(data, (list, tuple)):
         raise GuardrailError(f"{where}: expected a list of guardrails, found {type(data).__name__}")
+    if len(data) > MOST_GUARDRAILS:
+        raise GuardrailError(f"{where}: {len(data)} guardrails; expected at most {MOST_GUARDRAILS}")
     found: dict[str, Guardrail] = {}
     for index, item in enumerate(data):
         guardrail = _parse_one(Reader(item, where, index))
         if guardrail.name in found:
             raise GuardrailError(f"{where}: two guardrails are called '{guardrail.name}'; names have to differ")
         found[guardrail.name] = guardrail
+    corners = sum(len(g.shape.points) for g in found.values() if isinstance(g.shape, Polygon))
+    if corners > MOST_CORNERS:
+        raise GuardrailError(f"{where}: polygons of {corners} points together; expected at most {MOST_CORNERS}")
     return GuardrailSet(tuple(found.values()))
 
 
