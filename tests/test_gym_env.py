@@ -115,7 +115,53 @@ class Broken(Dot):
         raise RuntimeError("no licence found")
 
 
-for entry in (Dot, Blind, Ashen, Faint, Large, Brittle, Cracked, Nested, Endless, Switch, Broken):
+class OldStep(Dot):
+    """Of the time before Gymnasium: `done` in one, and no `info` from reset."""
+
+    def step(self, action):
+        seen, reward, ended, _, info = super().step(action)
+        return seen, reward, ended, info
+
+
+class OldReset(Dot):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+
+class Rewarded(Dot):
+    """Its reward and its flags are whatever it is made with."""
+
+    def __init__(self, render_mode=None, reward=0.0, ended=False):
+        super().__init__(render_mode)
+        self.reward, self.ended = reward, ended
+
+    def step(self, action):
+        seen, _, _, cut, info = super().step(action)
+        return seen, self.reward, self.ended, cut, info
+
+
+class Growing(Dot):
+    def observe(self):
+        return np.zeros(3 + self.age % 2)
+
+
+for entry in (
+    OldStep,
+    OldReset,
+    Rewarded,
+    Growing,
+    Dot,
+    Blind,
+    Ashen,
+    Faint,
+    Large,
+    Brittle,
+    Cracked,
+    Nested,
+    Endless,
+    Switch,
+    Broken,
+):
     gymnasium.register(f"jepatest/{entry.__name__}-v0", entry, max_episode_steps=30)
 DOT = "jepatest/Dot-v0"
 
@@ -224,7 +270,7 @@ def test_an_episode_follows_from_settings_and_number_alone(dot):
     a, b = settings.episode(dot.contract, 1), settings.episode(dot.contract, 1)
     assert np.array_equal(a.images, b.images) and np.array_equal(a.actions, b.actions)
     assert not np.array_equal(a.actions, settings.episode(dot.contract, 2).actions)
-    a.check(64, 2)
+    a.check((64, 64), 2)
     assert np.isnan(a.poses).all() and not a.contacts.any()
     brightest = [np.unravel_index(i[..., 0].argmax(), i.shape[:2])[1] for i in a.images]
     moved = np.diff(brightest)
@@ -380,6 +426,44 @@ def test_the_commands_take_an_environment_from_data_to_table(tmp_path, monkeypat
     assert "dimensions [0, 1] of the 5 observed" in report["success_means"]["hold"]["means"]
     told = capsys.readouterr()
     assert "replay" in told.out and "pairs: 0 of 2  (" in told.err
+
+
+def test_an_environment_of_the_old_api_is_told_by_name():
+    said = (
+        r"step\(\) gave \(ndarray, float, bool, dict\), expected \(observation, reward, terminated, truncated, info\)"
+    )
+    with pytest.raises(GymError, match=said):
+        GymEnv("jepatest/OldStep-v0").step(np.zeros(2))
+    with pytest.raises(GymError, match=r"its reset\(\) gave ndarray|its reset\(\) gave \(ndarray\)"):
+        GymEnv("jepatest/OldReset-v0")
+
+
+def test_a_reward_in_an_array_counts_and_what_is_no_number_is_told():
+    env = GymEnv("jepatest/Rewarded-v0", {"reward": np.full(1, 2.5), "ended": np.zeros((1, 1), bool)})
+    env.step(np.zeros(2))
+    assert env.total == 2.5 and env.done is False
+    for args, said in (
+        ({"reward": np.zeros(2)}, "'reward'"),
+        ({"reward": None}, "'reward'"),
+        ({"ended": [0, 1]}, "'term"),
+    ):
+        with pytest.raises(GymError, match=f"{said}.*one number is needed"):
+            GymEnv("jepatest/Rewarded-v0", args).step(np.zeros(2))
+
+
+def test_an_observation_that_changes_its_size_is_told():
+    with pytest.raises(GymError, match=r"changes its size \(3, 4 numbers\)"):
+        survey(GymEnv("jepatest/Growing-v0"), 0, 0.1)
+
+
+@pytest.mark.slow
+def test_an_old_environment_is_one_line_though_it_fails_in_a_worker(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", __file__.rsplit("/", 1)[0])
+    monkeypatch.syspath_prepend(__file__.rsplit("/", 1)[0])
+    words = ["collect", "--env", "test_gym_env:jepatest/OldStep-v0", "--out", str(tmp_path), "--episodes", "1"]
+    assert main([*words, "--workers", "1"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: --env test_gym_env:jepatest/OldStep-v0: its step()") and told.count("\n") == 1
 
 
 def test_mistakes_on_the_command_line_are_one_line(tmp_path, capsys):

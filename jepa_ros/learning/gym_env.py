@@ -19,6 +19,8 @@ from jepa_ros.learning import gym_setup as setup
 from jepa_ros.perception.preprocess import to_rgb
 
 Array = np.ndarray
+#: What the two methods of an environment give, in order.
+RESET, STEP = ("observation", "info"), ("observation", "reward", "terminated", "truncated", "info")
 
 
 class GymError(JepaRosError):
@@ -75,9 +77,25 @@ class GymEnv:
             kind = type(error).__name__
             raise GymError(f"--env {self.id}: its {name}() failed: {kind}: {setup.one_line(error)}") from None
 
+    def _values(self, name: str, wanted: tuple[str, ...], *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """What ``reset`` or ``step`` gives, as Gymnasium has it; before 2022 both gave one value less."""
+        found = self._call(name, *args, **kwargs)
+        if not isinstance(found, tuple) or len(found) != len(wanted) or not isinstance(found[-1], dict):
+            gave = ", ".join(type(v).__name__ for v in found) if isinstance(found, tuple) else type(found).__name__
+            old = "it follows the old API of gym: bring it to Gymnasium's, or wrap it with shimmy"
+            raise GymError(f"--env {self.id}: its {name}() gave ({gave}), expected ({', '.join(wanted)}); {old}")
+        return found
+
+    def _number(self, what: str, value: Any) -> float:
+        array = np.asarray(value)
+        if array.size != 1 or array.dtype.kind not in "biuf":
+            found = f"{type(value).__name__} {array.tolist()!r}"[:80]
+            raise GymError(f"--env {self.id}: its step() gave {found} as '{what}'; one number is needed")
+        return float(array.reshape(()))
+
     def reset(self, seed: int) -> None:
         """Begin an episode; equal seeds begin equally."""
-        self.observation, info = self._call("reset", seed=seed)
+        self.observation, info = self._values("reset", RESET, seed=seed)
         self.done, self.total = False, 0.0
         self._judge(info)
 
@@ -86,8 +104,8 @@ class GymEnv:
         picture = np.asarray(self._call("render"))
         kind = "mono8" if picture.ndim == 2 else {1: "mono8", 3: "rgb8", 4: "rgba8"}.get((picture.shape or (0,))[-1])
         if picture.ndim not in (2, 3) or kind is None or picture.dtype != np.uint8:
-            found = f"{picture.dtype} of shape {picture.shape}"
-            raise GymError(f"its render() gave {found}; a picture (H, W, 3) of type uint8 is needed")
+            found = f"{picture.dtype} of shape {picture.shape}" if picture.dtype != object else str(picture)[:80]
+            raise GymError(f"--env {self.id}: its render() gave {found}; a picture (H, W, 3) of type uint8 is needed")
         return to_rgb(picture, kind)
 
     def step(self, command: np.ndarray) -> np.ndarray:
@@ -97,9 +115,9 @@ class GymEnv:
         executed = np.clip(command, self.contract.action_low, self.contract.action_high)
         action = executed.reshape(self.space.shape).astype(self.space.dtype)
         for _ in range(self.repeat):
-            self.observation, reward, ended, cut, info = self._call("step", action)
-            self.total += float(reward)
-            self.done = bool(ended or cut)
+            self.observation, reward, ended, cut, info = self._values("step", STEP, action)
+            self.total += self._number("reward", reward)
+            self.done = bool(self._number("terminated", ended) or self._number("truncated", cut))
             self._judge(info)
             if self.done:
                 break

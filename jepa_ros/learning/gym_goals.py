@@ -86,7 +86,7 @@ def survey(env: GymEnv, seed: int, tolerance: float) -> Judge:
     """Find out how states are compared, by driving at random.
 
     Raises:
-        GymError: nothing in the observation changes.
+        GymError: nothing in the observation changes, or its size does.
     """
     pictures, coarsely, states, episodes = [], [], [], []
     for number in range(SURVEY[0]):
@@ -99,6 +99,9 @@ def survey(env: GymEnv, seed: int, tolerance: float) -> Judge:
             states.append(now)
             episodes.append(number)
             now = read_state(env)
+    if len(sizes := {len(state) for state in states}) > 1:
+        found = ", ".join(map(str, sorted(sizes)))
+        raise GymError(f"--env {env.id}: its observation changes its size ({found} numbers)")
     x, s, e = np.array(pictures), np.array(states), np.array(episodes)
     with np.errstate(invalid="ignore"):  # a value may be infinite; such a dimension is left out
         within = np.sqrt(np.mean([s[e == n].var(axis=0) for n in np.unique(e)], axis=0))
