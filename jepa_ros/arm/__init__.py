@@ -12,12 +12,14 @@ for _name in ("pinocchio", "coal"):
     if find_spec(_name) is None:
         raise ArmError(f"arms need {_name}, which is not installed: pip install 'jepa_ros[arm]'")
 
+from jepa_ros.arm.body import ArmBody, TipMotion  # noqa: E402
 from jepa_ros.arm.capsules import Capsule  # noqa: E402
 from jepa_ros.arm.inverse import InverseKinematics, Motion  # noqa: E402
 from jepa_ros.arm.kinematics import ArmKinematics  # noqa: E402
 from jepa_ros.arm.links import ArmLinks, Box, Clearances, Plane, walls  # noqa: E402
 
 __all__ = [
+    "ArmBody",
     "ArmError",
     "ArmKinematics",
     "ArmLinks",
@@ -28,6 +30,7 @@ __all__ = [
     "InverseKinematics",
     "Motion",
     "Plane",
+    "TipMotion",
     "find",
     "read",
     "walls",

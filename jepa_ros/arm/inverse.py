@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pinocchio as pin
+from scipy.linalg.lapack import dsyevd
 
 from jepa_ros.arm.kinematics import ArmKinematics
+from jepa_ros.arm.urdf import ArmError
 
 #: Length that makes rad/s comparable with m/s [m]: about an arm's lever.
 LEVER = 0.3
@@ -63,49 +65,90 @@ class InverseKinematics:
 
     def rates(self, q: np.ndarray, twist: np.ndarray) -> Motion:
         """Joint rates that move the tip by ``twist`` (6,) at joint positions ``q`` (n,)."""
-        q, wanted = np.asarray(q, dtype=float), np.array(twist, dtype=float)
-        jacobian = self.arm.jacobian(q)
+        return self.rates_at(q, twist, *self.arm.pose_and_jacobian(q))
+
+    def rates_at(
+        self, q: np.ndarray, twist: np.ndarray, turn: np.ndarray, at: np.ndarray, jacobian: np.ndarray
+    ) -> Motion:
+        """:meth:`rates` where rotation, position and Jacobian of the tip are known already."""
+        wanted = np.array(twist, dtype=float)
         if self.held:
-            turn, at = self.arm.pose(q)
             error = np.concatenate([self._at - at, pin.log3(self._turn @ turn.T)])
             wanted[self.held] = HOLDING * error[self.held]
-        task, wanted = self._weights[:, None] * jacobian, self._weights * wanted
+        return self._rates(q, wanted, jacobian)
+
+    def _rates(self, q: np.ndarray, wanted: np.ndarray, jacobian: np.ndarray) -> Motion:
         fastest = np.minimum(self.velocity, ENDING * np.maximum(self.high - q, 0.0))
         slowest = np.maximum(-self.velocity, ENDING * np.minimum(self.low - q, 0.0))
-        home = np.clip(HOMING * (self.home - q), slowest, fastest)
-        found, ends, damping = self._solve(task, wanted, home, slowest, fastest)
-        over = np.max(np.abs(found) / self.velocity)
+        home = np.minimum(np.maximum(HOMING * (self.home - q), slowest), fastest)
+        found, ends, damping = self._solve(
+            self._weights[:, None] * jacobian, self._weights * wanted, home, slowest, fastest
+        )
+        over = float(np.max(np.abs(found) / self.velocity))
         scale = 1.0 / over if over > 1.0 else 1.0
         return Motion(found * scale, scale, tuple(self.arm.joints[i] for i in ends), damping)
+
+    def posture(self, position: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
+        """Joint positions (n,) that put the tip at ``position`` (3,) [m], turned as at home.
+
+        Args:
+            start: a posture to begin from; home by default.
+
+        Raises:
+            ArmError: it cannot be reached; the message names the joints that stand in the way.
+        """
+        q = self.home.copy() if start is None else np.asarray(start, dtype=float).copy()
+        step, motion = 0.05, None
+        for _ in range(400):
+            turn, at, jacobian = self.arm.pose_and_jacobian(q)
+            error = np.concatenate([np.asarray(position) - at, pin.log3(self._turn @ turn.T)])
+            if np.linalg.norm(error[:3]) < 1e-5 and np.linalg.norm(error[3:]) < 1e-4:
+                return q
+            motion = self._rates(q, 8.0 * error, jacobian)
+            q = q + step * motion.rates
+        ends = ", ".join(motion.ends) if motion is not None and motion.ends else "it lies beyond the arm's reach"
+        raise ArmError(f"the tip cannot be put at {np.round(position, 3).tolist()} m: {ends}")
 
     def _solve(
         self, task: np.ndarray, wanted: np.ndarray, home: np.ndarray, slowest: np.ndarray, fastest: np.ndarray
     ) -> tuple[np.ndarray, list[int], float]:
         """Least squares in which a joint that would run into its end is fixed at what it may do, and the rest solved
         again. Velocity limits are not bounds here: the caller scales by them."""
-        size = task.shape[1]
-        found, free, ends, worst = np.zeros(size), list(range(size)), [], 0.0
+        found, damping = _damped(task, wanted, home)
+        # Where a joint is far from its ends, its bound is the velocity limit.
         near_high, near_low = fastest < self.velocity, slowest > -self.velocity
-        while free:
-            rest = wanted - np.delete(task, free, axis=1) @ np.delete(found, free)
-            values, damping = _damped(task[:, free], rest, home[free])
-            found[free], worst = values, max(worst, damping)
-            excess = np.maximum(np.where(near_high, found - fastest, -1.0), np.where(near_low, slowest - found, -1.0))
-            i = max(free, key=excess.__getitem__)
+        free = np.ones(len(home), bool)
+        ends: list[int] = []
+        while True:
+            excess = np.where(near_high, found - fastest, -1.0)
+            excess = np.where(free, np.maximum(excess, np.where(near_low, slowest - found, -1.0)), -1.0)
+            i = int(np.argmax(excess))
             if excess[i] <= 1e-9:
-                break
+                return found, ends, damping
             found[i] = min(max(found[i], slowest[i]), fastest[i])
-            free.remove(i)
+            free[i] = False
             ends.append(i)
-        return found, ends, worst
+            if not free.any():
+                return found, ends, damping
+            found[free], more = _damped(task[:, free], wanted - task[:, ~free] @ found[~free], home[free])
+            damping = max(damping, more)
 
 
 def _damped(task: np.ndarray, wanted: np.ndarray, home: np.ndarray) -> tuple[np.ndarray, float]:
-    """Rates nearest to ``home`` among those that make ``wanted``, damped where a singular value is small."""
-    left, values, right = np.linalg.svd(task, full_matrices=False)
-    smallest = values[-1]
-    damping = 0.0 if smallest >= SINGULAR else DAMPING * float(np.sqrt(1.0 - (smallest / SINGULAR) ** 2))
-    # Only the directions that are near singular are damped; the others are made in full.
-    weights = values / (values**2 + np.where(values < SINGULAR, damping, 0.0) ** 2 + 1e-12)
-    rest = home - right.T @ (right @ home)
-    return right.T @ (weights * (left.T @ wanted)) + rest, damping
+    """Rates nearest to ``home`` among those that make ``wanted``, damped where a singular value is small.
+
+    By the eigenvectors of task task^T, whose eigenvalues are the squares of the singular values: only the directions
+    that are near singular are damped, the others are made in full.
+    """
+    squares, left, _ = dsyevd(task @ task.T)
+    rank = min(task.shape)  # fewer than six once joints are fixed: the other directions cannot be made at all
+    squares, left = squares[-rank:], left[:, -rank:]
+    smallest = float(np.sqrt(max(squares[0], 0.0)))
+    if smallest >= SINGULAR:
+        return home + task.T @ (left @ ((left.T @ (wanted - task @ home)) / squares)), 0.0
+    damping = DAMPING * float(np.sqrt(1.0 - (smallest / SINGULAR) ** 2))
+    squares = np.maximum(squares, 1e-9)
+    softened = squares + np.where(squares < SINGULAR**2, damping**2, 0.0)
+    # The pull of home must not move the tip, so that its share in the task is taken out undamped.
+    made = (left.T @ wanted) / softened - (left.T @ (task @ home)) / squares
+    return home + task.T @ (left @ made), damping

@@ -68,7 +68,7 @@ class ArmKinematics:
         pin.forwardKinematics(self.model, self.data, self._neutral)
         pin.updateFramePlacements(self.model, self.data)
         self._world_to_base = self.data.oMf[self._base].inverse()
-        self._turn = np.array(self._world_to_base.rotation)
+        self._turns = np.kron(np.eye(2), self._world_to_base.rotation)  # of a twist, (6, 6)
 
     @classmethod
     def from_contract(cls, contract: RobotContract) -> ArmKinematics:
@@ -155,7 +155,13 @@ class ArmKinematics:
         jacobian = pin.computeFrameJacobian(
             self.model, self.data, full, self._tip, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
         )[:, self._columns]
-        return np.concatenate([self._turn @ jacobian[:3], self._turn @ jacobian[3:]])
+        return self._turns @ jacobian
+
+    def pose_and_jacobian(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """:meth:`pose` and :meth:`jacobian` in one go: rotation, position, Jacobian."""
+        jacobian = self.jacobian(q)
+        at = self._world_to_base * pin.updateFramePlacement(self.model, self.data, self._tip)
+        return np.array(at.rotation), np.array(at.translation), jacobian
 
     def twist(self, before: np.ndarray, after: np.ndarray, duration: float) -> np.ndarray:
         """The mean twist (6,) that brought the tip from joint positions ``before`` to ``after`` in ``duration`` [s]."""

@@ -164,6 +164,17 @@ class ArmLinks:
                 at, shape = pin.SE3.Identity(), coal.Halfspace(normal / np.linalg.norm(normal), thing.offset)
             self._geometry.addGeometryObject(pin.GeometryObject(f"obstacle {i}", 0, base * at, shape))
 
+    def drawn(self) -> list[tuple[str, np.ndarray, np.ndarray, float, float]]:
+        """Every capsule with its link: name, position (3,) [m] and roll, pitch, yaw (3,) in the link's frame, radius
+        and length of the segment [m]."""
+        rows = []
+        for name, item in zip(self.names, self._geometry.geometryObjects, strict=False):
+            frame = self.arm.model.frames[self.arm.model.getFrameId(name)]
+            at, shape = frame.placement.inverse() * item.placement, item.geometry
+            length = 2.0 * shape.halfLength if isinstance(shape, coal.Capsule) else 0.0
+            rows.append((name, np.array(at.translation), pin.rpy.matrixToRpy(at.rotation), shape.radius, length))
+        return rows
+
     # ---- which links can meet ----------------------------------------------------------------------------------
     def _may_meet(self, i: int, j: int) -> bool:
         """Not within one body, and not across one joint."""

@@ -9,7 +9,6 @@ result is the picture that drawing everything would give.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from ..common.engine import pybullet as p
 from ..common.errors import SimError
 from ..common.shadow import Floor
+from ..common.view import View
 from .layout import ROBOT_RADIUS, Box, Layout
 from .scene import Look, SceneConfig
 
@@ -30,30 +30,6 @@ PATCH_SHADE = 0.80  # brightness of a slippery patch against the floor about it
 COVER = (28, 24, 22)  # what a covered lens sees, RGB
 SHIFT = 0.08  # share of the picture's edge by which a knocked camera has moved
 NOISE_BANK = np.random.default_rng(20250).standard_normal(1 << 20, dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class View:
-    """A pinhole: enough to go from the world to pixels."""
-
-    width: int
-    height: int
-    fov: float  # rad, vertical
-    matrix: np.ndarray  # (4, 4) world to camera (OpenGL: looks along -z)
-
-    @property
-    def focal(self) -> float:
-        """Focal length in pixels."""
-        return self.height / 2 / np.tan(self.fov / 2)
-
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """World points ``(..., 3)`` (or ``(..., 2)`` on the floor) to pixels ``(..., 2)``: column, row."""
-        points = np.asarray(points, dtype=float)
-        if points.shape[-1] == 2:
-            points = np.concatenate([points, np.zeros_like(points[..., :1])], axis=-1)
-        eye = points @ self.matrix[:3, :3].T + self.matrix[:3, 3]
-        scale = self.focal / -eye[..., 2]
-        return np.stack([self.width / 2 + eye[..., 0] * scale, self.height / 2 - eye[..., 1] * scale], axis=-1)
 
 
 def make_view(scene: SceneConfig, look: Look, width: int, height: int) -> View:

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An arm's body: how the planner's action becomes a joint command, and which action a joint command made.
+
+The action is a twist of the tip and the gripper's rate (zeros stand still). The command is what the gate sees:
+positions or rates of the arm's joints and then of the gripper's, in the order of ``contract.axes``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jepa_ros.arm.inverse import InverseKinematics, Motion
+from jepa_ros.arm.kinematics import ArmKinematics
+from jepa_ros.arm.urdf import ArmError
+from jepa_ros.contract import RobotContract
+from jepa_ros.safety.inputs import JointsIn
+
+TWIST = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
+#: The tip may cover the room left to the edge of its workspace in 1 / EDGE seconds, no faster [1/s].
+EDGE = 4.0
+#: Room [rad] that inverse kinematics keeps to the ends of the contract's joint ranges, where the gate would stop it.
+ROOM = 0.02
+
+
+class ArmBody:
+    """The arm of a contract.
+
+    Args:
+        contract: of kind ``arm``.
+
+    Attributes:
+        kinematics, inverse: its kinematics. size: number of values J of a joint command.
+        last: what inverse kinematics last said of the motion that was asked for; None before the first.
+
+    Raises:
+        ArmError: contract and URDF do not fit.
+    """
+
+    def __init__(self, contract: RobotContract) -> None:
+        arm = contract.kinematics.arm
+        self.kinematics = ArmKinematics.from_contract(contract)
+        assert arm is not None and contract.limits.position_low is not None
+        assert contract.limits.position_high is not None
+        self.contract, self.size, self._n = contract, len(contract.axes), len(arm.joints)
+        self.names = tuple(axis.name for axis in contract.axes)
+        self.positions = contract.command.values == "position"
+        self.period = 1.0 / contract.gate_rate
+        self.low, self.high = np.array(arm.workspace)
+        parts = [a.name.removeprefix("tip.") for a in contract.action]
+        self._rows = [TWIST.index(name) for name in parts if name in TWIST]
+        self._moved = [i for i, name in enumerate(parts) if name in TWIST]
+        self._grips = parts.index("gripper") if "gripper" in parts else None
+        self._range = contract.limits.position_low, contract.limits.position_high
+        low, high = (v[: self._n] for v in self._range)
+        self.home = np.array(arm.home)
+        held = [row for row in range(6) if row not in self._rows]
+        limits = low + ROOM, high - ROOM, contract.limits.velocity[: self._n]
+        self.inverse = InverseKinematics(self.kinematics, *limits, self.home, held)
+        self.last: Motion | None = None
+
+    # ---- what is measured ----------------------------------------------------------------------------------------
+    def joints(self, measured: JointsIn) -> np.ndarray:
+        """Positions (J,) in the command's order, from joint states in any order that name others too.
+
+        Raises:
+            ArmError: a joint is not among them.
+        """
+        at = {name: value for name, value in zip(measured.names, measured.position, strict=False)}
+        missing = [name for name in self.names if name not in at]
+        if missing:
+            raise ArmError(f"joint_states: no position of {', '.join(missing)}")
+        return np.array([at[name] for name in self.names], dtype=float)
+
+    def tip(self, joints: np.ndarray) -> np.ndarray:
+        """Position of the tip (3,) [m] in the base frame at joint positions (J,)."""
+        return self.kinematics.position(joints[: self._n])
+
+    # ---- action to command ---------------------------------------------------------------------------------------
+    def still(self, joints: np.ndarray) -> np.ndarray:
+        """The command (J,) that stands still: the positions themselves, or zeros where rates are commanded."""
+        return np.array(joints, dtype=float) if self.positions else np.zeros(self.size)
+
+    def command(self, action: np.ndarray, joints: np.ndarray) -> np.ndarray:
+        """The joint command (J,) of one tick of the gate.
+
+        A position command lies where each joint comes to rest when it brakes from the rate that the action asks for:
+        the gate, which approaches a set-point no faster than it can brake before it, then moves at that rate, and a
+        command that is the last one ends in a standstill.
+
+        Args:
+            action: (A,). joints: (J,) the set-points in force where positions are commanded, else the measured ones.
+        """
+        rates = self.rates(action, joints)
+        if not self.positions:
+            return rates
+        ahead = self.period + np.abs(rates) / (2.0 * self.contract.limits.braking)
+        low, high = self._range
+        return np.minimum(np.maximum(joints + rates * ahead, low), high)
+
+    def rates(self, action: np.ndarray, joints: np.ndarray) -> np.ndarray:
+        """Rates (J,) that make an action (A,) at joint positions (J,), inside the tip's workspace and all limits."""
+        twist = np.zeros(6)
+        twist[self._rows] = np.asarray(action, dtype=float)[self._moved]
+        q = joints[: self._n]
+        turn, tip, jacobian = self.kinematics.pose_and_jacobian(q)
+        slowest, fastest = -EDGE * np.maximum(tip - self.low, 0.0), EDGE * np.maximum(self.high - tip, 0.0)
+        twist[:3] = np.minimum(np.maximum(twist[:3], slowest), fastest)
+        self.last = self.inverse.rates_at(q, twist, turn, tip, jacobian)
+        rates = np.zeros(self.size)
+        rates[: self._n] = self.last.rates
+        if self._grips is not None:
+            rates[-1] = float(action[self._grips])
+        return rates
+
+    # ---- command to action ---------------------------------------------------------------------------------------
+    def action(self, before: np.ndarray, after: np.ndarray, duration: float) -> np.ndarray:
+        """The mean action (A,) that moved the joints from ``before`` to ``after`` (J,) in ``duration`` [s]."""
+        made = np.zeros(len(self.contract.action))
+        twist = self.kinematics.twist(before[: self._n], after[: self._n], duration)
+        made[self._moved] = twist[self._rows]
+        if self._grips is not None:
+            made[self._grips] = (after[-1] - before[-1]) / duration
+        return made
+
+
+class TipMotion:
+    """The action that each gated joint command makes: what :class:`jepa_ros.agent.executed.ExecutedLog` asks a body.
+
+    Args:
+        body: the arm. One is made for each log: it remembers where the joints were sent last.
+    """
+
+    def __init__(self, body: ArmBody) -> None:
+        self._body = body
+        self._at: np.ndarray | None = None
+
+    def measured(self, name: str, value: JointsIn) -> None:
+        """Hear a measurement; rates need the joints' positions, set-points only where the first one starts from."""
+        if name == "joint_states" and (self._at is None or not self._body.positions):
+            self._at = self._body.joints(value)
+
+    def of(self, stamp: float, values: np.ndarray) -> np.ndarray | None:
+        """The action (A,) of a command (J,) that is in force for a tick; None before the joints were heard."""
+        if self._at is None:
+            return None
+        before, tick = self._at, self._body.period
+        after = np.asarray(values, dtype=float) if self._body.positions else before + tick * np.asarray(values)
+        self._at = after
+        return self._body.action(before, after, tick)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An arm's body: an action becomes joint commands that make it, through the gate, and stands still when it should."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pinocchio")
+from jepa_ros.arm import ArmBody, ArmError, TipMotion
+from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.safety.gate import Gate, GateConfig
+from jepa_ros.safety.inputs import CommandIn, GateInputs, ImageIn, JointsIn
+
+CONTRACT = load_contract("panda")
+BODY = ArmBody(CONTRACT)
+AT = np.append(BODY.home, 0.02)
+
+
+def states(joints, now=0.0):
+    return JointsIn(now, now, BODY.names, joints.tolist(), [0.0] * 8)
+
+
+def through_the_gate(action, seconds, start=AT):
+    """Joints after the gate let the commands for an action through, and the action that was executed each tick."""
+    gate = Gate(GateConfig.from_contract(CONTRACT, auto_enable=True))
+    state, at, made, motion = gate.initial_state(), start.copy(), [], TipMotion(BODY)
+    motion.measured("joint_states", states(at))
+    for k in range(round((seconds + 1.0) * CONTRACT.gate_rate)):
+        now = k * BODY.period
+        asked = np.zeros(4) if now < 1.0 else np.array(action)
+        command = CommandIn(BODY.command(asked, at).tolist(), now, now, k, names=BODY.names)
+        inputs = GateInputs(
+            command=command, image=ImageIn(now, now, k), joint_states=states(at, now), output_publishers=1,
+            heartbeats={"perception": now, "planner": now},
+        )  # fmt: skip
+        state, output = gate.step(state, inputs, now, now)
+        made.append(motion.of(now, np.array(output.values)))
+        at = np.array(output.values)
+    return at, np.array(made)[round(CONTRACT.gate_rate) :]
+
+
+def test_the_gate_moves_the_tip_as_the_action_asks():
+    at, made = through_the_gate((0.1, -0.05, 0.05, 0.0), 1.0)
+    np.testing.assert_allclose(made[20:].mean(0), [0.1, -0.05, 0.05, 0.0], atol=2e-3)
+    assert np.linalg.norm(BODY.tip(at) - BODY.tip(AT) - [0.1, -0.05, 0.05]) < 0.01
+
+
+def test_zeros_stand_still():
+    at, made = through_the_gate(np.zeros(4), 0.5)
+    assert np.abs(made).max() < 1e-9
+    np.testing.assert_allclose(at, AT, atol=1e-9)
+    np.testing.assert_allclose(BODY.command(np.zeros(4), AT), BODY.still(AT), atol=1e-9)
+
+
+def test_the_gripper_moves_at_its_rate_and_stops_at_its_end():
+    at, made = through_the_gate((0.0, 0.0, 0.0, 0.05), 0.2)
+    assert 0.02 < at[-1] < 0.04 and made[5:, 3].mean() > 0.03
+    assert through_the_gate((0.0, 0.0, 0.0, 0.1), 1.0)[0][-1] == pytest.approx(0.04, abs=1e-3)
+
+
+def test_the_tip_stops_at_the_edge_of_its_workspace():
+    at, _ = through_the_gate((0.2, 0.0, 0.0, 0.0), 3.0)
+    x = BODY.tip(at)[0]
+    assert BODY.high[0] - 0.01 < x < BODY.high[0] + 1e-3
+
+
+def test_what_the_command_made_is_the_action_again():
+    action = np.array([0.05, 0.02, -0.03, 0.04])
+    after = AT + BODY.rates(action, AT) * BODY.period
+    np.testing.assert_allclose(BODY.action(AT, after, BODY.period), action, atol=1e-3)
+
+
+def test_rates_are_commanded_as_they_are():
+    data = CONTRACT.to_dict()
+    data["command"]["values"] = "velocity"
+    body = ArmBody(RobotContract.from_dict(data))
+    action = np.array([0.05, 0.02, -0.03, 0.04])
+    np.testing.assert_allclose(body.command(action, AT), body.rates(action, AT))
+    assert not body.still(AT).any()
+    motion = TipMotion(body)
+    assert motion.of(0.0, np.zeros(8)) is None
+    motion.measured("joint_states", states(AT))
+    np.testing.assert_allclose(motion.of(0.0, body.command(action, AT)), action, atol=1e-3)
+
+
+def test_joints_are_read_by_name_and_a_missing_one_is_named():
+    order = np.random.default_rng(0).permutation(8)
+    names = ["wheel", *(BODY.names[i] for i in order)]
+    mixed = JointsIn(0.0, 0.0, names, [9.0, *AT[order]])
+    np.testing.assert_array_equal(BODY.joints(mixed), AT)
+    with pytest.raises(ArmError, match="no position of panda_joint2"):
+        BODY.joints(JointsIn(0.0, 0.0, [n for n in BODY.names if n != "panda_joint2"], [0.0] * 7))
