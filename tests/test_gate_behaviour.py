@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks.rigs.gate.faults import Bomb
-from benchmarks.rigs.gate.histories import ROOM
-from benchmarks.rigs.gate.rig import Rig, contract_of
+from benchmarks.rigs.gate.rig import ROOM, Rig, contract_of
 from benchmarks.rigs.gate.scenarios import DRIVE, change, driving, drop, resumes, stopped, wall
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.safety import Gate, GateConfig, GateConfigError, Mode, parse_guardrails

@@ -42,13 +42,30 @@ def rate(r: dict[str, Any]) -> str:
 def of_safety(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     """(what, n, found, command) of `bench safety`."""
     rows = []
-    if h := r.get("histories"):
-        bound = f"; under {h['rate_upper_bound_95']:.1e} of them at 95 %" if h["rate_upper_bound_95"] else ""
-        rows.append(("random histories: rules broken", f"{h['histories']:,}", f"{len(h['broken'])}{bound}"))
+    for kind in ("bases", "joints"):
+        what = f"random histories of any {kind}: rules broken"
+        if h := r.get("histories", {}).get(kind):
+            bound = f"; under {h['rate_upper_bound_95']:.1e} of them at 95 %" if h["rate_upper_bound_95"] else ""
+            rows.append((what, f"{h['histories']:,}", f"{len(h['broken'])}{bound}; {h['ticks']:,} ticks"))
+        else:
+            rows.append((what, "", NOT_YET))
+    for name, d in r.get("directed", {}).items():
+        room = f"least room {1000 * d['room']:.1f} mm; {d['seconds'] / 60:.0f} minutes"
+        rows.append((f"directed search, {name.replace('_', ' ')}: regions entered", f"{d['trials']:,} trials",
+                     f"{d['entered']}; {room}"))  # fmt: skip
     if m := r.get("mutation"):
-        both = sum("histories" in v["noticed_by"] for v in m.values())
+        both = sum(any("histories" in by for by in v["noticed_by"]) for v in m.values())
         seen = sum(bool(v["noticed_by"]) for v in m.values())
         rows.append(("gates without one row: noticed", str(len(m)), f"{seen}, {both} of them by the histories too"))
+    if live := r.get("liveness"):
+        least = min(live["free"].values(), key=lambda f: f["share"])["share"]
+        rows.append(("free space: least share of a limit that a body comes to", str(len(live["free"])),
+                     f"{100 * least:.0f} %"))  # fmt: skip
+        for name, times in live["tasks"].items():
+            ratios = [t["ratio"] for t in times.values() if t["ratio"] is not None]
+            most = f", in at most {max(ratios):.2f} times an oracle's time" if ratios else ""
+            rows.append((f"tasks past regions and obstacles, {name.replace('_', ' ')}: done", str(len(times)),
+                         f"{len(ratios)}{most}"))  # fmt: skip
     if e := r.get("episodes"):
         low, high = (100 * v for v in e["without_ci95"])
         rows.append((
@@ -61,10 +78,10 @@ def of_safety(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             f"{e['too_fast_with_gate']}; without the gate {e['too_fast_without']}; fastest "
             f"{e['fastest_near_person']:.2f} and {e['fastest_near_person_without']:.2f} m/s"))  # fmt: skip
     for name, t in r.get("step_us", {}).items():
-        clock = f"; by the clock p99 {t['wall_p99']:.0f} us"
+        then = f"; {t['ratio_p99']:.2f} times the p99 of the gate before" if "ratio_p99" in t else ""
         rows.append((f"one step, {name}: CPU time p50, p99, worst", f"{r['steps']:,}",
-                     f"{t['p50']:.0f}, {t['p99']:.0f}, {t['max']:.0f} us{clock}"))  # fmt: skip
-    rows = rows or [("random histories, mutants, adversarial episodes, time of a step", "", NOT_YET)]
+                     f"{t['p50']:.0f}, {t['p99']:.0f}, {t['max']:.0f} us; by the clock p99 {t['wall_p99']:.0f} us{then}"
+                     ))  # fmt: skip
     return [(*row, "`bench safety`") for row in rows]
 
 

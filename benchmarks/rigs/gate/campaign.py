@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import importlib.util
-import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rigs import resumable
+from benchmarks.rigs.gate.bodies import KINDS
+from benchmarks.rigs.gate.directed import as_dict, search
 from benchmarks.rigs.gate.episodes import Episode, drive
-from benchmarks.rigs.gate.histories import ROOM, play
+from benchmarks.rigs.gate.histories import play
 from benchmarks.rigs.gate.rig import Rig
 from benchmarks.rigs.gate.scenarios import SCENARIOS
 from jepa_ros import safety
@@ -26,7 +26,9 @@ from jepa_ros.evaluation.statistics import wilson
 from jepa_ros.workers import Workers
 
 #: Histories a job, so that progress shows and a failure ends the run soon.
-CHUNK = 250
+CHUNK = 100
+#: A campaign ends after so many rules that were broken.
+MOST = 20
 #: Called with what is going on, how much is done, how much there is, and when it began (monotonic).
 Progress = Callable[[str, int, int, float], None]
 
@@ -58,9 +60,10 @@ class Log:
 
 #: Stage: the files of the campaign, besides the gate's own, that decide what comes out of it.
 STAGES = {
-    "histories": ("faults", "histories", "judge", "place_judge", "rig"),
+    "histories": ("bodies", "faults", "histories", "judge", "motion_judge", "place_judge", "plant", "senses",
+                  "stream_judge"),
     "episode": ("episodes",),
-}
+}  # fmt: skip
 
 
 def _stage(key: str) -> str:
@@ -77,34 +80,41 @@ def _code(files: tuple[str, ...]) -> str:
 # ---------------------------------------------------------------- histories
 
 
-def histories(pool: Workers, seed: int, count: int, progress: Progress, log: Log | None = None) -> dict[str, Any]:
-    """Play them in parallel; ends soon after the first rules that are broken. What ``log`` holds is not played."""
+def histories(
+    pool: Workers, kind: str, seed: int, count: int, progress: Progress, log: Log | None = None
+) -> dict[str, Any]:
+    """Play those of a kind of body in parallel; ends soon after the first rules that are broken. What ``log`` holds is
+    not played again."""
     log = log or Log(None)
     chunks = [range(s, min(s + CHUNK, seed + count)) for s in range(seed, seed + count, CHUNK)]
-    keys = {f"histories/{c.start}-{c.stop}": c for c in chunks}
+    keys = {f"histories/{kind}/{c.start}-{c.stop}": c for c in chunks}
     start = time.monotonic()
-    played, broken, reasons = 0, list[str](), Counter[str]()
+    played, ticks, broken = 0, 0, list[str]()
+    reasons, refused = Counter[str](), Counter[str]()
 
-    def take(found: tuple[int, list[str], dict[str, int]]) -> None:
-        nonlocal played
+    def take(found: tuple[int, int, list[str], dict[str, int], dict[str, int]]) -> None:
+        nonlocal played, ticks
         played += found[0]
-        broken.extend(found[1])
-        reasons.update(found[2])
+        ticks += found[1]
+        broken.extend(found[2])
+        reasons.update(found[3])
+        refused.update(found[4])
 
     for key in keys:
         if key in log.done:
             take(log.done[key])
     left = [key for key in keys if key not in log.done]
-    for key, found in zip(left, pool.results(play, [keys[key] for key in left]), strict=True):
+    jobs = ((kind, keys[key], frozenset[str](), MOST) for key in left)
+    for key, found in zip(left, pool.results(play, jobs), strict=True):
         log.add(key, found)
         take(found)
-        progress("histories", played, count, start)
-        if len(broken) >= 20:
+        progress(f"histories of {kind}", played, count, start)
+        if len(broken) >= MOST:
             break
-    ticks = sum(reasons.values())
     return {
-        "histories": played, "ticks": ticks, "broken": broken[:20], "seconds": round(time.monotonic() - start, 1),
-        "rate_upper_bound_95": 3.0 / played if played and not broken else None, "reasons": dict(reasons.most_common()),
+        "histories": played, "ticks": ticks, "broken": broken[:MOST], "seconds": round(time.monotonic() - start, 1),
+        "rate_upper_bound_95": 3.0 / played if played and not broken else None,
+        "reasons": dict(reasons.most_common()), "bodies_refused": dict(refused.most_common(20)),
     }  # fmt: skip
 
 
@@ -121,10 +131,13 @@ def judge_mutant(job: tuple[str, int, int]) -> tuple[str, dict[str, Any]]:
     except Exception as error:
         noticed.append("scenario")
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-    played, broken, _ = play(range(seed, seed + count), frozenset({row}), 1)
-    if broken:
-        noticed.append("histories")
-    return row, {"noticed_by": noticed, "scenario": why, "histories_until_noticed": played if broken else None}
+    until = {}
+    for kind in KINDS:
+        played, _, broken, _, _ = play((kind, range(seed, seed + count), frozenset({row}), 1))
+        if broken:
+            until[kind] = played
+    noticed += [f"histories of {kind}" for kind in until]
+    return row, {"noticed_by": noticed, "scenario": why, "histories_until_noticed": until}
 
 
 def mutation(pool: Workers, seed: int, count: int, progress: Progress) -> dict[str, Any]:
@@ -174,62 +187,10 @@ def episodes(pool: Workers, seed: int, count: int, progress: Progress, log: Log 
     }  # fmt: skip
 
 
-# ---------------------------------------------------------------- the time of a step
+# ---------------------------------------------------------------- directed search
 
 
-def _plain() -> Rig:
-    return Rig()
-
-
-def _regions() -> Rig:
-    return Rig(guardrails=ROOM, pose_noise=0.005)
-
-
-def _near() -> Rig:
-    rig = Rig(guardrails=ROOM, pose_noise=0.005)
-    rig.obstacles = [(0.4, 0.1), (0.5, -0.2), (-0.3, 0.4)]
-    return rig
-
-
-SITUATIONS = {"no regions": _plain, "three regions, far": _regions, "three regions and obstacles, near": _near}
-
-
-def time_steps(name: str, count: int) -> dict[str, float]:
-    """How long a step takes [us]: inputs at their usual rates, the robot driving circles in a room.
-
-    Garbage is collected afterwards, as in the node. ``p50``, ``p99``, ``max``: CPU time of the thread. ``wall_p99``: by
-    the clock; on a busy machine that is how long others were at work in between. ``again_p99``: the step is pure, so
-    that it can be taken again with the same inputs: of three times at once the least, without what others have left
-    in the caches.
-    """
-    rig = SITUATIONS[name]()
-    rig.arm([0.1, 1.0])
-    cpu, wall, again = list[float](), list[float](), list[float]()
-    real = rig.gate.step
-
-    def timed(*args: Any) -> Any:
-        begun, start = time.perf_counter(), time.thread_time()
-        answer = real(*args)
-        cpu.append(time.thread_time() - start)
-        wall.append(time.perf_counter() - begun)
-        least = math.inf
-        for _ in range(3):
-            start = time.thread_time()
-            real(*args)
-            least = min(least, time.thread_time() - start)
-        again.append(least)
-        return answer
-
-    rig.gate.step = timed  # type: ignore[method-assign, assignment]
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(count):
-            rig.tick()
-    finally:
-        gc.enable()
-    micro = np.array(cpu) * 1e6
-    return {
-        "p50": float(np.median(micro)), "p99": float(np.percentile(micro, 99)), "max": float(micro.max()),
-        "wall_p99": 1e6 * float(np.percentile(wall, 99)), "again_p99": 1e6 * float(np.percentile(again, 99)),
-    }  # fmt: skip
+def directed(pool: Workers, names: tuple[str, ...], minutes: float, seed: int) -> dict[str, Any]:
+    """The least room to a region that a search of so many minutes finds, by body."""
+    found = pool.results(search, [(name, minutes, seed) for name in names])
+    return {f.body: as_dict(f) for f in found}

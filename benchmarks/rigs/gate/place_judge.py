@@ -1,133 +1,173 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the robot of the rig truly is and how fast it truly goes, held to what the gate has to keep."""
+"""Where the robot truly is and how fast it truly goes, held to what the gate has to keep."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
-from benchmarks.rigs.gate.rig import POST, Rig
 from jepa_ros.safety import GateInputs, GateOutput
 
-#: Room [m] and speed [m/s] that noise and rounding may cost.
-SLACK, FAST = 0.004, 0.03
-#: The same of a post [m]: the rig's beams are 5 degrees apart, and a post is seen in the nearest one.
-POST_SLACK = 0.01
-#: The same of a joint's end [rad]: half a tick at full speed, by which the rig's steps and the gate's plan may differ.
-JOINT_SLACK = 0.015
+if TYPE_CHECKING:
+    from benchmarks.rigs.gate.histories import History
+
+#: Share of a tick's way at full speed that the steps of plant and judge may cost.
+STEPS = 1e-3
+#: Share of the fastest speed, and of the limit, by which a speed limit may be exceeded.
+FAST, OVER = 0.01, 0.03
+#: The same of a joint's end [share of its range].
+JOINT = 1e-3
+#: The gate keeps so much room to what the scan sees [m] (docs/safety.md, obstacle_margin).
+SEEN = 0.02
+#: So many ticks after something new it is not judged yet, besides the time of a stop: the news has to arrive.
+NEWS = 9
 
 
 class PlaceJudge:
-    """Rules over the true state of the robot; a robot that was broken obeys nobody and is not judged."""
+    """Rules over the true state of the robot; a robot that was broken or jammed obeys nobody and is not judged."""
 
-    def __init__(self, rig: Rig) -> None:
-        self.rig = rig
-        self.least: dict[str, float] = {}  # room to a region that may not be fallen short of [m]
-        self.standing: set[str] = set()  # of those, the ones in which it has come to rest
-        self.pushed: float | None = None
-        self.pressed = False
-        self.sent = [0.0] * rig.cfg.size  # at the tick before
-        self.unseen_since: float | None = None  # since when nobody says where people are
-        self.looked = -math.inf  # when that was asked last
-        self.broken = False
+    def __init__(self, history: History) -> None:
+        self.h, self.machine = history, history.machine
+        m = self.machine
+        self.slack = STEPS * m.speed * m.period + 1e-9
+        self.off = False  # it was broken, or its clocks lied for long
+        self.excused_until = -math.inf
+        self.excused_way = 0.0  # metres, by late ticks and clocks that jumped
+        self.least: dict[str, float] = {}  # {region: room that may not be fallen short of}, where it is below 0
+        self.news_until = -math.inf
+        self.limits_until = -math.inf
+        self.seen: list[tuple[float, float]] | None = None
+        self.beyond: dict[int, float] = {}  # {joint: how far it may be beyond its end}
+        self.stop = m.stop_time + m.reaction + NEWS * m.period
+        self.listened = False
+        self.blind_since: float | None = -math.inf
 
-    def dropped(self, name: str) -> None:
-        """A region was set down where the robot is: it has to stop, and may then only leave."""
-        robot, cfg = self.rig.robot, self.rig.cfg
-        speed = abs(robot.v[0])
-        way = speed * cfg.reaction_time + speed * speed / (2.0 * cfg.braking[0]) + 0.01
-        self.least[name] = self._rooms()[name] - way - 0.02
+    def excuse(self, now: float, late: float, odd: bool) -> None:
+        """The gate was run late by so many s, or the clocks do not go as clocks do."""
+        if now > self.excused_until:
+            self.excused_way = 0.0
+        self.excused_until = now + self.stop
+        self.excused_way += 2.0 * (1.0 if odd else late)
 
-    def look(self, out: GateOutput, i: GateInputs, now: float, moving: bool, measured: bool) -> list[str]:
-        """The rules that this tick breaks. ``measured``: the odometry is believable."""
-        self.broken = self.broken or self.rig.robot.broken
-        found = self._bumper(out, i, moving, measured)
-        if self.broken:
-            return found
-        if self.rig.cfg.forward is None:
-            return found + self._joints()
-        return [*found, *self._regions(), *self._posts(), *self._speed(i, now)]
+    def changed(self) -> None:
+        """Other guardrails hold from now on: what is too near now may be entered, but no deeper than a stop takes."""
+        now = self.h.steady
+        self.news_until = self.limits_until = now + self.stop
+        self.least = {}
+        for name, room in self._rooms():
+            way = self.machine.way() + self.machine.speed * NEWS * self.machine.period + 0.01
+            if room < way:
+                self.least[name] = room - way
+        self.beyond = dict.fromkeys(range(self.machine.size), math.inf)
 
-    def _rooms(self) -> dict[str, float]:
-        robot, cfg = self.rig.robot, self.rig.cfg
-        return {
-            g.name: float(g.clearance(robot.x, robot.y, cfg.footprint_radius))
-            for g in cfg.guardrails.of("keep_out", "keep_in")
-        }
+    def look(self, out: GateOutput, i: GateInputs, now: float, moving: bool) -> list[str]:
+        """The rules that this tick breaks."""
+        p = self.h.plant
+        self.off = self.off or p.broken or p.jammed is not None
+        if self.off:
+            return []
+        if self.machine.joints:
+            return [] if self.machine.position else self._joints(now)
+        extra = self.excused_way * self.machine.speed if now <= self.excused_until else 0.0
+        return [*self._regions(extra), *self._posts(extra), *self._speed(i, now)]
 
-    def _regions(self) -> list[str]:
+    def _rooms(self) -> list[tuple[str, float]]:
+        p, radius = self.h.plant, self.machine.radius
+        rails = self.h.gate.config.guardrails.of("keep_out", "keep_in", "workspace")
+        return [(g.name, float(g.clearance(p.x, p.y, radius))) for g in rails]
+
+    def _regions(self, extra: float) -> list[str]:
         found = []
-        for name, room in self._rooms().items():
-            least = self.least.get(name, -SLACK)
-            if room < least:
-                found.append(f"stands {-room:.4f} m inside '{name}'")
-            if least < -SLACK and abs(self.rig.robot.v[0]) < 0.01:  # it stands, then leaves: nothing is given back
-                self.standing.add(name)
-            if name in self.standing:
-                self.least[name] = min(-SLACK, max(least, room - 0.02))
+        for name, room in self._rooms():
+            if room >= 0.0:
+                self.least.pop(name, None)
+                continue
+            least = self.least.get(name, 0.0)
+            if extra > 0.0 and room < least:
+                self.least[name] = least = room if room > least - extra else least
+            if room < least - self.slack:
+                found.append(f"stands {-room:.6g} m inside '{name}' (limit {-least:.6g})")
+            elif name in self.least and self.h.plant.speed() < 1e-3 * self.machine.speed:
+                # It stands: from now on it may only leave.
+                self.least[name] = max(least, room - 0.05 * self.machine.radius - 0.005)
         return found
 
-    def _posts(self) -> list[str]:
-        robot, cfg = self.rig.robot, self.rig.cfg
-        if "scan" not in cfg.states:
+    def _posts(self, extra: float) -> list[str]:
+        posts, lidar = self.h.senses.world.posts, self.h.senses.lidar
+        if not posts or lidar is None:
             return []
-        rooms = [math.hypot(x - robot.x, y - robot.y) - POST - cfg.footprint_radius for x, y in self.rig.obstacles]
-        return [f"{-room:.4f} m into a post that the scan shows" for room in rooms if room < -POST_SLACK]
+        p, radius = self.h.plant, self.machine.radius
+        found = []
+        for x, y, r in posts:
+            room = math.hypot(x - p.x, y - p.y) - r - radius
+            # What lies between two beams shows when it is near: too late for as much as the beams are apart there.
+            unseen = max(0.0, lidar.step * (self.machine.way() + radius + math.hypot(lidar.x, lidar.y)) - SEEN)
+            if room < -self.slack - extra - unseen - self.least.get("posts", 0.0):
+                found.append(f"{-room:.6g} m into a post that the scan shows")
+                self.least["posts"] = -room + radius
+        return found
 
     def _speed(self, i: GateInputs, now: float) -> list[str]:
-        robot, cfg = self.rig.robot, self.rig.cfg
-        speed, found = abs(robot.v[0]), []
-        for g in cfg.guardrails.of("speed_zone"):
-            if float(g.clearance(robot.x, robot.y, cfg.footprint_radius)) < -0.01 and speed > g.bound + FAST:
-                found.append(f"{speed:.2f} m/s in '{g.name}'")
-        people = i.people
-        seen = people is not None and 0.0 <= now - people.received <= cfg.people_timeout
-        seen = seen and abs(self.rig.last_ros - people.stamp) <= cfg.people_timeout  # type: ignore[union-attr]
-        if seen:
-            self.unseen_since = None
-        elif self.unseen_since is None or now - self.looked > cfg.late_tick:  # nobody braked while the gate stood still
-            self.unseen_since = now
-        self.looked = now
-        braking = self.unseen_since is not None and now - self.unseen_since < cfg.stop_time + 0.2
-        for g in cfg.guardrails.of("near_person"):
-            away = min((math.hypot(x - robot.x, y - robot.y) for x, y in self.rig.people or ()), default=math.inf)
-            near = not seen or away < cfg.footprint_radius + g.distance - 0.02
-            if near and not braking and speed > g.bound + FAST:
-                found.append(
-                    f"{speed:.2f} m/s with a person {away:.2f} m away" + ("" if seen else " that nobody tells of")
-                )
+        m, p, found = self.machine, self.h.plant, []
+        rails = self.h.gate.config.guardrails
+        zones, near = rails.of("speed_zone"), rails.of("near_person")
+        if not zones and not near:
+            return found
+        if now <= max(self.news_until, self.excused_until):
+            return found
+        speed = p.speed()
+        fastest = math.hypot(*(m.velocity[k] for k in (m.x, m.y, m.z) if k is not None))
+        for g in zones:
+            limit = g.bound * (1.0 + OVER) + FAST * fastest
+            if speed > limit and float(g.clearance(p.x, p.y, m.radius)) < 0.0:
+                found.append(f"{speed:.6g} m/s in '{g.name}' (limit {g.bound:.6g})")
+        if near:
+            self._people(now)
+            if self.blind_since is not None and self.seen is None and now - self.blind_since < self.stop:
+                return found
+            if now <= self.news_until:
+                return found
+        for g in near:
+            limit = g.bound * (1.0 + OVER) + FAST * fastest
+            if speed <= limit:
+                continue
+            places = self.h.senses.world.people or ()
+            away = min((math.hypot(x - p.x, y - p.y) for x, y in places), default=math.inf) - m.radius
+            if self.seen is None or away < g.distance:
+                told = "" if self.seen is not None else " that nobody tells of"
+                found.append(f"{speed:.6g} m/s with a person {away:.6g} m away{told} (limit {g.bound:.6g})")
         return found
 
-    def _joints(self) -> list[str]:
-        robot, cfg = self.rig.robot, self.rig.cfg
-        if cfg.joint_range is None or cfg.output == "position":
-            return []
-        low, high = cfg.joint_range
-        return [
-            f"joint {k} at {q:.4f}, its range is {low[k]} to {high[k]}"
-            for k, q in enumerate(robot.q)
-            if not low[k] - JOINT_SLACK <= q <= high[k] + JOINT_SLACK
-        ]
+    def _people(self, now: float) -> None:
+        """Whether somebody tells where people are; new ones are news."""
+        told = None if "people" in self.h.senses.spoil or "people" not in self.machine.states else (
+            self.h.senses.world.people)  # fmt: skip
+        if told is None:
+            if self.blind_since is None:
+                self.blind_since = now
+        else:
+            self.blind_since = None
+        if told != self.seen:
+            self.news_until = now + self.stop
+        self.seen = told
 
-    def _bumper(self, out: GateOutput, i: GateInputs, moving: bool, measured: bool) -> list[str]:
-        cfg, m = self.rig.cfg, i.contact
-        if cfg.contact_response == "ignore" or "contact" not in cfg.states or m is None or m.value is False:
-            self.pressed, self.sent = False, out.values.tolist()
-            return []
-        if not self.pressed:
-            v: Any = getattr(i.odom, "v", None)
-            self.pushed = v[0] if measured and v is not None and cfg.forward is not None else None
-        self.pressed = True
-        values = out.values.tolist()
-        if not moving:
-            self.sent = values
-            return []
-        if cfg.contact_response == "stop":
-            return [f"the bumper is pressed, and it sends {values}"] if any(values) else []
-        before, self.sent = self.sent, values
-        fast = [abs(u) > cfg.escape_speed * v + 1e-6 for u, v in zip(values, cfg.velocity, strict=True)]
-        if any(f and abs(u) >= abs(b) for f, u, b in zip(fast, values, before, strict=True)):  # and it slows not down
-            return [f"the bumper is pressed, and it sends {values}: not slowly"]
-        if self.pushed is not None and abs(self.pushed) > 0.05 and values[0] * self.pushed > 1e-9:
-            return [f"the bumper was pressed at {self.pushed:.2f} m/s, and it sends {values}: not away"]
-        return []
+    def _joints(self, now: float) -> list[str]:
+        m, q = self.machine, self.h.plant.q
+        assert m.ends is not None
+        rails = self.h.gate.config.guardrails.of("joint_limits")
+        found = []
+        for k, place in enumerate(q):
+            low = max([m.ends[0][k], *(g.low[k] - g.threshold for g in rails)])
+            high = min([m.ends[1][k], *(g.high[k] + g.threshold for g in rails)])
+            beyond = max(low - place, place - high)
+            if beyond <= 0.0:
+                self.beyond.pop(k, None)
+                continue
+            least = self.beyond.get(k, 0.0)
+            if now <= max(self.limits_until, self.excused_until):
+                self.beyond[k] = max(beyond, 0.0 if least == math.inf else least)
+            elif k not in self.beyond and self.h.tick_index == 0:
+                self.beyond[k] = beyond
+            elif beyond > (0.0 if least == math.inf else least) + JOINT * (m.ends[1][k] - m.ends[0][k]):
+                found.append(f"joint {k} at {place:.6g}, its range is {low:.6g} to {high:.6g}")
+        return found

@@ -30,9 +30,23 @@ from jepa_ros.safety import (
     Requests,
     ScanIn,
     SignalsIn,
+    parse_guardrails,
 )
 from jepa_ros.safety.geometry import advance
 
+#: A fence, a table and a pillar, as guardrails of the bench's base.
+ROOM = parse_guardrails(
+    [
+        {"name": "room", "kind": "keep_in", "unit": "m", "box": {"center": [0.0, 0.0], "size": [1.6, 1.6], "yaw": 0.3}},
+        {
+            "name": "table",
+            "kind": "keep_out",
+            "unit": "m",
+            "polygon": [[0.35, -0.3], [0.6, -0.25], [0.5, 0.2], [0.3, 0.1]],
+        },
+        {"name": "pillar", "kind": "keep_out", "unit": "m", "circle": {"center": [-0.4, 0.3], "radius": 0.1}},
+    ]
+)
 Spoil = Callable[[Any], Any]
 #: Radius of an obstacle [m].
 POST = 0.02

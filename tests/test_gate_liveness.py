@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate does not keep its promises by refusing to move, and the measure would show it if it did."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.rigs.gate import liveness
+from benchmarks.rigs.gate.bodies import Machine
+from benchmarks.rigs.gate.named import BODIES
+from jepa_ros.contract import RobotContract
+from jepa_ros.safety import Gate
+
+
+def _gate(name: str, **changes: object) -> tuple[Machine, Gate]:
+    contract = RobotContract.from_dict(BODIES[name], name)
+    gate = liveness.gate_of(contract)
+    return Machine(contract, {}), Gate(gate.config.replace(**changes))
+
+
+@pytest.mark.parametrize("name", sorted(BODIES))
+def test_a_body_in_free_space_comes_to_its_limits(name: str) -> None:
+    share, axis = liveness.free_space(*_gate(name))
+    assert share >= liveness.SHARE, axis
+
+
+def test_a_gate_that_refuses_to_move_is_seen() -> None:
+    share, _ = liveness.free_space(*_gate("arena", dry_run=True))
+    assert share == 0.0
+
+
+@pytest.mark.parametrize(("name", "task"), [("arena", "gap between two regions"), ("holonomic", "up to a region"),
+                                            ("arena", "gap between two posts")])  # fmt: skip
+def test_a_task_past_regions_and_obstacles_takes_little_longer_than_an_oracle(name: str, task: str) -> None:
+    one = next(t for t in liveness.tasks(0.1 / liveness.size_of(name)) if t.name == task)
+    taken, why = liveness.task_time(name, one, True)
+    oracle, _ = liveness.task_time(name, one, False)
+    assert taken is not None and oracle is not None, why
+    assert taken <= liveness.FACTOR * oracle
