@@ -23,6 +23,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_namespace, is_topic
 from jepa_ros.ros_env import LARGE, large_environment, ros_environment
 from jepa_ros.safety.settings import parse as parse_settings
+from jepa_ros.suggest import did_you_mean
 from jepa_ros.yaml_text import load_mapping
 
 KINDS = ("sim", "robot", "replay")
@@ -71,7 +72,8 @@ class Argument:
         except ValueError as error:
             raise BringupError(f"{self.name}:={text}: {error}. {self.description}") from None
         if self.choices and value not in self.choices:
-            raise BringupError(f"{self.name}:={text}: expected one of {', '.join(self.choices)}. {self.description}")
+            wanted = ", ".join(self.choices) + did_you_mean(text, self.choices)
+            raise BringupError(f"{self.name}:={text}: expected one of {wanted}. {self.description}")
         return value
 
     def _check(self, value: Any) -> None:
@@ -263,7 +265,8 @@ def parse(kind: str, given: Mapping[str, str]) -> dict[str, Any]:
     known = {a.name: a for a in arguments(kind)}
     for name in given:
         if name not in known:
-            raise BringupError(f"'{kind}' takes no argument '{name}'; known: {', '.join(known)}")
+            hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+            raise BringupError(f"'{kind}' takes no argument '{name}'{hint}")
     return {name: a.parse(given[name]) if name in given else a.default for name, a in known.items()}
 
 

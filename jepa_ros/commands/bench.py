@@ -20,6 +20,7 @@ from types import ModuleType
 from jepa_ros.commands.options import Parser
 from jepa_ros.contract import share_dir
 from jepa_ros.errors import JepaRosError
+from jepa_ros.suggest import did_you_mean
 
 
 class BenchError(JepaRosError):
@@ -61,7 +62,8 @@ def main(args: argparse.Namespace) -> int:
     """Run one benchmark, or list them; returns its exit code."""
     known = benchmarks()
     if args.name is not None and args.name not in known:
-        raise BenchError(f"no benchmark '{args.name}'; known: {', '.join(known)}")
+        hint = did_you_mean(args.name, known)
+        raise BenchError(f"no benchmark '{args.name}'{hint}; known: {', '.join(known)}")
     if args.name is None:
         print("\n".join(f"{name:12} {_summary(path)}" for name, path in known.items()))
         return 0

@@ -8,19 +8,49 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+import sys
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_namespace, is_topic
+from jepa_ros.suggest import did_you_mean
+
+
+#: What argparse says of a word that is none of its choices.
+_CHOICE = re.compile(r"argument .*: invalid choice: '(?P<word>.*)' \(choose from (?P<choices>.*)\)")
+_CHOICES = re.compile(r"[\w./-]+")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line like all others, and point to the help."""
+    """A parser whose errors are one line like all others, say what may have been meant, and point to the help."""
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print with its usage."""
+        if found := _CHOICE.fullmatch(message):
+            message += did_you_mean(found["word"], _CHOICES.findall(found["choices"]))
         raise UsageError(f"{message}; see `{self.prog} --help`")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse here, where the command is known, what argparse would refuse later or after it missed something."""
+        words = [str(word) for word in (sys.argv[1:] if args is None else args)]
+        for word in () if self._passes_on else words:
+            name = word.partition("=")[0]
+            if len(name) > 2 and name.startswith("--") and not self._takes(name):
+                self.error(f"no option '{name}'{did_you_mean(name, self._option_string_actions)}")
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return found, left
+
+    @property
+    def _passes_on(self) -> bool:
+        """Whether what follows a word belongs to another parser."""
+        return any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions)
+
+    def _takes(self, name: str) -> bool:
+        return " " in name or any(option.startswith(name) for option in self._option_string_actions)
 
 
 class UsageError(JepaRosError):

@@ -15,6 +15,7 @@ from types import FrameType
 from jepa_ros.bringup import graph as bringup
 from jepa_ros.bringup.stack import Fault, Stack, StackError
 from jepa_ros.interrupts import ASKING
+from jepa_ros.suggest import did_you_mean
 
 __all__ = ["Fault", "Stack", "StackError", "add_arguments", "main"]
 
@@ -41,7 +42,8 @@ def parse_settings(words: list[str]) -> dict[str, str]:
     for word in words:
         key, mark, value = word.partition(":=")
         if not mark or not key:
-            raise bringup.BringupError(f"'{word}': expected key:=value")
+            options = did_you_mean(word, ("--show-args", "--print")) if word.startswith("-") else ""
+            raise bringup.BringupError(f"'{word}': expected key:=value{options}")
         if key in given:
             raise bringup.BringupError(f"'{key}' is given twice")
         given[key] = value

@@ -49,6 +49,7 @@ from jepa_ros.contract.sections import (
     state_of,
     watchdog_of,
 )
+from jepa_ros.suggest import did_you_mean
 from jepa_ros.yaml_text import load_yaml
 
 #: Version of the schema. Version 1 lacks arms, state for the model, cameras that it sees besides the first, and
@@ -198,8 +199,11 @@ def load_contract(name_or_path: str | Path) -> RobotContract:
         folder = share_dir() / "robots"
         path = folder / f"{name_or_path}.yaml"
         if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-            raise ContractError(f"no robot named '{name_or_path}' in {folder}; known: {known}; or give a .yaml file")
+            known = sorted(p.stem for p in folder.glob("*.yaml"))
+            hint = did_you_mean(str(name_or_path), known)
+            raise ContractError(
+                f"no robot named '{name_or_path}' in {folder}{hint}; known: {', '.join(known)}; or give a .yaml file"
+            )
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -25,6 +25,7 @@ from rclpy.parameter import Parameter
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_topic
+from jepa_ros.suggest import did_you_mean
 from jepa_ros.yaml_text import load_mapping
 
 
@@ -120,8 +121,10 @@ def declare(node: Node, params: Sequence[Param], also_known: Iterable[str] = ())
         if not node.has_parameter(name) and name not in also_known and not name.startswith("qos_overrides.")
     ]
     if unknown:
+        known = sorted(p.name for p in params)
         raise ParameterError(
-            f"{node.get_name()}: no parameter named '{unknown[0]}'; known: {', '.join(sorted(p.name for p in params))}"
+            f"{node.get_name()}: no parameter named '{unknown[0]}'{did_you_mean(unknown[0], known)}; "
+            f"known: {', '.join(known)}"
         )
     return read(node, params)
 
