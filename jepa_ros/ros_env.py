@@ -16,17 +16,25 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import os
+import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.suggest import did_you_mean
 
 #: Domains whose ports lie below Linux's ephemeral range (32768), so that no client socket can take one by chance.
 DOMAINS = range(1, 101)
 PORT_BASE, PORT_GAIN = 7400, 250  # RTPS 2.2, section 9.6.1.1
+
+MOST_DOMAIN = 232  # the last whose ports are below 65536
+RANGES = ("LOCALHOST", "SUBNET", "OFF", "SYSTEM_DEFAULT")
+#: Where a prefix lists its middlewares.
+RMW_INDEX = Path("share/ament_index/resource_index/rmw_typesupport")
 
 #: UDP alone, whatever the discovery range.
 UDP_PROFILE = Path(__file__).with_name("udp.xml")
@@ -57,6 +65,95 @@ def ros_environment(base: Mapping[str, str] | None = None, **given: str) -> dict
     if not any(environment.get(name) for name in TRANSPORT_CHOICES):
         environment[TRANSPORT_CHOICES[0]] = str(UDP_PROFILE)
     return environment
+
+
+def ready_for_ros() -> None:
+    """Make this process's environment one in which ROS starts; call it before anything imports rclpy.
+
+    rclpy answers most of what is refused here with a traceback, and one of them by ending the process.
+
+    Raises:
+        EnvironmentProblem: a variable that ROS could not use; the message names it.
+        ModuleNotFoundError: rclpy is not installed.
+    """
+    os.environ.update(ros_environment())
+    if importlib.util.find_spec("rclpy") is None:
+        raise ModuleNotFoundError("No module named 'rclpy'", name="rclpy")
+    for name, check in _CHECKS.items():
+        if (value := os.environ.get(name)) and (problem := check(value)):
+            raise EnvironmentProblem(f"{name}={value}: {problem}")
+    _find_a_log_folder()
+
+
+@contextlib.contextmanager
+def starting_ros() -> Iterator[None]:
+    """For a block that initialises rclpy or makes the first node: what rcl cannot do is one line.
+
+    Raises:
+        EnvironmentProblem: ROS does not start.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # rcl's, with the place in its source
+        raise EnvironmentProblem(f"ROS does not start: {' '.join(str(error).partition(', at /')[0].split())}") from None
+
+
+def _domain(value: str) -> str:
+    good = value.isdecimal() and int(value) <= MOST_DOMAIN
+    return "" if good else f"expected a whole number from 0 to {MOST_DOMAIN}"
+
+
+def _range(value: str) -> str:
+    return "" if value in RANGES else f"expected one of {', '.join(RANGES)}{did_you_mean(value, RANGES)}"
+
+
+def _peers(value: str) -> str:
+    for host in filter(None, value.split(";")):
+        if "," in host or " " in host:
+            return "expected hosts with ; between them, such as robot.local;192.168.1.7"
+        try:
+            socket.getaddrinfo(host, None)
+        except (OSError, UnicodeError) as error:
+            return f"'{host}' is no host that can be found ({getattr(error, 'strerror', None) or error})"
+    return ""
+
+
+def _middleware(value: str) -> str:
+    prefixes = filter(None, os.environ["AMENT_PREFIX_PATH"].split(os.pathsep))
+    listed = {path.name for prefix in prefixes for path in (Path(prefix) / RMW_INDEX).glob("rmw_*")}
+    known = sorted(listed - {"rmw_implementation"})  # which loads one of the others
+    if not known or value in known:
+        return ""
+    return f"it is not installed here{did_you_mean(value, known)}; installed: {', '.join(known)}"
+
+
+_CHECKS: dict[str, Callable[[str], str]] = {
+    "ROS_DOMAIN_ID": _domain, "ROS_AUTOMATIC_DISCOVERY_RANGE": _range, "ROS_STATIC_PEERS": _peers,
+    "RMW_IMPLEMENTATION": _middleware,
+}  # fmt: skip
+
+
+def _find_a_log_folder() -> None:
+    """ROS does not start without a folder for its logs; where the home is read-only they go to a temporary one."""
+    given = os.environ.get("ROS_LOG_DIR")
+    home = os.environ.get("ROS_HOME") or Path("~").expanduser() / ".ros"
+    folder = Path(given).expanduser() if given else Path(home) / "log"
+    if _writable(folder):
+        return
+    if given:
+        raise EnvironmentProblem(f"ROS_LOG_DIR={given}: this folder cannot be written")
+    passing = Path(tempfile.gettempdir()) / f"jepa_ros_log_{os.getuid()}"
+    if not _writable(passing):
+        raise EnvironmentProblem(f"neither {folder} nor {passing} can be written: set ROS_LOG_DIR to a folder for logs")
+    os.environ["ROS_LOG_DIR"] = str(passing)
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def large_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -95,6 +95,24 @@ def test_a_missing_package_says_how_to_get_it(fake_command, capsys):
     assert capsys.readouterr().err == "error: the Python package pybullet is missing: pip install 'jepa_ros[sim]'\n"
 
 
+@pytest.mark.parametrize("line", ["collect --out {out}/d --episodes 1", "eval --episodes 1 --workers 1"])
+def test_without_pybullet_it_is_one_line_and_nothing_is_begun(line, tmp_path):
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "pybullet.py").write_text("raise ModuleNotFoundError('no pybullet', name='pybullet')\n")
+    path = os.pathsep.join(filter(None, (str(tmp_path / "fake"), os.environ.get("PYTHONPATH"))))
+    done = run(*line.format(out=tmp_path).split(), env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: PyBullet is not installed") and done.stderr.count("\n") == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["fake"]
+
+
+def test_up_without_rclpy_is_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "rclpy", None)
+    assert cli.main(["up", "sim"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: the Python package rclpy is missing: pip install") and told.count("\n") == 1
+
+
 def test_a_module_of_ours_that_is_missing_is_a_bug_and_keeps_its_traceback(fake_command):
     def fail(options):
         raise ModuleNotFoundError("No module named 'jepa_ros.gone'", name="jepa_ros.gone")

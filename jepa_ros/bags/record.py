@@ -28,7 +28,7 @@ from jepa_ros.commands.options import namespace, topic
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 from jepa_ros.progress import StatusLine
-from jepa_ros.ros_env import large_environment, ros_environment
+from jepa_ros.ros_env import large_environment, ready_for_ros, ros_environment, starting_ros
 from jepa_ros.safety.output import Mode
 
 POLL_SECONDS = 0.04
@@ -191,7 +191,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
         BagError: a wrong value, the folder exists; the disk refused (the report is written first).
     """
     _check(args)
-    os.environ.update(ros_environment())
+    ready_for_ros()
     os.environ.update(large_environment())  # a camera that sends large images offers them through shared memory
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -212,7 +212,8 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
     output = Path(args.output or time.strftime("rosbag2_%Y_%m_%d-%H_%M_%S"))
     if output.exists():
         raise BagError(f"{output} exists already: choose another folder with -o, or remove it first")
-    rclpy.init(args=ros_args, signal_handler_options=SignalHandlerOptions.NO)
+    with starting_ros():
+        rclpy.init(args=ros_args, signal_handler_options=SignalHandlerOptions.NO)
     started = time.monotonic()
     try:
         selection = Selection(tuple(args.topics), args.regex, args.exclude, args.include_hidden)

@@ -9,7 +9,6 @@ same every time; `--compare` lists where they differ from the recording, `--repo
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ from jepa_ros.bags.reader import BagReader
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 from jepa_ros.progress import StatusLine
+from jepa_ros.ros_env import ready_for_ros, starting_ros
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -161,9 +161,7 @@ def _seconds(reader: BagReader) -> float:
 
 
 def _play(args: argparse.Namespace) -> int:
-    from jepa_ros.ros_env import ros_environment
-
-    os.environ.update(ros_environment())
+    ready_for_ros()
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -183,7 +181,8 @@ def _play(args: argparse.Namespace) -> int:
         if args.start * 1e9 > reader.end - reader.start:
             raise BagError(f"--start {args.start:g} is behind the end: {args.bag} has {_seconds(reader):.1f} s")
         topics = list(reader.topics) if args.all else input_topics(reader, contract, args.namespace)
-        rclpy.init(args=getattr(args, "ros_args", None), signal_handler_options=SignalHandlerOptions.NO)
+        with starting_ros():
+            rclpy.init(args=getattr(args, "ros_args", None), signal_handler_options=SignalHandlerOptions.NO)
         try:
             player = Player(reader, topics, settings)
             for line in player.skipped:

@@ -21,6 +21,7 @@ from jepa_ros.bringup.graph import environment
 from jepa_ros.commands.options import namespace, time_span
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.files import add_json, write_json
+from jepa_ros.ros_env import ready_for_ros
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 #: A topic that is slower than this share of its declared rate is reported.
@@ -81,6 +82,7 @@ def main(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     contract = load_contract(args.robot)
+    ready_for_ros()
     os.environ.update(environment(contract))  # pictures are heard the way they are sent
     findings = examine(contract, args.namespace, args.seconds, args.compressed, brain=not args.no_brain)
     console, marks = Console(), {OK: "[green]ok[/]     ", WARNING: "[yellow]warning[/]", ERROR: "[bold red]error[/]  "}

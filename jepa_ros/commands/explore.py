@@ -16,6 +16,7 @@ from jepa_ros.commands.options import namespace, seed, share, time_span
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.progress import StatusLine
+from jepa_ros.ros_env import ready_for_ros, starting_ros
 
 #: Seconds without a gate or without images after which it gives up.
 PATIENCE = 10.0
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Drive until the time is full or a signal; 0 when it was driven."""
     contract = load_contract(args.robot)
+    ready_for_ros()
     ended: list[int] = []
     before = {s: signal.signal(s, lambda number, _: ended.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -62,7 +64,8 @@ class Explorer:
 
         self._contract = contract
         self._context = Context()
-        rclpy.init(args=[], context=self._context)
+        with starting_ros():
+            rclpy.init(args=[], context=self._context)
         options = {"namespace": namespace, "parameter_overrides": [Parameter("use_sim_time", value=sim_time)]}
         self.node = ExplorerNode(contract, seed, scale, context=self._context, **options)
         self._executor = SingleThreadedExecutor(context=self._context)

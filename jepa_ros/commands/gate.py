@@ -11,6 +11,7 @@ from typing import Any
 from jepa_ros.commands.link import Link
 from jepa_ros.commands.options import namespace, refuse_given, time_span
 from jepa_ros.files import add_json, write_json
+from jepa_ros.ros_env import ready_for_ros
 
 ACTIONS = ("enable", "disable", "reset", "estop", "state", "interventions")
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Ask, and print the answer; 1 when the gate refuses, or (for state) when it does not let the robot drive."""
+    ready_for_ros()
     from diagnostic_msgs.msg import DiagnosticArray
     from std_srvs.srv import SetBool, Trigger
 

@@ -10,6 +10,7 @@ from jepa_ros.commands.link import Link
 from jepa_ros.commands.options import namespace, time_span
 from jepa_ros.commands.tags import remember, tags
 from jepa_ros.errors import JepaRosError
+from jepa_ros.ros_env import ready_for_ros
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Send the goal and print what became of it; 1 when it was refused."""
+    ready_for_ros()
     from std_srvs.srv import Trigger
 
     with Link(args.namespace, args.timeout) as link:

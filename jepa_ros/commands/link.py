@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.ros_env import starting_ros
 
 #: Seconds: a recorder may be found a moment after the node that a message is meant for.
 SETTLE = 0.3
@@ -32,11 +33,12 @@ class Link:
 
         self.timeout = timeout
         self._context = Context()
-        rclpy.init(args=[], context=self._context)
         name = f"jepa_operator_{os.getpid()}"
-        self.node = rclpy.create_node(
-            name, namespace=namespace, context=self._context, start_parameter_services=False, enable_rosout=False
-        )
+        with starting_ros():
+            rclpy.init(args=[], context=self._context)
+            self.node = rclpy.create_node(
+                name, namespace=namespace, context=self._context, start_parameter_services=False, enable_rosout=False
+            )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
 

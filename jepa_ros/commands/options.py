@@ -17,7 +17,6 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_namespace, is_topic
 from jepa_ros.suggest import did_you_mean
 
-
 #: What argparse says of a word that is none of its choices.
 _CHOICE = re.compile(r"argument .*: invalid choice: '(?P<word>.*)' \(choose from (?P<choices>.*)\)")
 _CHOICES = re.compile(r"[\w./-]+")

@@ -14,7 +14,9 @@ from types import FrameType
 
 from jepa_ros.bringup import graph as bringup
 from jepa_ros.bringup.stack import Fault, Stack, StackError
+from jepa_ros.errors import JepaRosError
 from jepa_ros.interrupts import ASKING
+from jepa_ros.ros_env import ready_for_ros
 from jepa_ros.suggest import did_you_mean
 
 __all__ = ["Fault", "Stack", "StackError", "add_arguments", "main"]
@@ -79,6 +81,7 @@ def _run(kind: str, given: dict[str, str]) -> int:
             sys.stdout.write(f"[{process}] {line}\n")
             sys.stdout.flush()
 
+    ready_for_ros()
     stack = Stack(kind, given, on_line=show)
     interrupted = threading.Event()
     trouble: list[StackError] = []
@@ -92,8 +95,8 @@ def _run(kind: str, given: dict[str, str]) -> int:
         try:
             stack.wait_ready()
             show("up", f"ready (ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')})")
-        except StackError as error:
-            trouble.append(error)
+        except JepaRosError as error:
+            trouble.append(StackError(str(error)))
 
     asking = [s for s in ASKING if s != signal.SIGHUP or signal.getsignal(s) != signal.SIG_IGN]  # nohup
     before = {s: signal.signal(s, on_signal) for s in asking}

@@ -23,6 +23,7 @@ from std_msgs.msg import Header
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import params, qos
+from jepa_ros.ros_env import starting_ros
 
 AUTOSTART = params.Param("autostart", False, "Configure and activate as soon as the process runs.")
 
@@ -148,8 +149,11 @@ class Watcher:
 
     def __init__(self, name: str, domain_id: int | None = None) -> None:
         self._context = Context()
-        rclpy.init(args=[], context=self._context, domain_id=domain_id)
-        self.node = rclpy.create_node(name, context=self._context, start_parameter_services=False, enable_rosout=False)
+        with starting_ros():
+            rclpy.init(args=[], context=self._context, domain_id=domain_id)
+            self.node = rclpy.create_node(
+                name, context=self._context, start_parameter_services=False, enable_rosout=False
+            )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._clients: dict[str, Any] = {}

@@ -22,7 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.interrupts import ASKING
-from jepa_ros.ros_env import ros_environment
+from jepa_ros.ros_env import ready_for_ros
 
 #: Seconds after which a signal is noticed at the latest, when nothing else wakes the executor.
 PATIENCE = 0.1
@@ -77,7 +77,7 @@ def begin(args: Sequence[str] | None = None) -> None:
     Raises:
         ArgumentsError: ROS cannot read it.
     """
-    os.environ.update(ros_environment())
+    ready_for_ros()
     try:
         rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # rcl's, with the place in its source

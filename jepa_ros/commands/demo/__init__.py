@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from jepa_ros.commands.options import positive, seed
+from jepa_ros.ros_env import ready_for_ros
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,7 @@ def main(args: argparse.Namespace) -> int:
     """Run the demonstration; 0 only when the robot arrived and held, in every episode of --episodes."""
     from jepa_ros.interrupts import while_importing
 
+    ready_for_ros()
     with while_importing():
         import jepa_ros_sim.arena.world  # noqa: F401  (imports PyBullet, which `run` needs only later)
         from jepa_ros.commands.demo.runner import run

@@ -36,6 +36,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.messages.rotation import yaw_of
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill, image_to_numpy, to_seconds
+from jepa_ros.ros_env import starting_ros
 
 NAN = math.nan
 RATE_WINDOW = 3.0  # s of wall time over which rates are taken
@@ -95,10 +96,11 @@ class Observer:
     def __init__(self, contract: RobotContract) -> None:
         self.contract = contract
         self._context = Context()
-        rclpy.init(args=[], context=self._context)
-        self.node = rclpy.create_node(
-            "demo", context=self._context, enable_rosout=False, start_parameter_services=False
-        )
+        with starting_ros():
+            rclpy.init(args=[], context=self._context)
+            self.node = rclpy.create_node(
+                "demo", context=self._context, enable_rosout=False, start_parameter_services=False
+            )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self.episode: Episode | None = None

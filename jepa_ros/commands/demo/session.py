@@ -51,8 +51,6 @@ def run_domain() -> Iterator[str]:
     with contextlib.ExitStack() as held:
         given = os.environ.get("ROS_DOMAIN_ID")
         domain = given or str(held.enter_context(reserved_domain()))
-        if not (domain.isdecimal() and int(domain) <= 232):
-            raise DemoError(f"ROS_DOMAIN_ID={domain!r}: expected a whole number from 0 to 232")
         os.environ.update(ros_environment(ROS_DOMAIN_ID=domain))
         try:
             yield domain

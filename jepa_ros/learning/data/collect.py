@@ -166,6 +166,8 @@ def main(args: argparse.Namespace) -> int:
     else:
         refuse_given(args, add_arguments, ("env_args", "action_repeat"), "does nothing without --env")
         contract = load_contract(args.robot)
+        import jepa_ros_sim.arena.world  # noqa: F401  (told here, before a dataset is begun, where PyBullet is missing)
+
         settings = CollectSettings(
             args.episodes, args.length, args.seed, args.layout, not args.no_randomise, args.per_layout
         )
