@@ -39,7 +39,7 @@ class Recorded:
         images: (log time, stamp) in ns of every image, in the order of receipt.
         goals: goal images and goal poses as messages. taken: goals as the planner took them, by their stamp in ns.
         gated: the gate's output, (stamp in s, (A,)). gate: inputs of the gate by their name in GateInputs.
-        log: what was decided then.
+        log: what was decided then. latched_pose: the localisation keeps its last pose for whoever comes later.
     """
 
     reader: BagReader
@@ -52,6 +52,7 @@ class Recorded:
     gate: dict[str, list[Arrival]] = field(default_factory=dict)
     identities: list[Arrival] = field(default_factory=list)
     log: RunLog = field(default_factory=RunLog)
+    latched_pose: bool = False
 
     @cached_property
     def joints(self) -> JointStates:
@@ -110,6 +111,12 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
         state_topic: _take_tick,
     }
     takers |= {topic: _STATE[name] for topic, name in state.items() if name in _STATE}
+    recorded.latched_pose = any(
+        str(offer.get("durability")) in ("transient_local", "1")
+        for topic, name in state.items()
+        if name == "pose" and topic in reader.topics
+        for offer in reader.topics[topic].qos
+    )
     for message in reader.messages([topic for topic in takers if topic in reader.topics]):
         if message.topic == camera:
             _take_image(recorded, message.time, message)
@@ -270,7 +277,8 @@ def _take_pose(recorded: Recorded, time: int, m: Any) -> None:
     rows = np.ix_((0, 1, 5), (0, 1, 5))
     covariance = np.asarray(m.pose.covariance, np.float64).reshape(6, 6)[rows]
     fault = rotation_fault(m.pose.pose.orientation)
-    value = gate_in.PoseIn(_seconds(m), 0.0, *planar_pose(m), covariance, m.header.frame_id, fault)
+    frame, latched = m.header.frame_id, recorded.latched_pose
+    value = gate_in.PoseIn(_seconds(m), 0.0, *planar_pose(m), covariance, frame, fault, latched)
     _gate(recorded, "pose", time, value)
 
 

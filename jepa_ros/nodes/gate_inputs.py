@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -129,10 +130,23 @@ class InputCollector:
             if key in readers:
                 message_type, callback = readers[key]
                 self._subscribe(message_type, state.topic, qos.STATE, callback)
+        # What was published once, before the gate ran: a localisation's pose, a stop that is pressed.
+        self._subscribe_latched(Bool, self._contract.estop_topic, self._on_estop)
+        if "pose" in self._contract.state:
+            topic = self._contract.state["pose"].topic
+            self._subscribe_latched(PoseWithCovarianceStamped, topic, partial(self._on_pose, latched=True))
 
     def _subscribe(
-        self, kind: type, topic: str, profile: QoSProfile, callback: Callable[[Any], None], raw: bool = False
+        self,
+        kind: type,
+        topic: str,
+        profile: QoSProfile,
+        callback: Callable[[Any], None],
+        raw: bool = False,
+        only: bool = False,
     ) -> None:
+        """Subscribe; ``only``: publishers that do not fit the profile are nothing that is missing."""
+
         def guarded(message: Any) -> None:
             try:
                 callback(message)
@@ -144,12 +158,18 @@ class InputCollector:
                 )
 
         def mismatch(where: str, policy: str) -> None:
+            if only:
+                return
             text = f"{where}: a publisher's {policy} QoS cannot be received"
             self._mismatched[where] = (profile, text)
             self._node.get_logger().error(f"{text}; change that publisher")
 
         events = qos.incompatible(mismatch, topic)
         self._node.create_subscription(kind, topic, guarded, profile, raw=raw, event_callbacks=events)
+
+    def _subscribe_latched(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+        """Besides the ordinary subscription: hears publishers that keep their last message (transient local) alone."""
+        self._subscribe(kind, topic, qos.LATCHED, callback, only=True)
 
     def _look_at_publishers(self) -> None:
         """Forget a QoS mismatch once the publisher is gone; the middleware tells only of its coming."""
@@ -225,19 +245,17 @@ class InputCollector:
             rotation_fault(pose.orientation),
         )
 
-    def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
-        pose = message.pose.pose
+    def _on_pose(self, message: PoseWithCovarianceStamped, latched: bool = False) -> None:
+        pose, stamp, before = message.pose.pose, to_seconds(message.header.stamp), self._newest.pose
+        place = (pose.position.x, pose.position.y, yaw_of(pose.orientation))
+        received = time.monotonic()
+        if before is not None and (before.stamp, before.x, before.y) == (stamp, *place[:2]):
+            if before.latched:
+                return  # by the other subscription, or sent again: it tells nothing new of where the robot is
+            received = before.received if latched else received
         covariance = np.asarray(message.pose.covariance, dtype=np.float64).reshape(6, 6)[np.ix_(_XYYAW, _XYYAW)]
-        self._newest.pose = PoseIn(
-            to_seconds(message.header.stamp),
-            time.monotonic(),
-            pose.position.x,
-            pose.position.y,
-            yaw_of(pose.orientation),
-            covariance,
-            message.header.frame_id,
-            rotation_fault(pose.orientation),
-        )
+        frame, fault = message.header.frame_id, rotation_fault(pose.orientation)
+        self._newest.pose = PoseIn(stamp, received, *place, covariance, frame, fault, latched)
 
     def _on_joints(self, message: JointState) -> None:
         joints = self._joints.take(message, to_seconds(message.header.stamp), time.monotonic())

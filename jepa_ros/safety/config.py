@@ -47,6 +47,7 @@ class GateConfig:
         reaction_time: from a command's leaving until the robot obeys it.
         pose_sigma: how many standard deviations of the pose count as margin.
         pose_uncertainty: a margin of a pose larger than this is no place: the pose counts as lost [m].
+        pose_travel, pose_turn: so far may the robot go [m] and turn [rad] before a latched localisation speaks again.
         region_margin: room kept to regions for what is not modelled [m].
         obstacle_margin: room kept to what the scan sees [m]; time_to_contact: kept at the speed asked for.
         scan_offset: (x, y, yaw) of the lidar in the base frame. scan_frame: its name.
@@ -110,6 +111,8 @@ class GateConfig:
     reaction_time: float = default("reaction_time")
     pose_sigma: float = default("pose_sigma")
     pose_uncertainty: float = default("pose_uncertainty")
+    pose_travel: float = default("pose_travel")
+    pose_turn: float = default("pose_turn")
     region_margin: float = default("region_margin")
     obstacle_margin: float = default("obstacle_margin")
     time_to_contact: float = default("time_to_contact")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 # The modules below register the checks of their rows.
-from jepa_ros.safety import intake, limits, obstacles, planner_signals, regions, sensing, watchdogs  # noqa: F401
+from jepa_ros.safety import intake, limits, localisation, obstacles, planner_signals, regions, sensing, watchdogs  # noqa: F401
 from jepa_ros.safety.config import GateConfig, GateConfigError
 from jepa_ros.safety.guardrails import GuardrailSet
 from jepa_ros.safety.inputs import GateInputs
@@ -126,6 +126,7 @@ class Gate:
         self._intake.take(t, "teleop", (*inputs.earlier_teleop, inputs.teleop))
         intake.choose_source(t, heard=TELEOPERATION not in self._without)
         sensing.take_measurements(t)
+        localisation.follow_pose(t)
         regions.smooth_pose(t)
         obstacles.follow_scan(t)
         for function in self._watch:

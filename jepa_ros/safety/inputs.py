@@ -65,7 +65,8 @@ class OdomIn:
 class PoseIn:
     """Localisation in the frame of the regions [m, rad]; ``cov`` is the 3 x 3 covariance of (x, y, yaw).
 
-    ``fault``: as of :class:`OdomIn`.
+    ``fault``: as of :class:`OdomIn`. ``latched``: its publisher keeps it for whoever comes later (transient local): it
+    holds until the next one.
     """
 
     stamp: float
@@ -76,6 +77,7 @@ class PoseIn:
     cov: Any
     frame_id: str = ""
     fault: str = ""
+    latched: bool = False
 
 
 @dataclass(slots=True)

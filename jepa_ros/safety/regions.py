@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Regions: where the robot may not go, and how fast it may be, with the distance that it needs to stop.
 
-The pose is carried on by the measured motion over its age and the reaction time, then by the command for one tick (the
-longest of late: a machine that is busy ticks late more than once), then by the guaranteed braking, all along the arc of
-the command. The command is scaled to the fastest that ends inside; the margin is the footprint, plus ``pose_sigma``
-standard deviations of the pose, plus what the heading's uncertainty makes of the length of the arc.
+The pose is carried on by the measured motion since it (:mod:`jepa_ros.safety.localisation`) and over the reaction time,
+then by the command for one tick (the longest of late: a machine that is busy ticks late more than once), then by the
+guaranteed braking, all along the arc of the command. The command is scaled to the fastest that ends inside; the margin
+is the footprint, plus ``pose_sigma`` standard deviations of the pose, plus what the heading's uncertainty makes of the
+length of the arc.
 
 Each region is judged from the pose as it came and from a smoothed one, whichever lies nearer to it. From the raw pose
 alone a robot that pushes against an edge would use each moment in which the noise is kind to move a little, and never
@@ -19,8 +20,9 @@ from functools import partial
 
 from jepa_ros.safety.geometry import Circle, Shape, advance, free_length
 from jepa_ros.safety.guardrails import Guardrail
+from jepa_ros.safety.localisation import pose_now
 from jepa_ros.safety.rows import check
-from jepa_ros.safety.sensing import examine, read_people, read_pose
+from jepa_ros.safety.sensing import examine, read_people
 from jepa_ros.safety.tick import Tick
 
 Pose = tuple[float, float, float]
@@ -39,8 +41,6 @@ LEAST = 0.01
 #: Turning on the spot lets a base slip a little each time. Within the margin of a region it may turn by so many rad,
 #: which is enough to face the way out, until it has left.
 TURNS = 1.25 * math.pi
-#: Share of the way driven since the pose's stamp by which odometry may be wrong: room kept while the pose is old.
-DRIFT = 0.05
 #: Time constant of the smoothed pose [s]; further off than this from the raw one [m], it starts anew.
 SMOOTHING = 0.5
 LOST = 0.1
@@ -153,21 +153,17 @@ def path_of(t: Tick) -> Path | None:
     if pose is None or t.cfg.forward is None:
         return None
     if t.place is None:
-        wrong, value = examine(t, "pose", pose, read_pose)
-        if wrong is not None:
+        found = pose_now(t)
+        if found is None:
             return None
-        x, y, yaw, margin, yaw_margin = value
+        x, y, yaw, margin, yaw_margin = found
         vx, vy, w = twist(t, motion(t))
         wait = t.cfg.reaction_time
-        starts: tuple[Pose, ...] = (advance(x, y, yaw, vx, vy, w, _age(t) + wait),)
+        starts: tuple[Pose, ...] = (advance(x, y, yaw, vx, vy, w, wait),)
         if t.s.place is not None:
             starts = (*starts, advance(*t.s.place, vx, vy, w, wait))
-        t.place = Place(t, starts, margin + DRIFT * math.hypot(vx, vy) * _age(t), yaw_margin)
+        t.place = Place(t, starts, margin, yaw_margin)
     return Path(t, t.place)
-
-
-def _age(t: Tick) -> float:
-    return 0.0 if t.i.pose is None else min(max(t.ros - t.i.pose.stamp, 0.0), 1.0)
 
 
 def smooth_pose(t: Tick) -> None:
@@ -177,8 +173,8 @@ def smooth_pose(t: Tick) -> None:
         return
     known = s.cache.get("pose")
     new = known is None or known[0] is not pose
-    wrong, value = examine(t, "pose", pose, read_pose)
-    if wrong is not None:
+    found = pose_now(t)
+    if found is None:
         s.place = None
         return
     vx, vy, w = twist(t, motion(t))
@@ -186,8 +182,8 @@ def smooth_pose(t: Tick) -> None:
         s.place = advance(*s.place, vx, vy, w, min(t.dt, 1.0))
     if not new:
         return
-    x, y, yaw = advance(value[0], value[1], value[2], vx, vy, w, _age(t))
-    if s.place is None or not math.hypot(x - s.place[0], y - s.place[1]) <= LOST + 2.0 * value[3]:
+    x, y, yaw, margin, _ = found
+    if s.place is None or not math.hypot(x - s.place[0], y - s.place[1]) <= LOST + 2.0 * margin:
         s.place = (x, y, yaw)  # (or it came from a stamp that was no number)
         return
     since = t.cfg.period if s.pose_at is None else max(0.0, t.now - s.pose_at)

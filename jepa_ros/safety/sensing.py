@@ -177,7 +177,19 @@ def state_stale(t: Tick) -> None:
             t.trip("state_stale", f"{name} {why}")
 
 
-def _located(t: Tick, name: str, row: str, message: Any, function: Callable[..., Any], needed: bool) -> None:
+def located(
+    t: Tick,
+    name: str,
+    row: str,
+    message: Any,
+    function: Callable[..., Any],
+    needed: bool,
+    late: Callable[[Tick, Any], str | None] | None = None,
+) -> None:
+    """Trip ``row`` where a message of what is around the robot is needed, and missing, wrong or late.
+
+    ``late``: why a message is late, None where it is not; by default it is older than the contract's time-out.
+    """
     if not (needed or _watched(t, name, message)):
         return
     if message is None:
@@ -185,26 +197,15 @@ def _located(t: Tick, name: str, row: str, message: Any, function: Callable[...,
         return
     wrong, _ = examine(t, name, message, function)
     if wrong is None:
-        wrong = t.late(message, t.cfg.states[name][0])
+        wrong = t.late(message, t.cfg.states[name][0]) if late is None else late(t, message)
     if wrong is not None:
         t.trip(row, f"{name} {wrong}")
-
-
-@check("pose_lost")
-def pose_lost(t: Tick) -> None:
-    """The pose, which the regions depend on."""
-    needed = t.cfg.guardrails.needs_pose is not None and t.cfg.forward is not None
-    _located(t, "pose", "pose_lost", t.i.pose, read_pose, needed)
-    if needed and t.i.pose is not None:
-        wrong, value = examine(t, "pose", t.i.pose, read_pose)
-        if wrong is None and value[3] > t.cfg.pose_uncertainty:
-            t.trip("pose_lost", f"pose is sure to within {value[3]:.2f} m only (limit {t.cfg.pose_uncertainty:.2f} m)")
 
 
 @check("scan_lost")
 def scan_lost(t: Tick) -> None:
     """The scan, where it is declared."""
-    _located(t, "scan", "scan_lost", t.i.scan, read_scan, t.cfg.guardrails.needs_scan and "scan" in t.cfg.states)
+    located(t, "scan", "scan_lost", t.i.scan, read_scan, t.cfg.guardrails.needs_scan and "scan" in t.cfg.states)
 
 
 def take_measurements(t: Tick) -> None:

@@ -110,6 +110,9 @@ _TABLE = (
     Setting("pose_sigma", "number", 2.0, "", "standard deviations of the pose kept as margin", high=10.0),
     Setting("pose_uncertainty", "number", 0.5, "m",
             "a pose whose margin is larger counts as lost (where a guardrail needs it)", high=100.0, open=True),
+    Setting("pose_travel", "number", 0.25, "m", "the robot may go so far before a latched localisation speaks again"
+            " (AMCL: `update_min_d`)", high=10.0, open=True),
+    Setting("pose_turn", "number", 0.2, "rad", "the same of turning (AMCL: `update_min_a`)", high=10.0, open=True),
     Setting("region_margin", "number", 0.005, "m", "room kept to regions for what is not modelled", high=10.0),
     Setting("obstacle_margin", "number", 0.02, "m", "room kept to what the scan sees", high=10.0),
     Setting("time_to_contact", "number", 0.2, "s", "kept to what the scan sees, at the speed asked for"),

@@ -85,6 +85,7 @@ class GateState:
     off_since: float | None  # since when the measured motion has not been what was commanded
     turned: float  # rad turned on the spot within the margin of a region, since it came there
     answers_for: bool  # enabled, or disabled and not at rest since: its motion is the gate's
+    since_pose: Any  # how the robot moved since the newest pose (jepa_ros.safety.localisation.Since)
     pose_at: float | None  # steady time at which the last pose was drawn in
     place: tuple[float, float, float] | None  # smoothed pose, as of the last tick
     since_scan: tuple[float, float, float] | None  # (x, y, yaw) in the frame in which the newest scan was taken
@@ -126,7 +127,7 @@ class GateState:
         self.sent = ()
         self.linger = self.off_since = None
         self.turned = 0.0
-        self.place = self.pose_at = self.since_scan = None
+        self.place = self.pose_at = self.since_scan = self.since_pose = None
         self.region_scale = self.obstacle_scale = 1.0
         self.contact_axis = None
         self.differ_since = self.listening_since = None

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The robot's pose between two messages of its localisation: carried on by odometry, and believed for how long.
+
+Some localisations speak at a rate; silence is then a fault. Others (AMCL) speak only after the robot has moved by so
+much, and publish *latched* (transient local), which says: this holds until I say otherwise. A latched pose stays good
+while odometry is good and tells that the robot has not moved by ``pose_travel`` or ``pose_turn`` since; then a new one
+is due, and is waited for as long as the topic's time-out says.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from jepa_ros.safety.geometry import advance
+from jepa_ros.safety.rows import check
+from jepa_ros.safety.sensing import examine, located, read_pose
+from jepa_ros.safety.tick import Tick
+
+#: Share of the way that odometry may be wrong by: room kept while the pose is carried on.
+DRIFT = 0.05
+#: A pose of longer ago than this [s] is not carried back to its stamp: nobody measured what the robot did since.
+MOST_AGE = 1.0
+
+
+class Since(NamedTuple):
+    """How the robot has moved since a pose, as odometry tells.
+
+    Attributes:
+        key: (stamp, receipt) of the pose's message. x, y, yaw: the motion, in the frame of the robot at the pose.
+        way, turned: all that it drove [m] and turned [rad], to and fro.
+        unsure: it may have moved unmeasured since the pose, by less than what makes the localisation speak.
+        due: steady time since which another pose is due, or None.
+    """
+
+    key: tuple[float, float]
+    x: float = 0.0
+    y: float = 0.0
+    yaw: float = 0.0
+    way: float = 0.0
+    turned: float = 0.0
+    unsure: bool = False
+    due: float | None = None
+
+
+def follow_pose(t: Tick) -> None:
+    """Add the motion of this tick to that since the pose, or begin anew at a new pose."""
+    pose, s = t.i.pose, t.s
+    if pose is None or "pose" not in t.cfg.states:
+        return
+    key = (pose.stamp, pose.received)
+    since: Since | None = s.since_pose
+    if since is None or since.key != key:
+        age = t.ros - pose.stamp
+        heard_late = not age <= t.cfg.states["pose"][0] + t.cfg.stamp_tolerance
+        since, dt = Since(key, unsure=heard_late), 0.0 if heard_late else min(max(age, 0.0), MOST_AGE)
+    else:
+        dt = min(t.dt, MOST_AGE)
+    vx, vy, w = _motion(t)
+    x, y, yaw = advance(since.x, since.y, since.yaw, vx, vy, w, dt)
+    driven = t.moving() or any(s.out)  # what a robot at rest measures is noise: it adds up to no way
+    since = since._replace(
+        x=x,
+        y=y,
+        yaw=yaw,
+        way=since.way + (math.hypot(vx, vy) * dt if driven else 0.0),
+        turned=since.turned + (abs(w) * dt if driven else 0.0),
+        unsure=since.unsure or t.measured is None,
+    )
+    far = math.hypot(x, y) >= t.cfg.pose_travel or abs(yaw) >= t.cfg.pose_turn
+    s.since_pose = since._replace(due=(t.now if since.due is None else since.due) if far else None)
+
+
+@check("pose_lost")
+def pose_lost(t: Tick) -> None:
+    """The pose, which the regions depend on."""
+    needed = t.cfg.guardrails.needs_pose is not None and t.cfg.forward is not None
+    located(t, "pose", "pose_lost", t.i.pose, read_pose, needed, pose_late)
+    if needed and (found := pose_now(t)) is not None and found[3] > t.cfg.pose_uncertainty:
+        t.trip("pose_lost", f"pose is sure to within {found[3]:.2f} m only (limit {t.cfg.pose_uncertainty:.2f} m)")
+
+
+def pose_late(t: Tick, pose: Any) -> str | None:
+    """Why a pose is no longer good, or None if it is."""
+    timeout = t.cfg.states["pose"][0]
+    since: Since | None = t.s.since_pose
+    if not pose.latched or "odom" not in t.cfg.states or since is None:
+        return t.late(pose, timeout)
+    if not pose.stamp - t.ros <= t.cfg.stamp_tolerance:
+        return t.late(pose, timeout)
+    if t.measured is None:
+        return f"cannot be carried on without odometry ({t.late(pose, timeout)})" if t.late(pose, timeout) else None
+    if since.due is None or t.now - since.due <= timeout:
+        return None
+    return (
+        f"was not renewed although the robot went {math.hypot(since.x, since.y):.2f} m and turned {abs(since.yaw):.2f} "
+        f"rad since (it is due after {t.cfg.pose_travel:g} m or {t.cfg.pose_turn:g} rad)"
+    )
+
+
+def pose_now(t: Tick) -> tuple[float, float, float, float, float] | None:
+    """(x, y, yaw, margin [m], heading margin [rad]) of the newest pose, carried on to now; None where it is none."""
+    pose = t.i.pose
+    if pose is None:
+        return None
+    wrong, value = examine(t, "pose", pose, read_pose)
+    if wrong is not None:
+        return None
+    x, y, yaw, margin, yaw_margin = value
+    since: Since | None = t.s.since_pose
+    if since is None:
+        return x, y, yaw, margin, yaw_margin
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    slip, turn_slip = DRIFT * since.way, DRIFT * since.turned
+    if since.unsure and pose.latched:
+        slip, turn_slip = slip + t.cfg.pose_travel, turn_slip + t.cfg.pose_turn
+    return (
+        x + cos * since.x - sin * since.y,
+        y + sin * since.x + cos * since.y,
+        yaw + since.yaw,
+        margin + slip + yaw_margin * math.hypot(since.x, since.y),
+        yaw_margin + turn_slip,
+    )
+
+
+def _motion(t: Tick) -> tuple[float, float, float]:
+    """(vx, vy, w) of the robot, per axis the faster of what is measured and what was sent that way."""
+    cfg, out = t.cfg, t.s.out
+    v = out
+    if t.measured is not None:
+        v = [o if o * m >= 0.0 and abs(o) > abs(m) else m for o, m in zip(out, t.measured, strict=True)]
+    vx, vy, w = (0.0 if k is None else v[k] for k in (cfg.forward, cfg.sideways, cfg.turn))
+    return vx, vy, w
