@@ -50,7 +50,7 @@ class Source:
         machine, values = judge.machine, m.values
         judge.bombed = judge.bombed or isinstance(values, Bomb)
         sound = isinstance(values, (list, tuple)) and len(values) == machine.size
-        sound = sound and m.frame_id in ("", machine.contract.frames.base)
+        sound = sound and (machine.joints or m.frame_id in ("", machine.contract.frames.base))
         sound = sound and all(type(v) in (int, float) and math.isfinite(v) for v in values)
         self.nonsense = not sound
         if not sound:
