@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jepa_ros.cost import Goal, TaskCost
+from jepa_ros.cost import Futures, Goal, Target, TaskCost, model_terms
 from jepa_ros.world_model.model import ModelConfig, WorldModel
 
 GIVEN: list[list[float]] = []  # latents of a state and a goal that a question gives
@@ -58,13 +58,14 @@ class Costable(torch.nn.Module):
 
     def __init__(self, model: WorldModel) -> None:
         super().__init__()
-        self.model, self.task = model, TaskCost(model)
+        self.model, self.task = model, TaskCost(model_terms(model.readouts))
 
     def get_cost(self, info: dict[str, Any], candidates: torch.Tensor) -> torch.Tensor:
         """Candidates (1, C, T, A) -> costs (1, C)."""
         z, h = info["z"].reshape(-1, info["z"].shape[-1]), info["h"].reshape(-1, info["h"].shape[-1])
-        zs, _ = self.model.rollout(z, h, candidates[0].clamp(-1.0, 1.0))
-        return self.task(zs, self.goal)[0][None]
+        actions = candidates[0].clamp(-1.0, 1.0)
+        zs, _ = self.model.rollout(z, h, actions)
+        return self.task(Futures(self.model, zs[:, None], actions, z[0]), self.goal)[0].T
 
 
 def make_cem(model: WorldModel, size: list[int]) -> Any:
@@ -78,7 +79,8 @@ def make_cem(model: WorldModel, size: list[int]) -> Any:
     solver.configure(action_space=space, n_envs=1, config=types.SimpleNamespace(horizon=horizon, action_block=1))
 
     def plan(seed: int) -> torch.Tensor:
-        z, h, costable.goal = problem(model, seed)
+        z, h, goal = problem(model, seed)
+        costable.goal = Target(goal, model)
         with contextlib.redirect_stdout(io.StringIO()):  # it prints its time
             return solver.solve({"z": z[None], "h": h[None]})["actions"][0]
 
@@ -90,16 +92,16 @@ def make_mppi(model: WorldModel, size: list[int]) -> Any:
     from pytorch_mppi import MPPI
 
     horizon, samples, iterations = size
-    c, task = model.config, TaskCost(model)
-    goal_now: list[Goal] = []
+    c, task = model.config, TaskCost(model_terms(model.readouts))
+    goal_now: list[Target] = []
 
     def dynamics(state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         z, h = model.predict(state[:, : c.latent_dim], action, None, state[:, c.latent_dim :])
         return torch.cat([z, h], dim=-1)
 
     def running_cost(state: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-        target = task.goal_tensor(goal_now[0], state)
-        return sum(task.per_step(state[:, : c.latent_dim], goal_now[0], target).values())
+        z = state[:, : c.latent_dim]
+        return task(Futures(model, z[:, None, None], action[:, None], z[0]), goal_now[0])[0][:, 0]
 
     bound = torch.ones(c.action_dim)
     mppi = MPPI(
@@ -109,7 +111,7 @@ def make_mppi(model: WorldModel, size: list[int]) -> Any:
 
     def plan(seed: int) -> torch.Tensor:
         z, h, goal = problem(model, seed)
-        goal_now[:] = [goal]
+        goal_now[:] = [Target(goal, model)]
         mppi.reset()
         with torch.no_grad():
             for _ in range(iterations):

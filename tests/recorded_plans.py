@@ -3,8 +3,8 @@
 
     python tests/recorded_plans.py    # records the plans of the present code anew
 
-The run (`data/arena_run.npz`) is what a planner was told in nine control steps of a blocked layout: embeddings, executed
-and gated commands, and the gate's reasons. An obstacle holds the robot back in the third and fourth step.
+The run (`data/arena_run.npz`) is what a planner was told in nine control steps of a blocked layout: embeddings,
+executed and gated commands, and the gate's reasons. An obstacle holds the robot back in the third and fourth step.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal, Risk
 from jepa_ros.memory import LongTerm
 from jepa_ros.memory.long_term import CONTACT
+from jepa_ros.planar.goals import pose_goal
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.safety.guardrails import parse_guardrails
 from jepa_ros.world_model import load_checkpoint
@@ -78,7 +79,7 @@ def drive(case: str, backend: str = "model", dtype: str = "auto") -> dict[str, n
     bound = parse_guardrails(rails).bind(contract)
     planner = Planner(model, contract, config, card, bound, memory=memory)
     x, y, yaw = told["goal_pose"].tolist()
-    planner.set_goal(Goal.from_pose(x, y, yaw) if goal_kind == "pose" else Goal.from_latent(told["goal"]))
+    planner.set_goal(pose_goal(x, y, yaw) if goal_kind == "pose" else Goal.from_latent(told["goal"]))
     plans, costs, excess = [], [], []
     for k in range(STEPS):
         embedding = told["embeddings"][k].astype(np.float32)

@@ -32,7 +32,7 @@ def test_a_loaded_model_is_the_saved_one(saved):
     loaded, card = load_checkpoint(folder, load_contract("arena"))
     images = torch.randint(0, 255, (2, 64, 64, 3), dtype=torch.uint8)
     with torch.no_grad():
-        assert torch.equal(loaded.encode(images), model.encode(images))
+        assert torch.equal(loaded.latent({"image": images}), model.latent({"image": images}))
     assert card["parameters"] == model.parameter_count()
 
 

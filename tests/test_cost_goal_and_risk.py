@@ -4,9 +4,10 @@
 import numpy as np
 import pytest
 import torch
-from toy_world import ToyWorld
+from toy_world import ToyWorld, task_cost
 
-from jepa_ros.cost import Goal, GoalError, Risk, RiskError, TaskCost, TaskWeights, check_level, lexicographic_order
+from jepa_ros.cost import Goal, GoalError, Risk, RiskError, TaskWeights, check_level, lexicographic_order
+from jepa_ros.planar.goals import pose_goal
 
 
 def test_goal_with_a_latent_that_is_not_finite_is_refused():
@@ -17,6 +18,8 @@ def test_goal_with_a_latent_that_is_not_finite_is_refused():
 def test_goal_of_unknown_kind_is_refused_by_name():
     with pytest.raises(GoalError, match="'word'"):
         Goal("word", latent=np.zeros(2))
+    with pytest.raises(GoalError, match="needs a model with a word readout"):
+        Goal("word", value=(1.0,)).check_model(ToyWorld())
 
 
 def test_goal_latent_of_another_model_is_refused_with_both_sizes():
@@ -26,7 +29,7 @@ def test_goal_latent_of_another_model_is_refused_with_both_sizes():
 
 def test_goal_pose_needs_a_pose_readout():
     with pytest.raises(GoalError, match="pose readout"):
-        Goal.from_pose(0.1, 0.2).check_model(ToyWorld(readouts=()))
+        pose_goal(0.1, 0.2).check_model(ToyWorld(readouts=()))
 
 
 def test_risk_measures_of_known_samples():
@@ -61,8 +64,9 @@ def test_risk_that_makes_no_sense_is_refused(kind, level):
 
 
 def test_task_cost_is_the_weighted_mean_over_the_steps():
+    weights = TaskWeights(latent=1.0, steps=0.1, final=2.0, position=0.0, heading=0.0)
     zs = torch.tensor([[[1.0, 0.0], [0.5, 0.0]]])  # one future of two steps, goal in the origin
-    cost, terms = TaskCost(ToyWorld(), TaskWeights(latent=1.0, steps=0.1, final=2.0))(zs, Goal.from_latent(np.zeros(2)))
+    cost, terms = task_cost(ToyWorld(), zs, Goal.from_latent(np.zeros(2)), weights)
     rms = np.array([1.0, 0.5]) / np.sqrt(2)
     assert terms["latent"].item() == pytest.approx((rms[0] + 3 * rms[1]) / 4)
     assert terms["steps"].item() == pytest.approx(0.1 * (10 + 3 * 5) / 4)
@@ -72,10 +76,10 @@ def test_task_cost_is_the_weighted_mean_over_the_steps():
 def test_pose_goal_costs_metres_and_heading():
     zs = torch.tensor([[[0.3, 0.4]]])
     weights = TaskWeights(position=1.0, heading=0.5)
-    _cost, terms = TaskCost(ToyWorld(), weights)(zs, Goal.from_pose(0.0, 0.0, np.pi / 2))
+    _cost, terms = task_cost(ToyWorld(), zs, pose_goal(0.0, 0.0, np.pi / 2), weights)
     assert terms["position"].item() == pytest.approx(0.5)
     assert terms["heading"].item() == pytest.approx(0.5)  # a quarter turn away: 1 - cos = 1
-    free, terms = TaskCost(ToyWorld(), weights)(zs, Goal.from_pose(0.0, 0.0))
+    free, terms = task_cost(ToyWorld(), zs, pose_goal(0.0, 0.0), weights)
     assert free.item() == pytest.approx(0.5)
     assert set(terms) == {"position"}
 
@@ -87,5 +91,5 @@ def test_feasible_candidates_come_first_and_broken_ones_nowhere():
 
 
 def test_a_goal_pose_that_no_map_holds_is_refused():
-    with pytest.raises(GoalError, match="m away"):
-        Goal.from_pose(1e9, 0.0)
+    with pytest.raises(GoalError, match="over 100000: check units"):
+        pose_goal(1e9, 0.0)

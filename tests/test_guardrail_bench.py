@@ -14,7 +14,7 @@ pytest.importorskip("pybullet")
 
 from benchmarks import guardrails as bench
 from benchmarks.rigs.search import guardrail_episodes
-from benchmarks.rigs.search.guardrail_episodes import Arm, RoutedSearch, WeightedSearch, make_planner
+from benchmarks.rigs.search.guardrail_episodes import Arm, RoutedObjective, WeightedObjective, make_planner
 from benchmarks.rigs.search.guardrail_tasks import PASSAGE, ROOM, make_task
 from jepa_ros.contract import load_contract
 from jepa_ros.safety.guardrails import GuardrailSet
@@ -44,16 +44,16 @@ def test_only_the_arms_that_should_know_the_ways_round_do() -> None:
     rails = make_task(0, 8150).guardrails()
 
     def searching(planner: str, rails: GuardrailSet = rails) -> Any:
-        return make_planner(ARENA, model, card, Arm("", planner, 3.0, 0.05), 0, rails).search
+        return make_planner(ARENA, model, card, Arm("", planner, 3.0, 0.05), 0, rails)
 
     weighted, routed, lexicographic = (searching(p) for p in ("weighted", "routed", "lexicographic"))
-    assert type(weighted) is WeightedSearch and type(routed) is RoutedSearch
-    assert not weighted.guard and not routed.guard and lexicographic.guard, "a sum refuses no plan"
-    assert not searching("none").guard
-    if lexicographic.places is None:
-        pytest.skip("the shipped model has no map of places")
-    assert not weighted._closed.any()
-    assert routed._closed.any() and (routed._closed == lexicographic._closed).all()
+    assert type(weighted.objective) is WeightedObjective and type(routed.objective) is RoutedObjective
+    refusing = [{c.name for c in p.objective.constraints()} for p in (weighted, routed, lexicographic)]
+    assert "zone" not in refusing[0] | refusing[1] and "zone" in refusing[2], "a sum refuses no plan"
+    assert not searching("none").objective.guard.constraints
+    closed = [p.knowledge[0]._closed for p in (weighted, routed, lexicographic)]
+    assert not closed[0].any()
+    assert closed[1].any() and (closed[1] == closed[2]).all()
 
 
 def test_without_a_guardrail_it_drives_into_the_bar_and_lexicographic_keeps_out(monkeypatch) -> None:

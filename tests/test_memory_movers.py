@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from toy_world import ToyConfig, ToyWorld, toy_contract
+from toy_world import ToyConfig, ToyWorld, toy_planner
 
-from jepa_ros.cost import Goal, Risk
-from jepa_ros.memory import Movers, Places
-from jepa_ros.planning import Search, SearchConfig
+from jepa_ros.cost import Futures, Goal, Judge, Risk
+from jepa_ros.planar.movers import Movers
+from jepa_ros.planar.place_terms import MapConstraint
+from jepa_ros.planar.places import Places
 
 EXTENT, CELLS, PERIOD = (-1.0, -1.0, 1.0, 1.0), 32, 0.2
 
@@ -69,8 +70,11 @@ class Mapped(ToyWorld):
 
 
 def search(risk, samples=8, **changes):
-    config = SearchConfig(noise_samples=samples, samples=32, elites=8, risk=risk, deadline=10.0, **changes)
-    return Search(Mapped(spread=0.03), config, toy_contract())
+    return toy_planner(Mapped(spread=0.03), noise_samples=samples, samples=32, elites=8, risk=risk, **changes)
+
+
+def known(planner):
+    return planner.knowledge[0]
 
 
 def test_the_chance_of_contact_is_judged_at_the_risk_of_the_search():
@@ -79,28 +83,29 @@ def test_the_chance_of_contact_is_judged_at_the_risk_of_the_search():
     ways[1, 0, 5:] = (0.6, 0.0)
     excess = {}
     for risk in (Risk("mean"), Risk("cvar", 0.25), Risk("worst")):
-        s = search(risk, contact_limit=0.3)
-        s.places.observe(picture((0.6, 0.0, 0.2)))
-        excess[risk.kind] = s._contact_excess(ways, np.zeros(2))
+        places = Places(CELLS, EXTENT)
+        places.observe(picture((0.6, 0.0, 0.2)))
+        futures = Futures(Mapped(), torch.from_numpy(ways).float(), torch.zeros(2, 10, 2), torch.zeros(2))
+        excess[risk.kind] = Judge([MapConstraint(places, 0.3, None)], None, risk)(futures).excess["contact"]
     assert all(value[0] < 0.0 for value in excess.values())
     assert excess["mean"][1] < 0.0 < excess["cvar"][1] < excess["worst"][1]
 
 
 def test_a_robot_between_two_fires_takes_the_least_risk_instead_of_none():
     s = search(Risk("cvar", 0.25), contact_limit=0.3)
-    s.places.observe(np.full((CELLS, CELLS), 5.0, np.float32))
-    result = s.plan(np.zeros(2), np.zeros(1), Goal.from_latent(np.array([0.5, 0.0])))
+    known(s).places.observe(np.full((CELLS, CELLS), 5.0, np.float32))
+    result = s.think(np.zeros(2), np.zeros(1), Goal.from_latent(np.array([0.5, 0.0])))
     assert result.actions is not None and result.feasible
 
 
 def test_somebody_on_the_way_is_kept_away_from_and_the_same_seed_gives_the_same_plan():
     def nearest(movers):
         s = search(Risk("cvar", 0.25), contact_limit=0.3)
-        s.places.observe(picture())
-        s.movers = movers
+        known(s).places.observe(picture())
+        known(s).movers.found = movers.found
         here = movers.found[0].centre if movers.found else np.array([-0.06, 0.0])
         goal = Goal.from_latent(here + np.array([0.9, 0.0]))
-        plans = [s.plan(here - np.array([0.5, 0.0]), np.zeros(1), goal, seed=3) for _ in range(2)]
+        plans = [s.think(here - np.array([0.5, 0.0]), np.zeros(1), goal, seed=3) for _ in range(2)]
         assert np.array_equal(plans[0].actions, plans[1].actions)
         return torch.linalg.vector_norm(plans[0].latents - torch.as_tensor(here).float(), dim=-1).min()
 
@@ -112,4 +117,4 @@ def test_somebody_on_the_way_is_kept_away_from_and_the_same_seed_gives_the_same_
 
 
 def test_one_future_looks_at_the_map_alone():
-    assert search(Risk("mean"), samples=1).movers is None
+    assert known(search(Risk("mean"), samples=1)).movers is None

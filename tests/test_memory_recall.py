@@ -8,9 +8,9 @@ import pytest
 import torch
 from toy_world import ToyWorld, toy_contract
 
-from jepa_ros.cost.goal import Goal
 from jepa_ros.memory import LongTerm, RecallError
 from jepa_ros.memory.long_term import CONTACT
+from jepa_ros.planar.goals import pose_goal
 from jepa_ros.planning import PlannerConfig, SearchConfig
 from jepa_ros.planning.planner import Planner
 from jepa_ros.world_model import ModelConfig
@@ -53,11 +53,11 @@ def again(memory):
 
 def test_what_held_the_robot_back_is_remembered_where_it_was(memory):
     planner = make(memory)
-    planner.set_goal(Goal.from_pose(0.8, 0.0))
+    planner.set_goal(pose_goal(0.8, 0.0))
     see(planner, 0.0, 0.0, 1)
-    planner.outcome.command([0.4, 0.0])
+    planner._commanded = np.array([0.4, 0.0])
     see(planner, 0.0, 0.0, 2, executed=np.array([0.0, 0.0]), gate_reason="contact")
-    np.testing.assert_allclose(memory.obstructions[:, :2], [[planner.search.obstructions.keep, 0.0]], atol=1e-6)
+    np.testing.assert_allclose(memory.obstructions[:, :2], [[planner.knowledge[0].obstructions.keep, 0.0]], atol=1e-6)
     assert memory.outcomes.tolist().count(CONTACT) == 1
     planner.reset()
     see(planner, 0.5, 0.5, 9)
@@ -72,9 +72,9 @@ def test_after_a_restart_the_way_round_what_no_picture_shows_is_known(memory):
     detours = {}
     for name, given in (("forgotten", None), ("kept", again(memory))):
         planner = make(given)
-        planner.set_goal(Goal.from_pose(0.0, 0.6))
+        planner.set_goal(pose_goal(0.0, 0.6))
         see(planner, 0.0, -0.6, 1)
-        detours[name] = float(planner.search.task.detour(ahead))
+        detours[name] = float(planner.knowledge[0].route.detour(ahead))
     assert detours["forgotten"] == pytest.approx(0.0, abs=0.01)
     assert detours["kept"] > 0.3  # 0.5 m to the side, there and back, less the straight way
 
@@ -83,7 +83,7 @@ def test_an_empty_memory_changes_no_plan(memory):
     plans = []
     for given in (None, memory):
         planner = make(given)
-        planner.set_goal(Goal.from_pose(0.3, 0.6))
+        planner.set_goal(pose_goal(0.3, 0.6))
         plans.append([see(planner, 0.0, 0.1 * k, k).command for k in range(1, 5)])
     np.testing.assert_array_equal(*plans)
 
@@ -95,20 +95,20 @@ def test_the_map_is_there_before_the_first_picture_and_pictures_put_it_right(mem
     for k in range(1, 4):
         see(planner, 0.0, -0.6, k, wall.ravel())
     reborn = make(again(memory))
-    assert reborn.search.places.look_up(np.array([0.5, 0.0])) > 0.9
+    assert reborn.knowledge[0].places.look_up(np.array([0.5, 0.0])) > 0.9
     for k in range(1, 9):
         see(reborn, 0.0, -0.6, k)
-    assert reborn.search.places.look_up(np.array([0.5, 0.0])) < 0.5
+    assert reborn.knowledge[0].places.look_up(np.array([0.5, 0.0])) < 0.5
 
 
 def test_a_tag_is_a_goal_and_needs_a_picture(memory):
     planner = make(memory)
     with pytest.raises(RecallError, match="no image"):
-        planner.recall.tag("dock", None)
+        planner.remember("dock")
     see(planner, 0.25, -0.5, 1)
-    planner.recall.tag("dock", planner.history.z.numpy())
+    planner.remember("dock")
     reborn = make(again(memory))
-    goal = reborn.recall.goal("dock")
+    goal = reborn.remembered_goal("dock")
     assert goal.kind == "memory" and goal.name == "dock" and goal.latent.tolist() == [0.25, -0.5]
     assert memory.tags["dock"].pose == pytest.approx((0.25, -0.5, 0.0))
     reborn.set_goal(goal)

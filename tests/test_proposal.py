@@ -4,13 +4,14 @@
 import numpy as np
 import pytest
 import torch
-from toy_world import ToyWorld, toy_contract
+from toy_world import ToyWorld, toy_contract, toy_planner
 
 from jepa_ros.contract import load_contract
-from jepa_ros.cost import Goal
+from jepa_ros.cost import Goal, Target
 from jepa_ros.learning.representation.diagnostics import Latents
 from jepa_ros.learning.stages.proposal import add_proposal, judge_proposal
-from jepa_ros.planning import Planner, PlannerConfig, Search, SearchConfig
+from jepa_ros.planar.goals import pose_goal
+from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.planning.proposals import PROPOSAL, LearnedProposal, fit_plan
 from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 
@@ -41,7 +42,7 @@ def taught():
 
 def test_the_proposal_learns_by_hindsight_where_a_goal_lies(taught):
     assert judge_proposal(taught, wandering(seed=1))["ratio"] < 0.5  # 1 is the mean action
-    plan = taught.propose(torch.tensor([[0.2, 0.1]]), torch.tensor([[0.2, 0.6]]))[0]
+    plan = taught.read("proposal", torch.tensor([[0.2, 0.1]]), torch.tensor([[0.2, 0.6]]))[0]
     assert plan.shape == (6, 2) and float(plan.detach().abs().max()) <= 1.0
     assert plan[:3, 1].mean() > 0.7
 
@@ -53,16 +54,16 @@ class Seeded(ToyWorld):
         super().__init__(readouts=("distance", "pose", "proposal"))
         self.head = head
 
-    def propose(self, z, goal):
-        return self.head(z, goal)
+    def read(self, name, latent, goal=None):
+        return self.head(latent, goal) if name == "proposal" else super().read(name, latent, goal)
 
 
 def test_the_search_is_seeded_and_tells_each_source_s_share(taught):
     goal = Goal.from_latent(np.array([0.0, 0.5]))
     settings = {"samples": 32, "elites": 8, "iterations": 1, "deadline": 10.0, "horizon": 6}
     start = (np.zeros(2, np.float32), np.zeros(1, np.float32))
-    plain = Search(ToyWorld(), SearchConfig(**settings), toy_contract()).plan(*start, goal)
-    seeded = Search(Seeded(taught.heads["proposal"]), SearchConfig(**settings), toy_contract()).plan(*start, goal)
+    plain = toy_planner(**settings).think(*start, goal)
+    seeded = toy_planner(Seeded(taught.heads["proposal"]), **settings).think(*start, goal)
     assert seeded.cost < plain.cost and seeded.source == "proposal"
     assert seeded.shares["proposal"] > 0.5 and sum(seeded.shares.values()) == pytest.approx(1.0)
 
@@ -78,19 +79,17 @@ def test_the_planner_reports_who_won_so_far(taught):
 @pytest.mark.parametrize("horizon", [4, 6, 9])
 def test_a_proposal_is_cut_or_drawn_out_to_the_horizon(taught, horizon):
     plans = LearnedProposal(taught)(
-        torch.zeros(2), None, Goal.from_latent(np.ones(2)), 5, horizon, torch.Generator().manual_seed(0)
+        torch.zeros(2), None, Target(Goal.from_latent(np.ones(2)), taught), 5, horizon, torch.Generator().manual_seed(0)
     )
-    own = taught.propose(torch.zeros(1, 2), torch.ones(1, 2))[0]
+    own = taught.read("proposal", torch.zeros(1, 2), torch.ones(1, 2))[0]
     assert plans.shape == (5, horizon, 2) and float(plans.abs().max()) <= 1.0
     assert torch.equal(plans[0], fit_plan(own, horizon)) and not torch.equal(plans[0], plans[1])
 
 
 def test_there_is_none_towards_a_pose(taught):
-    goal = Goal.from_pose(0.0, 0.5)
-    assert len(LearnedProposal(taught)(torch.zeros(2), None, goal, 5, 4, torch.Generator())) == 0
-    result = Search(Seeded(taught.heads["proposal"]), SearchConfig(deadline=10.0), toy_contract()).plan(
-        np.zeros(2, np.float32), np.zeros(1, np.float32), goal
-    )
+    goal = pose_goal(0.0, 0.5)
+    assert len(LearnedProposal(taught)(torch.zeros(2), None, Target(goal, ToyWorld()), 5, 4, torch.Generator())) == 0
+    result = toy_planner(Seeded(taught.heads["proposal"])).think(np.zeros(2, np.float32), np.zeros(1, np.float32), goal)
     assert result.reason == "ok" and PROPOSAL not in result.shares
 
 
@@ -110,7 +109,7 @@ def test_a_checkpoint_is_given_a_proposal_and_nothing_else_changes(tmp_path):
     before, _ = load_checkpoint(tmp_path / "m")
     card = grow_checkpoint(tmp_path / "m", Dataset(tmp_path / "data", min_length=14), 3, 0, silent, 4)
     after, _ = load_checkpoint(tmp_path / "m", contract)
-    assert set(card["metrics"]) == {"a", "proposal"} and after.has_readout("proposal")
+    assert set(card["metrics"]) == {"a", "proposal"} and "proposal" in after.readouts
     assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
 
 
@@ -121,5 +120,5 @@ def test_the_proposal_travels_with_the_checkpoint(tmp_path):
     save_checkpoint(tmp_path, model.eval(), {"contract": contract.to_dict()})
     again, _ = load_checkpoint(tmp_path, contract)
     z, goal = torch.randn(2, 1, 64)
-    assert again.propose(z, goal).shape == (1, 5, 2)
-    assert torch.equal(again.propose(z, goal), model.propose(z, goal))
+    assert again.read("proposal", z, goal).shape == (1, 5, 2)
+    assert torch.equal(again.read("proposal", z, goal), model.read("proposal", z, goal))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plans of the shipped arena model are those that were recorded: equal seeds give equal plans, release after release.
+"""The plans of the shipped arena model are those that were recorded: equal seeds give equal plans.
 
 Recorded by `python tests/recorded_plans.py` with the model's own code in float32. Another processor or another torch
 rounds differently, and a search amplifies that where two candidates cost nearly the same; so costs are compared to

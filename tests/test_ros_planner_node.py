@@ -12,11 +12,11 @@ import torch
 from rclpy.parameter import Parameter
 
 from jepa_ros.contract import load_contract
-from jepa_ros.cost import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import planner_settings
 from jepa_ros.nodes.params import ParameterError
 from jepa_ros.nodes.planner import PlannerNode
+from jepa_ros.planar.goals import pose_goal
 from jepa_ros.planning import SearchError
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
@@ -47,7 +47,7 @@ def planning(tmp_path_factory):
 def scene(planning):
     node, kept = planning
     node.on_active(True)
-    node._planner.set_goal(Goal.from_pose(0.5, 0.0, 0.0))
+    node._planner.set_goal(pose_goal(0.5, 0.0, 0.0))
     for messages in kept.values():
         messages.clear()
     return node, kept
@@ -85,10 +85,10 @@ def test_a_step_that_fails_is_a_stop_with_its_reason_and_without_a_heartbeat(sce
 )
 def test_costs_that_cannot_be_used_are_refused_and_nothing_else_is_changed(scene, costs):
     node, _ = scene
-    before = node._planner.search.task.weights, node._planner.guardrails.hash
+    before = node._planner.objective.weights, node._planner.guardrails.hash
     with pytest.raises(JepaRosError, match=r"task cost|'costs'"):
         node.apply({"costs": costs, "guardrails": ZONE})
-    assert (node._planner.search.task.weights, node._planner.guardrails.hash) == before
+    assert (node._planner.objective.weights, node._planner.guardrails.hash) == before
 
 
 def test_costs_without_end_are_refused():

@@ -9,7 +9,7 @@ from test_search_native import ODD, case, model_of
 from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal
 from jepa_ros.perception import Perception
-from jepa_ros.planning import Planner, PlannerConfig, Search, SearchConfig, SearchError, graphs
+from jepa_ros.planning import Planner, PlannerConfig, SearchConfig, SearchError, graphs
 from jepa_ros.planning.rollout import ModelRollout, _graph_engine, make_engine
 from jepa_ros.world_model import ModelConfig, load_checkpoint
 
@@ -53,10 +53,10 @@ def test_readouts_of_the_futures_are_graphs_and_others_are_not(captured):
     model = model_of(ODD)
     readouts = graphs.GraphReadouts(model, (7, 1, 4, ODD.latent_dim), CPU)
     zs, goal = torch.randn(7, 1, 4, ODD.latent_dim), torch.randn(ODD.latent_dim)
-    torch.testing.assert_close(readouts.distance(zs, goal), model.distance(zs, goal))
-    torch.testing.assert_close(readouts.pose(zs), model.pose(zs))
+    torch.testing.assert_close(readouts.read("distance", zs, goal), model.read("distance", zs, goal))
+    torch.testing.assert_close(readouts.read("pose", zs), model.read("pose", zs))
     assert len(captured) == 2
-    torch.testing.assert_close(readouts.pose(goal[None]), model.pose(goal[None]))
+    torch.testing.assert_close(readouts.read("pose", goal[None]), model.read("pose", goal[None]))
     assert len(captured) == 2
     assert readouts.config is model.config
 
@@ -92,8 +92,9 @@ def test_graphs_agree_with_the_model_on_a_gpu(config, samples):
         inputs = [None if x is None else torch.randn_like(x).cuda() for x in case(config, 33, samples, 6)]
         zs, goal = engine.rollout(*inputs), torch.randn(config.latent_dim, device="cuda")
         torch.testing.assert_close(zs, ModelRollout(model)(*inputs), rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(engine.readouts.distance(zs, goal), model.distance(zs, goal), rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(engine.readouts.pose(zs), model.pose(zs), rtol=1e-4, atol=1e-4)
+        for name, args in (("distance", (zs, goal)), ("pose", (zs,))):
+            fast, own = engine.readouts.read(name, *args), model.read(name, *args)
+            torch.testing.assert_close(fast, own, rtol=1e-4, atol=1e-4)
 
 
 @needs_gpu
@@ -103,9 +104,9 @@ def test_a_plan_on_a_gpu_costs_what_it_costs_on_a_cpu(method):
     z, goal = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
     for device in ("cpu", "cuda"):
         model, _ = load_checkpoint("arena", contract, device)
-        search = Search(model, SearchConfig(method=method, dtype="float32", backend="auto"), contract)
+        search = Planner(model, contract, PlannerConfig(SearchConfig(method=method, dtype="float32", backend="auto")))
         search.warm_up()
-        result = search.plan(z, np.zeros(model.config.state_dim, np.float32), Goal.from_latent(goal), iterations=1)
+        result = search.think(z, np.zeros(model.config.state_dim, np.float32), Goal.from_latent(goal), iterations=1)
         costs[device] = result.cost
     assert costs["cuda"] == pytest.approx(costs["cpu"], rel=1e-3)
 

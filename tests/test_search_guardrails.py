@@ -9,7 +9,7 @@ from test_search_plans import GOAL, START, STATE, best_plan, make
 from toy_world import ToyWorld, toy_contract
 
 from jepa_ros.cost import Goal, Risk, RiskError
-from jepa_ros.cost.guardrails import leaving
+from jepa_ros.planar.guardrails import leaving
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.safety.guardrails import GuardrailError, parse_guardrails
 
@@ -39,7 +39,7 @@ class Slow:
 
 
 def test_a_cheaper_plan_through_the_wall_is_never_taken():
-    result = make(guardrails=[Wall()], iterations=8).plan(START, STATE, GOAL)
+    result = make(guardrails=[Wall()], iterations=8).think(START, STATE, GOAL)
     assert result.reason == "ok"
     assert result.feasible
     assert result.blocked_by is None
@@ -50,14 +50,14 @@ def test_a_cheaper_plan_through_the_wall_is_never_taken():
 def test_a_warm_start_through_a_wall_that_was_just_put_up_is_dropped():
     search = make(iterations=4)
     search.set_guardrails([Wall(limit=0.05)])
-    result = search.plan(START, STATE, GOAL, warm=best_plan())
+    result = search.think(START, STATE, GOAL, warm=best_plan())
     assert result.feasible
     assert (np.cumsum(result.actions[:, 0]) * 0.1).max() <= 0.05 + 1e-6
 
 
 def test_nothing_feasible_gives_no_plan_and_the_name_of_the_guardrail_most_exceeded():
     impossible = [Wall("wall", limit=-9.0), Wall("fence", limit=-5.0)]
-    result = make(guardrails=impossible).plan(START, STATE, GOAL)
+    result = make(guardrails=impossible).think(START, STATE, GOAL)
     assert (result.actions, result.reason, result.feasible) == (None, "infeasible", False)
     assert result.blocked_by == "wall"
     assert result.excess["wall"] > result.excess["fence"] > 0.0
@@ -66,12 +66,12 @@ def test_nothing_feasible_gives_no_plan_and_the_name_of_the_guardrail_most_excee
 def test_search_moves_towards_feasibility_when_it_starts_without():
     # x must be below -0.5 at every step from the first on, reachable only at the very bound of the actions.
     model = ToyWorld(speed=0.6)
-    result = make(model, guardrails=[Wall(limit=-0.5)], iterations=30, samples=64).plan(START, STATE, GOAL)
+    result = make(model, guardrails=[Wall(limit=-0.5)], iterations=30, samples=64).think(START, STATE, GOAL)
     assert result.feasible
 
 
 def test_guardrails_see_executed_actions_in_physical_units():
-    result = make(guardrails=[Slow()], iterations=6, latency=0.06).plan(START, STATE, GOAL)
+    result = make(guardrails=[Slow()], iterations=6, latency=0.06).think(START, STATE, GOAL)
     assert result.feasible
     executed = 0.7 * result.actions[:, 0] + 0.3 * np.concatenate([[0.0], result.actions[:-1, 0]])
     assert (executed * 0.4).max() <= 0.1 + 1e-6
@@ -82,7 +82,7 @@ def test_risk_level_decides_how_far_from_the_wall_an_uncertain_robot_stays():
     for risk in (Risk("mean"), Risk("worst")):
         model = ToyWorld(spread=0.02)
         search = make(model, guardrails=[Wall(risk=risk)], noise_samples=16, samples=256, iterations=6)
-        result = search.plan(START, STATE, GOAL)
+        result = search.think(START, STATE, GOAL)
         assert result.feasible
         reach[risk.kind] = (np.cumsum(result.actions[:, 0]) * 0.1).max()
     assert reach["worst"] < reach["mean"] - 0.02
@@ -92,7 +92,7 @@ def test_guardrail_with_a_level_that_the_samples_cannot_resolve_is_refused_and_t
     search = make(guardrails=[Wall()], noise_samples=2)
     with pytest.raises(RiskError, match="at least 10"):
         search.set_guardrails([Wall(risk=Risk("cvar", 0.1))])
-    assert search.guard.guardrails[0].risk.kind == "mean"
+    assert search.objective.guard.guardrails[0].risk.kind == "mean"
 
 
 def test_plans_that_only_kept_the_guardrail_on_the_optimised_futures_are_found_out():
@@ -100,7 +100,7 @@ def test_plans_that_only_kept_the_guardrail_on_the_optimised_futures_are_found_o
     model, searched = ToyWorld(spread=0.03), []
     for seed in range(20):
         search = make(model, guardrails=[Wall(risk=Risk("worst"))], noise_samples=2, verify_samples=32, iterations=6)
-        result = search.plan(START, STATE, GOAL, seed=seed)
+        result = search.think(START, STATE, GOAL, seed=seed)
         searched.append(result.feasible)
         if result.feasible:
             assert result.excess["wall"] <= 0.0
@@ -132,7 +132,7 @@ def test_the_real_schema_keeps_the_footprint_out_of_a_box():
       box: {center: [0.4, 0.0], size: [0.2, 0.2]}
     """
     box = parse_guardrails(text).bind(contract)
-    result = make(guardrails=box, iterations=8, samples=256).plan(START, STATE, Goal.from_latent(np.array([0.4, 0.0])))
+    result = make(guardrails=box, iterations=8, samples=256).think(START, STATE, Goal.from_latent(np.array([0.4, 0.0])))
     assert result.feasible
     path = np.cumsum(result.actions, axis=0) * 0.1
     gap = np.maximum(np.abs(path - [0.4, 0.0]) - 0.1, 0.0)
@@ -160,7 +160,7 @@ def test_what_only_the_planner_can_judge_is_refused_without_the_readout_and_the_
     text = "[{name: soft, kind: contact_probability, unit: '1', max: 0.2}]"
     with pytest.raises(GuardrailError, match="needs predicted contact"):
         search.set_guardrails(parse_guardrails(text))
-    assert [g.name for g in search.guard.guardrails] == ["wall"]
+    assert [g.name for g in search.objective.guard.guardrails] == ["wall"]
 
 
 @pytest.mark.parametrize("goal", [(0.6, 0.0), (0.0, 0.0)])
@@ -169,7 +169,7 @@ def test_a_robot_that_a_region_was_set_down_on_plans_its_way_out(goal):
     dropped = parse_guardrails(text).bind(toy_contract())
     edge = 0.2 + toy_contract().footprint.radius
     start = np.array([0.12, 0.0], np.float32)  # inside, wherever the goal lies
-    result = make(guardrails=dropped, iterations=20, samples=64).plan(start, STATE, Goal.from_latent(np.array(goal)))
+    result = make(guardrails=dropped, iterations=20, samples=64).think(start, STATE, Goal.from_latent(np.array(goal)))
     assert result.feasible, result.excess
     away = np.hypot(*(start + np.cumsum(result.actions * 0.1, axis=0)).T)
     assert (np.diff(np.concatenate([[0.12], np.minimum(away, edge)])) > -0.011).all(), "goes back in"
@@ -178,6 +178,6 @@ def test_a_robot_that_a_region_was_set_down_on_plans_its_way_out(goal):
 
 def test_a_plan_that_begins_outside_may_not_cross_a_region_on_its_way():
     steps = np.array([[-0.1, 0.05, -0.1], [-0.1, -0.2, -0.1]])
-    assert (leaving(steps, 0.1) > 0.0).tolist() == [True, False]
-    assert (leaving(np.array([[0.10, 0.10, 0.10], [0.08, 0.06, 0.04]]), 0.1) > 0.0).tolist() == [True, False]
-    assert np.isnan(leaving(np.array([[0.0, np.nan, 0.0]]), 0.1)).all()
+    assert (leaving(steps, 0.1).max(-1) > 0.0).tolist() == [True, False]
+    assert (leaving(np.array([[0.10, 0.10, 0.10], [0.08, 0.06, 0.04]]), 0.1).max(-1) > 0.0).tolist() == [True, False]
+    assert np.isnan(leaving(np.array([[0.0, np.nan, 0.0]]), 0.1).max(-1)).all()

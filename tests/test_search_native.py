@@ -11,10 +11,11 @@ import pytest
 import torch
 from test_search_plans import GOAL, START, STATE, make
 from torch import nn
+from toy_world import task_cost
 
 from jepa_ros.contract import load_contract
-from jepa_ros.cost import Goal, TaskCost
-from jepa_ros.planning import Search, SearchConfig, SearchError, native
+from jepa_ros.cost import Goal
+from jepa_ros.planning import Planner, PlannerConfig, SearchConfig, SearchError, native
 from jepa_ros.planning.rollout import ModelRollout, make_engine
 from jepa_ros.world_model import ModelConfig, WorldModel
 
@@ -61,10 +62,11 @@ def test_fused_readouts_agree_with_the_model(dtype, config):
     fast = native.NativeReadouts(model, dtype, 2)
     zs, goal = torch.randn(5, 2, 3, config.latent_dim), torch.randn(config.latent_dim)
     for name, args in (("distance", (zs, goal)), ("pose", (zs,)), ("contact", (zs,))):
-        mine, truth = getattr(fast, name)(*args).clone(), getattr(model, name)(*args)
+        mine, truth = fast.read(name, *args).clone(), model.read(name, *args)
         assert mine.shape == truth.shape
         assert (mine - truth).abs().max() < TOLERANCE[dtype]
-    costs = [TaskCost(m)(zs, Goal.from_latent(goal.numpy()))[0] for m in (fast, model)]
+    zs = zs.flatten(0, 1)
+    costs = [task_cost(m, zs, Goal.from_latent(goal.numpy()))[0] for m in (fast, model)]
     assert (costs[0] - costs[1]).abs().max() < TOLERANCE[dtype]
 
 
@@ -90,7 +92,7 @@ def test_a_model_that_breaks_is_not_hidden_by_the_fused_code(dtype):
     zs = fast(z, h, actions, None)
     assert torch.isnan(zs[2, 0, 1:]).all()
     assert torch.isfinite(zs[[0, 1, 3]]).all()
-    assert torch.isnan(native.NativeReadouts(model, dtype).distance(zs, z)[2, 0, 1:]).all()
+    assert torch.isnan(native.NativeReadouts(model, dtype).read("distance", zs, z)[2, 0, 1:]).all()
 
 
 @needs_compiler
@@ -220,7 +222,7 @@ def test_a_predictor_of_another_make_falls_back_to_the_model():
     other.rollout = lambda z, h, a, n: tuple(0.5 * x for x in WorldModel.rollout(other, z, h, a, n))
     assert "differ" in make_engine(other, 8, 1, 4).note  # the layers look right, but the model does something else
     assert make().engine.rollout.name == "model"  # the toy has no layers at all
-    assert make().plan(START, STATE, GOAL).reason == "ok"
+    assert make().think(START, STATE, GOAL).reason == "ok"
 
 
 @pytest.mark.parametrize("wrong", [{"backend": "cuda9"}, {"dtype": "int3"}])
@@ -237,8 +239,8 @@ def test_plans_are_as_good_and_repeat_exactly_with_fused_code(dtype):
     results = {}
     for backend in ("model", "native"):
         config = SearchConfig(backend=backend, dtype=dtype if backend == "native" else "auto", deadline=10.0)
-        search = Search(model, config, contract)
-        results[backend] = search.plan(z, torch.zeros(16), goal, seed=3)
-        again = search.plan(z, torch.zeros(16), goal, seed=3, iterations=3)
+        search = Planner(model, contract, PlannerConfig(config))
+        results[backend] = search.think(z, torch.zeros(16), goal, seed=3)
+        again = search.think(z, torch.zeros(16), goal, seed=3, iterations=3)
         assert np.array_equal(again.actions, results[backend].actions)
     assert results["native"].cost == pytest.approx(results["model"].cost, rel=0.01)

@@ -9,6 +9,7 @@ from toy_world import ToyWorld, toy_contract
 from jepa_ros.cost import Goal, GoalError, Risk, TaskWeights
 from jepa_ros.cost.risk import read_risk
 from jepa_ros.errors import JepaRosError
+from jepa_ros.planar.goals import pose_goal
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.planning.arrival import Arrival, ArrivalConfig, Reading
 
@@ -101,7 +102,7 @@ def test_arrival_is_known_with_whatever_readout_the_model_has(readouts):
 
 def test_pose_goal_is_reached():
     planner = make()
-    planner.set_goal(Goal.from_pose(0.3, 0.3))
+    planner.set_goal(pose_goal(0.3, 0.3))
     outputs, places = drive(planner, 25)
     assert outputs[-1].status["arrived"]
     assert np.linalg.norm(places[-1] - 0.3) < 0.06
@@ -179,7 +180,7 @@ def test_commands_under_way_are_what_the_gate_let_through():
     planner.step(np.zeros(2), 0.0)
     seen = []
     plan = planner.search.plan
-    planner.search.plan = lambda z, h, goal, sent, *a, **k: seen.append(sent.clone()) or plan(z, h, goal, sent, *a, **k)
+    planner.search.plan = lambda problem, *a: seen.append(problem.sent.clone()) or plan(problem, *a)
     planner.step(np.zeros(2), 0.2, executed=np.zeros(2), gated=np.array([0.2, 0.0]))
     assert torch.allclose(seen[-1], torch.tensor([[0.5, 0.0]]))
     planner.step(np.zeros(2), 0.4, executed=np.zeros(2))  # not told, but nothing was executed: the gate holds it
@@ -225,14 +226,14 @@ def test_a_model_that_breaks_for_one_step_is_a_surprise_and_then_forgotten():
 
 def test_weights_that_leave_no_term_are_refused_and_the_old_ones_stay():
     planner = make()
-    planner.set_goal(Goal.from_pose(0.5, 0.0, 0.0))
-    before = planner.search.task.weights
+    planner.set_goal(pose_goal(0.5, 0.0, 0.0))
+    before = planner.objective.weights
     nothing = TaskWeights(latent=0.0, steps=0.0, position=0.0, heading=0.0)
-    with pytest.raises(JepaRosError, match="task cost has no term: every weight is 0"):
+    with pytest.raises(JepaRosError, match="task cost has no term for a goal picture"):
         planner.set_weights(nothing)
     with pytest.raises(JepaRosError, match="no term for the goal pose"):
         planner.set_weights(TaskWeights(position=0.0, heading=0.0))
-    assert planner.search.task.weights == before
+    assert planner.objective.weights == before
     assert planner.step(np.zeros(2), 0.0).status["reason"] == "ok"
 
 
@@ -241,9 +242,9 @@ def test_a_goal_without_a_term_is_refused_and_the_old_one_stays():
     planner.set_goal(Goal.from_latent(np.array([0.6, -0.4])))
     planner.set_weights(TaskWeights(position=0.0))
     with pytest.raises(JepaRosError, match="no term for the goal pose"):
-        planner.set_goal(Goal.from_pose(0.5, 0.0))  # any heading
+        planner.set_goal(pose_goal(0.5, 0.0))  # any heading
     assert planner.goal.kind == "image"
-    planner.set_goal(Goal.from_pose(0.5, 0.0, 0.0))  # the heading is left
+    planner.set_goal(pose_goal(0.5, 0.0, 0.0))  # the heading is left
     assert planner.step(np.zeros(2), 0.0).status["reason"] == "ok"
 
 
@@ -256,7 +257,7 @@ def test_a_failed_step_is_answered_by_standing_still_with_the_reason():
         planner.step(np.zeros(2), 0.0)
     output = planner.fail(caught.value)
     assert not output.command.any()
-    assert output.status["reason"] == "error" and "recurrent state h" in output.status["sentence"]
+    assert output.status["reason"] == "error" and "recurrent state" in output.status["sentence"]
     assert planner.step(np.zeros(2), 5.0).status["reason"] == "ok"  # after a gap: the past is forgotten
 
 

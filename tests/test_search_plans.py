@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from toy_world import ToyWorld, toy_contract
+from toy_world import ToyWorld, task_cost, toy_contract, toy_planner
 
-from jepa_ros.cost import Goal, Risk, TaskCost
+from jepa_ros.cost import Goal, Risk
 from jepa_ros.errors import JepaRosError
-from jepa_ros.planning import Search, SearchConfig, SearchError
+from jepa_ros.planning import SearchConfig, SearchError
 from jepa_ros.planning.config import METHODS
 from jepa_ros.planning.proposals import ar1_
 
@@ -19,9 +19,8 @@ START, STATE = np.zeros(2, np.float32), np.zeros(1, np.float32)
 
 
 def make(model=None, latency=0.0, clock=None, guardrails=(), proposal=None, **config):
-    config = {"deadline": 10.0, "horizon": 8, "converge_tol": 0.0} | config
-    extra = {"clock": clock} if clock else {}
-    return Search(model or ToyWorld(), SearchConfig(**config), toy_contract(latency), guardrails, proposal, **extra)
+    config = {"horizon": 8, "converge_tol": 0.0} | config
+    return toy_planner(model, toy_contract(latency), guardrails, proposal, clock, **config)
 
 
 class Ticker:
@@ -38,7 +37,7 @@ class Ticker:
 def cost_of(actions, model=None, goal=GOAL):
     model = model or ToyWorld()
     zs, _ = model.rollout(torch.zeros(1, 2), torch.zeros(1, 1), torch.as_tensor(actions)[None])
-    return TaskCost(model)(zs, goal)[0].item()
+    return task_cost(model, zs, goal)[0].item()
 
 
 def best_plan(horizon=8):
@@ -58,7 +57,7 @@ def gap_closed(result):
 
 @pytest.mark.parametrize(("method", "share"), [("icem", 0.94), ("mppi", 0.88), ("gradient", 0.94), ("random", 0.7)])
 def test_each_search_comes_near_the_known_optimum(method, share):
-    result = make(method=method, iterations=12, samples=256).plan(START, STATE, GOAL)
+    result = make(method=method, iterations=12, samples=256).think(START, STATE, GOAL)
     assert result.reason == "ok"
     assert result.cost == pytest.approx(cost_of(result.actions), rel=1e-5)
     assert gap_closed(result) >= share
@@ -66,13 +65,14 @@ def test_each_search_comes_near_the_known_optimum(method, share):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_actions_never_leave_the_bounds(method):
-    search = make(method=method, iterations=5, sigma=3.0)
+    class Watched(ToyWorld):
+        def rollout(self, z, h, actions, noise=None):
+            seen.append(actions.abs().max().item())
+            return super().rollout(z, h, actions, noise)
+
     seen = []
-    rollout = search._rollout
-    search._rollout = lambda z, h, actions, noise: (
-        seen.append(actions.abs().max().item()) or rollout(z, h, actions, noise)
-    )
-    result = search.plan(START, STATE, Goal.from_latent(np.array([9.0, 9.0])))
+    search = make(Watched(), method=method, iterations=5, sigma=3.0)
+    result = search.think(START, STATE, Goal.from_latent(np.array([9.0, 9.0])))
     assert np.abs(result.actions).max() <= 1.0
     assert max(seen) <= 1.0
     assert result.actions.mean() > 0.5
@@ -81,7 +81,7 @@ def test_actions_never_leave_the_bounds(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_plan_is_never_worse_than_its_warm_start(method):
     warm = best_plan()
-    result = make(method=method, iterations=1, samples=8, elites=2, keep=1).plan(START, STATE, GOAL, warm=warm)
+    result = make(method=method, iterations=1, samples=8, elites=2, keep=1).think(START, STATE, GOAL, warm=warm)
     assert result.cost <= cost_of(warm) + 1e-6
     assert result.warm_cost == pytest.approx(cost_of(warm))
 
@@ -89,24 +89,24 @@ def test_plan_is_never_worse_than_its_warm_start(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_equal_seed_and_iterations_repeat_a_plan_exactly(method):
     search = make(method=method, noise_samples=2, model=ToyWorld(spread=0.05))
-    first = search.plan(START, STATE, GOAL, seed=7)
-    search.plan(START, STATE, Goal.from_latent(np.ones(2)), seed=8)  # what was planned between leaves no trace
-    again = search.plan(START, STATE, GOAL, seed=7, iterations=first.iterations)
+    first = search.think(START, STATE, GOAL, seed=7)
+    search.think(START, STATE, Goal.from_latent(np.ones(2)), seed=8)  # what was planned between leaves no trace
+    again = search.think(START, STATE, GOAL, seed=7, iterations=first.iterations)
     assert np.array_equal(first.actions, again.actions)
     assert first.cost == again.cost
-    assert not np.array_equal(first.actions, search.plan(START, STATE, GOAL, seed=9).actions)
+    assert not np.array_equal(first.actions, search.think(START, STATE, GOAL, seed=9).actions)
 
 
 def test_replayed_iterations_ignore_the_clock():
     model = ToyWorld()
     search = make(model, clock=Ticker(model, 100.0), deadline=0.5, iterations=50)
-    assert search.plan(START, STATE, GOAL, iterations=4).iterations == 4
+    assert search.think(START, STATE, GOAL, iterations=4).iterations == 4
 
 
 def test_deadline_is_checked_with_the_measured_time_of_an_iteration():
     model = ToyWorld()
     search = make(model, clock=Ticker(model, 0.010), deadline=0.035, iterations=50)
-    result = search.plan(START, STATE, GOAL)
+    result = search.think(START, STATE, GOAL)
     assert result.iterations == 3  # a fourth would end at 0.040
     assert result.elapsed <= 0.035
     assert result.reason == "ok"
@@ -116,9 +116,9 @@ def test_deadline_below_one_iteration_gives_no_plan_and_says_so():
     model = ToyWorld()
     search = make(model, clock=Ticker(model, 0.010), deadline=0.005)
     search.warm_up()
-    result = search.plan(START, STATE, GOAL)
+    result = search.think(START, STATE, GOAL)
     assert (result.actions, result.reason) == (None, "deadline")
-    assert search.plan(START, STATE, GOAL, deadline=float("nan")).reason == "deadline"
+    assert search.think(START, STATE, GOAL, deadline=float("nan")).reason == "deadline"
 
 
 @pytest.mark.parametrize("deadline", [0.0, -1.0, float("nan"), float("inf")])
@@ -129,7 +129,7 @@ def test_configured_deadline_must_be_a_positive_time(deadline):
 
 def test_search_stops_early_once_it_has_converged():
     search = make(iterations=100, converge_tol=0.01, samples=256)
-    result = search.plan(START, STATE, GOAL)
+    result = search.think(START, STATE, GOAL)
     assert result.converged
     assert 2 < result.iterations < 60
     assert gap_closed(result) >= 0.94
@@ -137,15 +137,15 @@ def test_search_stops_early_once_it_has_converged():
 
 def test_a_harder_goal_takes_more_iterations_to_converge():
     search = make(iterations=100, converge_tol=0.01, samples=256)
-    easy = [search.plan(START, STATE, Goal.from_latent(np.zeros(2)), warm=np.zeros((8, 2)), seed=s) for s in range(5)]
-    hard = [search.plan(START, STATE, GOAL, seed=s) for s in range(5)]
+    easy = [search.think(START, STATE, Goal.from_latent(np.zeros(2)), warm=np.zeros((8, 2)), seed=s) for s in range(5)]
+    hard = [search.think(START, STATE, GOAL, seed=s) for s in range(5)]
     assert np.mean([r.iterations for r in hard]) > np.mean([r.iterations for r in easy])
 
 
 def test_candidates_without_a_finite_cost_are_dropped_and_counted():
     model = ToyWorld()
     model.poison = lambda z: z[:, 0] > 0.15  # the way to the goal breaks the model
-    result = make(model).plan(START, STATE, GOAL)
+    result = make(model).think(START, STATE, GOAL)
     assert result.dropped > 0
     assert result.reason == "ok"
     assert np.isfinite(result.cost)
@@ -156,20 +156,20 @@ def test_no_finite_candidate_gives_no_plan():
     model = ToyWorld()
     model.poison = lambda z: torch.ones(len(z), dtype=torch.bool)
     search = make(model)
-    result = search.plan(START, STATE, GOAL)
+    result = search.think(START, STATE, GOAL)
     assert (result.actions, result.reason) == (None, "non_finite")
     assert result.dropped == result.evaluated > 0
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("z", np.zeros(3)), ("z", np.array([np.nan, 0])), ("h", np.zeros(2)), ("warm", np.zeros((3, 2))),
+    [("latent", np.zeros(3)), ("latent", np.array([np.nan, 0])), ("state", np.zeros(2)), ("warm", np.zeros((3, 2))),
      ("sent", np.zeros((2, 2)))],
 )  # fmt: skip
 def test_inputs_of_a_wrong_size_or_not_finite_are_refused(field, value):
-    given = {"z": START, "h": STATE, "goal": GOAL} | {field: value}
+    given = {"latent": START, "state": STATE, "goal": GOAL} | {field: value}
     with pytest.raises(SearchError, match=r"expected|finite"):
-        make().plan(**given)
+        make().think(**given)
 
 
 def test_model_of_another_robot_is_refused():
@@ -193,8 +193,8 @@ def test_the_actions_under_way_are_part_of_the_prediction():
     # One and a half steps of latency; what was sent drives to the goal's x alone, so the plan has nothing left to do.
     search = make(latency=0.3, samples=512, iterations=10)
     goal = Goal.from_latent(np.array([0.15, 0.0]))
-    moving = search.plan(START, STATE, goal, sent=np.array([[1.0, 0.0], [1.0, 0.0]]))
-    still = search.plan(START, STATE, goal)
+    moving = search.think(START, STATE, goal, sent=np.array([[1.0, 0.0], [1.0, 0.0]]))
+    still = search.think(START, STATE, goal)
     assert abs(moving.actions[:, 0].sum()) < 0.5 < still.actions[:, 0].sum()
 
 
@@ -202,7 +202,7 @@ def test_learned_proposals_are_used_and_their_share_in_the_winners_reported():
     def proposal(z, h, goal, count, horizon, generator):
         return torch.from_numpy(best_plan(horizon)).expand(count, -1, -1)
 
-    result = make(proposal=proposal, iterations=1).plan(START, STATE, GOAL)
+    result = make(proposal=proposal, iterations=1).think(START, STATE, GOAL)
     assert result.source == "proposal"
     assert result.shares["proposal"] == 1.0
     assert result.cost == pytest.approx(cost_of(best_plan()), rel=1e-4)
@@ -225,13 +225,13 @@ def test_risk_averse_search_keeps_away_from_where_the_future_is_uncertain():
     goal = Goal.from_latent(np.array([1.2, 0.0]))
     spreads = {}
     for name, risk in (("mean", Risk("mean")), ("cvar", Risk("cvar", 0.125))):
-        plan = make(Ice(), noise_samples=32, samples=256, iterations=8, risk=risk).plan(START, STATE, goal)
+        plan = make(Ice(), noise_samples=32, samples=256, iterations=8, risk=risk).think(START, STATE, goal)
         spreads[name] = (np.cumsum(plan.actions[:, 1]) * 0.1).max()
     assert spreads["cvar"] <= 0.05 < spreads["mean"]
 
 
 def test_history_of_costs_never_rises():
-    history = make(iterations=8).plan(START, STATE, GOAL).history
+    history = make(iterations=8).think(START, STATE, GOAL).history
     assert len(history) == 8
     assert all(b[1] <= a[1] and b[0] >= a[0] for a, b in pairwise(history))
 

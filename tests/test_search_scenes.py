@@ -7,21 +7,19 @@ import math
 import numpy as np
 import pytest
 import torch
-from toy_world import ToyWorld
+from toy_world import ToyWorld, toy_planner
 
 from benchmarks.rigs.resumable import begin, folder, keep, read
 from benchmarks.rigs.search.search_episodes import ANYTIME, UNCERTAIN, fixed
 from benchmarks.rigs.search.search_statistics import hard_half, paired, rank_correlation, rate
 from benchmarks.rigs.search.search_stopping import stops_at
-from jepa_ros.contract import load_contract
-from jepa_ros.cost import RiskError
+from jepa_ros.cost import Futures, RiskError
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.learning.data.episodes import make_spec
 from jepa_ros.learning.representation.diagnostics import Latents
 from jepa_ros.learning.stages.noise import calibrate_noise, coverage, judge_noise
 from jepa_ros.planning import SearchConfig, SearchError
 from jepa_ros.planning.convergence import Convergence
-from jepa_ros.planning.readouts import SharedReadouts
 from jepa_ros.world_model import ModelConfig, WorldModel
 
 sim = pytest.importorskip("jepa_ros_sim.arena", reason="the simulator is not installed")
@@ -84,19 +82,17 @@ def test_readouts_of_the_same_futures_are_computed_once_and_of_others_each_time(
     class Counting(ToyWorld):
         reads = 0
 
-        def pose(self, z):
+        def read(self, name, latent, goal=None):
             self.reads += 1
-            return super().pose(z)
+            return super().read(name, latent, goal)
 
-    model = Counting()
-    shared, futures = SharedReadouts(model), torch.randn(4, 1, 3, 2)
-    shared.begin(futures)
-    assert shared.pose(futures) is shared.pose(futures) and model.reads == 1
-    shared.pose(torch.zeros(1, 2))
-    assert model.reads == 2 and shared.pose(futures) is not None and model.reads == 2
-    futures.add_(1.0)
-    shared.begin(futures)  # a rollout wrote into its memory again
-    assert torch.equal(shared.pose(futures)[..., :2], futures) and model.reads == 3
+    model, latents, start = Counting(), torch.randn(4, 1, 3, 2), torch.zeros(2)
+    futures = Futures(model, latents, torch.zeros(4, 3, 2), start)
+    assert futures.read("pose") is futures.read("pose") and model.reads == 1
+    assert futures.read_start("pose").shape == (4,) and futures.read_start("pose") is not None and model.reads == 2
+    latents.add_(1.0)
+    fresh = Futures(model, latents, torch.zeros(4, 3, 2), start)  # a rollout wrote into its memory again
+    assert torch.equal(fresh.read("pose")[..., :2], latents) and model.reads == 3
 
 
 def drifting(spread, episodes=30, length=16, seed=0):
@@ -230,6 +226,4 @@ def test_a_level_that_the_samples_cannot_resolve_is_refused(samples):
 
 def test_more_futures_than_memory_are_refused_by_number():
     with pytest.raises(SearchError, match="memory"):
-        from jepa_ros.planning import Search
-
-        Search(ToyWorld(), SearchConfig(samples=100_000, noise_samples=1_000_000, deadline=1.0), load_contract("arena"))
+        toy_planner(samples=100_000, noise_samples=1_000_000)

@@ -109,7 +109,7 @@ def test_training_writes_a_checkpoint_with_card_and_log(data, tmp_path):
         line["phase"] for line in lines
     }
     assert "<h2>Open loop</h2>" in (tmp_path / "m" / "report.html").read_text()
-    assert model.distance(torch.zeros(2, 16), torch.ones(2, 16)).min() >= 0
+    assert model.read("distance", torch.zeros(2, 16), torch.ones(2, 16)).min() >= 0
 
 
 def test_a_run_repeats_itself_on_one_machine(data, tmp_path):

@@ -6,18 +6,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toy_world import ToyWorld, toy_contract
+from toy_world import ToyWorld, toy_contract, toy_planner
 
 from jepa_ros.contract import load_contract
-from jepa_ros.cost.goal import Goal
 from jepa_ros.learning import traversability as fit
 from jepa_ros.learning.bumps import read_bumps
 from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.settings import TrainError
-from jepa_ros.memory import Places
+from jepa_ros.planar import guardrails
+from jepa_ros.planar.goals import pose_goal
+from jepa_ros.planar.places import Places
 from jepa_ros.planar.route import Route
-from jepa_ros.planning.config import SearchConfig
-from jepa_ros.planning.search import Search
+from jepa_ros.planning import Planner
 from jepa_ros.safety.guardrails import parse_guardrails
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.world_model.traversability import cell_centres, look_up, project
@@ -85,7 +85,7 @@ def test_a_robot_in_a_doubtful_place_may_leave_but_not_go_deeper():
     places.observe(np.tile([-5.0, -1.0, 1.0, 5.0], 4))  # more and more blocked to the right
     here = np.array([0.25, 0.0])  # chance 0.73
     ways = np.array([[[-0.2, 0.0], [-0.7, 0.0]], [[0.25, 0.0], [0.25, 0.0]], [[0.4, 0.0], [0.7, 0.0]]])
-    assert (places.excess(ways, here, 0.5) <= 0.0).tolist() == [True, True, False]
+    assert (places.excess(ways, here, 0.5).max(-1) <= 0.0).tolist() == [True, True, False]
 
 
 def test_a_step_across_what_is_thinner_than_it_is_refused():
@@ -94,7 +94,7 @@ def test_a_step_across_what_is_thinner_than_it_is_refused():
     here = np.array([0.0, -0.2])
     ends = np.array([[[0.0, 0.2]], [[0.2, -0.2]]])  # past the wall in one step; along it
     assert places.look_up(ends).max() < 0.1
-    assert (places.excess(ends, here, 0.5) <= 0.0).tolist() == [False, True]
+    assert (places.excess(ends, here, 0.5).max(-1) <= 0.0).tolist() == [False, True]
 
 
 class MappedToy(ToyWorld):
@@ -105,10 +105,10 @@ class MappedToy(ToyWorld):
         self.config = ModelConfig(latent_dim=2, noise_dim=2, state_dim=1, map_cells=20, map_extent=EXTENT)
 
 
-def drive(search: Search, start, goal, steps=60):
+def drive(search: Planner, start, goal, steps=60):
     z, track, warm = torch.tensor(start), [start], None
     for _ in range(steps):
-        result = search.plan(z, torch.zeros(1), goal, warm=warm, iterations=4)
+        result = search.think(z, torch.zeros(1), goal, warm=warm, iterations=4)
         assert result.actions is not None
         z = z + 0.1 * torch.from_numpy(result.actions[0])
         warm = torch.from_numpy(np.concatenate([result.actions[1:], result.actions[-1:]]))
@@ -117,21 +117,21 @@ def drive(search: Search, start, goal, steps=60):
 
 
 def test_the_search_goes_round_what_the_map_shows_and_stops_at_what_it_forbids():
-    goal = Goal.from_pose(0.0, 0.6, None)
-    search = Search(MappedToy(), SearchConfig(horizon=8), toy_contract())
-    search.places.observe(12.0 * WALL.astype(np.float32) - 6.0)
+    goal = pose_goal(0.0, 0.6, None)
+    search = toy_planner(MappedToy(), horizon=8)
+    search.knowledge[0].places.observe(12.0 * WALL.astype(np.float32) - 6.0)
     track = drive(search, (0.0, -0.6), goal)
     assert np.hypot(*(track[-1] - (0.0, 0.6))) < 0.1
-    assert search.places.look_up(track).max() <= 0.5 + 0.05
-    blind = Search(ToyWorld(), SearchConfig(horizon=8), toy_contract())
-    assert search.places.look_up(drive(blind, (0.0, -0.6), goal, 20)).max() > 0.9  # without the map: through the wall
+    assert search.knowledge[0].places.look_up(track).max() <= 0.5 + 0.05
+    blind = toy_planner(horizon=8)
+    assert search.knowledge[0].places.look_up(drive(blind, (0.0, -0.6), goal, 20)).max() > 0.9  # no map: through it
 
 
 def test_a_forbidden_region_is_routed_round_from_the_next_plan_on():
     contract = toy_contract()
-    search = Search(MappedToy(), SearchConfig(horizon=8), contract)
-    search.places.observe(np.full(400, -6.0))
-    goal = Goal.from_pose(0.0, 0.6, None)
+    search = toy_planner(MappedToy(), contract, horizon=8)
+    search.knowledge[0].places.observe(np.full(400, -6.0))
+    goal = pose_goal(0.0, 0.6, None)
     corners = [[-0.5, -0.2], [0.5, -0.2], [0.5, 0.2], [-0.5, 0.2]]
     zone = {"kind": "keep_out", "name": "zone", "unit": "m", "polygon": corners}
     search.set_guardrails(parse_guardrails([zone]).bind(contract))
@@ -148,8 +148,8 @@ def test_plans_keep_a_margin_to_regions_besides_what_the_guardrail_asks():
     edge = 0.2 + contract.footprint.radius
     near = np.array([[[0.0, edge + 0.05], [0.0, edge + 0.15]]])
     for margin, closed in ((0.0, [False, False]), (0.1, [True, False])):
-        search = Search(MappedToy(), SearchConfig(horizon=8, region_margin=margin), contract, rails)
-        assert search.guard.closed(near)[0].tolist() == closed
+        search = toy_planner(MappedToy(), contract, rails, horizon=8, region_margin=margin)
+        assert guardrails.closed(search.objective.guard, contract, near)[0].tolist() == closed
 
 
 def straight_drive(contact: bool):
@@ -239,13 +239,14 @@ def test_an_embedding_carries_the_latent_first_and_the_map_behind_it():
     model = WorldModel(config).eval()
     images = torch.randint(0, 255, (3, 64, 64, 3), dtype=torch.uint8)
     with torch.no_grad():
-        embedding, z = model.embed(images), model.encode(images)
+        embedding, z = model.pack(model.encode({"image": images})), model.latent({"image": images})
         grid = model.traversability(*model.encoder.early_and_late(images))
     assert config.tokens == 7 and embedding.shape == (3, 7 * 48) == (3, config.embedding_dim)
     assert torch.allclose(embedding[:, :48], z)
     assert torch.allclose(embedding[:, 48 : 48 + 256], grid.flatten(1))
     assert not embedding[:, 48 + 256 :].any()
-    assert WorldModel(ModelConfig(latent_dim=48)).embed(images).shape == (3, 48)
+    plain = WorldModel(ModelConfig(latent_dim=48))
+    assert plain.pack(plain.encode({"image": images})).shape == (3, 48)
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +349,7 @@ def test_places_are_in_the_frame_of_the_pose_readout(bumpy_data, monkeypatch):
             where["steps"] = np.arange(size)
             return where["steps"]
 
-    monkeypatch.setattr(model, "pose", off)
+    monkeypatch.setattr(model, "read", lambda name, z: off(z))
     found = fit.sight(model, bumpy_data, np.arange(1, 2), 3, Steps())[1]
     true = np.array(bumpy_data.slice("poses", 1))
     assert np.allclose(found.poses - true, (0.03, -0.02, 0.0), atol=1e-5)

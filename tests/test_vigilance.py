@@ -234,6 +234,10 @@ def small_data(folder, episodes=16):
     return Dataset(folder)
 
 
+def packed(model, images):
+    return model.pack(model.encode({"image": images}))
+
+
 def test_vigilance_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
     torch.manual_seed(0)
     data = small_data(tmp_path / "data")
@@ -241,16 +245,16 @@ def test_vigilance_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
         ModelConfig(image_size=32, latent_dim=16, width=32, encoder_width=12, readouts=("pose", "contact", "distance"),
                     map_cells=8, map_extent=(-1.0, -1.0, 1.0, 1.0))
     ).eval().requires_grad_(False)  # fmt: skip
-    before = model.embed(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
+    before = packed(model, torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
     card = fit.fit_vigilance(model, data, np.arange(12), np.arange(12, 16), lambda *a: None)
     assert set(card["levels"]) == {"motion", "scene", "familiar"}
-    after = model.embed(torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
+    after = packed(model, torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
     config = model.config
     assert after.shape == (1, config.embedding_dim) and config.scene_channels == fit.CHANNELS
     torch.testing.assert_close(after[:, : 16 + 64], before[:, : 16 + 64])  # what was there stays as it was
     assert scene_of(config, after.numpy()).shape == (1, fit.CHANNELS, 8, 8)
     latents = torch.cat([after[:, :16], 100.0 + after[:, :16]])
-    assert model.has_readout("novelty") and float(model.novelty(latents)[1]) > 1.0  # what a guardrail can ask for
+    assert "novelty" in model.readouts and float(model.read("novelty", latents)[1]) > 1.0  # a guardrail may ask
     again = WorldModel(ModelConfig.from_dict(config.to_dict()))
     again.load_state_dict(model.state_dict())  # as a checkpoint is read
     planner = Planner(model, data.contract, PlannerConfig(SearchConfig(deadline=10.0, samples=16)),
@@ -259,7 +263,7 @@ def test_vigilance_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
     def signals(images, first):
         found = []
         for t, image in enumerate(images):
-            embedding = model.embed(torch.from_numpy(image[None])).numpy()
+            embedding = packed(model, torch.from_numpy(image[None])).numpy()
             found.append(planner.step(embedding, 0.2 * (first + t), np.zeros(2)).signals)
         return found
 

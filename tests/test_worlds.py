@@ -112,7 +112,7 @@ def test_cloning_from_pixels_stops_by_a_pose_readout_of_its_own(data, tmp_path, 
     save_checkpoint(tmp_path / "base", base, {"contract": data.contract.to_dict(), "data": {}})
     train_baseline("bc_pixels", data, tmp_path / "base", tmp_path / "bc", seed=0, steps=3)
     model, _ = load_checkpoint(tmp_path / "bc", data.contract)
-    assert model.has_readout("pose") and not model.has_readout("distance")
+    assert "pose" in model.readouts and "distance" not in model.readouts
     here = np.zeros((128, 128, 3), np.uint8)
     policy = ReachPolicy(data.contract, model, load_head(tmp_path / "bc", model.config), here)
     seen = Observation(

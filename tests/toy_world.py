@@ -9,6 +9,10 @@ import torch
 from torch import nn
 
 from jepa_ros.contract import load_contract
+from jepa_ros.cost import Futures, Target, TaskCost, model_terms
+from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
+from jepa_ros.world_model.readouts import declare
+from jepa_ros.world_model.seam import Embedding
 
 
 @dataclass(frozen=True)
@@ -25,15 +29,15 @@ class ToyWorld(nn.Module):
     def __init__(self, spread: float = 0.0, speed: float = 0.1, readouts=("distance", "pose")) -> None:
         super().__init__()
         self.config = ToyConfig()
-        self.spread, self.speed, self.readouts = spread, speed, readouts
+        self.spread, self.speed, self.readouts = spread, speed, declare(*readouts)
         self.poison = None  # a test sets a function of z (B, D) -> (B,) bool: where the model breaks
         self.calls = 0
 
     def initial_state(self, batch):
         return torch.zeros(batch, 1)
 
-    def has_readout(self, name):
-        return name in self.readouts
+    def encode(self, inputs):
+        return Embedding(inputs["image"].float()[:, 0, 0, :2])
 
     def rollout(self, z, h, actions, noise=None):
         self.calls += 1
@@ -48,13 +52,27 @@ class ToyWorld(nn.Module):
             zs.append(z)
         return torch.stack(zs, 1), h
 
-    def distance(self, z, goal):
-        return (z - goal).norm(dim=-1) / self.speed
-
-    def pose(self, z):
-        return torch.cat([z, torch.ones_like(z[..., :1]), torch.zeros_like(z[..., :1])], dim=-1)
+    def read(self, name, latent, goal=None):
+        if name == "distance":
+            return (latent - goal).norm(dim=-1) / self.speed
+        return torch.cat([latent, torch.ones_like(latent[..., :1]), torch.zeros_like(latent[..., :1])], dim=-1)
 
 
 def toy_contract(latency: float = 0.0):
     """The arena's contract with another actuation latency."""
     return replace(load_contract("arena"), actuation_latency=latency)
+
+
+def toy_planner(model=None, contract=None, guardrails=(), proposal=None, clock=None, memory=None, card=None, **config):
+    """A planner over a toy world with settings of its search; `think` searches for one plan."""
+    extra = {"clock": clock} if clock else {}
+    settings = PlannerConfig(SearchConfig(**{"deadline": 10.0} | config))
+    model, contract = ToyWorld() if model is None else model, contract or toy_contract()
+    return Planner(model, contract, settings, card, guardrails, proposal, memory, **extra)
+
+
+def task_cost(model, zs, goal, weights=None):
+    """The model's own task cost of latents (C, T, D), one future each, towards a goal: (C,), {term: (C,)}."""
+    futures = Futures(model, zs[:, None], torch.zeros(*zs.shape[:2], model.config.action_dim), zs[0, 0])
+    cost, terms = TaskCost(model_terms(model.readouts), weights)(futures, Target(goal, model))
+    return cost[:, 0], {name: value[:, 0] for name, value in terms.items()}

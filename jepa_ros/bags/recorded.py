@@ -161,6 +161,7 @@ def _take_goal(recorded: Recorded, time: int, message: Any) -> None:
 
 def _take_taken(recorded: Recorded, time: int, message: Any) -> None:
     from jepa_ros.cost.goal import Goal
+    from jepa_ros.planar.goals import pose_goal
 
     kind = {"32FC1": np.float32, "64FC1": np.float64}.get(message.encoding)
     if kind is None:
@@ -170,7 +171,7 @@ def _take_taken(recorded: Recorded, time: int, message: Any) -> None:
         goal = Goal.from_latent(values.copy(), name=message.header.frame_id)
     else:
         x, y, yaw = values.tolist()
-        goal = Goal.from_pose(x, y, None if math.isnan(yaw) else yaw, name=message.header.frame_id)
+        goal = pose_goal(x, y, None if math.isnan(yaw) else yaw, name=message.header.frame_id)
     recorded.taken[stamp_ns(message) or 0] = goal
 
 

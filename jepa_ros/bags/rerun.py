@@ -157,6 +157,7 @@ class Rerun:
 
     def _set_goals(self, goals: Iterator, until: int, then: Step) -> None:
         from jepa_ros.cost.goal import Goal
+        from jepa_ros.planar.goals import pose_goal
 
         planner = self.planner
         while self._next_goal is not None and self._next_goal.time <= until:
@@ -168,7 +169,7 @@ class Rerun:
                 from jepa_ros.bags.decode import planar_pose
 
                 x, y, yaw = planar_pose(message)
-                planner.set_goal(Goal.from_pose(x, y, None if math.isnan(yaw) else yaw))
+                planner.set_goal(pose_goal(x, y, None if math.isnan(yaw) else yaw))
             else:
                 latent = self.perception.encode(*pixels(message))
                 planner.set_goal(Goal.from_latent(latent, name=message.header.frame_id))

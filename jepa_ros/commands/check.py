@@ -14,16 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.commands.check_foreign import check_foreign, kind_of
 from jepa_ros.contract import RobotContract, load_contract
-from jepa_ros.errors import JepaRosError
 
 #: A model's picture is encoded and a plan is searched within the share of the control period that this leaves.
 BUDGET_SHARE = 0.8
-
-
-class CheckError(JepaRosError):
-    """A model that can be loaded but does not do what the planner needs of it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", metavar="robot|model", required=True)
     robot = kinds.add_parser("robot", help="a robot contract (robots/NAME.yaml)")
     robot.add_argument("file", help="a YAML file, or the name of a shipped robot")
-    model = kinds.add_parser("model", help="a checkpoint, or a folder of stable-worldmodel or V-JEPA 2")
+    model = kinds.add_parser("model", help="a checkpoint")
     model.add_argument("folder", help="the folder, or the name of a shipped model")
     model.add_argument("--robot", metavar="NAME|FILE", help="contract it is to fit (default: the one it carries)")
     model.add_argument("--threads", type=int, default=1, help="compute threads, as the planner node has them")
@@ -129,20 +123,19 @@ def check_model(folder: str, robot: str | None, threads: int) -> int:
     import torch
 
     from jepa_ros.world_model import load_checkpoint
+    from jepa_ros.world_model.check import check_world_model
     from jepa_ros.world_model.checkpoint import CARD, load_card, resolve_model
 
     path = resolve_model(folder)
-    if kind := kind_of(path):
-        return check_foreign(path, kind, robot, threads, BUDGET_SHARE)
     card = load_card(path)
     contract = load_contract(robot) if robot else RobotContract.from_dict(card["contract"], f"{path / CARD}: contract")
     torch.set_num_threads(threads)
     model, card = load_checkpoint(path, contract)
     size = sum(f.stat().st_size for f in Path(path).iterdir() if f.is_file()) / 1e6
     print(f"{path}: {card['parameters']:,} parameters, {size:.1f} MB, for robot '{contract.name}'")
-    _try_methods(model, contract)
-    names = [name for name in ("pose", "contact", "distance", "novelty", "proposal") if model.has_readout(name)]
-    print(f"  readouts: {', '.join(names) or 'none'}")
+    width, height = contract.cameras[0].size
+    for line in check_world_model(model, {"image": torch.zeros(2, height, width, 3, dtype=torch.uint8)}):
+        print(f"  {line}")
     encode, plan = _time(model, contract, card)
     budget = BUDGET_SHARE * 1e3 * contract.period
     if isinstance(plan, str):
@@ -160,34 +153,6 @@ def check_model(folder: str, robot: str | None, threads: int) -> int:
         return 1
     print("ok")
     return 0
-
-
-def _try_methods(model: Any, contract: RobotContract) -> None:
-    import torch
-
-    c, (width, height), steps = model.config, contract.cameras[0].size, 3
-    with torch.inference_mode():
-        z = model.encode(torch.zeros(2, height, width, 3, dtype=torch.uint8))
-        h = model.initial_state(2)
-        actions = torch.zeros(2, steps, contract.action_dim)
-        rolled, last = model.rollout(z, h, actions, torch.zeros(2, steps, c.noise_dim))
-        one, _ = model.predict(z, actions[:, 0], torch.zeros(2, c.noise_dim), h)
-        distance = model.distance(rolled, z[0])
-    wanted = {
-        "encode": (z, (2, c.latent_dim)),
-        "rollout": (rolled, (2, steps, c.latent_dim)),
-        "rollout's state": (last, tuple(h.shape)),
-        "predict": (one, (2, c.latent_dim)),
-        "distance": (distance, (2, steps)),
-    }
-    for name, (tensor, shape) in wanted.items():
-        if tuple(tensor.shape) != shape or not torch.isfinite(tensor).all():
-            raise CheckError(
-                f"{name}: expected finite values of shape {shape}, found shape {tuple(tensor.shape)}, "
-                f"finite: {bool(torch.isfinite(tensor).all())}"
-            )
-    if not torch.allclose(one, rolled[:, 0], atol=1e-4):
-        raise CheckError("predict and the first step of rollout differ for the same inputs")
 
 
 def _time(model: Any, contract: RobotContract, card: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | str]:
@@ -209,7 +174,7 @@ def _time(model: Any, contract: RobotContract, card: dict[str, Any]) -> tuple[np
     history = planner.history
 
     def search(i: int) -> Any:  # the search itself: the planner would skip it where it believes that it has arrived
-        return planner.search.plan(history.z, history.h, goal, history.under_way, seed=i)
+        return planner.think(history.z, history.h, goal, history.under_way, seed=i)
 
     return encode, _percentiles(search, 50)
 

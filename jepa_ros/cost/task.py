@@ -1,147 +1,98 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The task cost of predicted latents: how far each step of a future is from the goal.
-
-Near the goal the latent's RMS distance is precise, far from it only readouts order states well, so they are added:
-the temporal distance, and position and heading where the model has a pose readout. A pose goal is measured through the
-pose readout alone. The cost of a future is a weighted mean over its steps in which the last one counts more.
-
-Latent and temporal distance know nothing of what is in between. Where the way round leads away from the goal they grow
-while the way gets shorter: they have to stay small beside the position, or a robot stands still halfway between.
-"""
+"""The task cost of predicted futures: a weighted sum of terms, each a weighted mean over the steps of a future."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from jepa_ros.cost.goal import Goal
+from jepa_ros.cost.futures import Futures
+from jepa_ros.cost.goal import Target
+from jepa_ros.cost.seam import CostTerm
 from jepa_ros.errors import JepaRosError
 
+#: How many further steps the last one counts for, where the user says nothing.
+FINAL = 1.0
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class TaskWeights:
-    """What each term counts for.
+    """What each cost term counts for, by name; a term that is not named counts for what it says itself.
 
     Args:
-        latent: weight of the RMS latent distance (1 is about one standard deviation of the latents).
-        steps: weight of one control step of temporal distance.
-        final: how many further steps the last one counts for.
-        position: weight of one metre of the way to the goal, through the pose readout.
-        heading: weight of (1 - cos(yaw error)), through the pose readout.
+        final: how many further steps the last one counts for, beside one.
+        terms: {name: weight of one unit of the term}; they may be given by keyword too.
+
+    Raises:
+        JepaRosError: a weight is no finite number of at least 0.
     """
 
-    latent: float = 0.1
-    steps: float = 0.01
-    final: float = 1.0
-    position: float = 1.0
-    heading: float = 0.1
+    final: float
+    terms: dict[str, float]
 
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not (math.isfinite(value) and value >= 0.0):
-                raise JepaRosError(f"task weight {name} is {value}; expected a finite number >= 0")
+    def __init__(self, final: float = FINAL, terms: Mapping[str, float] | None = None, **named: float) -> None:
+        object.__setattr__(self, "final", final)
+        object.__setattr__(self, "terms", {**(terms or {}), **named})
+        for name, value in {"final": final, **self.terms}.items():
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and value >= 0.0):
+                raise JepaRosError(f"task weight {name} is {value!r}; expected a finite number >= 0")
 
-
-def latent_rms(z: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
-    """RMS difference between latents (..., D) and a goal (D,): about 1 for two states that have nothing in common."""
-    return torch.linalg.vector_norm(z - goal, dim=-1) * z.shape[-1] ** -0.5
+    def __hash__(self) -> int:
+        return hash((self.final, *sorted(self.terms.items())))
 
 
 class TaskCost:
-    """The task cost with a model's readouts.
+    """Terms and weights.
 
     Args:
-        model: has `has_readout(name)`, `distance(z, goal)`, `pose(z)`, and where it is fast `latent_rms(z, goal)`.
-        weights: see TaskWeights.
+        terms: of the model and of all that is known beside it; names differ. weights: see TaskWeights.
+
+    Raises:
+        JepaRosError: a weight is given to a term that there is not.
     """
 
-    def __init__(self, model, weights: TaskWeights | None = None) -> None:
-        self.model = model
-        self.weights = weights or TaskWeights()
-        self._rms = getattr(model, "latent_rms", latent_rms)
-        self._use_steps = bool(self.weights.steps) and model.has_readout("distance")
-        self._use_pose = bool(self.weights.position or self.weights.heading) and model.has_readout("pose")
-        #: Further metres to go from places (..., 2), because of what is in between; None where nobody knows.
-        self.detour: Callable[[torch.Tensor], torch.Tensor] | None = None
+    def __init__(self, terms: Sequence[CostTerm], weights: TaskWeights | None = None) -> None:
+        self.terms, self.weights = tuple(terms), weights or TaskWeights()
+        self._weighted = [(t, w) for t in self.terms if (w := self.weights.terms.get(t.name, t.weight)) > 0.0]
 
-    def check(self, goal: Goal | None) -> None:
-        """Refuse weights that leave nothing to search for: towards any goal image, and towards this goal.
+    def check(self, goal: Target | None = None) -> None:
+        """Refuse weights that leave nothing to search for: towards any goal picture, and towards this goal.
 
         Raises:
-            JepaRosError: every term that the goal can have is of weight 0, or needs a readout that the model lacks.
+            JepaRosError: every term that such a goal can have is of weight 0, or there is none.
         """
-        w = self.weights
-        if not (w.latent or self._use_steps or self._use_pose):
-            raise JepaRosError(
-                "task cost has no term: every weight is 0, or the model has no readout for the others; give one of "
-                "latent, steps, position, heading a weight above 0"
-            )
-        if goal is not None and goal.pose is not None and not (w.position or (w.heading and goal.pose[2] is not None)):
-            raise JepaRosError(
-                f"task cost has no term for the goal pose {goal.pose}: position is weighted {w.position:g} and heading "
-                f"{w.heading:g}; give position a weight above 0"
-            )
+        for which in (None, goal) if goal is not None else (None,):
+            if not any(term.fits(which) for term, _ in self._weighted):
+                names = ", ".join(t.name for t in self.terms if t.fits(which)) or "none"
+                what = "a goal picture" if which is None else f"the goal {which.goal.kind} {which.goal.value}"
+                raise JepaRosError(
+                    f"task cost has no term for {what}: all of its terms ({names}) have weight 0; give one more"
+                )
 
-    def goal_tensor(self, goal: Goal, like: torch.Tensor) -> torch.Tensor:
-        """The goal as a tensor: a latent (D,), or (x, y, cos, sin) with cos = sin = 0 where the yaw is free."""
-        goal.check_model(self.model)
-        latent = goal.target(self.model, like)
-        if latent is not None:
-            return latent
-        assert goal.pose is not None  # a goal of kind "pose" has one
-        x, y, yaw = goal.pose
-        heading = (0.0, 0.0) if yaw is None else (math.cos(yaw), math.sin(yaw))
-        return torch.tensor([x, y, *heading], dtype=like.dtype, device=like.device)
+    def check_names(self) -> None:
+        """Refuse a weight of a term that there is not.
 
-    def per_step(self, zs: torch.Tensor, goal: Goal, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Weighted terms at every step: {name: (..., T)} for latents (..., T, D) and `goal_tensor`'s target."""
-        w = self.weights
-        if goal.pose is not None:
-            return self._pose_terms(zs, target)
-        terms = {}
-        if w.latent:
-            terms["latent"] = self._rms(zs, target) * w.latent
-        if self._use_steps:
-            terms["steps"] = self.model.distance(zs, target) * w.steps
-        if self._use_pose:
-            terms |= self._pose_terms(zs, self.model.pose(target[None])[0].clone())
-        return terms
-
-    def _pose_terms(self, zs: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Position and heading against (x, y, cos, sin); cos = sin = 0 leaves the heading free."""
-        w = self.weights
-        pose = self.model.pose(zs)  # (..., T, 4)
-        terms = {}
-        if w.position:
-            way = torch.linalg.vector_norm(pose[..., :2] - target[:2], dim=-1)
-            if self.detour is not None:
-                way = way + self.detour(pose[..., :2])
-            terms["position"] = way * w.position
-        if w.heading and bool(target[2:].any()):
-            wanted = target[2:] / target[2:].norm().clamp_min(1e-3)
-            cosine = (pose[..., 2:] * wanted).sum(-1) / pose[..., 2:].norm(dim=-1).clamp_min(1e-3)
-            terms["heading"] = (1.0 - cosine) * w.heading
-        return terms
+        Raises:
+            JepaRosError: it names the term and the ones that there are.
+        """
+        known = {t.name for t in self.terms}
+        if unknown := [name for name in self.weights.terms if name not in known]:
+            raise JepaRosError(f"no cost term is called '{unknown[0]}'; known: {', '.join(('final', *sorted(known)))}")
 
     def over_horizon(self, values: torch.Tensor) -> torch.Tensor:
         """Weighted mean over the steps, the last one counted 1 + final times: (..., T) -> (...)."""
         horizon, final = values.shape[-1], self.weights.final
         return (values.sum(-1) + final * values[..., -1]) / (horizon + final)
 
-    def __call__(self, zs: torch.Tensor, goal: Goal, target: torch.Tensor | None = None):
-        """Cost of futures.
-
-        Args:
-            zs: (..., T, D) predicted latents.
-            goal: the goal; target: `goal_tensor(goal)`, where it was made already.
-
-        Returns:
-            cost (...), terms {name: (...)} that sum to it.
-        """
-        if target is None:
-            target = self.goal_tensor(goal, zs)
-        terms = {name: self.over_horizon(v) for name, v in self.per_step(zs, goal, target).items()}
-        return sum(terms.values()), terms
+    def __call__(self, futures: Futures, goal: Target) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Cost (C, S) of futures, and its terms {name: (C, S)}, which sum to it."""
+        terms: dict[str, Any] = {}
+        for term, weight in self._weighted:
+            if term.fits(goal):
+                terms[term.name] = self.over_horizon(term(futures, goal) * weight)
+        return sum(terms.values()), terms  # type: ignore[return-value]

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from jepa_ros.agent.loop import Decision, Observation
 from jepa_ros.contract import RobotContract
-from jepa_ros.cost.goal import Goal
+from jepa_ros.cost.goal import Goal, Target
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.representation.diagnostics import Latents, encode_episodes
 from jepa_ros.learning.settings import TrainError, has_fast_bf16
@@ -35,6 +35,7 @@ from jepa_ros.learning.stages.readouts import fit_heads
 from jepa_ros.perception import Perception
 from jepa_ros.planning.arrival import Arrival, read_distance
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.world_model.model import IMAGE
 from jepa_ros.world_model.reach import Reach
 
 KINDS = ("inverse", "bc", "bc_pixels")
@@ -117,7 +118,7 @@ def _fit_pixels(
 
     def encode(images: np.ndarray) -> Tensor:
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bf16):
-            return model.encode(torch.from_numpy(images).to(model.device))
+            return model.latent({IMAGE: torch.from_numpy(images).to(model.device)})
 
     def held_out_loss(generator: torch.Generator) -> Tensor:
         e, t, goal = _moments(lengths[False], 96, longest, generator)
@@ -170,7 +171,7 @@ def train_baseline(
     head = Reach(model.config.latent_dim, model.config.action_dim).to(device)
     training, held_out = data.split(0.08, seed)
     if kind == "bc_pixels":
-        pose = [name for name in model.config.readouts if name == "pose"]
+        pose = [r for r in model.config.readouts if r.name == "pose"]
         model = WorldModel(ModelConfig.from_dict({**model.config.to_dict(), "readouts": pose})).to(device)
         found = _fit_pixels(model, head, data, {True: training, False: held_out}, steps, seed, say)
         latents = encode_episodes(model, data, training, min(120, data.usual_length(training)))
@@ -209,8 +210,8 @@ class ReachPolicy:
         self.contract, self.model, self.head = contract, model, head
         self.perception = Perception(model, contract)
         self.target = self._latent(goal)
-        self.goal = Goal.from_latent(self.target[0].numpy())
-        self.arrival = Arrival() if model.has_readout("pose") else None
+        self.goal = Target(Goal.from_latent(self.target[0].numpy()), model)
+        self.arrival = Arrival() if "pose" in model.readouts else None
         self.encode_seconds = 0.0
 
     def _latent(self, image: np.ndarray) -> Tensor:

@@ -27,6 +27,7 @@ from jepa_ros.learning.data.episodes import PROTOCOL, SCENES, TIME_LIMIT, Episod
 from jepa_ros.learning.gym_collect import add_env_arguments
 from jepa_ros.learning.policies import PlannerPolicy, RandomPolicy, StatePolicy
 from jepa_ros.perception import Perception
+from jepa_ros.planar.goals import pose_goal
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.planning.planner import Planner, PlannerConfig
 from jepa_ros.processor import usable_cores
@@ -88,7 +89,7 @@ def make_policy(kind: str, contract: RobotContract, sim: Any, spec: EpisodeSpec,
     perception = Perception(model, contract)
     planner = Planner(model, contract, config, card=card)
     goal = (
-        Goal.from_pose(*spec.goal)
+        pose_goal(*spec.goal)
         if settings.goal == "pose"
         else Goal.from_latent(perception.encode(sim.image_at(spec.goal)))
     )

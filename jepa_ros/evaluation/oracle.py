@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from jepa_ros.contract import RobotContract
-from jepa_ros.memory import Places
+from jepa_ros.planar.places import Places
+from jepa_ros.planar.readouts import POSE
+from jepa_ros.world_model.readouts import DISTANCE, Readout
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,10 @@ class OracleModel:
         """It has none: nothing was learned."""
         return iter(())
 
-    def has_readout(self, name: str) -> bool:
+    @property
+    def readouts(self) -> dict[str, Readout]:
         """The oracle has pose and distance."""
-        return name in ("pose", "distance")
+        return {"distance": DISTANCE, "pose": POSE}
 
     def initial_state(self, batch: int) -> Tensor:
         """Nothing to remember: (B, 1) zeros."""
@@ -98,12 +101,13 @@ class OracleModel:
             states.append(z)
         return torch.stack(states, 1), h
 
-    def pose(self, z: Tensor) -> Tensor:
-        """The latent is the pose."""
-        return z
+    def read(self, name: str, latent: Tensor, goal: Tensor | None = None) -> Tensor:
+        """The latent is the pose; the distance is the way around the obstacles in control steps at full speed.
 
-    def distance(self, z: Tensor, goal: Tensor) -> Tensor:
-        """Way around the obstacles in control steps at full speed; the goal is the one given at construction."""
-        points = z[..., :2].numpy().astype(np.float64)
+        It is that to the goal which was given at construction.
+        """
+        if name == "pose":
+            return latent
+        points = latent[..., :2].numpy().astype(np.float64)
         way = np.minimum(np.nan_to_num(self.field(points), posinf=10.0), 10.0)
         return torch.from_numpy(way / self.step_length).float()

@@ -44,6 +44,7 @@ from jepa_ros.learning.traversability import (
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress, Task
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
+from jepa_ros.world_model.readouts import declare
 
 SAVE_EVERY = 200  # steps between saved states: a kill costs at most as many
 JUDGE_EVERY = 500
@@ -220,7 +221,7 @@ def finish(
     readouts.refit_predictor(model, latents, settings.horizon, steps, seed, report)
     tuned_on, others = held_out.halves()
     noise_width = calibrate_noise(model, tuned_on)
-    if model.has_readout("distance"):
+    if "distance" in model.readouts:
         readouts.fit_distance(model, long_ones, 2 * steps, seed + 1, report)
     readouts.fit_heads(model, latents, steps, seed + 2, report)
     fit_proposal(model, long_ones, steps, seed + 4, report)
@@ -232,7 +233,7 @@ def finish(
     if model.traversability is not None:
         metrics["traversability"] = judge_traversability(model, data, validation)
     metrics["noise"] = {**judge_noise(model, others), "width": noise_width}
-    if model.has_readout("proposal"):
+    if "proposal" in model.readouts:
         metrics["proposal"] = judge_proposal(model, held_out)
     log.write("final", settings.steps, metrics)
     return {
@@ -277,7 +278,7 @@ def config_for(data: Dataset, settings: TrainSettings, **sizes: Any) -> ModelCon
     config = ModelConfig(
         image_size=width,
         action_dim=contract.action_dim,
-        readouts=readouts_for(contract, has_pose),
+        readouts=tuple(declare(*readouts_for(contract, has_pose)).values()),
         **sizes,
     )
     if not can_fit(contract, has_pose):

@@ -100,7 +100,7 @@ def sight(
         steps = np.sort(rng.integers(len(poses), size=TRACK))
         images = torch.from_numpy(np.array(data.slice("images", e))[steps])
         features = model.encoder.features(images.to(model.device))
-        read = model.pose(model.encoder.pool(features))[:, :2].cpu().numpy()
+        read = model.read("pose", model.encoder.pool(features))[:, :2].cpu().numpy()
         poses[:, :2] += (read - poses[steps, :2]).mean(axis=0)
         robot = torch.from_numpy(poses[steps, :2]).float().to(model.device)
         found[e] = Sighting(poses, robot, model.encoder.keypoint_positions(features)[:, keypoint])

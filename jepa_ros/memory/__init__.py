@@ -3,8 +3,5 @@
 
 from jepa_ros.memory.long_term import LongTerm, RecallError
 from jepa_ros.memory.store import Store, StoreError
-from jepa_ros.planar.movers import Movers
-from jepa_ros.planar.obstructions import Obstructions
-from jepa_ros.planar.places import Places
 
-__all__ = ["LongTerm", "Movers", "Obstructions", "Places", "RecallError", "Store", "StoreError"]
+__all__ = ["LongTerm", "RecallError", "Store", "StoreError"]

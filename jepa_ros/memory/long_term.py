@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.memory.knowledge import Seen
 
 #: States, and the bytes that their latents may take: latents of large encoders are fewer.
 STATES, LATENT_BYTES = 5000, 64 * 2**20
@@ -59,6 +60,7 @@ class LongTerm:
     Attributes:
         tags: name -> Tagged. map: log-odds (cells, cells) of the map of places, None before it is known.
         obstructions: (n, 4) x m, y m, how often, time s. version: grows with every change.
+        here: where the robot was last, x m, y m, yaw rad; None where that is not known.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class LongTerm:
         self.map: np.ndarray | None = None
         self.obstructions = np.zeros((0, 4))
         self.version = 0
+        self.here: tuple[float, float, float] | None = None
         self.lock = threading.Lock()  # the store reads from a thread of its own
         self._count, self._spread = 0, 0.0
         self._latents = np.zeros((self.capacity, latent_dim), dtype=np.float32)
@@ -162,6 +165,17 @@ class LongTerm:
         with self.lock:
             self.tags[name] = Tagged(flat, pose, self.clock())
             self.version += 1
+
+    def live(
+        self, seen: Seen, pose: tuple[float, float, float] | None = None, held_at: tuple[float, float] | None = None
+    ) -> None:
+        """Take a step of the planner: where the robot is, and where it was held back, None for nowhere."""
+        self.here = pose
+        latent = seen.embedding[: self.latent_dim]
+        if pose is not None and held_at is not None:
+            self.note(latent, pose, held_at, CONTACT if seen.gate_reason == "contact" else OBSTRUCTED)
+        else:
+            self.observe(latent, pose)
 
     def observe(self, latent: np.ndarray, pose: tuple[float, float, float] | None = None) -> bool:
         """See a state: latent (D,), pose (x m, y m, yaw rad). Whether it was taken as new."""
@@ -262,3 +276,32 @@ class LongTerm:
                 for name, latent, pose, at in zip(names, found["tag_latents"], poses, found["tag_times"], strict=True)
             }
             self.map = found.get("map")
+
+
+class Remembering:
+    """A long-term memory of a body whose place nobody knows: see :class:`jepa_ros.memory.knowledge.Knowledge`."""
+
+    def __init__(self, memory: LongTerm) -> None:
+        self.memory = memory
+
+    def reset(self) -> None:
+        """What is remembered outlives a drive."""
+
+    def observe(self, seen: Seen) -> None:
+        """Take an image."""
+        self.memory.live(seen)
+
+    def prepare(self, goal: Any, distance: float | None = None, stamp: float = 0.0) -> None:
+        """Nothing to do for a goal."""
+
+    def terms(self) -> list[Any]:
+        """No costs."""
+        return []
+
+    def constraints(self) -> list[Any]:
+        """Nothing to keep."""
+        return []
+
+    def views(self, latents: Any = None) -> dict[str, Any]:
+        """Nothing to look at."""
+        return {}

@@ -84,8 +84,8 @@ class PlannerNode(ManagedNode):
 
     def configure(self) -> None:
         """Load the model, make the planner and spend its warm-up time now."""
-        from jepa_ros.memory import Obstructions
         from jepa_ros.perception import Perception
+        from jepa_ros.planar.obstructions import Obstructions
         from jepa_ros.planning import Planner
 
         self._read_contract()
@@ -150,7 +150,7 @@ class PlannerNode(ManagedNode):
         if "costs" in chosen:
             self._planner.check_weights(chosen["costs"])
         if "search.risk" in chosen:
-            self._planner.search.check_risk(chosen["search.risk"])
+            self._planner.check_risk(chosen["search.risk"])
         if "guardrails" in chosen:  # the last that can be refused
             self._planner.set_guardrails(chosen["guardrails"])
         if "costs" in chosen:
@@ -226,7 +226,7 @@ class PlannerNode(ManagedNode):
         if output.plan_poses is not None:
             self._plan_out.publish(planner_messages.path(when, frame, output.plan_poses))
         self._candidates_out.publish(planner_messages.candidates(when, frame, output.candidates))
-        places = self._planner.search.places
+        places = self._planner.view("map")
         if places is not None and (self._steps - 1) % MAP_EVERY == 0:
             self._map_out.publish(planner_messages.traversability(when, frame, places))
 
@@ -259,7 +259,7 @@ class PlannerNode(ManagedNode):
             self._refuse(f"goal image refused: {error}")
 
     def _on_goal_pose(self, message: PoseStamped) -> None:
-        from jepa_ros.cost.goal import Goal
+        from jepa_ros.planar.goals import pose_goal
 
         wanted, frame = self._contract.frames.map, message.header.frame_id
         if frame not in ("", wanted):
@@ -267,31 +267,30 @@ class PlannerNode(ManagedNode):
             return
         pose = message.pose
         try:
-            goal = Goal.from_pose(pose.position.x, pose.position.y, yaw_of(pose.orientation))
+            goal = pose_goal(pose.position.x, pose.position.y, yaw_of(pose.orientation))
             self._take_goal(goal, "goal pose")
         except JepaRosError as error:
             self._refuse(f"goal pose refused: {error}")
 
     def _on_goal_tag(self, message: String) -> None:
         try:
-            self._take_goal(self._recall().goal(message.data), f"goal '{message.data}'")
+            self._take_goal(self._with_memory().remembered_goal(message.data), f"goal '{message.data}'")
         except JepaRosError as error:
             self._refuse(f"goal tag refused: {error}")
 
     def _on_remember(self, message: String) -> None:
         refused = ""
         try:
-            latent = self._planner.history.z
-            self._recall().tag(message.data, None if latent is None else latent.cpu().numpy())
+            self._with_memory().remember(message.data)
         except JepaRosError as error:
             refused = f"not remembered: {error}"
             self.get_logger().error(refused)
         self._memory.answer(refused)
 
-    def _recall(self) -> Any:
-        if self._planner.recall is None:
+    def _with_memory(self) -> Any:
+        if self._planner.memory is None:
             raise NoMemory
-        return self._planner.recall
+        return self._planner
 
     def _take_goal(self, goal: Any, what: str) -> None:
         self._planner.set_goal(goal)

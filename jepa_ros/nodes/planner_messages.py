@@ -20,6 +20,7 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from jepa_ros.nodes.convert import fill, set_yaw
+from jepa_ros.planar.goals import pose_of
 
 #: Reasons of the planner that are no trouble.
 CALM = ("ok", "idle", "paused", "arrived")
@@ -45,8 +46,9 @@ def exact(values: NDArray[np.float64] | None) -> str:
 
 def goal(when_ns: int, taken: Any) -> Image:
     """A goal with all its digits: a latent as 32FC1 (1, D), a pose as 64FC1 (1, 3) with NaN for a free yaw."""
-    if taken.kind == "pose":
-        x, y, yaw = taken.pose
+    pose = pose_of(taken)
+    if pose is not None:
+        x, y, yaw = pose
         message = fill(Image(), np.array([[x, y, math.nan if yaw is None else yaw]]), "64FC1")
     else:
         message = fill(Image(), taken.latent[None], "32FC1")

@@ -39,5 +39,5 @@ class Perception:
             ImageError: an image that does not fit the camera.
         """
         pixels = torch.from_numpy(self.preprocess(image, encoding))[None]
-        embedding = self.model.embed(pixels.to(self.model.device))
+        embedding = self.model.pack(self.model.encode({self.camera.name: pixels.to(self.model.device)}))
         return embedding.float().cpu().numpy().reshape(self.tokens, -1)

@@ -98,7 +98,7 @@ class Obstructions:
         return (np.linalg.norm(places[..., None, :] - self.points, axis=-1) < self.keep - SLACK).any(axis=-1)
 
     def excess(self, positions: np.ndarray, here: np.ndarray) -> np.ndarray:
-        """How far predicted ways come too near, worst over steps and points.
+        """How far predicted ways come too near at each step, worst over points and dead ends.
 
         A robot that already stands nearer than it should may stay and may leave, but not come nearer.
 
@@ -106,19 +106,20 @@ class Obstructions:
             positions: (..., T, 2) m, predicted. here: (2,) m, where the robot is.
 
         Returns:
-            (...) m, at most 0 where the way is free.
+            (..., T) m, at most 0 where the way is free.
         """
-        worst = np.full(positions.shape[:-2], -np.inf)
+        worst = np.full(positions.shape[:-1], -np.inf)
         if self._points:
             points = self.points
             allowed = np.minimum(self.keep, np.hypot(*(points - here).T)) - SLACK  # (n,)
             distance = np.linalg.norm(positions[..., None, :] - points, axis=-1)  # (..., T, n)
-            worst = (allowed - distance).max(axis=(-1, -2))
+            worst = (allowed - distance).max(axis=-1)
         steps = positions.shape[-2]
         for x, y, radius, noted in self._dead_ends:
             inside = math.hypot(here[0] - x, here[1] - y) < radius
             put_off = max(0, round((self._now - noted) / self.period))
             granted = max(1, steps - put_off) if inside else steps
             end = positions[..., granted - 1 :, :]
-            worst = np.maximum(worst, (radius - np.hypot(end[..., 0] - x, end[..., 1] - y)).max(axis=-1))
+            near = radius - np.hypot(end[..., 0] - x, end[..., 1] - y)
+            worst[..., granted - 1 :] = np.maximum(worst[..., granted - 1 :], near)
         return worst

@@ -75,7 +75,7 @@ class Places:
         return 1.0 / (1.0 + np.exp(-(lower * (1.0 - v) + upper * v)))
 
     def excess(self, positions: np.ndarray, here: np.ndarray, limit: float) -> np.ndarray:
-        """How far predicted ways go beyond the chance of contact that is taken, worst over their steps.
+        """How far predicted ways go beyond the chance of contact that is taken, at each step or half way to it.
 
         A robot that already stands where the chance is higher may stay and may leave, but not go deeper.
 
@@ -83,9 +83,9 @@ class Places:
             positions: (..., T, 2) m, predicted. here: (2,) m, where the robot is. limit: the chance that is taken.
 
         Returns:
-            (...), at most 0 where the way is free.
+            (..., T), at most 0 where the way is free.
         """
         allowed = max(limit, float(self.look_up(here)) + SLACK)
         begin = np.concatenate([np.broadcast_to(here, positions[..., :1, :].shape), positions[..., :-1, :]], axis=-2)
-        ways = np.concatenate([positions, 0.5 * (begin + positions)], axis=-2)  # a step is longer than a cell
-        return (self.look_up(ways) - allowed).max(axis=-1)
+        ways = np.stack([positions, 0.5 * (begin + positions)])  # a step is longer than a cell
+        return (self.look_up(ways) - allowed).max(axis=0)

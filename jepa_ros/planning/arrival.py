@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from jepa_ros.cost.goal import Goal
+from jepa_ros.cost.goal import Target
 from jepa_ros.errors import JepaRosError
 
 
@@ -17,9 +18,9 @@ class ArrivalConfig:
     """When to stop and when to start again.
 
     Args:
-        arrive, leave: metres, through the pose readout; the robot has arrived within the one, and left beyond the
+        arrive, leave: metres, by a readout in metres; the robot has arrived within the one, and left beyond the
             other.
-        arrive_steps, leave_steps: the same in control steps, for models without a pose readout.
+        arrive_steps, leave_steps: the same in control steps, for models without such a readout.
         arrive_latent, leave_latent: the same as RMS latent distance, for models with neither readout.
         heading: radians within which the heading counts as right.
         patience: steps for which a right position waits for a right heading.
@@ -54,24 +55,31 @@ class Reading:
     heading_error: float | None = None
 
 
-def read_distance(model, z: torch.Tensor, goal: Goal) -> Reading:
-    """Measure the way to the goal from a latent (D,), with the best readout that the model has."""
-    target = goal.target(model, z)
-    if model.has_readout("pose"):
-        x, y, cosine, sine = model.pose(z).tolist()
-        yaw = math.atan2(sine, cosine)
-        if target is not None:
-            gx, gy, cosine, sine = model.pose(target).tolist()
-            gyaw: float | None = math.atan2(sine, cosine)
-        else:
-            assert goal.pose is not None  # a goal has one or the other
-            gx, gy, gyaw = goal.pose
-        error = None if gyaw is None else math.remainder(gyaw - yaw, math.tau)
-        return Reading(math.hypot(gx - x, gy - y), "m", error)
-    assert target is not None  # a pose goal was refused without a pose readout
-    if model.has_readout("distance"):
-        return Reading(float(model.distance(z[None], target[None])[0]), "steps")
-    return Reading(float((z - target).square().mean().sqrt()), "latent")
+def read_distance(model: Any, z: torch.Tensor, goal: Target) -> Reading:
+    """Measure the way to the goal from a latent (D,), with the best readout that the model has.
+
+    That is the first readout that the goal has values of, by its first part that is measured in metres; an angle among
+    its parts is the heading. Without one it is the temporal distance, else the latent's.
+    """
+    for readout in model.readouts.values():
+        wanted = goal.read(readout.name) if readout.parts else None
+        part = next((p for p in readout.parts if p.metric == "distance" and p.unit == "m"), None)
+        if wanted is None or part is None or bool(wanted[list(part.dims)].isnan().any()):
+            continue
+        here, there = model.read(readout.name, z[None])[0].tolist(), wanted.tolist()
+        distance = math.dist([here[d] for d in part.dims], [there[d] for d in part.dims])
+        angle = next((p for p in readout.parts if p.metric == "angle"), None)
+        return Reading(distance, "m", None if angle is None else _turn(here, there, angle.dims))
+    assert goal.latent is not None  # a goal in values was refused without its readout
+    if "distance" in model.readouts:
+        return Reading(float(model.read("distance", z[None], goal.latent[None])[0]), "steps")
+    return Reading(float((z - goal.latent).square().mean().sqrt()), "latent")
+
+
+def _turn(here: list[float], there: list[float], dims: tuple[int, ...]) -> float | None:
+    """The angle from cosine and sine here to those there [rad]; None where they are free."""
+    now, then = (math.atan2(values[dims[1]], values[dims[0]]) for values in (here, there))
+    return None if math.isnan(then) else math.remainder(then - now, math.tau)
 
 
 class Arrival:

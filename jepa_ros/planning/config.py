@@ -8,13 +8,9 @@ from dataclasses import dataclass, field
 
 from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
-from jepa_ros.errors import JepaRosError
+from jepa_ros.planning.problem import SearchError
 
 METHODS = ("icem", "mppi", "random", "gradient")
-
-
-class SearchError(JepaRosError):
-    """A search that cannot be set up; the message names the setting, what was found and what was expected."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from jepa_ros.planning.config import SearchError
+from jepa_ros.planning.problem import SearchError
 
 
 class Delay:

@@ -8,12 +8,13 @@ is configured, for the shapes that every iteration has; other shapes go through 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
-from jepa_ros.cost.task import latent_rms
-from jepa_ros.planning.config import SearchError
+from jepa_ros.cost.futures import latent_rms
+from jepa_ros.planning.problem import SearchError
 
 #: Runs before the capture: libraries allocate and choose their kernels in the first ones, which a capture forbids.
 WARM_UP = 3
@@ -89,7 +90,7 @@ class GraphReadouts:
     """A model's readouts of futures of one shape (C, S, T, D) as CUDA graphs; everything else is the model's own.
 
     Args:
-        model: has `config`, `has_readout` and readouts. shape: of the futures.
+        model: see jepa_ros.world_model.seam.AnyWorldModel. shape: of the futures.
 
     Raises:
         GraphError: see :func:`capture`.
@@ -100,31 +101,22 @@ class GraphReadouts:
         self._shape = torch.Size(shape)
         zs, goal = torch.zeros(shape, device=device), torch.zeros(shape[-1], device=device)
         with torch.no_grad():
-            self._graphs = {"latent_rms": capture(latent_rms, (zs, goal))}
-            for name, inputs in (("distance", (zs, goal)), ("pose", (zs,)), ("contact", (zs,))):
-                if model.has_readout(name):
-                    self._graphs[name] = capture(getattr(model, name), inputs)
+            self._rms = capture(latent_rms, (zs, goal))
+            self._graphs = {
+                name: capture(partial(model.read, name), (zs, goal) if readout.pair else (zs,))
+                for name, readout in model.readouts.items()
+                if readout.plain
+            }
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def _read(self, name: str, own: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
-        if inputs[0].shape != self._shape:
-            return own(*inputs)
-        return self._graphs[name](*inputs)
-
     def latent_rms(self, z: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         """RMS difference between latents (..., D) and one goal (D,)."""
-        return self._read("latent_rms", latent_rms, z, goal)
+        return self._rms(z, goal) if z.shape == self._shape else latent_rms(z, goal)
 
-    def distance(self, z: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
-        """See WorldModel.distance."""
-        return self._read("distance", self._model.distance, z, goal)
-
-    def pose(self, z: torch.Tensor) -> torch.Tensor:
-        """See WorldModel.pose."""
-        return self._read("pose", self._model.pose, z)
-
-    def contact(self, z: torch.Tensor) -> torch.Tensor:
-        """See WorldModel.contact."""
-        return self._read("contact", self._model.contact, z)
+    def read(self, name: str, z: torch.Tensor, goal: torch.Tensor | None = None) -> torch.Tensor:
+        """See AnyWorldModel.read; a goal is (D,)."""
+        if z.shape != self._shape or name not in self._graphs:
+            return self._model.read(name, z, goal)
+        return self._graphs[name](z) if goal is None else self._graphs[name](z, goal)

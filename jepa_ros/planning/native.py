@@ -243,10 +243,10 @@ class NativeRollout:
 class NativeReadouts:
     """A model's readouts through native.c, for many latents at once; everything else is the model's own.
 
-    The goal's half of the distance head's first layer is computed once a goal, not once a latent.
+    The goal's half of the first layer of a readout of a pair is computed once a goal, not once a latent.
 
     Args:
-        model: has `heads`, of which "distance", "pose" and "contact" are ReLU MLPs.
+        model: has ``readouts`` and ``heads``, of which the plain ones are ReLU MLPs.
         dtype: "float32" or "bfloat16". threads: to compute with.
 
     Raises:
@@ -257,44 +257,41 @@ class NativeReadouts:
         self._model = model
         self.config = model.config
         self._library = load_library(dtype)
-        names = [name for name in ("distance", "pose", "contact") if model.has_readout(name)]
-        layers = {name: relu_mlp(model.heads[name]) for name in names}
-        if "distance" in layers:
-            weight, bias = layers["distance"][0]
-            dim = self.config.latent_dim
-            self._goal_weight, self._goal_bias = weight[:, dim:].contiguous(), bias
-            layers["distance"][0] = (weight[:, :dim].contiguous(), bias)
-        self._heads = {name: PackedMlp(value, dtype, threads) for name, value in layers.items()}
+        self._readouts = {name: r for name, r in model.readouts.items() if r.plain}
+        self._goals: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}  # weight and bias of the goal's half
+        self._heads: dict[str, PackedMlp] = {}
+        for name, readout in self._readouts.items():
+            layers = relu_mlp(model.heads[name])
+            if readout.pair:
+                weight, bias = layers[0]
+                dim = self.config.latent_dim
+                self._goals[name] = weight[:, dim:].contiguous(), bias
+                layers[0] = (weight[:, :dim].contiguous(), bias)
+            self._heads[name] = PackedMlp(layers, dtype, threads)
         self._rooms: dict[tuple[str, int], torch.Tensor] = {}
 
     def __getattr__(self, name):
         return getattr(self._model, name)
 
-    def _run(self, head: str, z: torch.Tensor) -> torch.Tensor:
-        """(..., D) -> (..., outputs), in a buffer that the next call with this head and size overwrites."""
+    def read(self, name: str, z: torch.Tensor, goal: torch.Tensor | None = None) -> torch.Tensor:
+        """See AnyWorldModel.read, of latents (..., D) and one goal (D,).
+
+        The answer may lie in a buffer that the next call with this name and number of latents overwrites.
+        """
+        if name not in self._heads:
+            return self._model.read(name, z, goal)
+        net = self._heads[name]
+        if goal is not None:
+            weight, bias = self._goals[name]
+            net.first_bias[: bias.shape[0]] = bias + weight @ goal
         flat = z.contiguous().view(-1, z.shape[-1])
-        net = self._heads[head]
-        room = self._room(head, flat.shape[0] * net.outputs)
-        return net(flat, room).view(*z.shape[:-1], net.outputs)
+        room = self._room(name, flat.shape[0] * net.outputs)
+        return self._readouts[name].activate(net(flat, room).view(*z.shape[:-1], net.outputs))
 
     def _room(self, name: str, size: int) -> torch.Tensor:
         if (name, size) not in self._rooms:
             self._rooms[name, size] = torch.empty(size)
         return self._rooms[name, size]
-
-    def distance(self, z: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
-        """Temporal distance from z (..., D) to one goal (D,), in control steps."""
-        net = self._heads["distance"]
-        net.first_bias[: self._goal_bias.shape[0]] = self._goal_bias + self._goal_weight @ goal
-        return nn.functional.softplus(self._run("distance", z).squeeze(-1))
-
-    def pose(self, z: torch.Tensor) -> torch.Tensor:
-        """(..., D) -> (..., 4): x, y, cos, sin."""
-        return self._run("pose", z)
-
-    def contact(self, z: torch.Tensor) -> torch.Tensor:
-        """(..., D) -> (...) probability of contact."""
-        return torch.sigmoid(self._run("contact", z).squeeze(-1))
 
     def latent_rms(self, z: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         """RMS difference between latents (..., D) and one goal (D,)."""

@@ -8,6 +8,7 @@ sees: surprise, novelty, and what the guardrails say about the plan.
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,16 +16,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from jepa_ros.cost.goal import Goal, embedding_dim
-from jepa_ros.cost.risk import Risk
+from jepa_ros.cost.goal import Goal, Target, embedding_dim
+from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
-from jepa_ros.memory import LongTerm
+from jepa_ros.memory import LongTerm, RecallError
+from jepa_ros.memory.knowledge import Seen
 from jepa_ros.planning.arrival import Arrival, ArrivalConfig, Reading, read_distance
-from jepa_ros.planning.config import SearchConfig, SearchError
+from jepa_ros.planning.bodies import knowledge_for
+from jepa_ros.planning.config import SearchConfig
+from jepa_ros.planning.delay import Delay
 from jepa_ros.planning.history import History
-from jepa_ros.planning.outcome import Outcome
+from jepa_ros.planning.objective import Objective
+from jepa_ros.planning.problem import Budget, Problem, SearchError
 from jepa_ros.planning.proposals import shift_plan
-from jepa_ros.planning.recall import Recall
 from jepa_ros.planning.result import PlanResult
 from jepa_ros.planning.search import Search
 from jepa_ros.planning.vigilance import Normal, Vigilance
@@ -101,57 +105,65 @@ class Planner:
         guardrails: a GuardrailSet bound to the robot; None is the contract's own.
         proposal: a learned source of candidates.
         memory: a LongTerm that is told what is seen and asked for ways; None keeps nothing beyond a drive.
+        clock: seconds, steady; a test may give its own.
 
     Attributes:
         paused: while true every command stands still.
-        search_type: how it searches; a subclass may compare another way.
+        knowledge: what is known beside the latent; objective: what plans are judged by; search: finds them.
     """
-
-    search_type = Search
 
     def __init__(
         self, model, contract, config: PlannerConfig | None = None, card: dict | None = None, guardrails=None,
-        proposal=None, memory: LongTerm | None = None,
+        proposal=None, memory: LongTerm | None = None, clock=time.perf_counter,
     ) -> None:  # fmt: skip
         self.model, self.contract, self.config = model, contract, config or PlannerConfig()
+        search = self.config.search
+        neutral = torch.from_numpy(np.clip(contract.normalise(np.zeros(contract.action_dim)), -1.0, 1.0)).float()
+        delay = Delay(contract.actuation_latency, contract.period)
+        self.clock, self.memory = clock, memory
+        self.search = Search(model, search, neutral, delay, proposal, clock)
+        self.knowledge = knowledge_for(contract, model, search, memory)
         self.guardrails = self._own_guardrails() if guardrails is None else guardrails
-        self.search = self.search_type(model, self.config.search, contract, self.guardrails, proposal)
+        readouts = self.search.engine.readouts
+        self.objective = self.make_objective(
+            readouts, contract, search.noise_samples, self.knowledge, self.guardrails, search.weights
+        )
         steps = max(1, int(self.config.max_gap / contract.period + 1e-6))
-        self.history = History(model, self.search.delay, self.search.neutral, steps)
+        self.history = History(model, delay, neutral, steps)
         self.arrival = Arrival(self.config.arrival)
         calibration = (card or {}).get("calibration", {}).get("prediction_error")
         self._error_scale = float(calibration) if calibration else None
         normal = Normal.from_card(card)
         self.vigilance = None if normal is None else Vigilance(model, normal, contract.period)
-        self.outcome = Outcome(contract, self.search.obstructions)
-        self.search.memory = memory
-        self.recall = None if memory is None else Recall(memory, self.outcome, self.search.places)
         self.goal: Goal | None = None
+        self._target: Target | None = None  # by the search's readouts, which may be coarser
+        self._aim: Target | None = None  # by the model's own
         self.paused = False
         self.reset()
+
+    #: What makes the objective; a subclass may compare another one.
+    make_objective = Objective
 
     def reset(self) -> None:
         """Forget history and plan (the robot was moved, the clock jumped); the goal stays."""
         self.history.reset()
         self.arrival.reset()
-        self.outcome.reset()
         if self.vigilance is not None:
             self.vigilance.reset()
-        self.search.obstructions.clear()
-        if self.search.places is not None:
-            self.search.places.clear()
-        if self.search.movers is not None:
-            self.search.movers.clear()
-        if self.recall is not None:
-            self.recall.restore()
+        for part in self.knowledge:
+            part.reset()
         self._warm: torch.Tensor | None = None
         self._stamp: float | None = None
+        self._commanded: np.ndarray | None = None
+        self._failed = False
         self._plans = 0
         self._won: Counter[str] = Counter()
 
     def warm_up(self) -> float:
         """Spend compile and warm-up time now; seconds of one iteration of the search."""
-        return self.search.warm_up()
+        latent = np.zeros(self.model.config.latent_dim, dtype=np.float32)
+        target = self.search.target(Goal.from_latent(latent))
+        return self.search.warm_up(self._problem(latent, self.model.initial_state(1)[0], target))
 
     @property
     def too_slow(self) -> str:
@@ -173,37 +185,65 @@ class Planner:
             GoalError: a goal that the model cannot read; the old one stays.
             JepaRosError: the weights of the task cost leave no term for this goal; likewise.
         """
+        target = aim = None
         if goal is not None:
-            goal.check_model(self.model)
-            self.search.task.check(goal)
-        self.goal = goal
+            target, aim = self.search.target(goal), Target(goal, self.model, self.search.device)
+            self.objective.check_weights(self.objective.weights, target)
+        self.goal, self._target, self._aim = goal, target, aim
         self.arrival.reset()
-        self.search.obstructions.clear_dead_ends()
         self._warm = None
 
     def goal_from_current(self) -> Goal | None:
         """A goal to come back to here; None before the first image."""
         return None if self.history.z is None else Goal.from_latent(self.history.z.cpu().numpy(), name="current")
 
+    def remember(self, name: str) -> None:
+        """Give the present place a name in the memory.
+
+        Raises:
+            RecallError: there is no memory, no image has been seen yet, or see LongTerm.tag.
+        """
+        if self.history.z is None:
+            raise RecallError("no image has been seen yet")
+        memory = self._memory()
+        memory.tag(name, self.history.z.cpu().numpy(), memory.here)
+
+    def remembered_goal(self, name: str) -> Goal:
+        """The place of a name as a goal.
+
+        Raises:
+            RecallError: there is no memory, or no such place in it.
+        """
+        return Goal.from_latent(self._memory().tagged(name).latent, kind="memory", name=name)
+
+    def _memory(self) -> LongTerm:
+        if self.memory is None:
+            raise RecallError("this planner has no long-term memory")
+        return self.memory
+
     def set_guardrails(self, guardrails) -> None:
-        """Replace the guardrails from the next plan on; see Search.set_guardrails for errors."""
-        self.search.set_guardrails(guardrails)
+        """Replace the guardrails from the next plan on; see Objective.set_guardrails for errors."""
+        self.objective.set_guardrails(guardrails)
         self.guardrails = guardrails
 
     def set_weights(self, weights: TaskWeights) -> None:
         """Replace the weights of the task cost from the next plan on; see check_weights for errors."""
         self.check_weights(weights)
-        self.search.set_weights(weights)
+        self.objective.set_weights(weights)
+
+    def check_risk(self, risk: Risk) -> None:
+        """Raise RiskError where the configured number of futures cannot resolve it."""
+        check_level(risk, self.config.search.noise_samples)
 
     def set_risk(self, risk: Risk) -> None:
-        """Replace how the costs of several futures become one, from the next plan on; see Search.check_risk."""
-        self.search.check_risk(risk)
+        """Replace how the costs of several futures become one, from the next plan on; see check_risk."""
+        self.check_risk(risk)
         self.search.config = replace(self.search.config, risk=risk)
         self.config = replace(self.config, search=self.search.config)
 
     def check_weights(self, weights: TaskWeights) -> None:
-        """Raise JepaRosError where the goal, or any goal image, has no term with these weights."""
-        self.search.check_weights(weights, self.goal)
+        """Raise JepaRosError where the goal, or any goal picture, has no term with these weights."""
+        self.objective.check_weights(weights, self._target)
 
     def _own_guardrails(self) -> GuardrailSet:
         return parse_guardrails(list(self.contract.guardrails)).bind(self.contract)
@@ -215,7 +255,7 @@ class Planner:
         """Answer one image.
 
         Args:
-            latent: (E,) float32 embedding, any shape of E values (a latent of D values where the model has no map).
+            latent: (E,) float32 embedding, any shape of E values (a latent of D values where the model has no context).
             stamp: seconds, of the image.
             executed: (A,) physical, mean of the gate's output since the last image; None: as commanded.
             gated: (A,) physical, the gate's output in effect at the stamp; None: what was commanded.
@@ -232,41 +272,50 @@ class Planner:
         self.history.observe(z, steps, self._unit(executed), self._unit(gated))
         if self.vigilance is not None:
             self.vigilance.observe(flat, z, self.history, steps, gate_reason == "contact")
-        if self.search.places is not None:
-            seen = flat[size : size + self.search.places.cells**2]
-            self.search.places.observe(seen)
-            if self.search.movers is not None:
-                self.search.movers.observe(seen, steps)
-        if self.model.has_readout("pose"):
-            with torch.no_grad():
-                self.outcome.observe(self.model.pose(z[None])[0], steps, executed, gate_reason, stamp)
-        if self.recall is not None:
-            self.recall.observe(flat[:size], gate_reason == "contact")
-        if self.goal is None or self.paused:
+        seen = Seen(z, flat, stamp, steps, self._commanded, executed, gate_reason, self._failed)
+        self._failed = False
+        for part in self.knowledge:
+            part.observe(seen)
+        if self.goal is None or self._target is None or self._aim is None or self.paused:
             self._warm = None
             return self._stop("paused" if self.paused else "idle", None, None)
         with torch.no_grad():
-            reading = read_distance(self.model, z, self.goal)
+            reading = read_distance(self.model, z, self._aim)
         if self.arrival.update(reading):
             self._warm = None
             return self._stop("arrived", reading, None)
-        if reading.unit == "m":
-            self.outcome.judge_progress(reading.distance, stamp)
         warm = None if self._warm is None else shift_plan(self._warm, steps)
         self._plans += 1
         plan_seed = self.config.search.seed + self._plans if seed is None else seed
-        result = self.search.plan(
-            z, self.history.h, self.goal, self.history.under_way, warm, iterations=iterations, seed=plan_seed
-        )
+        result = self._search(
+            z, self.history.h, self._target, self.history.under_way, warm, None, iterations, plan_seed,
+            reading.distance if reading.unit == "m" else None, stamp,
+        )  # fmt: skip
         if result.actions is None:
-            self._warm = None
-            self.search.obstructions.clear_dead_ends()
+            self._warm, self._failed = None, True
             return self._stop(result.reason, reading, result)
         self._won[result.source] += 1
         self._warm = torch.from_numpy(result.actions)
         self.history.command(self._warm[0])
-        self.outcome.command(self.contract.denormalise(result.actions[0]))
+        self._commanded = self.contract.denormalise(result.actions[0])
         return self._output("ok", self.contract.denormalise(result.actions), reading, result)
+
+    def think(
+        self, latent, state, goal: Goal, sent=None, warm=None, deadline: float | None = None,
+        iterations: int | None = None, seed: int | None = None,
+    ) -> PlanResult:  # fmt: skip
+        """Search for one plan by what is known, without taking an image: for tests, benches and checks.
+
+        Args:
+            latent: (D,), state: (S',), sent: (n, A), warm: (T, A): see Problem. goal: where to.
+            deadline: seconds for this plan, instead of the configured ones.
+            iterations: run exactly so many, whatever the clock says. seed: instead of the configured one.
+
+        Raises:
+            SearchError: a size that does not fit. GoalError: a goal that the model cannot read.
+        """
+        seed = self.config.search.seed if seed is None else seed
+        return self._search(latent, state, self.search.target(goal), sent, warm, deadline, iterations, seed)
 
     def fail(self, error: Exception) -> PlannerOutput:
         """The answer to an image for which :meth:`step` raised: stand still, and say why."""
@@ -276,6 +325,26 @@ class Planner:
         return output
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _search(
+        self, latent, state, target: Target, sent, warm, deadline: float | None, iterations: int | None, seed: int,
+        distance: float | None = None, stamp: float = 0.0,
+    ) -> PlanResult:  # fmt: skip
+        """Have everything that is known prepare, and search for what is left of the deadline."""
+        began, config = self.clock(), self.search.config
+        for part in self.knowledge:
+            part.prepare(target, distance, stamp)
+        prepared = self.clock() - began
+        left = (config.deadline if deadline is None else deadline) - prepared
+        exactly = iterations is not None
+        budget = Budget(left, config.iterations if iterations is None else iterations, exactly=exactly)
+        result = self.search.plan(self._problem(latent, state, target, sent, warm), budget, seed)
+        result.elapsed += prepared
+        return result
+
+    def _problem(self, latent, state, target: Target, sent=None, warm=None) -> Problem:
+        objective = self.objective
+        return Problem(latent, state, target, objective.terms, objective.constraints(), objective.weights, sent, warm)
 
     def _steps(self, stamp: float) -> int:
         """Control steps since the last image; -1 where the history is to be forgotten."""
@@ -294,7 +363,7 @@ class Planner:
 
     def _stop(self, reason: str, reading: Reading | None, result: PlanResult | None) -> PlannerOutput:
         self.history.command(self.search.neutral)
-        self.outcome.command(np.zeros(self.contract.action_dim))
+        self._commanded = None
         return self._output(reason, None, reading, result)
 
     def _output(self, reason: str, plan: np.ndarray | None, reading, result: PlanResult | None) -> PlannerOutput:
@@ -303,7 +372,7 @@ class Planner:
             sentence = f"{sentence}; in the way: {result.blocked_by}"
         status: dict[str, Any] = {"reason": reason, "sentence": sentence, "arrived": reason == "arrived"}
         status["backend"] = self.search.backend
-        status["guardrails_left_to_the_gate"] = list(self.search.guard.unjudged)
+        status["guardrails_left_to_the_gate"] = list(self.objective.guard.unjudged)
         if reading is not None:
             status |= {
                 "distance": reading.distance, "distance_unit": reading.unit, "heading_error": reading.heading_error,
@@ -335,19 +404,23 @@ class Planner:
             return signals | self.vigilance.signals()
         if self.history.surprise is not None:
             signals["surprise"] = self.history.surprise / (self._error_scale or 1.0)
-        if self.history.z is not None and self.model.has_readout("novelty"):
+        if self.history.z is not None and "novelty" in self.model.readouts:
             with torch.no_grad():
-                signals["novelty"] = float(self.model.novelty(self.history.z))
+                signals["novelty"] = float(self.model.read("novelty", self.history.z))
         return signals
 
-    @torch.no_grad()
     def _draw(self, output: PlannerOutput, result: PlanResult) -> None:
-        """Poses of the plan and of the candidates, through the pose readout."""
-        if not self.model.has_readout("pose") or result.latents is None:
+        """Poses of the plan and of the candidates, where something that is known can tell them."""
+        if result.latents is None:
             return
-        latents = torch.stack([result.latents, *(z for z, _, _ in result.candidates)])
-        raw = self.model.pose(latents).float().cpu().numpy()  # (1 + n, T, 4)
-        poses = np.concatenate([raw[..., :2], np.arctan2(raw[..., 3:], raw[..., 2:3])], axis=-1)
+        latents = torch.stack([result.latents, *(z for z, _, _ in result.candidates)])  # (1 + n, T, D)
+        poses = next((v["poses"] for k in self.knowledge if "poses" in (v := k.views(latents))), None)
+        if poses is None:
+            return
         if result.actions is not None:
             output.plan_poses = poses[0]
         output.candidates = [(poses[i + 1], cost) for i, (_, cost, _) in enumerate(result.candidates)]
+
+    def view(self, name: str) -> Any:
+        """What people may look at of what is known, by name; None where nobody knows of it."""
+        return next((views[name] for part in self.knowledge if name in (views := part.views())), None)

@@ -17,7 +17,7 @@ class Proposal(Protocol):
     def __call__(
         self, z: torch.Tensor, h: torch.Tensor, goal, count: int, horizon: int, generator: torch.Generator
     ) -> torch.Tensor:
-        """(count, horizon, A) normalised actions for the state z (D,), h (S,)."""
+        """(count, horizon, A) normalised actions for the state z (D,), h (S,) towards a Target."""
         ...
 
 
@@ -25,18 +25,17 @@ class LearnedProposal:
     """Candidates from a model's head "proposal": what it answers, and noise around it.
 
     Args:
-        model: has `propose`. sigma: standard deviation of the noise, AR(1) with correlation `ar`.
+        model: has the readout "proposal". sigma: standard deviation of the noise, AR(1) with correlation `ar`.
     """
 
     def __init__(self, model, sigma: float = 0.3, ar: float = 0.5) -> None:
         self.model, self.sigma, self.ar = model, sigma, ar
 
     def __call__(self, z, h, goal, count, horizon, generator):
-        """See Proposal; none towards a pose goal, of which there is no latent."""
-        target = goal.target(self.model, z)
-        if target is None:
+        """See Proposal; none towards a goal that is no latent."""
+        if goal.latent is None:
             return torch.zeros(0, horizon, self.model.config.action_dim)
-        plan = fit_plan(self.model.propose(z[None], target[None])[0].float().cpu(), horizon)
+        plan = fit_plan(self.model.read("proposal", z[None], goal.latent[None])[0].float().cpu(), horizon)
         noise = ar1_(torch.randn((count, *plan.shape), generator=generator), self.ar).mul_(self.sigma)
         noise[0] = 0.0
         return noise.add_(plan).clamp_(-1.0, 1.0)

@@ -18,8 +18,9 @@ class PlanResult:
         actions: (T, A) planned commands, normalised, float32; None where there is no plan to send.
         reason: "ok", "infeasible", "non_finite" (every candidate's cost) or "deadline" (too short for one iteration).
         cost: the plan's; terms: {name: value}, they sum to the cost's mean over the noise samples.
-        feasible: every guardrail kept; blocked_by: the guardrail in the way; excess: {guardrail: value} of the plan.
+        feasible: every constraint kept; blocked_by: the one in the way; excess: {constraint: value} of the plan.
         iterations, evaluated, dropped: how many iterations ran, candidates were scored, and had no finite cost.
+        calls: steps that the model predicted, one for each candidate and future.
         converged: stopped early by the convergence test. elapsed: seconds.
         source: where the plan came from; shares: {source: share of the last elites}.
         history: [(seconds, best cost)] after each iteration; elite_costs: [mean cost of the elites].
@@ -39,6 +40,7 @@ class PlanResult:
     iterations: int = 0
     evaluated: int = 0
     dropped: int = 0
+    calls: int = 0
     converged: bool = False
     elapsed: float = 0.0
     source: str = ""

@@ -14,7 +14,8 @@ import psutil
 import torch
 
 from jepa_ros.planning import graphs, native
-from jepa_ros.planning.config import SearchError
+from jepa_ros.planning.problem import SearchError
+from jepa_ros.world_model.seam import device_of
 
 BACKENDS = ("auto", "native", "graph", "model")
 DTYPES = ("auto", "float32", "bfloat16")
@@ -114,8 +115,7 @@ def make_engine(
         )
     if backend == "model":
         return Engine(ModelRollout(model), model)
-    parameter = next(iter(model.parameters()), None)
-    device = torch.device("cpu") if parameter is None else parameter.device
+    device = device_of(model)
     if backend == "graph" or (backend == "auto" and device.type == "cuda"):
         return _graph_engine(model, candidates, samples, horizon, device, backend == "graph")
     threads = threads or torch.get_num_threads()

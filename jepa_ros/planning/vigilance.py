@@ -118,9 +118,9 @@ def residual(model: Any, predicted: torch.Tensor, seen: torch.Tensor) -> np.ndar
     With a pose readout it is forward [m], leftward [m] and turned [rad], in the predicted robot's frame (R = 3): what
     else changes in a latent from picture to picture only hides it. Without one it is the latent's (R = D).
     """
-    if not model.has_readout("pose"):
+    if "pose" not in model.readouts:
         return (seen - predicted).cpu().numpy().astype(np.float64)
-    p, q = (model.pose(v).cpu().numpy().astype(np.float64) for v in (predicted, seen))
+    p, q = (model.read("pose", v).cpu().numpy().astype(np.float64) for v in (predicted, seen))
     yaw = np.arctan2(p[:, 3], p[:, 2])
     turned = (np.arctan2(q[:, 3], q[:, 2]) - yaw + np.pi) % (2.0 * np.pi) - np.pi
     dx, dy = q[:, 0] - p[:, 0], q[:, 1] - p[:, 1]
@@ -235,8 +235,8 @@ class Vigilance:
             change = self.memory.observe(scene, robot, max(steps, 0) * self.period)
             self.found["scene"] = on_scale(change, levels["scene"])
             self.found["familiar"] = on_scale(self.normal.familiar_of(scene), levels["familiar"])
-        elif self.model.has_readout("novelty"):
-            self.found["familiar"] = on_scale(float(self.model.novelty(z)), levels["familiar"])
+        elif "novelty" in self.model.readouts:
+            self.found["familiar"] = on_scale(float(self.model.read("novelty", z)), levels["familiar"])
 
     def signals(self) -> dict[str, float]:
         """``surprise`` and ``novelty`` for the gate, and the parts of the first for people."""
@@ -264,20 +264,20 @@ def scene_of(config: Any, embedding: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def robot_cell(model: Any, z: torch.Tensor, edge: int) -> np.ndarray:
     """(N, 2) column and row of the robot in a grid of ``edge`` cells, by the pose readout of latents (N, D)."""
-    return picture_of_places(model, model.pose(z)[:, :2], edge).cpu().numpy()
+    return picture_of_places(model, model.read("pose", z)[:, :2], edge).cpu().numpy()
 
 
 @torch.no_grad()
 def is_close(model: Any, embeddings: np.ndarray) -> np.ndarray:
     """(N,) whether the robot is close to something, by the map in its own picture; embeddings (N, E)."""
     config = model.config
-    if getattr(model, "traversability", None) is None or not model.has_readout("pose"):
+    if getattr(model, "traversability", None) is None or "pose" not in model.readouts:
         return np.zeros(len(embeddings), dtype=bool)
     told = torch.from_numpy(np.ascontiguousarray(embeddings, dtype=np.float32)).to(model.device)
     maps = told[:, config.latent_dim : config.latent_dim + config.map_cells**2]
     angle = torch.arange(8) * (torch.pi / 4.0)
     about = ABOUT * torch.stack([angle.cos(), angle.sin()], dim=1)
     about = torch.cat([torch.zeros(1, 2), about]).to(told)
-    places = model.pose(told[:, : config.latent_dim])[:, None, :2] + about
+    places = model.read("pose", told[:, : config.latent_dim])[:, None, :2] + about
     chance = look_up(maps.reshape(-1, config.map_cells, config.map_cells), places, config.map_extent).sigmoid()
     return (chance.amax(1) >= CHANCE).cpu().numpy()

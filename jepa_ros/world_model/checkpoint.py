@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from jepa_ros.contract import ContractError, RobotContract, share_dir
 from jepa_ros.errors import JepaRosError
 from jepa_ros.world_model.model import ModelConfig, WorldModel
+from jepa_ros.world_model.readouts import ReadoutError
 
 FORMAT = 1
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -155,7 +156,7 @@ def load_checkpoint(
         )
     try:
         config = ModelConfig.from_dict(card["model"])
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, ReadoutError) as error:
         raise CheckpointError(f"{folder / CARD}: model: {error}") from None
     try:
         tensors = load_file(path)

@@ -17,11 +17,16 @@ from torch import Tensor, nn
 
 from jepa_ros.world_model.encoder import KeypointEncoder
 from jepa_ros.world_model.reach import Reach
+from jepa_ros.world_model.readouts import Readout, declare
 from jepa_ros.world_model.scene import NoveltyHead, SceneHead
+from jepa_ros.world_model.seam import Embedding, Inputs
 from jepa_ros.world_model.traversability import TraversabilityHead
 
 OPTIONAL = ("map_cells", "scene_channels")  # sizes that are 0 where the model lacks the part
-READOUTS = ("distance", "pose", "contact")  # and "novelty", and "proposal", which is no readout of a latent alone
+#: Name of the first camera, whose pictures the model sees.
+IMAGE = "image"
+#: Hidden width of the heads on a single latent.
+HEAD_WIDTH = 128
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class ModelConfig:
         width: hidden width of predictor and heads.
         encoder_width, keypoints, keypoint_values: the encoder's.
         max_distance: the temporal distance saturates here [control steps].
-        readouts: the heads that the model has.
+        readouts: the heads that the model has: declarations, or names of known ones.
         proposal_steps: actions that the head "proposal" answers with.
         map_cells: edge of the traversability map in cells; 0: the model has none.
         map_extent: of that map [m], x and y of its lower and of its upper corner.
@@ -51,13 +56,14 @@ class ModelConfig:
     keypoints: int = 8
     keypoint_values: int = 16
     max_distance: float = 60.0
-    readouts: tuple[str, ...] = READOUTS
+    readouts: tuple[Readout, ...] = ("distance", "pose", "contact")  # type: ignore[assignment]
     proposal_steps: int = 12
     map_cells: int = 0
     map_extent: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     scene_channels: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "readouts", tuple(declare(*self.readouts).values()))
         for field in fields(self):
             value, least = getattr(self, field.name), field.name not in ("state_dim", "noise_dim", *OPTIONAL)
             if isinstance(field.default, int) and (type(value) is not int or value < least):
@@ -83,7 +89,7 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the model card."""
-        return {**asdict(self), "readouts": list(self.readouts), "map_extent": list(self.map_extent)}
+        return {**asdict(self), "readouts": [r.to_plain() for r in self.readouts], "map_extent": list(self.map_extent)}
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ModelConfig:
@@ -91,6 +97,7 @@ class ModelConfig:
 
         Raises:
             TypeError: a key that this version does not know. ValueError: a size that no model has.
+            ReadoutError: a readout that nobody knows.
         """
         extent = tuple(data.get("map_extent", ModelConfig.map_extent))
         return ModelConfig(**{**data, "readouts": tuple(data["readouts"]), "map_extent": extent})
@@ -132,6 +139,17 @@ def _mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
     )
 
 
+def head_for(readout: Readout, config: ModelConfig) -> nn.Module:
+    """A fresh head of a declared readout."""
+    if readout.loss == "closed_form":
+        return NoveltyHead(config.latent_dim)
+    if readout.loss == "actions":
+        return Reach(config.latent_dim, config.action_dim, config.proposal_steps, config.width)
+    if readout.pair:
+        return _mlp(2 * config.latent_dim, config.width, len(readout.dims))
+    return _mlp(config.latent_dim, HEAD_WIDTH, len(readout.dims))
+
+
 class WorldModel(nn.Module):
     """Encoder, predictor and readouts under one roof; what perception, search and training share."""
 
@@ -142,18 +160,7 @@ class WorldModel(nn.Module):
             config.image_size, config.latent_dim, config.encoder_width, config.keypoints, config.keypoint_values
         )
         self.predictor = Predictor(config)
-        heads: dict[str, nn.Module] = {}
-        if "distance" in config.readouts:
-            heads["distance"] = _mlp(2 * config.latent_dim, config.width, 1)
-        if "pose" in config.readouts:
-            heads["pose"] = _mlp(config.latent_dim, 128, 4)
-        if "contact" in config.readouts:
-            heads["contact"] = _mlp(config.latent_dim, 128, 1)
-        if "proposal" in config.readouts:
-            heads["proposal"] = Reach(config.latent_dim, config.action_dim, config.proposal_steps, config.width)
-        if "novelty" in config.readouts:
-            heads["novelty"] = NoveltyHead(config.latent_dim)
-        self.heads = nn.ModuleDict(heads)
+        self.heads = nn.ModuleDict({readout.name: head_for(readout, config) for readout in config.readouts})
         self.traversability = (
             TraversabilityHead(config.encoder_width, config.image_size // 4, config.map_cells)
             if config.map_cells
@@ -170,27 +177,31 @@ class WorldModel(nn.Module):
         """Number of trained numbers."""
         return sum(p.numel() for p in self.parameters())
 
-    def has_readout(self, name: str) -> bool:
-        """Whether the model has the head ``name``."""
-        return name in self.heads
+    @property
+    def readouts(self) -> dict[str, Readout]:
+        """The declared readouts, by name."""
+        return {readout.name: readout for readout in self.config.readouts}
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Images (B, H, W, 3) uint8, preprocessed -> latents (B, D)."""
-        return self.encoder(images)
+    def latent(self, inputs: Inputs) -> Tensor:
+        """The latents (B, D) of inputs, without what they tell beside it."""
+        return self.encoder(inputs[IMAGE])
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Images (B, H, W, 3) uint8, preprocessed -> embeddings (B, E).
-
-        First the latent, then the traversability map's logits row by row, then the scene maps, as far as there are any.
-        """
+    def encode(self, inputs: Inputs) -> Embedding:
+        """What the model makes of its inputs: the latent, and as context ``map`` (B, cells, cells), logits that the
+        robot's centre cannot be at a place, and ``scene`` (B, C, g, g), as far as it has them."""
+        images = inputs[IMAGE]
         early, features = self.encoder.early_and_late(images)
-        parts = [self.encoder.pool(features)]
+        context = {}
         if self.traversability is not None:
-            parts.append(self.traversability(early, features).flatten(1))
+            context["map"] = self.traversability(early, features)
         if self.scene is not None:
-            parts.append(self.scene(images).flatten(1))
-        embedding = torch.cat(parts, dim=1)
-        return nn.functional.pad(embedding, (0, self.config.embedding_dim - embedding.shape[1]))
+            context["scene"] = self.scene(images)
+        return Embedding(self.encoder.pool(features), context)
+
+    def pack(self, embedding: Embedding) -> Tensor:
+        """An embedding as rows of numbers (B, E), for a message: the latent, then its context, zeros at the end."""
+        flat = torch.cat([embedding.latent, *(part.flatten(1) for part in embedding.context.values())], dim=1)
+        return nn.functional.pad(flat, (0, self.config.embedding_dim - flat.shape[1]))
 
     def initial_state(self, batch: int) -> Tensor:
         """The recurrent state of a model that has seen nothing yet, (B, S)."""
@@ -218,23 +229,15 @@ class WorldModel(nn.Module):
             latents.append(z)
         return torch.stack(latents, dim=1), h
 
-    def distance(self, z: Tensor, goal: Tensor) -> Tensor:
-        """Temporal distance [control steps], >= 0, from z (..., D) to goal (..., D), broadcast against each other."""
-        z, goal = torch.broadcast_tensors(z, goal)
-        return nn.functional.softplus(self.heads["distance"](torch.cat([z, goal], dim=-1)).squeeze(-1).float())
-
-    def pose(self, z: Tensor) -> Tensor:
-        """Pose in the contract's map frame, (..., 4): x, y [m], cos and sin of the heading (not normalised)."""
-        return self.heads["pose"](z).float()
-
-    def contact(self, z: Tensor) -> Tensor:
-        """Probability (...) that the robot touches something in the step that led to z or in the next."""
-        return torch.sigmoid(self.heads["contact"](z).squeeze(-1).float())
-
-    def novelty(self, z: Tensor) -> Tensor:
-        """How unlike the training data latents (..., D) are, (...), >= 0; 1 is the level to slow down at."""
-        return self.heads["novelty"](z)
-
-    def propose(self, z: Tensor, goal: Tensor) -> Tensor:
-        """The actions (B, steps, A) in [-1, 1] that look like leading from z (B, D) to goal (B, D); see Reach."""
-        return self.heads["proposal"](z, goal)
+    def read(self, name: str, latent: Tensor, goal: Tensor | None = None) -> Tensor:
+        """A readout of latents (..., D): see :meth:`jepa_ros.world_model.seam.AnyWorldModel.read`."""
+        readout, head = self.readouts[name], self.heads[name]
+        if readout.loss == "closed_form":
+            return head(latent)
+        if not readout.pair:
+            return readout.activate(head(latent))
+        assert goal is not None  # a pair has one
+        if readout.loss == "actions":
+            return head(latent, goal)
+        latent, goal = torch.broadcast_tensors(latent, goal)
+        return readout.activate(head(torch.cat([latent, goal], dim=-1)))

@@ -19,17 +19,17 @@ import torch
 from benchmarks.rigs.search.guardrail_tasks import Task, make_task
 from jepa_ros.agent.loop import Loop
 from jepa_ros.contract import RobotContract
-from jepa_ros.cost.goal import Goal
-from jepa_ros.cost.guardrails import GuardrailCost, Verdict
+from jepa_ros.cost import Futures, Goal, Judge, Target
 from jepa_ros.evaluation.evaluate import NO_DEADLINE
 from jepa_ros.learning.data.episodes import RADIUS, TIME_LIMIT, Scorer
 from jepa_ros.learning.policies import PlannerPolicy
 from jepa_ros.perception import Perception
 from jepa_ros.planning import PlannerConfig, SearchConfig
+from jepa_ros.planning.objective import Objective
 from jepa_ros.planning.planner import Planner
-from jepa_ros.planning.search import Search
 from jepa_ros.safety import Gate, GateConfig
 from jepa_ros.safety.guardrails import Guardrail, GuardrailSet
+from jepa_ros.safety.schema import RiskLevel
 from jepa_ros.world_model import load_checkpoint
 
 STAY = 2.0  # s at the goal after which an episode ends: so long it has held
@@ -61,63 +61,69 @@ class Arm:
 
 
 class Penalty:
-    """Guardrails as a cost: every candidate passes, and the excess is kept for the cost.
+    """Guardrails as a cost term: the largest excess of a candidate, the same at every step."""
+
+    name, unit = "guardrails", "m"
+
+    def __init__(self, objective: WeightedObjective) -> None:
+        self.objective = objective
+
+    @property
+    def weight(self) -> float:
+        """Per metre."""
+        return self.objective.weight
+
+    def fits(self, goal: Target | None) -> bool:
+        """Whatever the goal."""
+        return True
+
+    def __call__(self, futures: Futures, goal: Target) -> torch.Tensor:
+        """(C, S, T)."""
+        judge = Judge(self.objective.guard.constraints, goal, RiskLevel("mean"))
+        return torch.from_numpy(judge(futures).violation).float()[:, None, None].expand(futures.shape)
+
+
+class WeightedObjective(Objective):
+    """Adds the guardrails' excess to the task cost, times a weight: what jepa_ros.cost.select does not do.
 
     The planner says nothing of it in its signals either: the gate would stop a plan that breaks a guardrail.
     """
 
-    def __init__(self, judge: GuardrailCost) -> None:
-        self.judge = judge
-        self.excess = np.zeros(0)
-
-    def __bool__(self) -> bool:
-        return False  # nothing to hold a plan to
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.judge, name)
-
-    def __call__(self, *args: Any) -> Verdict:
-        verdict = self.judge(*args)
-        self.excess = verdict.violation
-        return Verdict(np.zeros_like(verdict.violation))
-
-
-class WeightedSearch(Search):
-    """Adds the guardrails' excess to the task cost, times a weight: what jepa_ros.cost.select does not do."""
-
     weight = 0.0
+    routed = False
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.terms = [*self.terms, Penalty(self)]
 
     def set_guardrails(self, guardrails: Any) -> None:
-        """As in Search, as a cost alone: the map of ways does not know of the region (see RoutedSearch)."""
+        """As in Objective; the map of ways does not know of the region, unless it is ``routed``."""
         super().set_guardrails(guardrails)
-        self.guard = Penalty(self.guard)  # type: ignore[assignment]
-        self._closed = np.zeros(0) if self.places is None else np.zeros_like(self._closed)
+        if not self.routed:
+            for known in self.knowledge:
+                known._closed = np.zeros(0)  # type: ignore[attr-defined]
 
-    def _score(self, *args: Any) -> Any:
-        scores = super()._score(*args)
-        assert isinstance(self.guard, Penalty)
-        return dataclasses.replace(scores, cost=scores.cost + self.weight * self.guard.excess)
+    def constraints(self) -> list[Any]:
+        """Guardrails refuse no plan."""
+        return [constraint for known in self.knowledge for constraint in known.constraints()]
 
 
-class RoutedSearch(WeightedSearch):
+class RoutedObjective(WeightedObjective):
     """Weighs, and knows the ways round a region as the lexicographic search does."""
 
-    def set_guardrails(self, guardrails: Any) -> None:
-        """As in Search, with a weight."""
-        Search.set_guardrails(self, guardrails)
-        self.guard = Penalty(self.guard)  # type: ignore[assignment]
+    routed = True
 
 
 class WeightedPlanner(Planner):
     """A planner that weighs."""
 
-    search_type = WeightedSearch
+    make_objective = WeightedObjective
 
 
 class RoutedPlanner(Planner):
     """A planner that weighs, and has a region closed on its map of ways."""
 
-    search_type = RoutedSearch
+    make_objective = RoutedObjective
 
 
 class Watched:
@@ -164,8 +170,8 @@ def make_planner(contract: RobotContract, model: Any, card: Any, arm: Arm, seed:
     heeded = GuardrailSet() if arm.planner == "none" or arm.sudden else rails.bind(contract)
     kind = {"weighted": WeightedPlanner, "routed": RoutedPlanner}.get(arm.planner, Planner)
     planner = kind(model, contract, PlannerConfig(search=search), card=card, guardrails=heeded)
-    if isinstance(planner.search, WeightedSearch):
-        planner.search.weight = arm.weight
+    if isinstance(planner.objective, WeightedObjective):
+        planner.objective.weight = arm.weight
     return planner
 
 

@@ -64,10 +64,10 @@ def readout_flops(model: Any) -> dict[str, int]:
     The goal's half of the distance head's first layer is the same for all latents and counts for nothing.
     """
     found = {"rms": 3 * model.config.latent_dim}
-    if model.has_readout("distance"):
+    if "distance" in model.readouts:
         head = model.heads["distance"]
         found["distance"] = _linear(head) - 2 * model.config.latent_dim * _layers(head)[0].out_features
-    if model.has_readout("pose"):
+    if "pose" in model.readouts:
         found["pose"] = _linear(model.heads["pose"])
     return found
 
@@ -145,9 +145,9 @@ def cases(device: str = "cpu") -> list[dict[str, Any]]:
     return rows
 
 
-def make_search(model: Any, contract: Any, size: tuple[int, int, int], dtype: str, backend: str, futures: int) -> Any:
-    """A warmed-up search of one size that only its iterations end."""
-    from jepa_ros.planning import Search, SearchConfig
+def make_planner(model: Any, contract: Any, size: tuple[int, int, int], dtype: str, backend: str, futures: int) -> Any:
+    """A warmed-up planner whose search has one size and is ended by its iterations alone."""
+    from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 
     horizon, samples, iterations = size
     dtype = "auto" if backend == "model" else dtype
@@ -155,9 +155,9 @@ def make_search(model: Any, contract: Any, size: tuple[int, int, int], dtype: st
         horizon=horizon, samples=samples, iterations=iterations, noise_samples=futures, dtype=dtype, backend=backend,
         deadline=1e3, converge_tol=0.0,
     )  # fmt: skip
-    search = Search(model, config, contract)
-    search.warm_up()
-    return search
+    planner = Planner(model, contract, PlannerConfig(config))
+    planner.warm_up()
+    return planner
 
 
 def problem(model: Any, seed: int) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -173,13 +173,13 @@ def problem(model: Any, seed: int) -> tuple[np.ndarray, np.ndarray, Any]:
 # ---------------------------------------------------------------- measurements
 
 
-def timed(search: Any, model: Any, plans: int, first: int = 0) -> tuple[list[float], list[float]]:
+def timed(planner: Any, model: Any, plans: int, first: int = 0) -> tuple[list[float], list[float]]:
     """Seconds by the clock and of the processor, of plans without a warm start."""
     wall, processor = [], []
     for i in range(first, first + plans):
         z, h, goal = problem(model, i)
         began, used = time.perf_counter(), time.process_time()
-        search.plan(z, h, goal, seed=i)
+        planner.think(z, h, goal, seed=i)
         wall.append(time.perf_counter() - began)
         processor.append(time.process_time() - used)
     return wall, processor
@@ -189,11 +189,11 @@ def measure(
     model: Any, contract: Any, plans: int, size: tuple[int, int, int], dtype: str, backend: str, futures: int
 ) -> dict[str, Any]:
     """One row of the table of plans."""
-    search = make_search(model, contract, size, dtype, backend, futures)
-    wall, processor = timed(search, model, plans)
+    planner = make_planner(model, contract, size, dtype, backend, futures)
+    wall, processor = timed(planner, model, plans)
     gflop = 1e-9 * math.prod(size) * futures * sum(flops(model))
     return {
-        "size": list(size), "futures": futures, "dtype": dtype, "engine": search.backend, "plans": plans,
+        "size": list(size), "futures": futures, "dtype": dtype, "engine": planner.search.backend, "plans": plans,
         **milliseconds(wall), "processor_ms": 1e3 * float(np.median(processor)), "gflop": gflop,
         "gflops": gflop / float(np.median(wall)),
     }  # fmt: skip
@@ -207,19 +207,19 @@ def milliseconds(seconds: list[float]) -> dict[str, float]:
 
 def deadlines(model: Any, contract: Any, plans: int) -> dict[str, Any]:
     """By how much a deadline of 20 ms is overrun, alone and beside one busy process a core."""
-    from jepa_ros.planning import Search, SearchConfig
+    from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 
     config = SearchConfig(iterations=1000, deadline=0.02, converge_tol=0.0)
     rows = {}
     for name, count in (("alone", 0), ("beside busy processes", usable_cores())):
         others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-        search = Search(model, config, contract)
-        search.warm_up()
+        planner = Planner(model, contract, PlannerConfig(config))
+        planner.warm_up()
         over, iterations = [], []
         for i in range(plans):
             z, h, goal = problem(model, i)
             began = time.perf_counter()
-            result = search.plan(z, h, goal, seed=i)
+            result = planner.think(z, h, goal, seed=i)
             over.append(time.perf_counter() - began - config.deadline)
             iterations.append(result.iterations)
         for other in others:
@@ -243,11 +243,11 @@ def profile(
     On a GPU a part is over when its work is handed to the device; the part that reads a number waits for it.
     """
     dtype = dtypes(device)[-1]
-    search = make_search(model, contract, size, dtype, "auto", 1)
-    clocks = Profile(search)
-    timed(search, model, 2)
+    planner = make_planner(model, contract, size, dtype, "auto", 1)
+    clocks = Profile(planner)
+    timed(planner, model, 2)
     clocks.seconds.clear()
-    wall, _ = timed(search, model, plans)
+    wall, _ = timed(planner, model, plans)
     step, _ = flops(model)
     rows = math.prod(size)
     work = {"rollout": step, **{f"{name} readout": of for name, of in readout_flops(model).items()}}

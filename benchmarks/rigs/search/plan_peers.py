@@ -135,8 +135,8 @@ def time_to_cost(model: Any, contract: Any, peers: Peers, problems: int = 20) ->
     """
     import torch
 
-    from jepa_ros.cost import Goal, TaskCost
-    from jepa_ros.planning import Search, SearchConfig
+    from jepa_ros.cost import Futures, Goal, Target, TaskCost, model_terms
+    from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
     from jepa_ros.planning.rollout import ModelRollout
 
     contract = replace(contract, actuation_latency=0.0)  # theirs knows no latency
@@ -146,9 +146,9 @@ def time_to_cost(model: Any, contract: Any, peers: Peers, problems: int = 20) ->
         samples=256, elites=32, ar=0.0, sigma=1.0, sigma_floor=0.001, iterations=100, deadline=1e3, converge_tol=0.0,
         contact_limit=1.0,
     )  # fmt: skip
-    search = Search(model, config, contract)
-    search.warm_up()
-    task, theirs, ours, costs = TaskCost(model), [], [], []
+    planner = Planner(model, contract, PlannerConfig(config))
+    planner.warm_up()
+    task, theirs, ours, costs = TaskCost(model_terms(model.readouts)), [], [], []
     h = np.zeros(model.config.state_dim, np.float32)
     for i, (z, latent) in enumerate(pictured(model, contract, problems)):
         answer = peers.ask(
@@ -157,10 +157,12 @@ def time_to_cost(model: Any, contract: Any, peers: Peers, problems: int = 20) ->
         goal, state = Goal.from_latent(latent), (torch.from_numpy(z), torch.from_numpy(h))
 
         def judged(plan: torch.Tensor, goal: Goal = goal, state: Any = state) -> float:
-            return float(task(ModelRollout(model)(*state, plan.clamp(-1.0, 1.0)[None], None), goal)[0])
+            actions = plan.clamp(-1.0, 1.0)[None]
+            futures = Futures(model, ModelRollout(model)(*state, actions, None), actions, state[0])
+            return float(task(futures, Target(goal, model))[0])
 
         target = judged(torch.tensor(answer["actions"][0]))
-        result = search.plan(z, h, goal, seed=i)
+        result = planner.think(z, h, goal, seed=i)
         reached = [seconds for seconds, cost in result.history if cost <= target]
         theirs.append(answer["seconds"][0])
         ours.append(reached[0] if reached else math.inf)

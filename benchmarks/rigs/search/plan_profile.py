@@ -5,31 +5,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
-
-NAMES = {"distance": "distance readout", "pose": "pose readout", "latent_rms": "rms readout"}
 
 
 class Profile:
-    """Seconds by part of a search, a part's own time without that of the parts inside it.
+    """Seconds by part of a plan, a part's own time without that of the parts inside it.
 
     Args:
-        search: a jepa_ros.planning.Search; its parts are wrapped from now on.
+        planner: a jepa_ros.planning.Planner; the parts of its search are wrapped from now on.
     """
 
-    def __init__(self, search: Any) -> None:
+    def __init__(self, planner: Any) -> None:
         self.seconds: dict[str, float] = {}
         self._inside: list[float] = []  # for each part under way, the seconds spent in parts inside it
-        readouts, weights = search.engine.readouts, search.task.weights
-        for name in NAMES:
-            if hasattr(readouts, name):
-                setattr(readouts, name, self._clocked(NAMES[name], getattr(readouts, name)))
-        search.set_weights(weights)  # it asks for the readouts anew
-        search._rollout = self._clocked("rollout", search._rollout)
+        search, objective = planner.search, planner.objective
+        readouts = search.engine.readouts
+        read = {name: self._clocked(f"{name} readout", partial(readouts.read, name)) for name in readouts.readouts}
+        readouts.read = lambda name, *args: read[name](*args)
+        if hasattr(readouts, "latent_rms"):
+            readouts.latent_rms = self._clocked("rms readout", readouts.latent_rms)
+        search.engine = replace(search.engine, rollout=self._wrapped("rollout", search.engine.rollout))
+        objective.terms = [self._wrapped("rest of the cost", term) for term in objective.terms]
+        constraints = objective.constraints
+        objective.constraints = lambda: [self._wrapped("constraints", c) for c in constraints()]
         for part, owner, name in (
             ("candidates", search.sampler, "propose"), ("update", search.sampler, "update"),
-            ("actuation delay", search.delay, "effective"), ("guardrails", search, "guard"),
-            ("rest of the cost", search, "task"), ("plan", search, "plan"),
+            ("actuation delay", search.delay, "effective"), ("plan", planner, "think"),
+            *(("what is known", known, "prepare") for known in planner.knowledge),
         ):  # fmt: skip
             setattr(owner, name, self._wrapped(part, getattr(owner, name)))
 
@@ -58,8 +62,5 @@ class Profile:
 
             def __getattr__(self, name: str) -> Any:
                 return getattr(owner, name)
-
-            def __bool__(self) -> bool:
-                return bool(owner)
 
         return Wrapped()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from jepa_ros.cost import Goal
-from jepa_ros.planning import Search, SearchConfig
+from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.planning.convergence import TOLERANCE, Convergence
 from jepa_ros.planning.proposals import shift_plan
 
@@ -45,15 +45,15 @@ def stopping(model: Any, contract: Any, states: list[tuple[np.ndarray, np.ndarra
         after which the tolerance that is recommended ends it.
     """
     config = replace(SearchConfig(), iterations=iterations, deadline=1e3, converge_tol=0.0)
-    search = Search(model, config, contract)
-    search.warm_up()
+    planner = Planner(model, contract, PlannerConfig(config))
+    planner.warm_up()
     plans: dict[str, list[tuple[list[float], list[float]]]] = {"cold": [], "warm": []}
     example: dict[str, Any] = {}
     for number, (z, latent) in enumerate(states):
         goal, here, warm = Goal.from_latent(latent), torch.from_numpy(z), None
         h = model.initial_state(1)[0]
         for step in range(STEPS):
-            result = search.plan(here, h, goal, warm=warm, seed=number * STEPS + step, iterations=iterations)
+            result = planner.think(here, h, goal, warm=warm, seed=number * STEPS + step, iterations=iterations)
             plans["cold" if warm is None else "warm"].append(([c for _, c in result.history], result.elite_costs))
             costs = plans["cold" if warm is None else "warm"][-1]
             thought = {"history": result.history, "stop": stops_at(*costs, TOLERANCE, 1)}

@@ -14,6 +14,7 @@ from jepa_ros.learning.representation.losses import open_loop
 from jepa_ros.learning.representation.representation import RepresentationTrainer
 from jepa_ros.learning.settings import TrainSettings
 from jepa_ros.world_model import WorldModel
+from jepa_ros.world_model.model import IMAGE
 
 
 class Decoder(nn.Module):
@@ -55,7 +56,7 @@ class ReconstructionTrainer(RepresentationTrainer):
         lead = images.shape[:3]
         flat = images.flatten(0, 2)
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            z = self.model.encode(flat)
+            z = self.model.latent({IMAGE: flat})
             drawn = self.decoder(z)
             prediction = open_loop(self.model, z.detach().view(*lead, -1), actions)
         wanted = (flat.permute(0, 3, 1, 2).float() - 128.0) / 64.0

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from jepa_ros.learning.representation.losses import InverseDynamics, anti_collapse, open_loop
 from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.world_model import WorldModel
+from jepa_ros.world_model.model import IMAGE
 
 
 def cosine(step: int, total: int, warmup: int = 100) -> float:
@@ -50,7 +51,7 @@ class RepresentationTrainer:
         s = self.settings
         lead = images.shape[:3]
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            z = self.model.encode(images.flatten(0, 2)).view(*lead, -1)
+            z = self.model.latent({IMAGE: images.flatten(0, 2)}).view(*lead, -1)
             prediction = open_loop(self.model, z, actions)
             inverse = self.inverse(z, actions)
         z = z.float()

@@ -47,8 +47,8 @@ def calibrate(model: WorldModel, held_out: Latents) -> dict[str, Any]:
         "latent_precision": precision.tolist(),
         "novelty": _quantiles(novelty),
     }
-    if model.has_readout("pose") and bool(torch.isfinite(held_out.poses).all()):
-        error = model.pose(z.to(device)).cpu()[..., :2] - pose_targets(held_out.poses)[..., :2]
+    if "pose" in model.readouts and bool(torch.isfinite(held_out.poses).all()):
+        error = model.read("pose", z.to(device)).cpu()[..., :2] - pose_targets(held_out.poses)[..., :2]
         result["pose_error_m"] = _quantiles(error.norm(dim=-1).flatten())
     return result
 

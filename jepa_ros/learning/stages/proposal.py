@@ -20,6 +20,7 @@ from jepa_ros.learning.representation.representation import cosine
 from jepa_ros.learning.stages.readouts import Report, optimizer_for
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.world_model.reach import Reach
+from jepa_ros.world_model.readouts import PROPOSAL
 
 LONGEST = 2.0  # goals lie up to so many times the proposal's steps ahead
 
@@ -42,7 +43,7 @@ def fit_proposal(
     model: WorldModel, latents: Latents, steps: int, seed: int, report: Report, batch: int = 512
 ) -> None:  # fmt: skip
     """Fit the head ``proposal``, where the model has one."""
-    if not model.has_readout("proposal"):
+    if "proposal" not in model.readouts:
         return
     head = model.heads["proposal"]
     assert isinstance(head, Reach)
@@ -75,8 +76,8 @@ def add_proposal(
     model: WorldModel, latents: Latents, proposal_steps: int, steps: int, seed: int, report: Report
 ) -> WorldModel:
     """The same model with a freshly fitted proposal: for checkpoints that were trained without one."""
-    readouts = tuple(n for n in model.config.readouts if n != "proposal")
-    config = replace(model.config, readouts=(*readouts, "proposal"), proposal_steps=proposal_steps)
+    readouts = tuple((model.readouts | {"proposal": PROPOSAL}).values())
+    config = replace(model.config, readouts=readouts, proposal_steps=proposal_steps)
     grown = WorldModel(config).to(model.device)
     grown.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("heads.proposal.")}, False)
     grown.eval().requires_grad_(False)

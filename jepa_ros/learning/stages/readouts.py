@@ -146,7 +146,7 @@ def _same_layout(latents: Latents) -> tuple[Tensor, Tensor]:
 def fit_heads(model: WorldModel, latents: Latents, steps: int, seed: int, report: Report, batch: int = 1024) -> None:
     """Fit pose and contact by plain regression on the robot's own localisation and bumper."""
     generator = torch.Generator().manual_seed(seed)
-    names = [n for n in ("pose", "contact") if model.has_readout(n)]
+    names = [n for n in ("pose", "contact") if n in model.readouts]
     if not names:
         return
     parameters = [p for n in names for p in model.heads[n].parameters()]
@@ -166,7 +166,9 @@ def fit_heads(model: WorldModel, latents: Latents, steps: int, seed: int, report
         z = latents.z[e, t].to(device)
         losses: dict[str, Tensor] = {}
         if "pose" in names:
-            losses["pose"] = (model.pose(z) - pose_targets(latents.poses[e, t]).to(device)).square().sum(1).mean()
+            losses["pose"] = (
+                (model.read("pose", z) - pose_targets(latents.poses[e, t]).to(device)).square().sum(1).mean()
+            )
         if "contact" in names:
             logit = model.heads["contact"](z).squeeze(-1).float()
             losses["contact"] = nn.functional.binary_cross_entropy_with_logits(logit, touching[e, t].float().to(device))

@@ -25,6 +25,8 @@ from jepa_ros.learning.stages.readouts import Report
 from jepa_ros.memory.scene import REACH, SceneMemory, rings
 from jepa_ros.planning.vigilance import SPANS, Due, Motion, Normal, is_close, robot_cell, scene_of
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.world_model.model import IMAGE
+from jepa_ros.world_model.readouts import NOVELTY
 from jepa_ros.world_model.scene import NOISE, PATCH, NoveltyHead, SceneHead, patches, summarise
 
 CHANNELS = 8  # of the scene maps
@@ -52,7 +54,7 @@ CONTACT = max(SPANS) + 2
 
 def can_watch(model: WorldModel) -> bool:
     """Whether places can be compared: the robot has to be found in the picture."""
-    return model.traversability is not None and model.has_readout("pose")
+    return model.traversability is not None and "pose" in model.readouts
 
 
 @torch.inference_mode()
@@ -63,7 +65,7 @@ def fit_scene(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int 
     noise, square, total, n, pairs = np.zeros((width, width)), np.zeros((width, width)), np.zeros(width), 0, 0
     for e in rng.choice(episodes, min(EPISODES, len(episodes)), replace=False):
         images = torch.from_numpy(np.array(data.slice("images", int(e))[::10])).to(model.device)
-        cells = robot_cell(model, model.encode(images), edge)
+        cells = robot_cell(model, model.latent({IMAGE: images}), edge)
         rows, columns = np.mgrid[:edge, :edge]
         away = np.hypot(columns - cells[:, 0, None, None], rows - cells[:, 1, None, None]) > REACH
         f = patches(images).cpu().numpy().transpose(0, 2, 3, 1).astype(np.float64)
@@ -90,7 +92,7 @@ def _encode(model: WorldModel, images: np.ndarray) -> tuple[torch.Tensor, np.nda
     """Of pictures (N, H, W, 3): latents (N, D), scene maps (N, C, g, g) or None where the model has none, and whether
     the robot is close to something (N,)."""
     parts = torch.from_numpy(np.array(images)).split(64)
-    told = torch.cat([model.embed(part.to(model.device)).float() for part in parts])
+    told = torch.cat([model.pack(model.encode({IMAGE: part.to(model.device)})).float() for part in parts])
     plain = told.cpu().numpy()
     scenes = None if model.scene is None else scene_of(model.config, plain)
     return told[:, : model.config.latent_dim], scenes, is_close(model, plain)
@@ -214,8 +216,7 @@ def fit_vigilance(
     else:
         levels["scene"] = [max(pair) for pair in zip(levels["scene"], SURE, strict=True)]
     model.heads["novelty"] = novelty.to(model.device)
-    readouts = tuple(n for n in model.config.readouts if n != "novelty")
-    model.config = replace(model.config, readouts=(*readouts, "novelty"))
+    model.config = replace(model.config, readouts=tuple((model.readouts | {"novelty": NOVELTY}).values()))
     return {
         "levels": levels,
         "rates_per_hour": [SLOW_RATE, STOP_RATE],

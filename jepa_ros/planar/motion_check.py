@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What came of the last command: did the robot go where it was sent, or was something in the way?"""
+"""Did the robot go where it was sent, or was something in the way?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 
 import torch
 
-from jepa_ros.memory import Obstructions
+from jepa_ros.planar.obstructions import Obstructions
 
 #: Reason words of the gate that mean: something stands there.
 IN_THE_WAY = ("obstacle", "contact", "region")
@@ -26,29 +26,28 @@ DEAD_END_RADIUS, DEAD_END_SHARE = 0.25, 0.6
 DRIVING = ("", "ok", "acceleration_limit", "velocity_limit", *IN_THE_WAY)
 
 
-class Outcome:
+class MotionCheck:
     """Compares command, execution and measured motion, step by step, and notes obstructions.
 
     Two things tell an obstruction: the gate holds the robot back and says that something is in the way; or the robot
     was let go and did not move (nothing saw the obstacle, but it is there).
 
     Args:
-        contract: the robot contract. memory: where obstructions are noted.
+        contract: the robot contract. obstructions: where they are noted.
 
     Attributes:
         noted: x m, y m of the obstruction that the last step noted, None for none.
     """
 
-    def __init__(self, contract, memory: Obstructions) -> None:
+    def __init__(self, contract, obstructions: Obstructions) -> None:
         names = [a.name for a in contract.action]
         self.axis = names.index("linear.x") if "linear.x" in names else None
         self.full = 0.0 if self.axis is None else float(contract.action_high[self.axis])
-        self.period, self.memory = contract.period, memory
+        self.period, self.obstructions = contract.period, obstructions
         self.reset()
 
     def reset(self) -> None:
         """The robot was moved: what was asked and where it was do not count."""
-        self._asked = 0.0
         self._last: tuple[float, float, float] | None = None
         self.noted: tuple[float, float] | None = None
         self._stuck = 0
@@ -59,18 +58,15 @@ class Outcome:
         """x m, y m, yaw rad where the robot was last; None before that is known."""
         return self._last
 
-    def command(self, values) -> None:
-        """Take the command (A,), physical units, that is sent now."""
-        self._asked = 0.0 if self.axis is None else float(values[self.axis])
-
-    def observe(self, pose: torch.Tensor, steps: int, executed, gate_reason: str, now: float) -> None:
-        """Take what came of the command.
+    def observe(self, pose: torch.Tensor, steps: int, commanded, executed, gate_reason: str, now: float) -> None:
+        """Take what came of a command.
 
         Args:
             pose: (4,) x, y, cos, sin, the pose readout. steps: control steps since the last call.
+            commanded: (A,) physical, what was sent then; None stood still.
             executed: (A,) physical, mean since then, or None. gate_reason: the gate's word. now: s.
         """
-        self.memory.forget(now)
+        self.obstructions.forget(now)
         self.noted = None
         x, y, c, s = pose.tolist()
         before, self._last = self._last, (x, y, math.atan2(s, c))
@@ -80,7 +76,8 @@ class Outcome:
         if self.axis is None or executed is None or before is None or steps != 1:
             self._stuck = 0
             return
-        went, asked = float(executed[self.axis]), self._asked
+        went = float(executed[self.axis])
+        asked = 0.0 if commanded is None else float(commanded[self.axis])
         if gate_reason in IN_THE_WAY:
             if abs(asked) >= ASKED * self.full and went * math.copysign(1.0, asked) < HELD * abs(asked):
                 self._note(asked, now)
@@ -101,10 +98,10 @@ class Outcome:
             return
         x, y = self._track[-1]
         if all(math.hypot(px - x, py - y) < DEAD_END_SPOT for px, py in self._track):
-            self.memory.note_dead_end(x, y, min(DEAD_END_RADIUS, DEAD_END_SHARE * distance), now)
+            self.obstructions.note_dead_end(x, y, min(DEAD_END_RADIUS, DEAD_END_SHARE * distance), now)
             self._track.clear()
 
     def _note(self, speed: float, now: float) -> None:
         assert self._last is not None
         x, y, yaw = self._last
-        self.noted = self.memory.note(x, y, yaw if speed > 0.0 else yaw + math.pi, now)
+        self.noted = self.obstructions.note(x, y, yaw if speed > 0.0 else yaw + math.pi, now)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that is known of the plane that a robot drives over, with one owner: see :mod:`jepa_ros.memory.knowledge`.
+
+- ``places``: what the pictures tell of where it can drive; ``route``: the ways over that map to the goal.
+- ``obstructions``: where it was held back; ``motion``: finds that out.
+- ``movers``: what moves; ``memory``: what came of earlier drives.
+
+``places``, ``route`` and ``movers`` need a model with a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from jepa_ros.cost.goal import Target
+from jepa_ros.cost.guardrails import GuardrailJudge
+from jepa_ros.cost.seam import Constraint, CostTerm
+from jepa_ros.memory.knowledge import Seen
+from jepa_ros.memory.long_term import LongTerm
+from jepa_ros.planar import guardrails
+from jepa_ros.planar.motion_check import MotionCheck
+from jepa_ros.planar.movers import Movers
+from jepa_ros.planar.obstructions import Obstructions
+from jepa_ros.planar.place_terms import BumpConstraint, MapConstraint, WayTerm
+from jepa_ros.planar.places import Places
+from jepa_ros.planar.readouts import to_poses
+from jepa_ros.planar.route import Route
+from jepa_ros.world_model.seam import device_of
+
+#: Seconds for which an obstruction is remembered where a map tells what stands about: long enough to take another way.
+#: The gate's word says that something is in the way, not quite where; for long it would close a passage that is free.
+OBSTRUCTION_LIFETIME = 5.0
+
+
+class PlanarKnowledge:
+    """See the module.
+
+    Args:
+        model: a world model with a pose readout; it may have a map. contract: the robot contract.
+        contact_limit, region_margin, noise_samples: of the search, see SearchConfig.
+        memory: what came of earlier drives, None where nothing is kept beyond one.
+    """
+
+    def __init__(
+        self, model: Any, contract: Any, contact_limit: float = 1.0, region_margin: float = 0.0, noise_samples: int = 1,
+        memory: LongTerm | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.contract, self.memory = model, contract, memory
+        self._region_margin = region_margin
+        self.obstructions = Obstructions(contract.footprint.radius, contract.period)
+        self.motion = MotionCheck(contract, self.obstructions)
+        self.places: Places | None = None
+        self.route: Route | None = None
+        self.movers: Movers | None = None
+        self._closed = np.zeros(0)
+        self._bumped, self._mapped = BumpConstraint(self.obstructions), None
+        if cells := getattr(model.config, "map_cells", 0):
+            extent = model.config.map_extent
+            self.places, self.route = Places(cells, extent), Route(cells, extent, device_of(model))
+            self.obstructions.lifetime = OBSTRUCTION_LIFETIME
+            if noise_samples > 1:  # with a single future nobody can differ in where they go
+                self.movers = Movers(cells, extent, contract.period)
+            if contact_limit < 1.0:
+                self._mapped = MapConstraint(self.places, contact_limit, self.movers)
+        self._goal: Target | None = None
+
+    # -- what the planner asks -----------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Forget the drive; what is remembered of earlier ones is there again."""
+        self.motion.reset()
+        self.obstructions.clear()
+        for part in (self.places, self.movers):
+            if part is not None:
+                part.clear()
+        if self.places is not None and self.memory is not None and self.memory.map is not None:
+            self.places.observe(self.memory.map)  # the pictures of a second put right what has changed since
+
+    def observe(self, seen: Seen) -> None:
+        """Take an image: its map, and what came of the last command."""
+        if seen.failed:
+            self.obstructions.clear_dead_ends()  # no way out of them was found
+        if self.places is not None:
+            size = self.model.config.latent_dim
+            told = seen.embedding[size : size + self.places.cells**2]
+            self.places.observe(told)
+            if self.movers is not None:
+                self.movers.observe(told, seen.steps)
+        with torch.no_grad():
+            pose = self.model.read("pose", seen.latent[None])[0]
+        self.motion.observe(pose, seen.steps, seen.commanded, seen.executed, seen.gate_reason, seen.stamp)
+        if self.memory is not None:
+            self.memory.live(seen, self.motion.pose, self.motion.noted)
+            if self.places is not None:
+                self.memory.map = self.places.logits
+
+    def prepare(self, goal: Target, distance: float | None = None, stamp: float = 0.0) -> None:
+        """Find the ways to the goal round all that is known to be in between: seen, bumped into, or forbidden."""
+        if goal is not self._goal:
+            if self._goal is not None:
+                self.obstructions.clear_dead_ends()
+            self._goal = goal
+        if distance is not None:
+            self.motion.judge_progress(distance, stamp)
+        if self.route is None or self.places is None:
+            return
+        blocked = self.places.blocked()
+        if self._closed.size:
+            blocked = np.maximum(blocked, self._closed)
+        if len(self.obstructions):
+            blocked = np.maximum(blocked, self.obstructions.near(self.places.centres()))
+        if self.memory is not None and len(self.memory.obstructions):
+            blocked = np.maximum(blocked, self.memory.obstructed(self.places.centres()))
+        where = goal.read("pose")
+        assert where is not None  # a goal without one was refused
+        x, y = where[:2].tolist()
+        self.route.solve(blocked, (x, y))
+
+    def terms(self) -> Sequence[CostTerm]:
+        """The way round, in the place of the straight one."""
+        return [] if self.route is None else [WayTerm(self.route)]
+
+    def constraints(self) -> Sequence[Constraint]:
+        """Where it was held back, and where the map tells of a contact."""
+        found: list[Constraint] = [self._bumped] if len(self.obstructions) else []
+        return found if self._mapped is None else [*found, self._mapped]
+
+    def views(self, latents: torch.Tensor | None = None) -> Mapping[str, Any]:
+        """``map``: the Places, where there is a map; ``poses``: of plans, (N, T, 3) x m, y m, yaw rad."""
+        found: dict[str, Any] = {} if self.places is None else {"map": self.places}
+        if latents is not None:
+            with torch.no_grad():
+                found["poses"] = to_poses(self.model.read("pose", latents))
+        return found
+
+    # -- guardrails ----------------------------------------------------------------------------------------------------
+
+    def judge(self, rails: Any, readouts: Any, samples: int) -> GuardrailJudge:
+        """The constraints of guardrails, and from now on their regions are routed round; see GuardrailJudge."""
+        found = guardrails.judge(rails, readouts, self.contract, samples, self._region_margin, self.places)
+        if self.places is not None:
+            self._closed = guardrails.closed(found, self.contract, self.places.centres())
+        return found
+
+
+def knowledge(model: Any, contract: Any, config: Any, memory: LongTerm | None) -> list[PlanarKnowledge]:
+    """What a planar body knows, by the settings of a search; nothing where the model does not tell where it is."""
+    if "pose" not in model.readouts:
+        return []
+    limits = config.contact_limit, config.region_margin, config.noise_samples
+    return [PlanarKnowledge(model, contract, *limits, memory=memory)]

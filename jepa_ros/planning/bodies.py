@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which room knows what of a kind of body. A room is opened only for bodies of its kinds."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from jepa_ros.memory.knowledge import Knowledge
+from jepa_ros.memory.long_term import LongTerm, Remembering
+
+#: Kind of kinematics -> module with ``knowledge(model, contract, config, memory) -> list[Knowledge]``.
+ROOMS = {"diff_drive": "jepa_ros.planar.knowledge", "holonomic": "jepa_ros.planar.knowledge"}
+
+
+def knowledge_for(contract: Any, model: Any, config: Any, memory: LongTerm | None) -> list[Knowledge]:
+    """What a planner of this body knows beside the latent.
+
+    Args:
+        config: the search's settings. memory: what is kept beyond a drive, None for nothing.
+    """
+    found: list[Knowledge] = []
+    if room := ROOMS.get(contract.kinematics.kind):
+        found = import_module(room).knowledge(model, contract, config, memory)
+    return [Remembering(memory)] if memory is not None and not found else found
