@@ -170,28 +170,6 @@ def test_an_arm_publishes_nothing_before_it_was_measured_and_then_holds() -> Non
     assert all(o.publish and o.values.tolist() == pytest.approx([0.3, 0.3]) for o in outs[1:])
 
 
-def test_an_arm_moves_within_speed_and_acceleration_and_stops_where_it_was_measured() -> None:
-    rig = Rig("arm")
-    rig.arm()
-    rig.command = [1.0, -1.5]
-    outs = rig.run(3.0)
-    q = np.array([o.values for o in outs])
-    v = np.diff(q, axis=0) / 0.02
-    a = np.diff(v, axis=0) / 0.02
-    assert (abs(v) <= np.array([1.0, 1.5]) + 1e-6).all()
-    assert (abs(a) <= np.array([4.0, 6.0]) * 1.01 + 1e-6).all()
-    assert q[-1] == pytest.approx([1.0, -1.5], abs=1e-3)
-    rig.command = [-1.0, 1.0]
-    rig.run(0.5)
-    rig.spoil["joint_states"] = lambda m: dataclasses.replace(m, position=tuple(p + 0.001 for p in m.position))
-    rig.run(0.1)
-    measured = np.array(rig.newest["joint_states"].position)
-    out = rig.ask(estop=True)
-    assert out.values == pytest.approx(measured, abs=0.05)
-    held = out.values.tolist()
-    assert all(o.values.tolist() == held for o in rig.run(1.0)), "captured once"
-
-
 def test_a_region_that_is_dropped_in_front_of_a_driving_robot_stops_it() -> None:
     rig = driving(Rig(), [0.5, 0.0])
     ahead = rig.robot.x + 0.1 + 0.45  # beyond what the guaranteed braking needs
@@ -320,18 +298,6 @@ def test_an_arm_that_was_never_measured_is_sent_nothing_after_a_fault() -> None:
     assert all(o.mode is Mode.ESTOP and not o.publish for o in rig.run(0.5))
 
 
-def test_an_arm_goes_back_to_a_late_measurement_without_a_jump() -> None:
-    rig = Rig("arm")
-    rig.arm([0.0, 0.0])
-    rig.command = [1.0, 1.5]
-    rig.run(0.4)
-    rig.spoil["joint_states"] = drop
-    measured = np.array(rig.newest["joint_states"].position)
-    before = [rig.outputs[-1].values.copy(), *(o.values for o in rig.run(1.5))]
-    assert (np.abs(np.diff(before, axis=0)) <= np.array([1.0, 1.5]) * 0.02 + 1e-9).all()
-    assert rig.outputs[-1].reason == "state_stale" and before[-1] == pytest.approx(measured)
-
-
 def test_an_arm_keeps_its_velocity_limits_in_ticks_between_two() -> None:
     rig = Rig("arm")
     rig.arm([0.0, 0.0])
@@ -339,16 +305,6 @@ def test_an_arm_keeps_its_velocity_limits_in_ticks_between_two() -> None:
     rig.run(0.4)
     before = [rig.outputs[-1].values, *(rig.tick(0.001).values for _ in range(200))]  # as when services are called
     assert (np.abs(np.diff(before, axis=0)[1:]) <= np.array([1.0, 1.5]) * 0.001 + 1e-9).all()
-
-
-def test_an_arm_that_was_moved_by_hand_is_measured_anew_by_a_reset() -> None:
-    rig = Rig("arm")
-    rig.arm([0.2, 0.2])
-    rig.ask(estop=True)
-    rig.spoil["joint_states"] = lambda m: dataclasses.replace(m, position=(-0.5, 0.7))
-    rig.run(0.2)
-    assert rig.outputs[-1].values == pytest.approx([0.2, 0.2], abs=0.02), "latched: one position is held"
-    assert rig.ask(reset=True).values == pytest.approx([-0.5, 0.7])
 
 
 def test_a_lidar_without_a_largest_range_sees_what_is_there() -> None:

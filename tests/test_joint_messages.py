@@ -42,13 +42,18 @@ def test_joints_in_another_order_are_put_right():
     assert (found.values, found.names, found.fault) == ([0.4, -0.1], JOINTS, "")
 
 
+def test_a_trajectory_without_a_point_says_stand_still():
+    command = read(trajectory())
+    assert command.still and not command.fault and command.names == JOINTS
+    assert not read(trajectory(names=("shoulder",))).still, "it has to name the robot's joints all the same"
+
+
 @pytest.mark.parametrize(
     ("message", "said"),
     [
         (trajectory(point(positions=[0.4]), names=("shoulder",)), "lacks joint 'elbow'"),
         (trajectory(GOOD, names=("shoulder", "shoulder")), "joint 'shoulder' twice"),
         (trajectory(point(positions=[0.4, -0.1, 0.0]), names=(*JOINTS, "gripper")), "names joint 'gripper'"),
-        (trajectory(), "no point"),
         (trajectory(point(velocities=[0.1, 0.1])), "0 positions, expected 2"),
         (trajectory(point(positions=[0.4, -0.1], effort=[1.0])), "1 effort, expected 2"),
         (trajectory(point(10.0, positions=[0.4, -0.1])), "due in 10.00 s"),

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks.rigs.gate.rig import contract_of
 from jepa_ros.agent.loop import Decision, Loop
 from jepa_ros.contract import load_contract
 
@@ -141,3 +142,37 @@ def test_an_obstacle_in_the_scan_stops_the_robot_before_it(contract):
     for _ in range(40):
         loop.step()
     assert 0.6 < robot.at[0] < 1.0 - contract.footprint.radius
+
+
+class PointArm(PointRobot):
+    """Two joints that are at once where they are told to be; it has no pose and no odometry."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.rate = np.array([0.4, -0.3]), np.zeros(2)
+
+    def set_command(self, values):
+        self.rate, self.q = (np.array(values) - self.q) / 0.02, np.array(values)
+        self.log.append((round(self.time, 6), *values))
+
+    def advance(self, duration):
+        self.time += duration
+
+    def joints(self):
+        return self.q, self.rate
+
+    def pose(self):
+        raise AssertionError("an arm has no pose")
+
+
+def test_an_arm_is_driven_by_its_joint_states_and_stands_where_it_stood_until_it_is_asked_to_move() -> None:
+    contract = contract_of("arm", watchdog={"rearm_time": 0.3})
+    robot, policy = PointArm(), Constant([0.9, 0.5])
+    loop = Loop(contract, robot, policy)
+    assert {entry[1:] for entry in robot.log} == {(0.4, -0.3)}
+    records = [loop.step() for _ in range(20)]
+    assert robot.q.tolist() == pytest.approx([0.9, 0.5]) and records[-1].modes[-1] == "ACTIVE"
+    assert records[0].observation.pose is None and records[0].observation.gated.tolist() == [0.4, -0.3]
+    policy.act = lambda seen: Decision(contract.neutral())
+    records = [loop.step() for _ in range(10)]
+    assert robot.q.tolist() == pytest.approx([0.9, 0.5]) and records[-1].modes[-1] == "ACTIVE"

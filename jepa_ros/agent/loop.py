@@ -22,6 +22,7 @@ from jepa_ros.safety.inputs import (
     ContactIn,
     GateInputs,
     ImageIn,
+    JointsIn,
     OdomIn,
     PeopleIn,
     PoseIn,
@@ -32,7 +33,8 @@ from jepa_ros.safety.output import GateOutput
 
 COMPONENTS = ("perception", "planner")
 #: Hz at which the gate hears of each sensor, as the ``sim`` node publishes them.
-SENSOR_RATES = {"odom": 25.0, "pose": 10.0, "contact": 20.0, "scan": 10.0, "people": 10.0}
+SENSOR_RATES = {"odom": 25.0, "pose": 10.0, "contact": 20.0, "scan": 10.0, "people": 10.0,
+                "joint_states": 50.0}  # fmt: skip
 
 
 class Robot(Protocol):
@@ -47,6 +49,7 @@ class Robot(Protocol):
     def pose(self) -> tuple[float, float, float, np.ndarray]: ...
     def contact(self) -> bool: ...
     def scan(self) -> Any: ...
+    def joints(self) -> tuple[Any, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,12 @@ class Observation:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a policy answers: a command (A,) in physical units, its signals for the gate, and whatever else it knows."""
+    """What a policy answers: a command (A,) in physical units, its signals for the gate, and whatever else it knows.
 
-    command: np.ndarray
+    A command of None says "stand still" to joints that are commanded by position; see ``RobotContract.neutral``.
+    """
+
+    command: np.ndarray | None
     signals: dict[str, float] = field(default_factory=dict)
     info: Any = None
 
@@ -125,7 +131,7 @@ class Loop:
         self.tick = 1.0 / contract.gate_rate
         self.step_index = 0
         self.executed: np.ndarray | None = None
-        self.gated = np.zeros(contract.action_dim)
+        self.gated = np.zeros(0)  # until it has armed
         self.gate_reason = ""
         self.touched = False
         self._pending: list[tuple[float, CommandIn, SignalsIn]] = []
@@ -135,6 +141,8 @@ class Loop:
         self._see_people: Any = getattr(robot, "people", None)  # a robot without a tracker need not have the method
         if self._see_people is not None:
             sensors["people"] = self._people
+        if contract.jointed:
+            sensors["joint_states"] = self._joints
         self._sensors = [
             (max(1, round(contract.gate_rate / SENSOR_RATES[name])), read)
             for name, read in sensors.items()
@@ -145,14 +153,14 @@ class Loop:
         self._arm()
 
     def _arm(self) -> None:
-        """Let the gate see fresh inputs and zeros for its arming time, as a robot does before it first moves."""
+        """Let the gate see fresh inputs and "stand still" for its arming time, as a robot does before it moves."""
         needed = self.contract.watchdog.rearm_time + 0.2
-        zeros = Decision(np.zeros(self.contract.action_dim))
+        still = Decision(self.contract.neutral())
         for i in range(round(needed * self.contract.gate_rate)):
             if i % self.ticks == 0:
                 self._see(self.robot.image())
-                self._send(zeros, delay=0.0)
-            self._gate_tick()
+                self._send(still, delay=0.0)
+            self.gated = np.asarray(self._gate_tick().values)
 
     def _see(self, image: np.ndarray) -> None:
         now = self.robot.time
@@ -161,8 +169,9 @@ class Loop:
     def _send(self, decision: Decision, delay: float) -> None:
         self._sequence += 1
         now = self.robot.time
-        values = np.asarray(decision.command, dtype=np.float64).tolist()
-        command = CommandIn(values=values, stamp=now, received=now + delay, seq=self._sequence)
+        still = decision.command is None
+        values = [] if still else np.asarray(decision.command, dtype=np.float64).tolist()
+        command = CommandIn(values=values, stamp=now, received=now + delay, seq=self._sequence, still=still)
         signals = SignalsIn(stamp=now, received=now + delay, values=decision.signals)
         self._pending.append((now + delay, command, signals))
 
@@ -184,6 +193,13 @@ class Loop:
     def _people(self, now: float) -> None:
         self._inputs["people"] = PeopleIn(
             stamp=now, received=now, positions=self._see_people(), frame_id=self.contract.frames.map
+        )
+
+    def _joints(self, now: float) -> None:
+        position, velocity = self.robot.joints()
+        names = self.contract.command.joints
+        self._inputs["joint_states"] = JointsIn(
+            stamp=now, received=now, names=names, position=list(position), velocity=list(velocity)
         )
 
     def _scan(self, now: float) -> None:
@@ -210,7 +226,8 @@ class Loop:
         self._ticked += 1
         inputs = GateInputs(heartbeats=dict.fromkeys(COMPONENTS, now), output_publishers=1, **self._inputs)
         self.gate_state, output = self.gate.step(self.gate_state, inputs, now, now)
-        self.robot.set_command(output.values)
+        if output.publish:
+            self.robot.set_command(output.values)
         self.robot.advance(self.tick)
         self.touched |= self.robot.contact()
         return output
@@ -219,7 +236,7 @@ class Loop:
         """Run one control step and return what happened in it."""
         image = self.robot.image()
         self._see(image)
-        x, y, yaw, _ = self.robot.pose()
+        pose = self.robot.pose()[:3] if "pose" in self.contract.state else None
         observation = Observation(
             step=self.step_index,
             stamp=self.robot.time,
@@ -227,7 +244,7 @@ class Loop:
             executed=self.executed,
             gated=self.gated,
             gate_reason=self.gate_reason,
-            pose=(x, y, yaw),
+            pose=pose,
             contact=self.touched,
         )
         decision = self.policy.act(observation)

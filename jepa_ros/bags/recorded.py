@@ -185,7 +185,7 @@ def _command_in(message: Any, recorded: Recorded) -> gate_in.CommandIn:
     if not hasattr(message, "joint_names"):
         return gate_in.CommandIn(command(message, recorded.contract).tolist(), stamp, 0.0, 0, frame)
     joint = joint_command(message, recorded.contract)
-    return gate_in.CommandIn(joint.values, stamp, 0.0, 0, frame, joint.names, joint.fault)
+    return gate_in.CommandIn(joint.values, stamp, 0.0, 0, frame, joint.names, joint.fault, joint.still)
 
 
 def _step(recorded: Recorded, message: Any) -> Step:
@@ -195,9 +195,10 @@ def _step(recorded: Recorded, message: Any) -> Step:
 
 
 def _take_command(recorded: Recorded, time: int, message: Any) -> None:
-    _gate(recorded, "command", time, _command_in(message, recorded))
+    taken = _command_in(message, recorded)
+    _gate(recorded, "command", time, taken)
     step = _step(recorded, message)
-    step.command = command(message, recorded.contract)
+    step.command = None if taken.still else command(message, recorded.contract)
 
 
 def _take_signals(recorded: Recorded, time: int, message: Any) -> None:
@@ -306,7 +307,13 @@ def _take_people(recorded: Recorded, time: int, m: Any) -> None:
     _gate(recorded, "people", time, gate_in.PeopleIn(_seconds(m), 0.0, positions, m.header.frame_id))
 
 
+def _take_wrench(recorded: Recorded, time: int, m: Any) -> None:
+    force = m.wrench.force
+    _gate(recorded, "wrench", time, gate_in.WrenchIn(_seconds(m), 0.0, (force.x, force.y, force.z)))
+
+
 _STATE = {
+    "wrench": _take_wrench,
     "odom": _take_odom, "pose": _take_pose, "joint_states": _take_joints, "scan": _take_scan, "contact": _take_contact,
     "people": _take_people,
 }  # fmt: skip

@@ -199,7 +199,7 @@ class Rerun:
             gate_reason=then.status.get("gate_reason", ""),
         )  # fmt: skip
         return Step(
-            stamp, then.time, np.asarray(output.command, np.float64), dict(output.status), output.plan_actions,
+            stamp, then.time, output.command, dict(output.status), output.plan_actions,
             output.plan_poses, executed, in_force, dict(output.signals),
         )  # fmt: skip
 
@@ -313,8 +313,10 @@ class Rerun:
         commands, signals = [], []
         for arrival in inputs.get("command", []):
             step = log.steps.get(round(arrival.content.stamp * 1e9)) or _nearest(log.steps, arrival.content.stamp)
-            if step is not None and step.command is not None:
-                arrival = replace(arrival, content=replace(arrival.content, values=step.command))
+            still = step is not None and step.command is None and self.recorded.contract.by_position
+            if step is not None and (still or step.command is not None):
+                values = arrival.content.values if still else step.command
+                arrival = replace(arrival, content=replace(arrival.content, values=values, still=still))
             commands.append(arrival)
         for arrival in inputs.get("signals", []):
             step = _nearest(log.steps, arrival.content.stamp)

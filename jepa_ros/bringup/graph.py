@@ -29,7 +29,7 @@ from jepa_ros.yaml_text import load_mapping
 KINDS = ("sim", "robot", "replay")
 #: Topics that a robot's own drivers may publish or take under another name; each is an argument of `robot`.
 ROBOT_TOPICS = (
-    "image", "odom", "pose", "joint_states", "scan", "contact", "people", "estop", "goal_image", "goal_pose"
+    "image", "odom", "pose", "joint_states", "scan", "contact", "people", "wrench", "estop", "goal_image", "goal_pose"
 )  # fmt: skip
 #: Seconds between the death of a node and its next start, under ros2 launch and `up` alike.
 RESPAWN_DELAY = 1.0

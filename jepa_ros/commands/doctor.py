@@ -118,6 +118,7 @@ def expected_topics(contract: RobotContract, compressed: bool = False, brain: bo
         "scan": "sensor_msgs/msg/LaserScan",
         "contact": "std_msgs/msg/Bool",
         "people": "geometry_msgs/msg/PoseArray",
+        "wrench": "geometry_msgs/msg/WrenchStamped",
     }
     thinking = [
         Expected("embedding", "sensor_msgs/msg/Image", contract.rate),

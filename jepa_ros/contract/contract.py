@@ -27,6 +27,7 @@ from jepa_ros.contract.motion import (
     plain_limits,
 )
 from jepa_ros.contract.parts import (
+    POSITION_UNITS,
     ActionDim,
     Camera,
     Command,
@@ -41,6 +42,7 @@ from jepa_ros.contract.parts import (
 from jepa_ros.contract.resources import share_dir
 from jepa_ros.contract.sections import (
     cameras_of,
+    check_noise,
     check_topics,
     footprint_of,
     frames_of,
@@ -135,6 +137,20 @@ class RobotContract:
             elif topic.model:
                 found.append(StateInput(key, tuple(a.name for a in self.action), tuple(a.unit for a in self.action)))
         return tuple(found)
+
+    @property
+    def by_position(self) -> bool:
+        """Whether the gate's command is a set of joint positions, and not of rates."""
+        return self.axes[0].unit in POSITION_UNITS
+
+    def neutral(self, held: np.ndarray | None = None) -> np.ndarray | None:
+        """The action that stands still, (A,): the ONE answer for whoever has nothing to do.
+
+        Zeros where the action is of rates. Where it is of positions it is the set-point that is held, which the gate
+        alone knows for certain: without ``held`` (A,), the last command that left the gate, the answer is None. A
+        command of None says "stand still": the gate brakes the joints and holds them where they come to rest.
+        """
+        return held if self.action[0].unit in POSITION_UNITS else np.zeros(self.action_dim)
 
     def normalise(self, values: np.ndarray) -> np.ndarray:
         """Map physical actions (..., A) to [-1, 1] as the model takes them (linear, low -> -1, high -> 1)."""
@@ -239,6 +255,7 @@ def _read(top: Fields, folder: Path | None) -> RobotContract:
     check_topics(top, cameras, command, state, estop_topic)
     limits = limits_of(top.section("limits"), action, kinematics, command)
     axes = axes_of(action, kinematics, command, limits)
+    check_noise(top, state, axes)
     watchdog = watchdog_of(top.section("watchdog", {}))
     stop = top.text("stop", "ramp", choices=("ramp", "zero"))
     guardrails = guardrails_of(top)

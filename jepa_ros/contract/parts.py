@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: Units of a joint that is commanded by position.
+POSITION_UNITS = ("rad", "m")
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -138,6 +141,8 @@ class StateTopic:
 
     ``model``: the model takes it too, see :attr:`RobotContract.model_state`.
     ``frame`` and ``offset`` (x, y [m], yaw [rad] in the base frame) are of a lidar; None is the base frame itself.
+    ``no_return``: what this lidar writes for a beam without a return, besides +inf. ``slow``, ``stop``: levels of a
+    wrist's force [N]. ``noise``: standard deviation of the velocity that odom or joint_states tell at rest, by axis.
     """
 
     topic: str
@@ -146,6 +151,10 @@ class StateTopic:
     frame: str | None = None
     offset: tuple[float, float, float] | None = None
     model: bool = False
+    no_return: tuple[str, ...] | None = None
+    slow: float | None = None
+    stop: float | None = None
+    noise: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ import math
 from typing import Any
 
 from jepa_ros.contract.fields import Fields
-from jepa_ros.contract.parts import Camera, Command, Footprint, Frames, StateTopic, Watchdog
+from jepa_ros.contract.parts import ActionDim, Camera, Command, Footprint, Frames, StateTopic, Watchdog
 
-STATE_KEYS = ("odom", "pose", "joint_states", "scan", "contact", "people")
+STATE_KEYS = ("odom", "pose", "joint_states", "scan", "contact", "people", "wrench")
+#: What a lidar may write where a beam comes back from nowhere, besides +inf (REP-117).
+NO_RETURN = ("zero", "nan")
 #: State inputs that a model may take.
 MODEL_STATE = ("joint_states", "odom")
 #: Edges of a camera's picture and of the model's input [px]: more is a mistake that would only be told by full memory.
@@ -131,15 +133,40 @@ def state_of(f: Fields) -> dict[str, StateTopic]:
             raise f.error(str(key), f"unknown state; expected one of {', '.join(STATE_KEYS)}")
         s = f.section(key)
         topic, timeout = s.topic("topic", key), s.number("timeout", 0.5, above=0.0, unit="s")
-        required, frame, offset = s.boolean("required", True), None, None
-        if key == "scan" and "frame" in s.data:
-            frame, offset = s.text("frame"), s.vector("offset", 3, [0.0, 0.0, 0.0], unit="m, m, rad")
-        seen = s.boolean("model", False)
-        if seen and key not in MODEL_STATE:
+        required = s.boolean("required", True)
+        more: dict[str, Any] = {"model": s.boolean("model", False)}
+        if more["model"] and key not in MODEL_STATE:
             raise s.error("model", f"a model takes {' and '.join(MODEL_STATE)}, not '{key}'")
-        state[key] = StateTopic(topic, timeout, required, frame, offset, seen)  # type: ignore[arg-type]
+        if key == "scan" and "frame" in s.data:
+            more |= {"frame": s.text("frame"), "offset": s.vector("offset", 3, [0.0, 0.0, 0.0], unit="m, m, rad")}
+        if key == "scan" and "no_return" in s.data:
+            more["no_return"] = _words(s, "no_return", NO_RETURN)
+        if key == "wrench":
+            more["stop"] = s.number("stop", above=0.0, unit="N")
+            more["slow"] = s.number("slow", more["stop"], above=0.0, most=more["stop"], unit="N")
+        if key in ("odom", "joint_states") and "noise" in s.data:
+            noise = s.section("noise")
+            more["noise"] = {str(name): noise.number(str(name), least=0.0) for name in noise.data}
+        state[key] = StateTopic(topic, timeout, required, **more)
         s.done()
     return state
+
+
+def _words(f: Fields, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    raw = f.raw(key)
+    if not isinstance(raw, list) or not all(word in known for word in raw):
+        raise f.error(key, f"expected a list of some of {', '.join(known)}, found {raw!r:.60}")
+    return tuple(raw)
+
+
+def check_noise(top: Fields, state: dict[str, StateTopic], axes: tuple[ActionDim, ...]) -> None:
+    """Noise is told of axes of the command; one that is not named has none."""
+    names = [axis.name for axis in axes]
+    for key, topic in state.items():
+        for name in topic.noise or {}:
+            if name not in names:
+                known = ", ".join(names)
+                raise top.error(f"state.{key}.noise.{name}", f"no axis is called so; expected some of {known}")
 
 
 def check_topics(

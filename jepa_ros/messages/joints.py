@@ -31,24 +31,29 @@ class JointCommand:
         values: (A,) in the order of the robot's joints; all NaN when any number of the message is not finite.
         names: the robot's joints where the message names them all and no other, else as received.
         fault: what is wrong with its shape; empty where nothing is.
+        still: it has no point, which says "stand still"; values is empty.
     """
 
     values: list[float]
     names: tuple[str, ...]
     fault: str
+    still: bool = False
 
 
 def read_trajectory(message: Any, joints: Sequence[str], *, positions: bool, horizon: float) -> JointCommand:
     """The last point of a trajectory, which has to be due within ``horizon`` [s] of the message's stamp.
 
     The gate follows what is asked of it now and plans no path: points are streamed, and a trajectory that goes on for
-    longer than a command is believed is refused.
+    longer than a command is believed is refused. A trajectory without a point says "stand still".
 
     Args:
         joints: of the robot, in the order of its action. positions: it is commanded by position, else by rate.
     """
     names = tuple(message.joint_names)
-    fault = _names_fault(names, joints) or _points_fault(message.points, len(names), positions, horizon)
+    fault = _names_fault(names, joints)
+    if not fault and not message.points:
+        return JointCommand([], tuple(joints), "", still=True)
+    fault = fault or _points_fault(message.points, len(names), positions, horizon)
     if fault:
         return JointCommand([], names, fault)
     last = message.points[-1]
@@ -66,15 +71,10 @@ def robot_joints(contract: RobotContract) -> tuple[str, ...]:
     return tuple(contract.command.joints) or tuple(dim.name for dim in contract.axes)
 
 
-def by_position(contract: RobotContract) -> bool:
-    """Whether a robot is commanded by joint positions (rather than by rates)."""
-    return all(dim.unit in ("rad", "m") for dim in contract.axes)
-
-
 def joint_command(message: Any, contract: RobotContract) -> JointCommand:
     """:func:`read_trajectory` for a robot: a command is believed for ``command_timeout``, or a control step."""
     horizon = max(contract.watchdog.command_timeout, contract.period)
-    return read_trajectory(message, robot_joints(contract), positions=by_position(contract), horizon=horizon)
+    return read_trajectory(message, robot_joints(contract), positions=contract.by_position, horizon=horizon)
 
 
 def _names_fault(names: tuple[str, ...], joints: Sequence[str]) -> str:
@@ -93,8 +93,6 @@ def _names_fault(names: tuple[str, ...], joints: Sequence[str]) -> str:
 
 def _points_fault(points: Sequence[Any], size: int, positions: bool, horizon: float) -> str:
     """What is wrong with the points of a trajectory, but for numbers that are not finite."""
-    if not points:
-        return "has no point"
     if len(points) > MOST_POINTS:
         return f"has {len(points)} points, expected at most {MOST_POINTS}"
     wanted, before = ("positions" if positions else "velocities"), -1.0

@@ -40,6 +40,7 @@ class Reading:
         frame_id: of the header; empty where there is none.
         names: the joints, in the order of the action where they are the robot's; None for a base.
         fault: what is wrong with its shape; empty where nothing is.
+        still: it says "stand still"; values is empty.
     """
 
     values: NDArray[np.float64]
@@ -47,6 +48,7 @@ class Reading:
     frame_id: str
     names: tuple[str, ...] | None
     fault: str = ""
+    still: bool = False
 
 
 class CommandCodec:
@@ -91,8 +93,13 @@ class CommandCodec:
             "float64_multiarray": Float64MultiArray,
         }[self.kind]
 
-    def write_input(self, values: Sequence[float] | NDArray[Any], stamp: float) -> Any:
-        """A ``command_raw`` that carries the stamp [s] of the image that it came from."""
+    def write_input(self, values: Sequence[float] | NDArray[Any] | None, stamp: float) -> Any:
+        """A ``command_raw`` that carries the stamp [s] of the image that it came from.
+
+        Joints that are to stand still (None, see ``RobotContract.neutral``) get a trajectory without a point.
+        """
+        if values is None:
+            return self._trajectory([], stamp)
         if self.is_base:
             return self._twist_stamped(values, stamp)
         rates = np.asarray(values, dtype=np.float64)
@@ -128,7 +135,8 @@ class CommandCodec:
         if self.is_base:
             return Reading(self.twist_values(message.twist), stamp, frame, None)
         joint = joint_command(message, self._contract)
-        return Reading(np.array(joint.values, dtype=np.float64), stamp, frame, joint.names, joint.fault)
+        values = np.array(joint.values, dtype=np.float64)
+        return Reading(values, stamp, frame, joint.names, joint.fault, joint.still)
 
     def read_output(self, message: Any) -> Reading:
         """What the gate wrote for the robot, of any of the four types."""

@@ -54,7 +54,7 @@ class ExplorerNode(Node):
         camera, state = contract.cameras[0], contract.state
         self._step_clock = StepClock(contract.rate, camera.rate)
         self._touched = False
-        self._command = np.zeros(contract.action_dim)
+        self._command: np.ndarray | None = contract.neutral()
         self._sent = 0.0
         self._gate_bytes: bytes | None = None
         self._out = qos.publisher(self, self._codec.input_type, "command_teleop", qos.COMMAND)
@@ -75,7 +75,7 @@ class ExplorerNode(Node):
 
     def stop(self) -> None:
         """Ask for a standstill."""
-        self._send(np.zeros(self._contract.action_dim), self._now())
+        self._send(self._contract.neutral(), self._now())
 
     # ------------------------------------------------------------ details
 
@@ -113,6 +113,6 @@ class ExplorerNode(Node):
         if self._patience < time.monotonic() - self._sent < self._contract.period:
             self._out.publish(self._codec.write_input(self._command, self._now()))
 
-    def _send(self, values: np.ndarray, stamp: float) -> None:
+    def _send(self, values: np.ndarray | None, stamp: float) -> None:
         self._sent = time.monotonic()
         self._out.publish(self._codec.write_input(values, stamp))

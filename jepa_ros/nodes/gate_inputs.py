@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped, WrenchStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
@@ -41,6 +41,7 @@ from jepa_ros.safety.inputs import (
     Requests,
     ScanIn,
     SignalsIn,
+    WrenchIn,
 )
 
 #: Seconds between two looks at the graph for publishers that cannot be received.
@@ -125,6 +126,7 @@ class InputCollector:
             "scan": (LaserScan, self._on_scan),
             "contact": (Bool, self._on_contact),
             "people": (PoseArray, self._on_people),
+            "wrench": (WrenchStamped, self._on_wrench),
         }
         for key, state in self._contract.state.items():
             if key in readers:
@@ -195,7 +197,7 @@ class InputCollector:
         stamp = math.nan if reading.stamp is None else reading.stamp
         return CommandIn(
             reading.values.tolist(), stamp, time.monotonic(), self._seq[topic], reading.frame_id, reading.names,
-            reading.fault,
+            reading.fault, reading.still,
         )  # fmt: skip
 
     def _on_command(self, message: Any) -> None:
@@ -278,6 +280,11 @@ class InputCollector:
         positions = [(pose.position.x, pose.position.y) for pose in message.poses]
         stamp = to_seconds(message.header.stamp)
         self._newest.people = PeopleIn(stamp, time.monotonic(), positions, message.header.frame_id)
+
+    def _on_wrench(self, message: WrenchStamped) -> None:
+        force = message.wrench.force
+        stamp = to_seconds(message.header.stamp)
+        self._newest.wrench = WrenchIn(stamp, time.monotonic(), (force.x, force.y, force.z))
 
     def _on_contact(self, message: Bool) -> None:
         # A Bool carries no stamp: the time of its receipt stands in.

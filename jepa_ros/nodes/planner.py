@@ -3,7 +3,7 @@
 
 All thinking is :class:`jepa_ros.planning.Planner`'s. This shell keeps the step clock (steps begin at images, see
 :mod:`jepa_ros.agent.step_clock`), measures what the gate let through, takes goals, and publishes what was thought.
-The command leaves first, with the stamp of its image; without a goal it is an explicit zero.
+The command leaves first, with the stamp of its image; without a goal it says "stand still" explicitly.
 
 Goals: ``goal_image`` (raw, or ``goal_image/compressed``), ``goal_pose``. Services: ``~/pause``, ``~/clear_goal`` (which
 also forgets the past: call it when the robot was carried elsewhere), ``~/goal_from_current``. With a memory:
@@ -134,13 +134,13 @@ class PlannerNode(ManagedNode):
         self._memory.close()
 
     def on_active(self, active: bool) -> None:
-        """Start from nothing when activated, and leave an explicit zero when deactivated."""
+        """Start from nothing when activated, and leave an explicit "stand still" when deactivated."""
         self._planner.reset()
         self._step_clock.reset()
         self._step_stamp = None
         if not active:
             now = self.get_clock().now().nanoseconds * 1e-9
-            self._command_out.publish(self._codec.write_input(np.zeros(self._contract.action_dim), now))
+            self._command_out.publish(self._codec.write_input(self._contract.neutral(), now))
 
     def apply(self, changes: dict[str, Any]) -> None:
         """New guardrails or costs, all of them or none, from the next plan on."""

@@ -71,7 +71,8 @@ class PlannerOutput:
     """The answer to one image.
 
     Args:
-        command: (A,) physical units; stands still when idle, arrived, or without a feasible plan.
+        command: (A,) physical units; when idle, arrived, or without a feasible plan it stands still, which is None for
+            joints that are commanded by position (see ``RobotContract.neutral``).
         status: plain values: reason, sentence, arrived, feasible, blocked_by, iterations, cost, terms, distance,
             distance_unit, heading_error, elapsed_s, evaluated, dropped, converged, source, shares (of each source in
             the last elites), winners (share of all plans so far that each source found), seed, backend,
@@ -84,7 +85,7 @@ class PlannerOutput:
         guardrail_hash: of the set in force, "" without guardrails.
     """
 
-    command: np.ndarray
+    command: np.ndarray | None
     status: dict[str, Any]
     signals: dict[str, float]
     plan_actions: np.ndarray | None = None
@@ -269,6 +270,7 @@ class Planner:
             return self._stop("bad_latent", None, None)
         z = torch.from_numpy(flat[:size]).to(self.search.device)
         steps = self._steps(stamp)
+        self._stand_still_at(gated)
         self.history.observe(z, steps, self._unit(executed), self._unit(gated))
         if self.vigilance is not None:
             self.vigilance.observe(flat, z, self.history, steps, gate_reason == "contact")
@@ -361,6 +363,16 @@ class Planner:
             return None
         return torch.from_numpy(np.clip(self.contract.normalise(values), -1.0, 1.0)).float()
 
+    def _stand_still_at(self, held: np.ndarray | None) -> None:
+        """For joint positions, to stand still is to stay at what the gate lets through, (A,) physical.
+
+        Search and history hold the same tensor; None leaves it as it is.
+        """
+        action = self.contract.neutral(held)
+        if action is not None and np.isfinite(action).all():
+            unit = np.clip(self.contract.normalise(action), -1.0, 1.0)
+            self.search.neutral.copy_(torch.from_numpy(unit).float())
+
     def _stop(self, reason: str, reading: Reading | None, result: PlanResult | None) -> PlannerOutput:
         self.history.command(self.search.neutral)
         self._commanded = None
@@ -385,7 +397,7 @@ class Planner:
                 "shares": result.shares, "winners": self._winners(), "seed": result.seed, "warm_cost": result.warm_cost,
             }  # fmt: skip
         output = PlannerOutput(
-            command=np.zeros(self.contract.action_dim) if plan is None else plan[0].copy(),
+            command=self.contract.neutral() if plan is None else plan[0].copy(),
             status=status, signals=self._signals(result), plan_actions=plan,
             guardrail_hash=str(getattr(self.guardrails, "hash", "") or ""),
         )  # fmt: skip

@@ -16,6 +16,7 @@ from jepa_ros.safety.inputs import (
     Requests,
     ScanIn,
     SignalsIn,
+    WrenchIn,
 )
 from jepa_ros.safety.output import GateOutput, Intervention, Mode
 from jepa_ros.safety.rows import REASONS, ROWS
@@ -47,5 +48,6 @@ __all__ = [
     "RiskLevel",
     "ScanIn",
     "SignalsIn",
+    "WrenchIn",
     "parse_guardrails",
 ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jepa_ros.safety import settings
+from jepa_ros.safety.body import Body, Positions, Rates
 from jepa_ros.safety.guardrails import PLACES, Guardrail, GuardrailSet, parse_guardrails
 from jepa_ros.safety.settings import COMPONENTS, GateConfigError, default
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPONENTS", "GateConfig", "GateConfigError"]
 
-#: What counts as measured motion, by the unit of the axis: well over the noise of wheel odometry at rest.
-MOTION = {"m/s": 0.03, "rad/s": 0.15}
+#: What counts as measured motion: a share of the velocity limit, at most so much by the unit of the axis, and at least
+#: so many standard deviations of what the sensor tells at rest.
+MOTION_SHARE, MOTION, MOTION_SIGMA = 0.1, {"m/s": 0.03, "rad/s": 0.15}, 4.0
 
 #: Where the gate slows down and where it stops, on the scale on which a model with levels tells surprise and novelty.
 LEVELS = (1.0, 2.0)
@@ -38,9 +40,12 @@ class GateConfig:
 
     Attributes:
         output: "velocity" or "position" (what the values of a command are).
-        low, high: allowed range of a command (A,); velocity, acceleration, braking: limits (A,).
+        low, high: allowed range of a command (A,): rates that the planner may search and the machine can do, positions
+            that the machine can reach; velocity, acceleration, braking: limits (A,).
         position_low, position_high: joint limits, None for a base.
-        forward, sideways, turn: index of linear.x, linear.y, angular.z in the action, None where it has none.
+        forward, sideways, up, turn: index of linear.x, linear.y, linear.z, angular.z in the action, None where it has
+            none. tilts: it has angular.x or angular.y.
+        motion: measured speed that counts as motion (A,). force: (slow, stop) levels of the wrist's force [N] or None.
         stop: "ramp" (guaranteed braking) or "zero", for the stops that are not urgent.
         states: {state topic: (timeout, required)}.
         heartbeats: components that must beat. image_required, signals_required, identities_required: as they say.
@@ -93,7 +98,9 @@ class GateConfig:
     joints: tuple[str, ...] = ()
     forward: int | None = None
     sideways: int | None = None
+    up: int | None = None
     turn: int | None = None
+    tilts: bool = False
     map_frame: str = "map"
     odom_frame: str = "odom"
     base_frame: str = "base_link"
@@ -129,12 +136,19 @@ class GateConfig:
     people_timeout: float = default("people_timeout")
     contact_response: str = default("contact_response")
     motion: tuple[float, ...] = ()
+    force: tuple[float, float] | None = None
+    hold_tolerance_rad: float = default("hold_tolerance_rad")
+    hold_tolerance_m: float = default("hold_tolerance_m")
     auto_enable: bool = False
     shadow: bool = default("shadow")
     dry_run: bool = default("dry_run")
 
     #: Allowed joint positions (low, high): the contract's, and those of the guardrails. None for a base.
     joint_range: tuple[tuple[float, ...], tuple[float, ...]] | None = field(init=False, default=None)
+    #: What stop, slow and stand still are for it.
+    body: Body = field(init=False, repr=False, compare=False)
+    #: Index of each linear axis of a base in the action.
+    linear: tuple[int, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         self._check_axes()
@@ -145,6 +159,9 @@ class GateConfig:
                 "to declare the state topic 'joint_states'"
             )
         object.__setattr__(self, "joint_range", self._joint_range())
+        object.__setattr__(self, "body", Positions(self) if self.by_position else Rates(self))
+        linear = tuple(k for k in (self.forward, self.sideways, self.up) if k is not None)
+        object.__setattr__(self, "linear", linear)
         if self.guardrails.needs_pose and self.forward is not None and "pose" not in self.states:
             raise GateConfigError(
                 f"gate: guardrail '{self.guardrails.needs_pose}' needs the robot's pose, but the contract of "
@@ -166,8 +183,6 @@ class GateConfig:
 
     def _joint_range(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         low, high = self.position_low, self.position_high
-        if self.output == "position":
-            low, high = self.low, self.high
         for g in self.guardrails.of("joint_limits"):
             if low is None or high is None or len(g.low) != self.size:
                 raise GateConfigError(
@@ -183,7 +198,7 @@ class GateConfig:
     @property
     def planner_judged(self) -> tuple[Guardrail, ...]:
         """Guardrails that the gate cannot judge itself: of the model, and places of a robot that does not drive."""
-        if self.forward is not None:
+        if not self.joints:
             return self.guardrails.from_planner
         return (*self.guardrails.from_planner, *self.guardrails.of(*PLACES))
 
@@ -216,6 +231,16 @@ class GateConfig:
         if not self.late_tick > 2.0 * self.period:
             least = 2.0 * self.period
             raise GateConfigError(f"gate: late_tick: expected over two ticks ({least:g} s), found {self.late_tick:g}")
+
+    @property
+    def by_position(self) -> bool:
+        """Whether commands are joint positions, and not rates."""
+        return self.output == "position"
+
+    @property
+    def hold_tolerance(self) -> tuple[float, ...]:
+        """How far a joint is off its set-point when it counts as moved, (A,) [rad or m]."""
+        return tuple(self.hold_tolerance_m if u == "m" else self.hold_tolerance_rad for u in self.units)
 
     @property
     def size(self) -> int:
@@ -254,6 +279,16 @@ class GateConfig:
         return GateConfig(**(_from_contract(contract) | overrides))
 
 
+def _motion(contract: RobotContract, units: tuple[str, ...], velocity: tuple[float, ...]) -> tuple[float, ...]:
+    """Measured speed that counts as motion, (A,): from the robot's limits and its sensor's noise at rest."""
+    sensor = contract.state.get("joint_states" if contract.jointed else "odom")
+    noise = (sensor.noise if sensor is not None else None) or {}
+    return tuple(
+        max(min(MOTION[unit], MOTION_SHARE * v), MOTION_SIGMA * noise.get(dim.name, 0.0))
+        for dim, unit, v in zip(contract.axes, units, velocity, strict=True)
+    )
+
+
 def _from_contract(contract: RobotContract) -> dict[str, Any]:
     limits, dog, names = contract.limits, contract.watchdog, [a.name for a in contract.axes]
     units = tuple(a.unit for a in contract.axes)
@@ -266,8 +301,7 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
     if limits.position_low is not None and limits.position_high is not None:
         position_low, position_high = tuple(limits.position_low.tolist()), tuple(limits.position_high.tolist())
     if positions and position_low is not None and position_high is not None:
-        low = [max(a, b) for a, b in zip(low, position_low, strict=True)]
-        high = [min(a, b) for a, b in zip(high, position_high, strict=True)]
+        low, high = list(position_low), list(position_high)  # what the planner may search is less than this
     elif not positions:
         low = [max(a, -v) for a, v in zip(low, velocity, strict=True)]
         high = [min(a, v) for a, v in zip(high, velocity, strict=True)]
@@ -275,7 +309,7 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
     joints = contract.jointed
     states = {k: (s.timeout, s.required or (joints and k == "joint_states")) for k, s in contract.state.items()}
     rates = tuple(u if u.endswith("/s") else f"{u}/s" for u in units)
-    contact, people = contract.state.get("contact"), contract.state.get("people")
+    contact, people, wrench = (contract.state.get(name) for name in ("contact", "people", "wrench"))
     return {
         "name": contract.name,
         "output": "position" if positions else "velocity",
@@ -292,7 +326,9 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
         "joints": tuple(contract.command.joints) or (tuple(names) if joints else ()),
         "forward": names.index("linear.x") if "linear.x" in names else None,
         "sideways": names.index("linear.y") if "linear.y" in names else None,
+        "up": names.index("linear.z") if "linear.z" in names else None,
         "turn": names.index("angular.z") if "angular.z" in names else None,
+        "tilts": "angular.x" in names or "angular.y" in names,
         "map_frame": contract.frames.map,
         "odom_frame": contract.frames.odom,
         "base_frame": contract.frames.base,
@@ -301,11 +337,12 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
         "footprint_radius": contract.footprint.radius,
         "states": states,
         "guardrails": guardrails,
-        "motion": tuple(MOTION[rate] for rate in rates),
+        "motion": _motion(contract, rates, velocity),
         "stop": contract.stop,
         "signals_timeout": dog.command_timeout,
         **({} if people is None else {"people_timeout": people.timeout}),
         "reaction_time": max(contract.actuation_latency, 1.0 / contract.gate_rate),
-        "contact_response": "back_off" if contact is not None else "ignore",
+        "contact_response": "ignore" if contact is None else "stop" if joints else "back_off",
+        "force": None if wrench is None else (wrench.slow, wrench.stop),
         **{name: getattr(dog, name) for name in vars(dog)},
     }

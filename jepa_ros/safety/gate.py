@@ -15,7 +15,19 @@ from typing import Any
 import numpy as np
 
 # The modules below register the checks of their rows.
-from jepa_ros.safety import intake, limits, localisation, obstacles, planner_signals, regions, sensing, watchdogs  # noqa: F401
+from jepa_ros.safety import (  # noqa: F401
+    envelope,
+    intake,
+    limits,
+    localisation,
+    obstacles,
+    planner_signals,
+    positions,
+    regions,
+    sensing,
+    touch,
+    watchdogs,
+)
 from jepa_ros.safety.config import GateConfig, GateConfigError
 from jepa_ros.safety.guardrails import GuardrailSet
 from jepa_ros.safety.inputs import GateInputs
@@ -28,8 +40,8 @@ __all__ = ["Gate", "GateConfig", "GateConfigError", "GateInputs", "GateOutput", 
 
 #: The order in which the shape rows work on the command: what the planner admits, then the machine, then the world.
 SHAPING = (
-    "contact", "guardrail_cost", "surprise", "novelty", "position_limit", "velocity_limit", "acceleration_limit",
-    "inside_region", "region", "speed_zone", "person", "obstacle",
+    "contact", "force", "guardrail_cost", "surprise", "novelty", "velocity_limit", "acceleration_limit",
+    "position_limit", "inside_region", "region", "speed_zone", "person", "obstacle",
 )  # fmt: skip
 #: A late tick is reckoned with again; it is forgiven by so many s a second.
 FORGIVING = 0.02
@@ -126,6 +138,8 @@ class Gate:
         self._intake.take(t, "teleop", (*inputs.earlier_teleop, inputs.teleop))
         intake.choose_source(t, heard=TELEOPERATION not in self._without)
         sensing.take_measurements(t)
+        envelope.follow(t)
+        limits.follow_joints(t)
         localisation.follow_pose(t)
         regions.smooth_pose(t)
         obstacles.follow_scan(t)
@@ -186,7 +200,6 @@ class Gate:
         s.latch = None
         s.hardware_estop = False
         s.resumes = s.bad_times = ()
-        s.hold = None  # an arm may have been moved by hand meanwhile: it is measured anew
         Gate._start_over(s)
 
     @staticmethod
@@ -212,37 +225,38 @@ class Gate:
 
     def _decide(self, t: Tick) -> tuple[Mode, list[float]]:
         s, cfg = t.s, t.cfg
+        t.body.measure(t)
         teleop = t.source == "teleop"
         if teleop:
             t.trips = [(row, why) for row, why in t.trips if not row.planner_only]
         if s.shutdown_at is not None and "exit" not in self._without:
             t.trip("exit", "stopping before the process ends")
-            return (Mode.ESTOP if s.latch is not None else Mode.STOPPED), limits.stop_output(t, at_once=True)
+            return (Mode.ESTOP if s.latch is not None else Mode.STOPPED), t.body.stop(t, at_once=True)
         if s.latch is not None:
-            return Mode.ESTOP, limits.stop_output(t, at_once=True)
+            return Mode.ESTOP, t.body.stop(t, at_once=True)
         stops = [row for row, _ in t.trips if row.effect != "limit"]
         at_once = any(row.effect in (ZERO, LATCH) for row in stops)
-        if "contact" not in self._without and obstacles.pressed(t):
+        if "contact" not in self._without and touch.pressed(t):
             at_once = True  # no ramp against what it touches
         if not s.enabled:
-            return Mode.DISABLED, limits.stop_output(t, at_once=at_once)
+            return Mode.DISABLED, t.body.stop(t, at_once=at_once)
         if stops:
             for row in stops:
                 if row.counted and s.active_once and not teleop:
                     s.stopped_by = row.name
-            return (Mode.STOPPED if s.active_once else Mode.ARMING), limits.stop_output(t, at_once=at_once)
+            return (Mode.STOPPED if s.active_once else Mode.ARMING), t.body.stop(t, at_once=at_once)
         since = s.fresh_all if teleop else s.fresh_planner
         if since is None or t.now - since < cfg.rearm_time - 1e-9:
-            return Mode.ARMING, limits.stop_output(t, at_once=at_once)
-        if cfg.output == "position" and not s.known:
-            return Mode.ARMING, limits.stop_output(t, at_once=True)
+            return Mode.ARMING, t.body.stop(t, at_once=at_once)
+        if not t.body.ready(s):
+            return Mode.ARMING, t.body.stop(t, at_once=True)
         if s.stopped_by is not None and not teleop:
             if self._chatter is not None and self._chatter(t):
                 count = len(s.resumes)
                 why = f"stopped and resumed {count} times within {cfg.resume_latch_window:g} s (last: {s.stopped_by})"
                 t.trip("resume_chatter", why)
                 self._latch(s, "resume_chatter", why)
-                return Mode.ESTOP, limits.stop_output(t, at_once=True)
+                return Mode.ESTOP, t.body.stop(t, at_once=True)
             s.stopped_by = None
         return self._shaped(t)
 
@@ -250,33 +264,28 @@ class Gate:
         """The robot may move: the command goes through the rows that limit it."""
         s, held = t.s, t.track.held
         if held is None:  # only where command_timeout is left out
-            return Mode.STOPPED, limits.stop_output(t, at_once=False)
+            return Mode.STOPPED, t.body.stop(t, at_once=False)
         s.active_once = True
         t.asked = held.values
-        t.u = list(held.values)
+        t.still = held.values is None
+        t.u = [0.0] * t.cfg.size if held.values is None else t.body.take(held.values)
         for function in self._shape:
             function(t)
             if t.shape_stop is not None:
-                return Mode.STOPPED, limits.stop_output(t, at_once=t.urgent)
-        s.hold = None
-        return (Mode.LIMITED if t.trips else Mode.ACTIVE), t.u
+                return Mode.STOPPED, t.body.stop(t, at_once=t.urgent)
+        out = t.body.move(t)
+        return (Mode.LIMITED if t.trips else Mode.ACTIVE), out
 
     # ------------------------------------------------------------ what leaves
 
     def _finish(self, t: Tick, mode: Mode, out: list[float], answers: dict[str, tuple[bool, str]]) -> GateOutput:
         s, cfg = t.s, t.cfg
-        position = cfg.output == "position"
-        unknown = position and not s.known  # an arm that was never measured
+        unknown = not t.body.ready(s)  # an arm that was never measured
         out = [v + 0.0 for v in out]  # no -0.0
         if not unknown:
-            _last_check(cfg, out)
-        if position:
-            dt = min(t.dt, 2.0 * cfg.period)
-            still = mode not in (Mode.ACTIVE, Mode.LIMITED)
-            s.rate = [(v - o) / dt if dt > 0.0 and not still else 0.0 for v, o in zip(out, s.out, strict=True)]
-        else:
-            still = not any(out)
+            t.body.refuse(t, out)
         s.out = out
+        still = t.body.stands(s, out)
         s.zero_since = None if not still else (s.zero_since if s.zero_since is not None else t.now)
         rows = sorted({row.name: (row, why) for row, why in reversed(t.trips)}.values(), key=_gravity)
         reason, sentence, level = self._reason(s, mode, rows)
@@ -290,7 +299,7 @@ class Gate:
             s.reason, s.mode = reason, mode
         decided = np.array(out)
         publish = not (cfg.shadow or cfg.dry_run or unknown)
-        values = decided if publish or position else np.zeros(cfg.size)
+        values = decided if publish or cfg.by_position else np.zeros(cfg.size)
         held = t.track.held
         return GateOutput(
             values=values,
@@ -337,9 +346,10 @@ class Gate:
         self._latch(s, "internal_fault", why)
         now = now if isinstance(now, (int, float)) and math.isfinite(now) else (s.steady or 0.0)
         s.steady = now if s.steady is None else max(now, s.steady)
-        position = cfg.output == "position"
-        out = list(s.hold or s.out) if position else [0.0] * cfg.size
-        s.out, s.rate = out, [0.0] * cfg.size
+        out = [0.0] * cfg.size
+        if cfg.by_position:
+            out = positions.brake(cfg, s, 0.0 if state is None or state.steady is None else s.steady - state.steady)
+        s.out = out
         s.zero_since = s.zero_since if s.zero_since is not None else now
         s.count("internal_fault")
         if s.reason != "internal_fault":
@@ -348,7 +358,7 @@ class Gate:
         if getattr(getattr(inputs, "requests", None), "shutdown", False) and s.shutdown_at is None:
             s.shutdown_at = now
         values = np.array(out)
-        unknown = position and not s.known  # where an arm stands that was never measured, nobody knows: say nothing
+        unknown = not cfg.body.ready(s)  # where an arm stands that was never measured, nobody knows: say nothing
         publish = not (cfg.shadow or cfg.dry_run or unknown)
         return s, GateOutput(
             values, publish, values, Mode.ESTOP, 2, "internal_fault", ("internal_fault",),
@@ -361,19 +371,12 @@ def _gravity(entry: tuple[Row, str]) -> int:
     return ORDER[entry[0].name]
 
 
-def _last_check(cfg: GateConfig, out: list[float]) -> None:
-    """Whatever went wrong before: nothing leaves that is not finite, or beyond a limit."""
-    for v, low, high in zip(out, cfg.low, cfg.high, strict=True):
-        if not low - 1e-6 <= v <= high + 1e-6:
-            raise ArithmeticError(f"the output {out} is outside {cfg.low} to {cfg.high}")
-
-
 def _scale(t: Tick, mode: Mode, out: list[float]) -> float:
-    """Share of the asked-for command that is given; 1 for a command of zeros that passes."""
-    if mode not in (Mode.ACTIVE, Mode.LIMITED) or t.asked is None:
+    """Share of the asked-for command (of positions: of the speed) that is given; 1 for zeros that pass."""
+    if mode not in (Mode.ACTIVE, Mode.LIMITED):
         return 0.0
-    if t.cfg.output == "position" or mode is Mode.ACTIVE:
-        return 1.0
+    if t.asked is None or t.cfg.by_position or mode is Mode.ACTIVE:
+        return t.pace
     asked = max(abs(a) / h for a, h in zip(t.asked, t.cfg.velocity, strict=True))
     given = max(abs(a) / h for a, h in zip(out, t.cfg.velocity, strict=True))
     return 1.0 if asked <= 0.0 else min(1.0, given / asked)
@@ -388,7 +391,8 @@ def _ages(t: Tick) -> dict[str, float]:
     return ages
 
 
-_AGED = ("command", "teleop", "image", "odom", "pose", "joint_states", "scan", "contact", "estop", "signals", "people")
+_AGED = ("command", "teleop", "image", "odom", "pose", "joint_states", "scan", "contact", "estop", "signals", "people",
+         "wrench")  # fmt: skip
 
 
 def describe(state: GateState) -> dict[str, Any]:

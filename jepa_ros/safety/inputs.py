@@ -24,6 +24,7 @@ class CommandIn:
         seq: counts the messages received; two with the same number and receipt time are one message.
         frame_id: the base frame, or empty. names: joint names, or None for a base.
         fault: what is wrong with the message's shape, as its reader found; empty where nothing is.
+        still: it says "stand still", whatever that is for the robot; the values are not looked at.
     """
 
     values: Sequence[float]
@@ -33,6 +34,7 @@ class CommandIn:
     frame_id: str = ""
     names: tuple[str, ...] | None = None
     fault: str = ""
+    still: bool = False
 
 
 @dataclass(slots=True)
@@ -115,6 +117,15 @@ class ContactIn:
 
 
 @dataclass(slots=True)
+class WrenchIn:
+    """The force (x, y, z) [N] that a sensor at the wrist measures, without the weight of the hand."""
+
+    stamp: float
+    received: float
+    force: Sequence[float]
+
+
+@dataclass(slots=True)
 class EstopIn:
     """The emergency stop: anything but False stops."""
 
@@ -187,6 +198,7 @@ class GateInputs:
     estop: EstopIn | None = None
     signals: SignalsIn | None = None
     people: PeopleIn | None = None
+    wrench: WrenchIn | None = None
     earlier_commands: tuple[CommandIn, ...] = ()
     earlier_teleop: tuple[CommandIn, ...] = ()
     heartbeats: Mapping[str, float] = field(default_factory=dict)

@@ -27,19 +27,9 @@ def command_shape(t: Tick, m: CommandIn, track: Track) -> str | None:
     cfg = t.cfg
     if m.fault:
         return m.fault
-    try:
-        found = len(m.values)
-    except TypeError:
-        return "its values are no list of numbers"
-    if found != cfg.size:
-        return f"{found} values, expected {cfg.size}"
-    for value in m.values:
-        if isinstance(value, (str, bytes, bool, complex)) or value is None:
-            return f"a value is a {type(value).__name__}, expected a number"
-        try:
-            float(value)
-        except (TypeError, ValueError, OverflowError):
-            return f"a value is a {type(value).__name__}, expected a number"
+    wrong = None if m.still is True else _numbers(m.values, cfg.size)
+    if wrong is not None:
+        return wrong
     if cfg.joints and m.names is not None and tuple(m.names) != cfg.joints:
         return f"joint names {tuple(m.names)[:8]}, expected {cfg.joints}"
     frame = m.frame_id.lstrip("/") if isinstance(m.frame_id, str) else None
@@ -50,10 +40,28 @@ def command_shape(t: Tick, m: CommandIn, track: Track) -> str | None:
     return None
 
 
+def _numbers(values: Any, size: int) -> str | None:
+    """What is wrong with a list of numbers, or None."""
+    try:
+        found = len(values)
+    except TypeError:
+        return "its values are no list of numbers"
+    if found != size:
+        return f"{found} values, expected {size}"
+    for value in values:
+        if isinstance(value, (str, bytes, bool, complex)) or value is None:
+            return f"a value is a {type(value).__name__}, expected a number"
+        try:
+            float(value)
+        except (TypeError, ValueError, OverflowError):
+            return f"a value is a {type(value).__name__}, expected a number"
+    return None
+
+
 @check("command_not_finite")
 def command_not_finite(t: Tick, m: CommandIn, track: Track) -> str | None:
     """NaN or infinity on any axis refuses the whole message: a NaN passes any min and max."""
-    for value in m.values:
+    for value in () if m.still is True else m.values:
         if not math.isfinite(value):
             return f"holds {float(value)}"
     return None
@@ -118,7 +126,8 @@ class Intake:
                 t.s.count(f"{who}_command_stamp")
                 return Track(key, track.held, track.newest, track.bad, why, seen)
         newest = m.stamp if track.newest is None or m.stamp > track.newest else track.newest
-        return Track(key, Held([float(v) for v in m.values], m.stamp, m.received), newest, None, None, seen)
+        values = None if m.still is True else [float(v) for v in m.values]
+        return Track(key, Held(values, m.stamp, m.received), newest, None, None, seen)
 
 
 def choose_source(t: Tick, heard: bool = True) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Obstacles: what the scan sees within the stopping distance or time; what the bumper feels. No map, no learning."""
+"""Obstacles: what the scan sees within the stopping distance or time. No map, no learning."""
 
 from __future__ import annotations
 
@@ -113,33 +113,3 @@ def obstacle(t: Tick) -> None:
     t.s.obstacle_scale, scale = regions.settle(t, t.s.obstacle_scale, scale)
     if scale < 1.0:
         regions.apply(t, "obstacle", scale, f"an obstacle {max(free, 0.0):.2f} m ahead")
-
-
-def pressed(t: Tick) -> bool:
-    """Whether the bumper is pressed, and counts."""
-    message = t.i.contact
-    if message is None or t.cfg.contact_response == "ignore" or "contact" not in t.cfg.states:
-        return False
-    return not (message.value is False or message.value == 0)
-
-
-@check("contact")
-def contact(t: Tick) -> None:
-    """The bumper: no further that way. It knows no direction; the one in which the robot went is taken."""
-    cfg, s = t.cfg, t.s
-    if not pressed(t):
-        s.contact_axis = None
-        return
-    if s.contact_axis is None:
-        s.contact_axis = tuple(regions.motion(t))
-    if not any(t.u) and not any(s.out):
-        return
-    pushed, wanted = regions.twist(t, list(s.contact_axis)), regions.twist(t, t.u)
-    towards = pushed[0] * wanted[0] + pushed[1] * wanted[1]
-    away = towards < 0.0 or (wanted[0] == 0.0 and wanted[1] == 0.0)
-    going = regions.twist(t, s.out)  # still into it, however slowly: zeros first, then away
-    if cfg.contact_response == "stop" or not away or pushed[0] * going[0] + pushed[1] * going[1] > 0.0:
-        t.stop("contact", "the bumper is pressed")
-        return
-    t.u = regions.slowed(t)
-    t.trip("contact", "the bumper is pressed: backs off slowly")

@@ -17,12 +17,6 @@ def _number(value: object) -> float:
     return float(value)
 
 
-def _slow(t: Tick, name: str, sentence: str) -> None:
-    scale = t.cfg.slow_scale
-    t.u = [u * scale for u in t.u]
-    t.trip(name, f"{sentence}: scaled to {scale:.2f}")
-
-
 @check("guardrail_cost")
 def guardrail_cost(t: Tick) -> None:
     """``guardrail/NAME`` is the plan's excess over the guardrail's threshold: over 0 the plan breaks it."""
@@ -37,7 +31,7 @@ def guardrail_cost(t: Tick) -> None:
             if excess > 0.0:
                 t.stop("guardrail_cost", f"the plan breaks '{key[10:]}' by {excess:.3g}", urgent=False)
                 return
-    if not any(t.u):
+    if t.body.idle(t):
         return
     for g in cfg.planner_judged:
         excess = _number(values.get(f"guardrail/{g.name}"))
@@ -45,7 +39,7 @@ def guardrail_cost(t: Tick) -> None:
             t.stop("guardrail_cost", f"the planner says nothing of '{g.name}', which it alone can judge", urgent=False)
             return
         if g.slow is not None and excess > g.slow - g.limit - g.threshold:
-            _slow(t, "guardrail_cost", f"the plan is near the limit of '{g.name}'")
+            t.slow("guardrail_cost", f"the plan is near the limit of '{g.name}'", cfg.slow_scale)
             return
 
 
@@ -53,7 +47,7 @@ def _level(t: Tick, name: str, levels: tuple[float, float] | None, what: str) ->
     signals = t.i.signals
     raw = None if signals is None else signals.values.get(name)
     if raw is None:
-        if levels is not None and any(t.u):
+        if levels is not None and not t.body.idle(t):
             t.stop(name, f"the planner does not say its {name}, which is watched", urgent=False)
         return
     value = _number(raw)
@@ -62,7 +56,7 @@ def _level(t: Tick, name: str, levels: tuple[float, float] | None, what: str) ->
     elif levels is not None and value >= levels[1]:
         t.stop(name, f"{what}: {name} {value:.3g} (limit {levels[1]:g})", urgent=False)
     elif levels is not None and value >= levels[0]:
-        _slow(t, name, f"{what}: {name} {value:.3g} (slow from {levels[0]:g})")
+        t.slow(name, f"{what}: {name} {value:.3g} (slow from {levels[0]:g})", t.cfg.slow_scale)
 
 
 @check("surprise")

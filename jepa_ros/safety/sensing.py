@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.safety.inputs import JointsIn, OdomIn, PeopleIn, PoseIn, ScanIn
+from jepa_ros.safety.inputs import JointsIn, OdomIn, PeopleIn, PoseIn, ScanIn, WrenchIn
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.tick import Tick
 
@@ -152,12 +152,18 @@ def read_people(t: Tick, m: PeopleIn) -> tuple[str | None, Any]:
     return (None, places) if all(_finite(x, y) for x, y in places) else ("position is not finite", None)
 
 
+def read_wrench(t: Tick, m: WrenchIn) -> tuple[str | None, Any]:
+    """The size of the force [N], whatever its direction."""
+    x, y, z = (float(v) for v in m.force)
+    return (None, math.sqrt(x * x + y * y + z * z)) if _finite(x, y, z) else ("is not finite", None)
+
+
 @check("state_not_finite")
 def state_not_finite(t: Tick) -> None:
-    """Odometry, joints and people: content."""
+    """Odometry, joints, people and the wrist's force: content."""
     for name, message, function in (
         ("odom", t.i.odom, read_odom), ("joint_states", t.i.joint_states, read_joints),
-        ("people", t.i.people, read_people),
+        ("people", t.i.people, read_people), ("wrench", t.i.wrench, read_wrench),
     ):  # fmt: skip
         if message is not None and name in t.cfg.states:
             wrong, _ = examine(t, name, message, function)
@@ -167,8 +173,8 @@ def state_not_finite(t: Tick) -> None:
 
 @check("state_stale")
 def state_stale(t: Tick) -> None:
-    """Odometry, joints, bumper, people: age."""
-    for name in ("odom", "joint_states", "contact", "people"):
+    """Odometry, joints, bumper, people, the wrist's force: age."""
+    for name in ("odom", "joint_states", "contact", "people", "wrench"):
         message = getattr(t.i, name)
         if not _watched(t, name, message):
             continue
@@ -215,9 +221,25 @@ def take_measurements(t: Tick) -> None:
         wrong, v = examine(t, "odom", odom, read_odom)
         if wrong is None:
             t.measured = v
+            t.prompt = t.ros - odom.stamp <= t.cfg.reaction_time + t.cfg.period
     if joints is not None and t.cfg.joints:
         wrong, value = examine(t, "joint_states", joints, read_joints)
         if wrong is None:
             t.joints = value[0]
-            if t.measured is None and value[1] is not None and t.late(joints, t.cfg.states["joint_states"][0]) is None:
-                t.measured = value[1]
+            t.joints_fresh = t.late(joints, t.cfg.states["joint_states"][0]) is None
+            rates = value[1] or _rates(t, joints.stamp, value[0])
+            if t.measured is None and t.joints_fresh:
+                t.measured = rates
+                t.prompt = t.ros - joints.stamp <= t.cfg.reaction_time + t.cfg.period
+
+
+def _rates(t: Tick, stamp: float, q: list[float]) -> list[float] | None:
+    """Joint speeds from two messages that follow each other, where the sensor tells positions alone; None at first."""
+    before = t.s.joints_before
+    if before is not None and before[0] == stamp:
+        return before[2]
+    rates = None
+    if before is not None and 0.0 < stamp - before[0] < 1.0:
+        rates = [(b - a) / (stamp - before[0]) for a, b in zip(before[1], q, strict=True)]
+    t.s.joints_before = (stamp, q, rates)
+    return rates

@@ -137,7 +137,12 @@ _TABLE = (
             told="perception, planner"),
     Setting("image_required", "switch", True, "", "stop the planner where no new image comes"),
     Setting("contact_response", "choice", "ignore", "", "what the bumper does", words=("ignore", "back_off", "stop"),
-            told="`back_off` where the contract has `contact`, required or not, else `ignore`"),
+            told="`back_off` for a base and `stop` for joints where the contract has `contact`, required or not, else"
+            " `ignore`"),
+    Setting("hold_tolerance_rad", "number", 0.05, "rad", "a joint that is commanded by position, measured this far from"
+            " its set-point while the gate is disabled, latched or not armed yet, was moved: the set-point goes there",
+            high=10.0, open=True),
+    Setting("hold_tolerance_m", "number", 0.005, "m", "the same of a joint that slides", high=10.0, open=True),
     Setting("frozen_images", "count", 3, "", "images with bytes seen before, while moving: frozen", 1, 1000),
     Setting("motion_tolerance", "number", 0.2, "", "share of each velocity limit by which the measured velocity may be"
             " off the commanded one; 0 does not watch", high=10.0),
@@ -171,8 +176,8 @@ FREE_SETTINGS = tuple(s for s in _TABLE if s.source == FREE)
 #: What the robot is, which only its contract tells.
 OF_THE_CONTRACT = frozenset((
     "name", "output", "kinematics", "units", "period", "low", "high", "velocity", "acceleration", "braking",
-    "position_low", "position_high", "joints", "forward", "sideways", "turn", "map_frame", "odom_frame", "base_frame",
-    "footprint_radius", "states", "motion",
+    "position_low", "position_high", "joints", "forward", "sideways", "up", "turn", "tilts", "map_frame",
+    "odom_frame", "base_frame", "footprint_radius", "states", "motion", "force",
 ))  # fmt: skip
 #: What the node takes as a parameter of its own.
 OF_THE_NODE = ("guardrails", "auto_enable")

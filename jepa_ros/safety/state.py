@@ -14,11 +14,11 @@ KEPT, AGAIN = 100, 5.0
 
 
 class Held:
-    """A command that was accepted and is being followed. Never changed after it is made."""
+    """A command that was accepted and is being followed; without values it says "stand still". Never changed."""
 
     __slots__ = ("received", "stamp", "values")
 
-    def __init__(self, values: list[float], stamp: float, received: float) -> None:
+    def __init__(self, values: list[float] | None, stamp: float, received: float) -> None:
         self.values = values
         self.stamp = stamp
         self.received = received
@@ -60,9 +60,14 @@ class GateState:
     ros_moved: float | None  # steady time at which ROS time last moved
     out: list[float]  # what was decided last; never changed in place
     rate: list[float]  # its speed, for positions
-    hold: list[float] | None  # captured position of a stop
-    hold_slowly: bool  # it was late when it was captured
     known: bool  # positions: where the robot stands was measured once
+    nearest: list[float] | None  # positions: how near to the set-point the joints have been since it stands
+    settled_since: float | None  # positions: since when the joints have been measured to stand beside it
+    joints_before: tuple[float, list[float], list[float] | None] | None  # (stamp, positions, speeds) of joint_states
+    recent: tuple[tuple[float, list[float], list[float]], ...]  # (since, least, highest rates) sent within the reaction
+    swing: tuple[list[float], list[float]] | None  # least and highest rates that braking leaves of all that was sent
+    carried: tuple[list[float], list[float]] | None  # how far joints may have come since joint_states, down and up
+    carried_from: Any  # the message that this counts from
     planner: Track
     teleop: Track
     image_seen: tuple[float, float] | None  # (stamp, received) of the image looked at last
@@ -109,8 +114,10 @@ class GateState:
         self.slowest = 0.0
         self.out = [0.0] * size
         self.rate = [0.0] * size
-        self.hold = None
-        self.hold_slowly = self.known = False
+        self.known = False
+        self.nearest = self.settled_since = self.joints_before = None
+        self.recent = ()
+        self.swing = self.carried = self.carried_from = None
         self.planner = Track()
         self.teleop = Track()
         self.image_seen = self.image_stamp = self.image_fresh = None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from jepa_ros.safety.body import Body
 from jepa_ros.safety.config import GateConfig
 from jepa_ros.safety.inputs import GateInputs
 from jepa_ros.safety.rows import ROWS, Row
@@ -22,15 +23,23 @@ class Tick:
         cfg, s, i: settings, the state being made, the inputs. now, ros: steady and ROS time. dt: since the last tick.
         source: "planner" or "teleop". track: what is remembered of it.
         trips: (row, sentence) reported so far.
-        u: the command on its way out (A,); asked: the one that was asked for.
+        u: the command on its way out (A,): rates, or target positions; asked: the one that was asked for.
+        still: it asks to stand still. pace: share of the speed that is left by rows that slow down.
+        span, bounded, smooth: for positions, the range (low, high) that is allowed, and whether the limits of velocity
+            and of acceleration are kept; each is set by the row of its name.
         shape_stop: the gravest shape row that stops, or None. urgent: it stops at once.
-        measured: measured velocity (A,) or None where none is good. joints: measured positions (A,) or None.
+        measured: measured velocity (A,) or None where none is good. joints: measured positions (A,) or None;
+            joints_fresh: they are not late.
+        prompt: the measured velocity is no older than the reaction time.
+        sent, hull: least and highest rates, (A,) each, that are in force, and that the robot may have
+            (:mod:`jepa_ros.safety.envelope`).
         motion, place: how and where the robot moves, worked out once by :mod:`jepa_ros.safety.regions`; None: not yet.
     """
 
     __slots__ = (
-        "asked", "cfg", "dt", "i", "joints", "measured", "motion", "now", "place", "ros", "s", "shape_stop", "source",
-        "track", "trips", "u", "urgent",
+        "asked", "bounded", "cfg", "dt", "hull", "i", "joints", "joints_fresh", "measured", "motion", "now", "pace",
+        "place", "prompt", "ros", "s", "sent", "shape_stop", "smooth", "source", "span", "still", "track",
+        "trips", "u", "urgent",
     )  # fmt: skip
 
     def __init__(self, cfg: GateConfig, s: GateState, i: GateInputs, now: float, ros: float, dt: float) -> None:
@@ -45,12 +54,28 @@ class Tick:
         self.trips: list[tuple[Row, str]] = []
         self.u: list[float] = []
         self.asked: list[float] | None = None
+        self.still = self.bounded = self.smooth = self.joints_fresh = False
+        self.pace = 1.0
+        self.span: tuple[tuple[float, ...], tuple[float, ...]] | None = None
         self.shape_stop: str | None = None
         self.urgent = False
         self.measured: list[float] | None = None
         self.joints: list[float] | None = None
+        self.prompt = False
+        self.sent: tuple[list[float], list[float]] = (s.out, s.out)
+        self.hull: tuple[list[float], list[float]] | None = None
         self.motion: list[float] | None = None
         self.place: Any = None
+
+    @property
+    def body(self) -> Body:
+        """What motion is for this robot."""
+        return self.cfg.body
+
+    def slow(self, name: str, sentence: str, share: float) -> None:
+        """A shape row lets the robot move on more slowly."""
+        self.body.slow(self, share)
+        self.trip(name, f"{sentence}: slowed to {share:.2f}")
 
     def trip(self, name: str, sentence: str) -> None:
         """A row of the table is met."""

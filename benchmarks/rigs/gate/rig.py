@@ -30,6 +30,7 @@ from jepa_ros.safety import (
     Requests,
     ScanIn,
     SignalsIn,
+    WrenchIn,
     parse_guardrails,
 )
 from jepa_ros.safety.geometry import advance
@@ -50,6 +51,8 @@ ROOM = parse_guardrails(
 Spoil = Callable[[Any], Any]
 #: Radius of an obstacle [m].
 POST = 0.02
+#: Steps of the robot's motion in a tick.
+PARTS = 4
 
 BASE = {
     "contract": 1,
@@ -104,19 +107,56 @@ ARM = {
 }
 
 
-def contract_of(name: str) -> RobotContract:
-    """One of the bench's robots: ``base`` or ``arm``; ``joints`` is the arm under velocity commands."""
-    data: dict[str, Any] = {"base": BASE, "arm": ARM, "joints": ARM}[name]
-    if name == "joints":
-        data = {**ARM, "name": "bench_joints", "action": [
-            {"name": "shoulder", "unit": "rad/s", "low": -1.0, "high": 1.0},
-            {"name": "elbow", "unit": "rad/s", "low": -1.5, "high": 1.5},
-        ]}  # fmt: skip
+def twist_base(name: str, **axes: tuple[float, float, float]) -> dict[str, Any]:
+    """A holonomic base with other axes: {``linear_x``: (velocity, acceleration, braking)}."""
+    named = {key.replace("_", "."): value for key, value in axes.items()}
+    units = {key: "m/s" if key.startswith("linear") else "rad/s" for key in named}
+    return {
+        **BASE,
+        "name": f"bench_{name}",
+        "kinematics": {"kind": "holonomic"},
+        "action": [{"name": n, "unit": units[n], "low": -v[0], "high": v[0]} for n, v in named.items()],
+        "limits": {
+            key: {n: v[k] for n, v in named.items()} for k, key in enumerate(("velocity", "acceleration", "braking"))
+        },
+    }
+
+
+#: The bench's robots: a differential drive, bases of other axes and of slow brakes, an arm by position and by rate.
+ROBOTS: dict[str, dict[str, Any]] = {
+    "base": BASE,
+    "slick": {**BASE, "name": "bench_slick", "footprint": {"kind": "circle", "radius": 0.25}, "limits": {
+        "velocity": {"linear.x": 0.5, "angular.z": 2.0},
+        "acceleration": {"linear.x": 2.0, "angular.z": 6.0},
+        "braking": {"linear.x": 0.2, "angular.z": 1.5},
+    }},
+    "holonomic": twist_base("holonomic", linear_x=(1.0, 3.0, 0.6), linear_y=(1.0, 3.0, 0.6), angular_z=(1.5, 6.0, 1.5)),
+    "even": twist_base("even", linear_x=(1.0, 0.6, 0.6), linear_y=(1.0, 0.6, 0.6), angular_z=(1.5, 1.5, 1.5)),
+    "sideways": twist_base("sideways", linear_y=(0.5, 2.0, 1.0), angular_z=(1.0, 6.0, 3.0)),
+    "rail": twist_base("rail", linear_x=(0.3, 2.0, 1.5)),
+    "tiny": twist_base("tiny", linear_x=(0.01, 0.02, 0.01), angular_z=(0.05, 0.5, 0.2)),
+    "lift": twist_base("lift", linear_x=(1.0, 3.0, 2.0), linear_z=(1.0, 3.0, 2.0)),
+    "drone": twist_base("drone", angular_z=(1.0, 4.0, 3.0), linear_z=(1.0, 3.0, 2.0), linear_y=(1.5, 3.0, 2.0),
+                        angular_x=(0.5, 4.0, 4.0), angular_y=(0.5, 4.0, 4.0), linear_x=(2.0, 4.0, 3.0)),
+    "arm": ARM,
+    "joints": {**ARM, "name": "bench_joints", "action": [
+        {"name": "shoulder", "unit": "rad/s", "low": -1.0, "high": 1.0},
+        {"name": "elbow", "unit": "rad/s", "low": -1.5, "high": 1.5},
+    ]},
+}  # fmt: skip
+
+
+def contract_of(name: str, **changes: Any) -> RobotContract:
+    """One of :data:`ROBOTS`, with some keys of its contract changed."""
+    data = {**ROBOTS[name], **changes}
     return RobotContract.from_dict(data, data["name"])
 
 
 class Robot:
-    """Obeys after ``delay`` s, no faster than it can: axis by axis, velocities or positions."""
+    """Obeys after ``delay`` s, no faster than it can: axis by axis, velocities or positions.
+
+    A position arm is where it was told to be ``lag`` ticks ago, unless it is ``loose``: then somebody moves it by hand.
+    """
 
     def __init__(self, cfg: GateConfig, delay: float) -> None:
         self.cfg = cfg
@@ -125,7 +165,11 @@ class Robot:
         self.v = [0.0] * cfg.size
         self.broken = False  # a runaway: obeys no stop
         self.jammed = False  # a base's right wheel, or the first joint, does not turn
+        self.one_ratio = False  # a base's axes keep together: all change by the share of the slowest
+        self.lag = 0
+        self.loose = False
         self._late: list[list[float]] = []
+        self._told: list[list[float]] = []
         self._delay = round(delay / cfg.period)
 
     def move(self, command: list[float]) -> None:
@@ -134,22 +178,34 @@ class Robot:
         self._late.append(list(command))
         heard = self._late.pop(0) if len(self._late) > self._delay else [0.0] * cfg.size
         dt = cfg.period
-        if cfg.output == "position":
+        if cfg.by_position:
+            self._told.append(list(command))
             before = self.q
-            self.q = list(command)
+            if not self.loose:
+                self.q = list(self._told[max(0, len(self._told) - 1 - self.lag)])
             self.v = [(a - b) / dt for a, b in zip(self.q, before)]
             return
-        if not self.broken:
-            for k, u in enumerate(heard):
-                slower = abs(u) < abs(self.v[k]) or u * self.v[k] < 0.0
-                most = (cfg.braking[k] if slower else cfg.acceleration[k]) * dt
-                self.v[k] += min(max(u - self.v[k], -most), most)
-            if self.jammed:
-                self._jam()
-        if cfg.joints:
-            self.q = [q + v * dt for q, v in zip(self.q, self.v)]
-        else:
-            self.x, self.y, self.yaw = advance(self.x, self.y, self.yaw, self.v[0], 0.0, self.v[1], dt)
+        for _ in range(PARTS):
+            if not self.broken:
+                self._obey(heard, dt / PARTS)
+            if cfg.joints:
+                self.q = [q + v * dt / PARTS for q, v in zip(self.q, self.v)]
+            else:
+                vx, vy, w = (0.0 if k is None else self.v[k] for k in (cfg.forward, cfg.sideways, cfg.turn))
+                self.x, self.y, self.yaw = advance(self.x, self.y, self.yaw, vx, vy, w, dt / PARTS)
+
+    def _obey(self, heard: list[float], dt: float) -> None:
+        cfg = self.cfg
+        most = [
+            (b if abs(u) < abs(v) or u * v < 0.0 else a) * dt
+            for u, v, a, b in zip(heard, self.v, cfg.acceleration, cfg.braking)
+        ]
+        share = min([1.0, *(m / abs(u - v) for u, v, m in zip(heard, self.v, most) if u != v)])
+        for k, u in enumerate(heard):
+            change = u - self.v[k]
+            self.v[k] += share * change if self.one_ratio else min(max(change, -most[k]), most[k])
+        if self.jammed:
+            self._jam()
 
     def _jam(self) -> None:
         if self.cfg.joints:
@@ -164,9 +220,9 @@ class Rig:
     """A gate and everything around it.
 
     Args:
-        robot: "base", "arm" or "joints". without: rows that the gate lacks (mutation). seed: of the noise.
+        robot: one of :data:`ROBOTS`. without: rows that the gate lacks (mutation). seed: of the noise.
         pose_noise: standard deviation [m]; the pose says so in its covariance.
-        gate: one that was made before, instead of ``without`` and ``settings``.
+        gate: one that was made before, instead of ``without`` and ``settings``. contract: another than the robot's.
         settings: further fields of GateConfig.
     """
 
@@ -178,10 +234,12 @@ class Rig:
         seed: int = 0,
         pose_noise: float = 0.0,
         gate: Gate | None = None,
+        contract: RobotContract | None = None,
         **settings: Any,
     ) -> None:
         settings.setdefault("auto_enable", True)
-        self.gate = gate or Gate(GateConfig.from_contract(contract_of(robot), **settings), without=without)
+        contract = contract or contract_of(robot)
+        self.gate = gate or Gate(GateConfig.from_contract(contract, **settings), without=without)
         self.cfg = self.gate.config
         self.state = self.gate.initial_state()
         self.robot = Robot(self.cfg, self.cfg.reaction_time)
@@ -191,14 +249,14 @@ class Rig:
         self.steady = 100.0
         self.ros = 5000.0
         self.ros_rate = 1.0  # ROS seconds a steady second; 0 is a paused clock
-        self.command: list[float] | None = [0.0] * self.cfg.size if not self.cfg.joints else list(self.robot.q)
-        if robot == "joints":
-            self.command = [0.0] * self.cfg.size
+        self.command: list[float] | None = list(self.robot.q) if self.cfg.by_position else [0.0] * self.cfg.size
+        self.still = False  # commands say "stand still"
         self.teleop: list[float] | None = None
         self.signals: dict[str, float] = {}
         self.obstacles: list[tuple[float, float]] = []
         self.people: list[tuple[float, float]] | None = None  # None: nobody tells of people
         self.bumper = False
+        self.force = (0.0, 0.0, 0.0)  # at the wrist [N]
         self.identities: dict[str, str] = {}
         self.spoil: dict[str, Spoil] = {}
         self.requests = Requests()
@@ -225,7 +283,7 @@ class Rig:
         gauss = self.rng.gauss
         if k % 10 == 0 and self.command is not None:
             self._sequence += 1
-            self._deliver("command", CommandIn(list(self.command), ros, now, self._sequence))
+            self._deliver("command", CommandIn(list(self.command), ros, now, self._sequence, still=self.still))
         if k % 5 == 0:
             self._deliver("image", ImageIn(ros, now, self.rng.getrandbits(32)))
             self._deliver("signals", SignalsIn(ros, now, dict(self.signals), self.gate.config.guardrails.hash, "model"))
@@ -238,6 +296,8 @@ class Rig:
             for name in ("perception", "planner"):
                 self._deliver(f"heartbeat/{name}", now)
         if cfg.joints:
+            if "wrench" in cfg.states and k % 2 == 0:
+                self._deliver("wrench", WrenchIn(ros, now, self.force))
             if k % 2 == 0:
                 self._deliver("joint_states", JointsIn(ros, now, cfg.joints, tuple(robot.q), tuple(robot.v)))
             return
@@ -285,7 +345,7 @@ class Rig:
         self.last_inputs, self.last_ros = inputs, self.ros
         self.state, output = self.gate.step(self.state, inputs, self.steady, self.ros)
         self.requests = Requests()
-        if output.publish or cfg.output == "velocity":
+        if output.publish or not cfg.by_position:
             self.robot.move(output.values.tolist())
         self.outputs.append(output)
         passed = self.cfg.period if gap is None else gap

@@ -13,7 +13,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.rigs.gate.rig import Rig
+from benchmarks.rigs.gate.rig import Rig, contract_of
+from jepa_ros.contract import RobotContract
 from jepa_ros.safety import CommandIn, EstopIn, GateOutput, Mode, parse_guardrails
 
 Make = Callable[..., Rig]
@@ -219,7 +220,7 @@ def image_frozen(make: Make) -> None:
         stopped(rig.run(1.0)[-1], "image_frozen")  # standing still does not thaw it
         rig.spoil.clear()
         resumes(rig)
-    rig = driving(make(), [0.0, 0.0]) if False else make()
+    rig = make()
     rig.arm([0.0, 0.0])
     rig.spoil["image"] = change(checksum=7)  # a robot that stands may see the same picture
     assert all(o.mode is Mode.ACTIVE for o in rig.run(2.0))
@@ -688,3 +689,29 @@ def contact(make: Make) -> None:
     rig.bumper = True
     rig.command = [-0.4, 0.0]
     stopped(rig.run(0.4)[-1], "contact")
+
+
+@scenario
+def force(make: Make) -> None:
+    data = contract_of("arm").to_dict()
+    data["state"]["wrench"] = {"timeout": 0.3, "slow": 10.0, "stop": 30.0}
+    contract = RobotContract.from_dict(data)
+
+    def pressing(newtons: float) -> Rig:
+        rig = make(contract=contract)
+        rig.arm([0.9, 0.3])
+        rig.force = (0.0, 0.0, -newtons)
+        rig.command = [-0.9, 0.3]
+        rig.run(0.6)
+        return rig
+
+    rig = pressing(5.0)
+    assert rig.state.rate[0] == -1.0, "a light touch slows it down"
+    rig = pressing(15.0)
+    assert rig.outputs[-1].mode is Mode.LIMITED and rig.outputs[-1].reason == "force", rig.outputs[-1].sentence
+    assert rig.state.rate[0] == -rig.cfg.slow_scale, "not the share of the speed that is left when slow"
+    rig = pressing(40.0)
+    out = rig.run(0.3)[-1]
+    assert out.mode is Mode.STOPPED and out.reason == "force" and not any(rig.state.rate), out.sentence
+    rig.force = (math.nan, 0.0, 0.0)
+    assert rig.run(0.1)[-1].reason == "state_not_finite"
