@@ -239,5 +239,5 @@ def test_a_file_that_is_being_written_is_locked(tmp_path):
 
     file = McapFile(tmp_path / "x.mcap")
     with pytest.raises(BlockingIOError):
-        McapFile.reopen(scan(tmp_path / "x.mcap"))
+        McapFile.reopen(scan(tmp_path / "x.mcap"), tmp_path / "x.mcap")
     file.finish()

@@ -129,9 +129,9 @@ class _Tables:
 
 
 class McapFile:
-    """An MCAP file with profile `ros2`. Every `add_*` is on disk (in the page cache) when it returns."""
+    """An MCAP file being written. Every `add_*` is on disk (in the page cache) when it returns."""
 
-    def __init__(self, path: Path, library: str = "jepa_ros") -> None:
+    def __init__(self, path: Path, library: str = "jepa_ros", profile: str = "ros2") -> None:
         """Create the file; it must not exist."""
         self.path = Path(path)
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -140,7 +140,7 @@ class McapFile:
         self._tables = _Tables()
         self._recent: deque[int] = deque(maxlen=CACHED_CHUNKS)
         builder = RecordBuilder()
-        Header("ros2", library).write(builder)
+        Header(profile, library).write(builder)
         try:
             self._append(MAGIC + builder.end())
         except OSError:
@@ -148,15 +148,19 @@ class McapFile:
             raise
 
     @classmethod
-    def reopen(cls, found) -> McapFile:
-        """Take up a broken file behind its last whole record (`found`: a McapScan), so that `finish` can end it.
+    def reopen(cls, found, path: Path) -> McapFile:
+        """Take up a broken file behind its last whole record, so that `finish` can end it.
+
+        Args:
+            found: its McapScan.
+            path: the file, or a copy of the one that was scanned.
 
         Raises:
             OSError: it cannot be written, or (BlockingIOError) another process is writing it.
         """
         self = cls.__new__(cls)
-        self.path, self.size = found.path, found.end
-        self._fd = os.open(found.path, os.O_WRONLY | os.O_CLOEXEC)
+        self.path, self.size = path, found.end
+        self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             self._lock()
         except OSError:
@@ -295,11 +299,11 @@ class McapFile:
                 total[channel] = total.get(channel, 0) + count
         return total
 
-    def span(self) -> tuple[int, int]:
-        """First and last log time (ns) of the messages written so far; (0, 0) when there are none."""
+    def span(self) -> tuple[int, int] | None:
+        """First and last log time (ns) of the messages written so far; None when there are none."""
         chunks = [chunk.index for chunk in self._tables.chunks]
         if not chunks:
-            return 0, 0
+            return None
         return min(c.message_start_time for c in chunks), max(c.message_end_time for c in chunks)
 
     def drop_last_chunk(self) -> int:
@@ -332,7 +336,7 @@ class McapFile:
             os.close(fd)
 
     def _statistics(self) -> Statistics:
-        counts, (start, end) = self.counts(), self.span()
+        counts, (start, end) = self.counts(), self.span() or (0, 0)
         return Statistics(
             attachment_count=len(self._tables.attachments),
             channel_count=len(self._tables.channels),

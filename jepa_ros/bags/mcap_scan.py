@@ -7,6 +7,7 @@ record, `problem` says in words what stands there, `damaged` names the chunks be
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import struct
 import zlib
@@ -20,7 +21,17 @@ from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
-from mcap.records import Attachment, AttachmentIndex, Channel, ChunkIndex, Metadata, MetadataIndex, Schema
+from mcap.records import (
+    Attachment,
+    AttachmentIndex,
+    Channel,
+    ChunkIndex,
+    Footer,
+    Header,
+    Metadata,
+    MetadataIndex,
+    Schema,
+)
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags.mcap_file import MAGIC
@@ -41,9 +52,14 @@ class ChunkEntry:
 
 @dataclass
 class McapScan:
-    """What stands in an MCAP file. `loose` are messages outside chunks: (log time, offset, length, channel)."""
+    """What stands in an MCAP file. `loose` are messages outside chunks: (log time, offset, length, channel).
+
+    `profile` and `library` are those of its header. `complete` is False where the file has no end, or a broken one.
+    """
 
     path: Path
+    profile: str = ""
+    library: str = ""
     schemas: dict[int, Schema] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
     chunks: list[ChunkEntry] = field(default_factory=list)
@@ -67,12 +83,12 @@ class McapScan:
         return total
 
     @property
-    def span(self) -> tuple[int, int]:
-        """First and last log time in ns; (0, 0) without messages."""
+    def span(self) -> tuple[int, int] | None:
+        """First and last log time in ns; None without messages."""
         filled = [chunk.index for chunk in self.chunks if chunk.counts]
         starts = [c.message_start_time for c in filled] + [entry[0] for entry in self.loose]
         ends = [c.message_end_time for c in filled] + [entry[0] for entry in self.loose]
-        return (min(starts), max(ends)) if starts else (0, 0)
+        return (min(starts), max(ends)) if starts else None
 
     def read_metadata(self) -> dict[str, dict[str, str]]:
         """The metadata records, by name; of several with one name the last."""
@@ -80,8 +96,9 @@ class McapScan:
         with self.path.open("rb") as file:
             for entry in self.metadata:
                 file.seek(entry.offset + 9)
-                record = Metadata.read(ReadDataStream(BytesIO(file.read(entry.length - 9))))
-                found[record.name] = dict(record.metadata)
+                with contextlib.suppress(*_BROKEN, EOFError):  # a damaged one says nothing
+                    record = Metadata.read(ReadDataStream(BytesIO(file.read(entry.length - 9))))
+                    found[record.name] = dict(record.metadata)
         return found
 
     def read_attachments(self) -> dict[str, tuple[str, bytes]]:
@@ -90,8 +107,9 @@ class McapScan:
         with self.path.open("rb") as file:
             for entry in self.attachments:
                 file.seek(entry.offset + 9)
-                record = Attachment.read(ReadDataStream(BytesIO(file.read(entry.length - 9))))
-                found[record.name] = (record.media_type, record.data)
+                with contextlib.suppress(*_BROKEN, EOFError):
+                    record = Attachment.read(ReadDataStream(BytesIO(file.read(entry.length - 9))))
+                    found[record.name] = (record.media_type, record.data)
         return found
 
 
@@ -113,11 +131,14 @@ def scan(path: str | Path, *, walk: bool = False) -> McapScan:
                 raise BagError(f"{path}: the file is empty")
             if magic != MAGIC:
                 raise BagError(f"{path}: byte 0: not an MCAP file (it begins with {magic!r})")
-            if not walk:
-                found = _from_summary(path, file)
-                if found is not None:
-                    return found
-            return _walk(path, file)
+            found = None if walk else _from_summary(path, file)
+            if found is None:
+                found = _walk(path, file)
+            file.seek(17)
+            with contextlib.suppress(*_BROKEN, EOFError):
+                header = Header.read(ReadDataStream(file))
+                found.profile, found.library = header.profile, header.library
+            return found
     except OSError as error:
         raise BagError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -137,7 +158,7 @@ def _from_summary(path: Path, file) -> McapScan | None:
         return None
     if summary is None or summary.statistics is None:
         return None
-    found = McapScan(path, dict(summary.schemas), dict(summary.channels), end=size)
+    found = McapScan(path, schemas=dict(summary.schemas), channels=dict(summary.channels), end=size)
     found.attachments, found.metadata = list(summary.attachment_indexes), list(summary.metadata_indexes)
     for index in sorted(summary.chunk_indexes, key=lambda c: c.chunk_start_offset):
         if _end(index) > size:
@@ -178,7 +199,9 @@ def _walk(path: Path, file) -> McapScan:
             break
         try:
             if opcode == Opcode.DATA_END:
-                found.problem = f"byte {offset}: the summary is missing or damaged"
+                found.complete = _has_ending(file, size)
+                if not found.complete:
+                    found.problem = f"byte {offset}: the summary is missing or damaged"
                 break
             if opcode > Opcode.DATA_END or opcode == 0:
                 found.problem = f"byte {offset}: not a record (opcode {opcode:#04x})"
@@ -197,7 +220,27 @@ def _walk(path: Path, file) -> McapScan:
         if any(channel not in found.channels for channel in chunk.counts):
             found.chunks.remove(chunk)
             found.damaged.append(f"byte {chunk.index.chunk_start_offset}: a chunk whose topics are declared nowhere")
+    found.complete = found.complete and not found.damaged
     return found
+
+
+def _has_ending(file, size: int) -> bool:
+    """Whether a footer ends the file and the summary before it is as it was written.
+
+    A summary may lack the indexes that would spare the walk, or be missing altogether: both are valid MCAP.
+    """
+    file.seek(max(0, size - 37))
+    tail = file.read(37)
+    if len(tail) < 37 or tail[29:] != MAGIC or _HEAD.unpack_from(tail) != (Opcode.FOOTER, 20):
+        return False
+    footer = Footer.read(ReadDataStream(BytesIO(tail[9:29])))
+    if not footer.summary_start:
+        return True
+    if footer.summary_start > size - 37:
+        return False
+    file.seek(footer.summary_start)
+    summary = file.read(size - 37 - footer.summary_start)
+    return not footer.summary_crc or zlib.crc32(tail[:25], zlib.crc32(summary)) == footer.summary_crc
 
 
 def _end(index: ChunkIndex) -> int:

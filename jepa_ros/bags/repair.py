@@ -1,105 +1,197 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mending a bag whose recorder was killed or whose disk was full: the summary and metadata.yaml are written anew.
+"""Mending a bag in place: what a killed recorder, a full disk or a lost metadata.yaml left, made whole for every tool.
 
-A file is mended in place: what stands behind its last whole record (at most the one that was cut) is taken away, and
-the summary that was never written is added. Chunks that are damaged stay in the file but not in its index.
+A bag never becomes less readable. The mended files are made in a folder beside the originals and read back, by this
+package and by another library, before they take the originals' places. A file takes its place in one step, and
+metadata.yaml last, so that a bag whose repair is interrupted reads as it did before or better.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.mcap_file import McapFile
+from jepa_ros.bags.fingerprint import Fingerprint, by_another_library, by_this_package
+from jepa_ros.bags.metadata import compose
 from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.schema import definition
-from jepa_ros.bags.storage import McapStorage
+from jepa_ros.bags.sqlite_storage import LOGS, SqliteStorage, beside, in_use
+from jepa_ros.bags.storage import Storage
+from jepa_ros.bags.unpack import is_packed, pack, plain_name
 from jepa_ros.bags.writer import write_metadata
+
+STAGING = ".jepa_ros_repair"
+"""Name of the folder in which the mended files are made."""
 
 
 def repair(path: str | Path) -> list[str]:
-    """Mend a bag (a folder, or one .mcap file) in place; returns what was done, a line each.
+    """Mend a bag (a folder, or one of its files) in place; returns what was done, a line each.
 
     Raises:
-        BagError: it is being recorded right now, cannot be written, or holds nothing to recover.
+        BagError: it is being recorded right now, cannot be written, or what came of it could not be read back; the bag
+            is as it was then.
     """
     path = Path(path)
-    done = []
     with BagReader(path) as bag:
-        for storage in bag.files:
-            if isinstance(storage, McapStorage) and not storage.complete:
-                done.append(_mend(storage))
-        stale = path.is_dir() and bool(bag.problems)
-    if stale:
-        with BagReader(path) as bag:
-            try:
-                write_metadata(path, _information(bag))
-            except OSError as error:
-                raise BagError(f"{path}/metadata.yaml: cannot be written: {error.strerror}") from error
+        try:
+            before = by_this_package(bag)
+        except BagError:
+            before = None  # damage that shows only where it is read
+        if before is not None:
+            return _repair(bag, before)
+    with BagReader(path, thorough=True) as bag:
+        return _repair(bag, by_this_package(bag))
+
+
+def _repair(bag: BagReader, before: Fingerprint) -> list[str]:
+    folder = bag.path.is_dir()
+    packed = any(map(is_packed, [*(storage.source for storage in bag.files), *bag.superseded]))
+    changed = [s for s in bag.files if not s.complete or (folder and packed and not is_packed(s.source))]
+    if not changed and not (folder and bag.metadata_stale):
+        return []
+    if folder and len({type(storage) for storage in bag.files}) > 1:
+        raise BagError(
+            f"{bag.path}: holds MCAP and sqlite3 files, which no metadata.yaml can list together: move those of one "
+            "kind into a folder of their own"
+        )
+    marks = {storage.source: _mark(storage.source) for storage in bag.files}
+    with contextlib.ExitStack() as held:
+        for storage in changed:
+            held.enter_context(_held(storage))
+        try:
+            staging = held.enter_context(_staging(bag.path))
+            made = {storage.source: _build(storage, staging, packed) for storage in changed}
+            if folder:
+                _complete(bag, changed, staging, "file" if packed else "message" if before.compressed else "")
+            _check(bag.path, staging if folder else made[bag.path][0], before)
+            if any(_mark(source) != mark for source, mark in marks.items()):
+                raise BagError(f"{bag.path}: was written to while it was mended; end the recorder first")
+            _swap(bag, {source: result for source, (result, _) in made.items()}, staging)
+        except OSError as error:
+            where = error.filename or bag.path
+            raise BagError(f"{where}: cannot be mended, the bag is as it was: {error.strerror or error}") from error
+    done = [f"{source.name}: {text}" for source, (_, text) in made.items()]
+    if folder:
         done.append("metadata.yaml: written anew")
+    elif bag.path.with_name("metadata.yaml").exists():
+        done.append(f"metadata.yaml beside it is as it was: `jepa-ros info --repair {bag.path.parent}` renews it")
     return done
 
 
-def _mend(storage: McapStorage) -> str:
-    scan = storage.scan
+def _mark(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _held(storage: Storage) -> Iterator[None]:
+    """Keep recorders off a file; refuses one that is being recorded."""
+    busy = BagError(f"{storage.source}: is being recorded right now; end the recorder first")
+    if isinstance(storage, SqliteStorage) and in_use(storage.source):
+        raise busy
+    with storage.source.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise busy from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
+@contextlib.contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """An empty folder on the bag's file system; removed at the end, and what an interrupted repair left before."""
+    folder = path / STAGING if path.is_dir() else path.with_name(f"{STAGING}_{path.name}")
+    folder.mkdir(exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
     try:
-        size = storage.path.stat().st_size
-        file = McapFile.reopen(scan)
-    except BlockingIOError as error:
-        raise BagError(f"{storage.path}: is being recorded right now; end the recorder first") from error
-    except OSError as error:
-        raise BagError(f"{storage.path}: cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BagError(f"{path}: is being mended right now by another process") from None
+        for left in folder.iterdir():
+            left.unlink()
+        yield folder
+        shutil.rmtree(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        os.close(lock)
+
+
+def _build(storage: Storage, staging: Path, packed: bool) -> tuple[Path, str]:
+    """Make the mended file; returns it and what was done."""
+    name = plain_name(storage.source.name)
+    plain, done = staging / name, "compressed as the others are"
+    if storage.complete:
+        shutil.copyfile(storage.path, plain)
+    else:
+        done = storage.mend(plain)
+    if packed:
+        result = staging / (storage.source.name if is_packed(storage.source) else f"{name}.zstd")
+        pack(plain, result)
+        plain.unlink()
+    else:
+        result = plain
+    shutil.copymode(storage.source, result)
+    with result.open("rb+") as file:
+        os.fsync(file.fileno())
+    return result, done
+
+
+def _complete(bag: BagReader, changed: list[Storage], staging: Path, compression: str) -> None:
+    """Make a whole bag of the folder: the files that stay as they are, and metadata.yaml."""
+    for storage in bag.files:
+        if storage not in changed:
+            (staging / storage.source.name).symlink_to(storage.source.resolve())
+    with BagReader(staging) as mended:
+        write_metadata(staging, compose(mended, bag, compression))
+
+
+def _check(original: Path, path: Path, before: Fingerprint) -> None:
+    """Read the result back.
+
+    Raises:
+        BagError: it is not whole, or does not hold what could be read before.
+    """
+    refused = f"{original}: cannot be mended, the bag is as it was"
+    with BagReader(path) as bag:
+        if bag.problems:
+            raise BagError(f"{refused}: the result has this problem: {bag.problems[0]}")
+        for reader, found in (("this package", by_this_package(bag)), by_another_library(bag)):
+            if found != before:
+                what = found if isinstance(found, str) else f"{found.total} of {before.total} messages, or others"
+                raise BagError(f"{refused}: of the result, {reader} reads: {what}")
+
+
+def _swap(bag: BagReader, made: dict[Path, Path], staging: Path) -> None:
+    """Put what was made in its place, metadata.yaml last, and take away what it replaces."""
+    folder = bag.path if bag.path.is_dir() else bag.path.parent
+    for result in made.values():
+        os.replace(result, folder / result.name)
+    if (staging / "metadata.yaml").exists():
+        os.replace(staging / "metadata.yaml", folder / "metadata.yaml")
+    for source, result in made.items():
+        for ending in (*LOGS, "-shm"):  # of a database
+            beside(source, ending).unlink(missing_ok=True)
+        if source.name != result.name:
+            source.unlink()
+    for path in bag.superseded:
+        if path.name not in {result.name for result in made.values()}:
+            path.unlink()
+    _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
     try:
-        file.finish()
-    except OSError as error:
-        file.abort()
-        raise BagError(f"{storage.path}: cannot be mended: {error.strerror}") from error
-    count = sum(scan.counts.values())
-    left_out = f", {len(scan.damaged)} damaged chunks left out" if scan.damaged else ""
-    return f"{storage.path.name}: {count} messages kept, {size - scan.end} bytes behind them cut{left_out}"
-
-
-def _information(bag: BagReader) -> dict:
-    """The content of metadata.yaml, version 9, from what the files hold."""
-    storage_identifier = "mcap" if isinstance(bag.files[0], McapStorage) else "sqlite3"
-    return {
-        "version": 9,
-        "storage_identifier": storage_identifier,
-        "duration": {"nanoseconds": bag.end - bag.start},
-        "starting_time": {"nanoseconds_since_epoch": bag.start},
-        "message_count": bag.message_count,
-        "topics_with_message_count": [
-            {
-                "topic_metadata": {
-                    "name": info.name,
-                    "type": info.msgtype,
-                    "serialization_format": "cdr",
-                    "offered_qos_profiles": list(info.qos),
-                    "type_description_hash": info.type_hash or _hash(info.msgtype),
-                },
-                "message_count": info.count,
-            }
-            for info in bag.topics.values()
-        ],
-        "compression_format": "zstd" if bag.compression_mode else "",
-        "compression_mode": bag.compression_mode,
-        "relative_file_paths": [storage.path.name for storage in bag.files],
-        "files": [
-            {
-                "path": storage.path.name,
-                "starting_time": {"nanoseconds_since_epoch": storage.span[0]},
-                "duration": {"nanoseconds": storage.span[1] - storage.span[0]},
-                "message_count": sum(info.count for info in storage.topics.values()),
-            }
-            for storage in bag.files
-        ],
-        "custom_data": bag.custom_data or None,
-        "ros_distro": bag.distro or "jazzy",
-    }
-
-
-def _hash(msgtype: str) -> str:
-    try:
-        return definition(msgtype).type_hash
-    except BagError:
-        return ""
+        with contextlib.suppress(OSError):  # some file systems know no fsync of a folder
+            os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -191,10 +191,10 @@ class BagWriter:
             free = os.statvfs(self.path)
             if free.f_bavail * free.f_frsize < config.min_free_bytes + chunk.size:
                 raise OSError(28, f"less than {config.min_free_bytes / 1e6:.0f} MB left on the disk")
-        start, _ = self._open.span()
-        if start and (
+        span = self._open.span()
+        if span is not None and (
             (config.max_file_bytes and self._open.size + chunk.size > config.max_file_bytes)
-            or (config.max_file_seconds and chunk.end - start > config.max_file_seconds * 1e9)
+            or (config.max_file_seconds and chunk.end - span[0] > config.max_file_seconds * 1e9)
         ):
             self.split()
         self._open.add_chunk(chunk)
@@ -255,7 +255,7 @@ class BagWriter:
         return self._file
 
     def _info(self) -> _FileInfo:
-        start, end = self._open.span()
+        start, end = self._open.span() or (0, 0)
         return _FileInfo(self._open.path.name, start, end, sum(self._open.counts().values()))
 
     def _retire(self) -> None:
