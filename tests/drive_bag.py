@@ -35,6 +35,10 @@ class Drive:
     pressed: Callable[[float], bool] = lambda t: 6.01 <= t < 6.3
     stamp: Callable[[float], float] = lambda t: t
     """Maps time to the robot's clock; a jump is a jump of it."""
+    own_stamp: dict[str, Callable[[int], int]] = field(default_factory=dict)
+    """Topic -> what its driver makes of the stamp [ns] that it should set."""
+    received: Callable[[float], int] = lambda t: WALL + round(t * 1e9)
+    """Maps time to the log time in ns."""
     silent: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Topic -> (from, to): no messages."""
     twist: bool = False
@@ -79,8 +83,11 @@ def write_drive(path: Path, drive: Drive | None = None) -> Drive:
     def twist(values):
         return types["geometry_msgs/msg/Twist"](linear=vector(values[0]), angular=vector(z=values[1]))
 
+    def stamped(topic: str, t: float) -> int:
+        return drive.own_stamp.get(topic, lambda ns: ns)(SIM + round(drive.stamp(t) * 1e9))
+
     def content(topic: str, t: float, k: int):
-        stamp = SIM + round(drive.stamp(t) * 1e9)
+        stamp = stamped(topic, t)
         if topic in ("/cmd_vel", "/command_raw"):
             values = drive.velocity(t) if topic == "/cmd_vel" else (0.5, 0.5)
             if topic == "/cmd_vel" and drive.twist:
@@ -108,11 +115,11 @@ def write_drive(path: Path, drive: Drive | None = None) -> Drive:
             low, high = drive.silent.get(topic, (math.inf, math.inf))
             if low <= t < high:
                 continue
-            received = WALL + round((t + delay) * 1e9)
+            received = drive.received(t + delay)
             if topic == "/image":
                 frame = picture(k, drive.edge)
                 frame = frame[:, :, 0] if drive.encoding == "mono8" else frame
-                data = image(SIM + round(drive.stamp(t) * 1e9), frame, drive.encoding)
+                data = image(stamped(topic, t), frame, drive.encoding)
             else:
                 data = bytes(store.serialize_cdr(content(topic, t, k), names[topic]))
             writer.write(topics[topic], received, data)

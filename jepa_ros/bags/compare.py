@@ -140,10 +140,10 @@ def _gate(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Com
     compared = 0
     # By the gate's own clock: log times of a simulation are those of /clock, which several ticks may share.
     theirs = {tick.steady: tick for tick in new.ticks if not tick.made_up}
-    begin = min((tick.time for tick in old.ticks), default=0) + tolerance.settle * 1e9
+    begin = min((tick.time for tick in old.ticks if tick.time is not None), default=0) + tolerance.settle * 1e9
     for a in old.ticks:
         b = theirs.get(a.steady)
-        if b is None or a.time < begin or a.values.shape != b.values.shape:
+        if b is None or a.time is None or a.time < begin or a.values.shape != b.values.shape:
             continue
         compared += 1
         size = float(np.abs(a.values - b.values).max()) if a.values.size else 0.0
@@ -169,7 +169,7 @@ def _vector(values: np.ndarray) -> str:
 
 def _clock(*logs: RunLog):
     """A function from an image stamp (ns) to seconds after the bag's start, by the log times of the steps."""
-    pairs = sorted({(s.stamp, s.time) for log in logs for s in log.steps.values() if s.time})
+    pairs = sorted({(s.stamp, s.time) for log in logs for s in log.steps.values() if s.time is not None})
     stamps = np.array([p[0] for p in pairs], np.float64)
     times = np.array([p[1] for p in pairs], np.float64)
 

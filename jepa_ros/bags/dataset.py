@@ -8,8 +8,10 @@ images that are used, shard by shard and in several processes. Shards that are t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,11 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.bags import CONTRACT_KEY, BagError
-from jepa_ros.bags.decode import COMPRESSED, IMAGE, pixels
+from jepa_ros.bags.decode import pixels
 from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.steps import CutReport, CutSettings, Segment, Topics, cut, resolve_topics
+from jepa_ros.bags.recorded import require_images
+from jepa_ros.bags.series import Topics, resolve_topics
+from jepa_ros.bags.steps import CutReport, CutSettings, Segment, cut
 from jepa_ros.commands.options import duration, positive, whole
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
@@ -110,7 +114,7 @@ def build(
     plans: list[tuple[Path, Topics, list[Segment], CutReport]] = []
     identity, problems = [], {}
     for bag in bags:
-        with BagReader(bag) as reader:
+        with BagReader(bag) as reader, _telling_problems(reader):
             if reader.message_count == 0:
                 raise BagError(f"{bag}: the bag has no messages")
             own = contract_of(reader, robot)
@@ -118,7 +122,7 @@ def build(
                 raise BagError(f"{bag} was recorded with another contract than {bags[0]}:\n  " + "\n  ".join(lines))
             contract = contract or own
             found = resolve_topics(reader, contract, namespace, topics)
-            _check_image_type(reader, found.image)
+            require_images(reader, found.image)
             segments, cuts = cut(reader, contract, found, settings, layout)
             layout = max([layout - 1, *(segment.layout for segment in segments)]) + 1
             plans.append((Path(bag), found, segments, cuts))
@@ -126,7 +130,7 @@ def build(
             problems[str(bag)] = reader.problems
     assert contract is not None  # there was a bag
     if not any(segments for _, _, segments, _ in plans):
-        raise BagError(f"no episode of {settings.min_length} steps in {len(plans)} bag(s). " + _why(plans))
+        raise BagError(f"no episode of {settings.min_length} steps\n{_why(plans, problems)}")
     described = {
         "source": "bags", "bags": identity, "cut": asdict(settings), "namespace": namespace, "topics": topics or {},
     }  # fmt: skip
@@ -151,19 +155,25 @@ def build(
     return report
 
 
-def _check_image_type(reader: BagReader, topic: str) -> None:
-    found = reader.topics[topic].msgtype
-    if found not in (IMAGE, COMPRESSED):
-        raise BagError(f"{reader.path}: {topic} is {found}; expected {IMAGE} or {COMPRESSED}")
+@contextlib.contextmanager
+def _telling_problems(reader: BagReader) -> Iterator[None]:
+    """Adds the bag's problems to an error about it: they may be its cause."""
+    try:
+        yield
+    except BagError as error:
+        raise BagError("\n".join([str(error), *(f"  problem: {text}" for text in reader.problems)])) from error
 
 
-def _why(plans) -> str:
-    reasons: dict[str, int] = {}
-    for *_, report in plans:
-        for reason, entry in report.dropped.items():
-            reasons[reason] = reasons.get(reason, 0) + entry["count"]
-    listed = ", ".join(f"{reason}: {count}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1]))
-    return f"Dropped: {listed or 'nothing; the bag has too few images'}"
+def _why(plans, problems: dict[str, list[str]]) -> str:
+    """Why there is no episode: what was dropped, and for each bag what is odd or broken about it."""
+    lines = []
+    for path, _, _, report in plans:
+        dropped = sorted(report.dropped.items(), key=lambda item: -item[1]["count"])
+        listed = ", ".join(f"{reason}: {entry['count']}" for reason, entry in dropped)
+        lines.append(f"{path}: {report.images} images begin {report.steps} steps. Dropped: {listed or 'nothing'}")
+        lines += [f"  note: {note}" for note in report.notes]
+        lines += [f"  problem: {problem}" for problem in problems[str(path)]]
+    return "\n".join(lines)
 
 
 def _jobs(writer: DatasetWriter, contract: RobotContract, described: dict, plans) -> list[_Job]:

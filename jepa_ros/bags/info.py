@@ -7,6 +7,7 @@ The analysis (`analyse`) is the one place that says what a gap and a time jump a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import struct
 from dataclasses import asdict, dataclass, field
@@ -18,8 +19,12 @@ from jepa_ros.bags import CONTRACT_KEY, MODEL_CARD_KEY, REPORT_KEY, BagError
 from jepa_ros.bags.decode import raw_stamp
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.repair import repair
+from jepa_ros.bags.stamps import fault
+from jepa_ros.bags.storage import CDR, Storage
+from jepa_ros.bags.unpack import is_packed
 from jepa_ros.files import add_json, write_json
 
+CLOCK = "rosgraph_msgs/msg/Clock"
 GAP_FACTOR = 4.0
 """A pause is a gap when it is longer than this many median periods ..."""
 GAP_SECONDS = 0.25
@@ -44,7 +49,11 @@ class Event:
 
 @dataclass
 class TopicReport:
-    """How one topic behaved. Rates in Hz, `delay` is receipt minus header stamp in s (median), None without stamps."""
+    """How one topic behaved.
+
+    Rates in Hz; `delay` is receipt minus header stamp in s (median), None without stamps that tell it. `other_clock`:
+    the stamps are far from the times of receipt. `stamp_fault`: what is wrong with them, in words.
+    """
 
     name: str
     msgtype: str
@@ -53,6 +62,7 @@ class TopicReport:
     period_p99: float | None = None
     delay: float | None = None
     other_clock: bool = False
+    stamp_fault: str = ""
     gaps: list[Event] = field(default_factory=list)
     jumps: list[Event] = field(default_factory=list)
     unordered: int = 0
@@ -82,16 +92,16 @@ def find_jumps(times: np.ndarray, stamps: np.ndarray, origin: int) -> list[Event
     return [Event((int(times[i + 1]) - origin) * 1e-9, float(moved[i])) for i in where]
 
 
-def has_stamp(reader: BagReader, topic: str) -> bool:
-    """True for types whose first field is a std_msgs/Header (or a time), so that their stamp can be read unparsed."""
-    info = reader.topics[topic]
-    if info.msgtype == "rosgraph_msgs/msg/Clock":
-        return True
-    try:
-        first = reader.fields(info.msgtype)[0]
-    except (BagError, IndexError):
-        return False
-    return first == "std_msgs/msg/Header"
+def stamped_types(reader: BagReader) -> set[tuple[str, str]]:
+    """Topics and types whose first field is a std_msgs/Header (or a time), so that their stamp can be read unparsed."""
+    found = set()
+    for channel in (channel for info in reader.topics.values() for channel in info.channels):
+        if channel.serialization != CDR:
+            continue
+        with contextlib.suppress(BagError, IndexError):  # of a type that is not known, or without fields
+            if channel.msgtype == CLOCK or reader.fields(channel.msgtype)[0] == "std_msgs/msg/Header":
+                found.add((channel.topic, channel.msgtype))
+    return found
 
 
 def analyse(reader: BagReader, *, stamps: bool = True) -> list[TopicReport]:
@@ -102,21 +112,22 @@ def analyse(reader: BagReader, *, stamps: bool = True) -> list[TopicReport]:
     """
     times: dict[str, list] = {name: [] for name in reader.topics}
     unordered = dict.fromkeys(reader.topics, 0)
-    marks: dict[str, list[int]] = {}
+    marks: dict[str, list[tuple[int, int]]] = {}
     for storage in reader.files:
         for topic, values in storage.times().items():
             unordered[topic] += int((np.diff(values) < 0).sum())
             if not stamps:
                 times[topic].extend(values.tolist())
     if stamps:
-        stamped = {name for name in reader.topics if has_stamp(reader, name)}
+        stamped = stamped_types(reader)
         for message in reader.messages():
             times[message.topic].append(message.time)
-            if message.topic in stamped:
+            if (message.topic, message.msgtype) in stamped:
                 try:
-                    marks.setdefault(message.topic, []).append(raw_stamp(message.data))
+                    stamp = raw_stamp(message.data)
                 except struct.error:
-                    marks.setdefault(message.topic, []).append(0)
+                    stamp = 0
+                marks.setdefault(message.topic, []).append((message.time, stamp))
     reports = []
     for name, info in reader.topics.items():
         received = np.array(times[name], np.int64)
@@ -130,13 +141,22 @@ def analyse(reader: BagReader, *, stamps: bool = True) -> list[TopicReport]:
                 report.rate = (len(received) - 1) / float((received[-1] - received[0]) * 1e-9)
         report.gaps = find_gaps(received, reader.start)
         if name in marks:
-            stamped_at = np.array(marks[name], np.int64)[order]
-            report.jumps = find_jumps(received, stamped_at, reader.start)
-            if (stamped_at > 0).any() and info.msgtype != "rosgraph_msgs/msg/Clock":
-                delay = float(np.median((received - stamped_at)[stamped_at > 0]) * 1e-9)
-                report.delay, report.other_clock = (delay, False) if abs(delay) < OTHER_CLOCK_SECONDS else (None, True)
+            received, stamped_at = np.array(marks[name], np.int64).T
+            _judge_stamps(report, received, stamped_at, reader.start)
         reports.append(report)
     return reports
+
+
+def _judge_stamps(report: TopicReport, times: np.ndarray, stamps: np.ndarray, start: int) -> None:
+    """Say of header stamps and times of receipt (ns, in this order) what a topic's report says of them."""
+    report.jumps = find_jumps(times, stamps, start)
+    if report.msgtype == CLOCK:
+        return
+    report.stamp_fault = fault(times, stamps)
+    known = stamps > 0
+    if known.any() and not report.stamp_fault:
+        delay = float(np.median((times - stamps)[known]) * 1e-9)
+        report.delay, report.other_clock = (delay, False) if abs(delay) < OTHER_CLOCK_SECONDS else (None, True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -164,8 +184,8 @@ def main(args: argparse.Namespace) -> int:
             print(f"DAMAGED  {damage}")
         if args.json:
             write_json(args.json, to_dict(reader, reports, damage))
-        mendable = any(not storage.complete for storage in reader.files) and not args.repair
-        if mendable:
+        mendable = damage or reader.metadata_stale or any(not storage.complete for storage in reader.files)
+        if mendable and not args.repair:
             print(f"run `jepa-ros info --repair {args.bag}` to make it readable for every tool")
         return 1 if damage or reader.problems else 0
 
@@ -175,10 +195,11 @@ def to_dict(reader: BagReader, reports: list[TopicReport], damage: str | None = 
     return {
         "path": str(reader.path),
         "version": reader.version,
-        "files": [str(storage.path.name) for storage in reader.files],
+        "files": [str(storage.source.name) for storage in reader.files],
         "start_ns": reader.start,
         "end_ns": reader.end,
         "messages": reader.message_count,
+        "notes": reader.notes,
         "problems": reader.problems + ([damage] if damage else []),
         "custom_data": sorted(reader.custom_data),
         "topics": [asdict(report) for report in reports],
@@ -188,11 +209,11 @@ def to_dict(reader: BagReader, reports: list[TopicReport], damage: str | None = 
 def render(reader: BagReader, reports: list[TopicReport]) -> str:
     """The report as text."""
     seconds = (reader.end - reader.start) * 1e-9
-    size = sum(storage.path.stat().st_size for storage in reader.files)
-    kinds = sorted({storage.path.suffix.lstrip(".") for storage in reader.files})
+    size = sum(storage.source.stat().st_size for storage in reader.files)
+    kinds = sorted({_kind(storage) for storage in reader.files})
     lines = [f"{reader.path}: {len(reader.files)} file(s) ({', '.join(kinds)}), {size / 1e6:.1f} MB"]
     lines[0] += f", metadata version {reader.version}" if reader.version else ", no metadata.yaml"
-    if reader.start:
+    if reader.message_count:
         begin = datetime.fromtimestamp(reader.start * 1e-9).isoformat(sep=" ", timespec="milliseconds")
         lines.append(f"{begin}  {seconds:.3f} s  {reader.message_count} messages")
     else:
@@ -208,9 +229,16 @@ def render(reader: BagReader, reports: list[TopicReport]) -> str:
             f"{_number(r.period_p99 if r.rate else None, 1e3, 1):>7}  {_number(r.delay, 1e3, 1):>8}  "
             f"{len(r.gaps):4d}  {len(r.jumps):5d}"
         )
-    if any(r.other_clock for r in reports):
-        lines.append("header stamps are of another clock than the times of receipt (a simulation's)")
+    others = [r.name for r in reports if r.other_clock]
+    if others:
+        every = all(r.other_clock or r.delay is None for r in reports)
+        told = "header stamps" if every else f"header stamps of {', '.join(others)}"
+        lines.append(
+            f"{told}: of another clock than the times of receipt (a simulation's, or a camera's since its start)"
+        )
     for r in reports:
+        if r.stamp_fault:
+            lines.append(f"stamps  {r.name}: {r.stamp_fault}")
         for name, events in (("gap", r.gaps), ("time jump", r.jumps)):
             for event in sorted(events, key=lambda e: -abs(e.seconds))[:5]:
                 lines.append(f"{name}  {r.name}: {event.seconds:+.3f} s at {event.at:.3f} s")
@@ -218,8 +246,14 @@ def render(reader: BagReader, reports: list[TopicReport]) -> str:
                 lines.append(f"{name}  {r.name}: {len(events) - 5} more, shorter ones")
         if r.unordered:
             lines.append(f"unordered  {r.name}: {r.unordered} messages stand before earlier ones")
+    lines += [f"note  {note}" for note in reader.notes]
     lines += [f"PROBLEM  {problem}" for problem in reader.problems]
     return "\n".join(lines)
+
+
+def _kind(storage: Storage) -> str:
+    path = storage.source
+    return "".join(path.suffixes[-2:] if is_packed(path) else path.suffixes[-1:]).lstrip(".")
 
 
 def _number(value: float | None, factor: float, digits: int) -> str:

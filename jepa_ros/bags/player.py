@@ -80,7 +80,12 @@ class Player(Node):
         self.skipped: list[str] = []
         self._out = {}
         for topic in topics:
+            reader.require_cdr(topic)
             info = reader.topics[topic]
+            # A publisher has one type: messages of another would leave under a name that is not theirs.
+            for other, count in list(info.types.items())[1:]:
+                if count:
+                    self.skipped.append(f"{topic}: {count} messages of {other}, the others are {info.msgtype}")
             try:
                 self._out[topic] = self.create_publisher(message_class(info.msgtype), topic, offered(info))
             except BagError as error:
@@ -113,8 +118,10 @@ class Player(Node):
         reader, settings = self._reader, self._settings
         begin = reader.start + round(settings.start * 1e9)
         end = begin + round(settings.duration * 1e9) if settings.duration else None
-        first, wall, clocked = None, 0.0, 0
+        first, wall, clocked = None, 0.0, None
         for message in reader.messages(set(self._out), begin, end):
+            if message.msgtype != reader.topics[message.topic].msgtype:
+                continue
             if first is None:
                 first, wall = message.time, time.monotonic()
             if settings.rate > 0:
@@ -127,7 +134,7 @@ class Player(Node):
                 paused = time.monotonic()
                 before(message)
                 wall += time.monotonic() - paused
-            if self._clock_out is not None and message.time - clocked >= CLOCK_PERIOD:
+            if self._clock_out is not None and (clocked is None or message.time - clocked >= CLOCK_PERIOD):
                 clocked = message.time
                 tick = Clock()
                 tick.clock.sec, tick.clock.nanosec = divmod(message.time, 1_000_000_000)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.decode import command, key_values, stamp_ns
+from jepa_ros.bags.decode import COMPRESSED, IMAGE, command, key_values, stamp_ns
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.run_log import GateTick, RunLog, Step
 from jepa_ros.contract import RobotContract
@@ -70,9 +70,21 @@ def camera_topic(reader: BagReader, contract: RobotContract, namespace: str = ""
     topic = contract.cameras[0].topic
     name = topic if topic.startswith("/") else f"{prefix}/{topic}"
     if name not in reader.topics and f"{name}/compressed" in reader.topics:
-        return f"{name}/compressed"
-    reader.require(name)
+        name = f"{name}/compressed"
+    require_images(reader, name)
     return name
+
+
+def require_images(reader: BagReader, topic: str) -> None:
+    """Check that all messages of a topic are images as ROS 2 records them.
+
+    Raises:
+        BagError: there is no such topic (it lists what is), or something else on it.
+    """
+    reader.require_cdr(topic)
+    for kind, count in reader.topics[topic].types.items():
+        if count and kind not in (IMAGE, COMPRESSED):
+            raise BagError(f"{reader.path}: {topic} is {kind}; expected {IMAGE} or {COMPRESSED}")
 
 
 def read(reader: BagReader, contract: RobotContract, namespace: str = "", image: str = "") -> Recorded:
@@ -90,7 +102,7 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
         return name if name.startswith("/") else f"{prefix}/{name}"
 
     camera = image or camera_topic(reader, contract, namespace)
-    reader.require(camera)
+    require_images(reader, camera)
     recorded = Recorded(reader, contract, camera)
     state_topic, status_topic = full("safety_gate/state"), full("planner/status")
     state = {full(topic.topic): name for name, topic in contract.state.items()}
@@ -122,7 +134,13 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
             _take_image(recorded, message.time, message)
         else:
             content = reader.deserialize(message)
-            takers[message.topic](recorded, message.time, content)
+            try:
+                takers[message.topic](recorded, message.time, content)
+            except AttributeError as error:
+                raise BagError(
+                    f"{reader.path}: {message.topic}: the message of time {message.time} is a {message.msgtype}, which "
+                    f"is not what the stack has on this topic: {error}"
+                ) from None
             if message.topic == state_topic and recorded.log.ticks:
                 recorded.log.ticks[-1].sequence = message.sequence
             elif message.topic == status_topic:

@@ -143,7 +143,7 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
             "speed": seconds / took if took > 0 else None,
             "digest": log.digest(),
             "changed": prepared.changed,
-            "notes": prepared.recorded.log.notes + log.notes + reader.problems,
+            "notes": prepared.recorded.log.notes + log.notes + reader.notes + reader.problems,
             "comparison": comparison.to_dict(),
         }
         if report:
@@ -185,8 +185,8 @@ def _play(args: argparse.Namespace) -> int:
             rclpy.init(args=getattr(args, "ros_args", None), signal_handler_options=SignalHandlerOptions.NO)
         try:
             player = Player(reader, topics, settings)
-            for line in player.skipped:
-                print(f"not played: {line}")
+            for text in [*(f"problem: {p}" for p in reader.problems), *(f"not played: {p}" for p in player.skipped)]:
+                print(text)
             if settings.wait > 0 and not player.wait_for_listeners(image, lambda: bool(ended)) and not ended:
                 raise BagError(
                     f"nobody listened to {image} within {settings.wait:g} s: start `jepa-ros up replay` (same "

@@ -74,11 +74,11 @@ def _facts(result: dict) -> str:
 
 def _plots(old: RunLog, new: RunLog, start: int, contract) -> list[str]:
     def steps(log: RunLog, value) -> tuple[list[float], list[float]]:
-        chosen = [(s.time, value(s)) for _, s in sorted(log.steps.items()) if s.time]
+        chosen = [(s.time, value(s)) for _, s in sorted(log.steps.items()) if s.time is not None]
         return [(t - start) * 1e-9 for t, _ in chosen], [v for _, v in chosen]
 
     def ticks(log: RunLog, value) -> tuple[list[float], list[float]]:
-        chosen = [(t.time, value(t)) for t in log.ticks if t.time]
+        chosen = [(t.time, value(t)) for t in log.ticks if t.time is not None]
         return [(t - start) * 1e-9 for t, _ in chosen], [v for _, v in chosen]
 
     modes = ["DISABLED", "ARMING", "ACTIVE", "LIMITED", "STOPPED", "ESTOP"]

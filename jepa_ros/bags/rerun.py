@@ -101,7 +101,7 @@ class Rerun:
             if stamp not in steps:
                 continue
             then = steps[stamp]
-            began = then.time - int(_or(then.number("busy_s"), 0.0) * 1e9) if then.time else message.time
+            began = then.time - int(_or(then.number("busy_s"), 0.0) * 1e9) if then.time is not None else message.time
             self._feed(commands, gated, began)
             self._set_goals(goals, began, then)
             if then.status:  # what the planner was told, whatever of it had reached it
@@ -216,10 +216,11 @@ class Rerun:
         enabled = ticks[0].mode not in ("DISABLED", "")
         requests = Requests(enable=True) if enabled else Requests()
         unsure, left_out, missed = -math.inf, 0, 0
+        known = self.recorded.identities
         for number, tick in enumerate(ticks):
             unsure = max(unsure, tick.steady + UNSURE_SECONDS) if tick.made_up else unsure
-            while told < len(self.recorded.identities) and self.recorded.identities[told].time <= tick.time:
-                name, value = self.recorded.identities[told].content
+            while tick.time is not None and told < len(known) and known[told].time <= tick.time:
+                name, value = known[told].content
                 if not name.endswith("/planner"):  # the planner's come with its signals, at the very tick
                     identities[name] = value
                 told += 1
@@ -297,7 +298,7 @@ class Rerun:
             for k in range(1, lost + 1):
                 passed = gap * k / (lost + 1)
                 ages = {name: age + passed for name, age in before.ages.items()}
-                filled = replace(before, time=0, steady=before.steady + passed, ros=before.ros + passed, ages=ages)
+                filled = replace(before, time=None, steady=before.steady + passed, ros=before.ros + passed, ages=ages)
                 whole.append(replace(filled, asked=(), made_up=True))
             missing += lost
             whole.append(tick)
@@ -342,8 +343,8 @@ class _Feed:
         self.name, self.missed = name, 0
         self._arrivals = arrivals
         # Log times on the gate's steady clock: both clocks run at one rate, so one difference serves.
-        offset = float(np.median([tick.time * 1e-9 - tick.steady for tick in ticks[:2000]]))
-        self._base = ticks[0].time
+        offset = float(np.median([t.time * 1e-9 - t.steady for t in ticks[:2000] if t.time is not None]))
+        self._base = next(tick.time for tick in ticks if tick.time is not None)
         shift = self._base * 1e-9 - offset
         self._times = [(a.time - self._base) * 1e-9 + shift for a in arrivals]
         self._by_stamp = {

@@ -16,7 +16,7 @@ class Step:
     """One control step of the planner.
 
     Attributes:
-        stamp: of the image, ns. time: log time of the planner's status, ns (0 where it was not recorded).
+        stamp: of the image, ns. time: log time of the planner's status, ns (None where it was not recorded).
         command: (A,) physical. status: the planner's, texts as published (recorded) or values (replayed).
         plan: (T, A) or None. poses: (T, 3) or None.
         executed, gated: (A,) that the step was told (mean over the last step, and in force at the stamp), or None.
@@ -25,7 +25,7 @@ class Step:
     """
 
     stamp: int
-    time: int = 0
+    time: int | None = None
     command: np.ndarray | None = None
     status: dict[str, Any] = field(default_factory=dict)
     plan: np.ndarray | None = None
@@ -53,12 +53,12 @@ class Step:
 class GateTick:
     """One tick of the gate: log time in ns, steady and ROS time in s, what left and why.
 
-    `ages` and `stamps` say when each of its inputs had been received, and which message it was (s). `made_up`: the
-    recording lacks this tick, or one shortly before it, or an input of one. `sequence` counts the gate's messages (0:
-    not known). `slowest`: the late tick that the gate still reckons with (s).
+    `time` is None where it was not recorded. `ages` and `stamps` say when each of its inputs had been received, and
+    which message it was (s). `made_up`: the recording lacks this tick, or one shortly before it, or an input of one.
+    `sequence` counts the gate's messages (0: not known). `slowest`: the late tick that the gate still reckons with (s).
     """
 
-    time: int
+    time: int | None
     steady: float
     ros: float
     mode: str

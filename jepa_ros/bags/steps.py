@@ -10,52 +10,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from jepa_ros.agent.step_clock import CommandLog, StepClock
-from jepa_ros.bags import BagError
-from jepa_ros.bags.decode import command, key_values, planar_pose, raw_command, raw_stamp, raw_value, stamp_ns
+from jepa_ros.bags import stamps as header_stamps
 from jepa_ros.bags.info import JUMP_SECONDS
 from jepa_ros.bags.reader import BagReader
+from jepa_ros.bags.series import DRIVING, Series, Topics, read_series
 from jepa_ros.contract import RobotContract
-from jepa_ros.safety.rows import TABLE
 
 STRAY_SECONDS = 0.25
 """A message whose stamp is further than this from where the images' stamps put it belongs to another run of time."""
 UNORDERED_SECONDS = 0.5
 """An image whose stamp is older by less than this came out of order and is skipped; by more, time has jumped."""
+WORTH_SAYING = 0.1
+"""A topic of which more than this share was left out for its stamps is named."""
 MOVED_METRES = 0.15
 """A localisation that moves further than the robot can, by more than this (its noise), was carried or reset."""
-COMMANDS = ("command", "asked", "teleop")
-"""Fields of Topics that are commands."""
-TWISTS = {"geometry_msgs/msg/TwistStamped": True, "geometry_msgs/msg/Twist": False}
-"""Types of commands that are read without taking the message apart; whether they have a stamp."""
 BREAKS = ("carried or reset", "gate DISABLED")
 """After these the robot may stand in another room, or what stands about may have been moved."""
-DRIVING = ("ACTIVE", "LIMITED")
-"""Modes in which the gate lets the planner (or the operator) drive."""
-HELD = frozenset(row.name for row in TABLE if row.stage == "shape")
-"""A stop for one of these reasons is what the robot did: nothing is wrong, something is in the way. Direct collection
-keeps it too, and a model that is to know what a contact is needs it."""
-
-
-@dataclass(frozen=True)
-class Topics:
-    """The full names of the topics to use; '' where the bag has none."""
-
-    image: str
-    command: str
-    pose: str = ""
-    contact: str = ""
-    gate: str = ""
-    asked: str = ""
-    teleop: str = ""
-
-    def names(self) -> list[str]:
-        """Those that are there, without the image."""
-        return [n for n in (self.command, self.pose, self.contact, self.gate, self.asked, self.teleop) if n]
 
 
 @dataclass(frozen=True)
@@ -106,103 +80,6 @@ class CutReport:
             entry["at"].append(round(at, 3))
 
 
-def resolve_topics(
-    reader: BagReader, contract: RobotContract, namespace: str = "", given: dict | None = None
-) -> Topics:
-    """Find the contract's topics in a bag.
-
-    Args:
-        namespace: of the robot in the bag.
-        given: full names that replace what the contract says, by field of Topics.
-
-    Raises:
-        BagError: the image or the command is not there; the message lists what is.
-    """
-    given = {key: value for key, value in (given or {}).items() if value}
-    prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
-
-    def find(key: str, *names: str, required: bool = False) -> str:
-        if key in given:
-            reader.require(given[key])
-            return given[key]
-        wanted = [name if name.startswith("/") else f"{prefix}/{name}" for name in names]
-        for name in wanted:
-            if name in reader.topics and reader.topics[name].count:
-                return name
-        if required:
-            reader.require(wanted[0])  # not there: says what is
-            raise BagError(f"{reader.path}: no message on {wanted[0]} in this bag")
-        return ""
-
-    camera, state = contract.cameras[0].topic, contract.state
-    return Topics(
-        image=find("image", camera, f"{camera}/compressed", required=True),
-        command=find("command", contract.command.topic, required=True),
-        pose=find("pose", state["pose"].topic if "pose" in state else "pose"),
-        contact=find("contact", state["contact"].topic if "contact" in state else "contact"),
-        gate=find("gate", "safety_gate/state"),
-        asked=find("asked", "command_raw"),
-        teleop=find("teleop", "command_teleop"),
-    )
-
-
-@dataclass
-class _Series:
-    """Messages of a topic: log time and stamp in ns (stamp 0: none), and a value a row."""
-
-    times: list[int] = field(default_factory=list)
-    stamps: list[int] = field(default_factory=list)
-    values: list = field(default_factory=list)
-
-    def add(self, time: int, stamp: int | None, value) -> None:
-        self.times.append(time)
-        self.stamps.append(stamp or 0)
-        self.values.append(value)
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.array(self.times, np.int64), np.array(self.stamps, np.int64)
-
-
-def _driving(mode: str, reason: str | None) -> str:
-    """The gate's mode, where a stop for something in the way counts as driving."""
-    return DRIVING[1] if mode.upper() == "STOPPED" and reason in HELD else mode.upper()
-
-
-def read_series(reader: BagReader, contract: RobotContract, topics: Topics) -> dict[str, _Series]:
-    """All that the cutting needs, by field of Topics; of images only when they were taken."""
-    series = {name: _Series() for name in ("image", "command", "pose", "contact", "gate", "asked", "teleop")}
-    fields: dict[str, list[str]] = {}
-    for name in series:
-        if getattr(topics, name):
-            fields.setdefault(getattr(topics, name), []).append(name)
-    twists = {topic: TWISTS[kind] for topic in fields if (kind := reader.topics[topic].msgtype) in TWISTS}
-    for message in reader.messages(set(fields)):
-        for name in fields[message.topic]:
-            if name == "image":
-                series[name].add(message.time, raw_stamp(message.data), None)
-                continue
-            if name == "gate" and (mode := raw_value(message.data, "mode")) is not None:
-                value = _driving(mode, raw_value(message.data, "reason"))
-                series[name].add(message.time, raw_stamp(message.data), value)
-                continue
-            if name in COMMANDS and (raw := raw_command(message.data, twists.get(message.topic), contract)):
-                series[name].add(message.time, *raw)
-                continue
-            content = reader.deserialize(message)
-            value: Any
-            if name == "pose":
-                value = planar_pose(content)
-            elif name == "contact":
-                value = bool(content.data)
-            elif name == "gate":
-                pairs = key_values(content)
-                value = _driving(pairs.get("mode", ""), pairs.get("reason"))
-            else:
-                value = command(content, contract)
-            series[name].add(message.time, stamp_ns(content), value)
-    return series
-
-
 def cut(
     reader: BagReader, contract: RobotContract, topics: Topics, settings: CutSettings, first_layout: int = 1
 ) -> tuple[list[Segment], CutReport]:
@@ -215,17 +92,46 @@ def cut(
         report.notes.append("no localisation in the bag: poses are NaN")
     if not topics.contact:
         report.notes.append("no bumper in the bag: contacts are false")
+    report.notes += reader.notes
     segments: list[Segment] = []
+    used = {name: np.zeros(len(values.times), bool) for name, values in series.items()}
     for images in _spans(series["image"], reader.start, report):
-        part = {name: _belonging(values, images) for name, values in series.items()}
+        chosen = {name: _belonging(values, images) for name, values in series.items()}
+        for name, rows in chosen.items():
+            used[name] |= rows
+        part = {name: series[name].at(rows) for name, rows in chosen.items()}
         first = first_layout + (segments[-1].layout - first_layout + 1 if segments else 0)
         segments += _Span(contract, settings, part, images, reader.start, report).segments(first)
+    report.notes += _about_stamps(series, topics, used)
     report.kept = sum(map(len, segments))
     report.episodes = len(segments)
     return segments, report
 
 
-def _spans(images: _Series, origin: int, report: CutReport) -> list[np.ndarray]:
+def _about_stamps(series: dict[str, Series], topics: Topics, used: dict[str, np.ndarray]) -> list[str]:
+    """What is wrong with the stamps: of the images, by which steps are told, and of what was left out for its stamps.
+
+    Args:
+        used: by field of Topics, which messages belong to a run of images.
+    """
+    times, stamps = series["image"].arrays()
+    found = header_stamps.fault(times, stamps)
+    lines = [f"{topics.image}: {found}. Steps begin by these stamps"] if found else []
+    for name, values in series.items():
+        others, theirs = values.arrays()
+        left = ~used[name] & (theirs != 0)
+        if name == "image" or found or not len(others) or left.mean() < WORTH_SAYING:
+            continue
+        if own := header_stamps.fault(others[theirs != 0], theirs[theirs != 0]):
+            lines.append(f"{getattr(topics, name)}: {own}")
+            continue
+        delay = np.interp(others, times, (times - stamps).astype(np.float64))
+        offset = float(np.median((others - theirs - delay)[left])) * 1e-9
+        lines.append(header_stamps.strays(getattr(topics, name), int(left.sum()), len(others), offset))
+    return lines
+
+
+def _spans(images: Series, origin: int, report: CutReport) -> list[np.ndarray]:
     """Runs of images (log time, stamp) between jumps of time; (n, 2) int64 each."""
     spans: list[list[tuple[int, int]]] = [[]]
     for time, stamp in zip(images.times, images.stamps, strict=True):
@@ -242,15 +148,16 @@ def _spans(images: _Series, origin: int, report: CutReport) -> list[np.ndarray]:
     return [np.array(run, np.int64) for run in spans if run]
 
 
-def _belonging(series: _Series, images: np.ndarray) -> _Series:
-    """The messages of a run of images: received during it (1 s around), with stamps on the same clock."""
+def _belonging(series: Series, images: np.ndarray) -> np.ndarray:
+    """Which messages belong to a run of images: received during it (1 s around), with stamps on the same clock."""
     times, stamps = series.arrays()
     here = (times >= images[0, 0] - 1_000_000_000) & (times <= images[-1, 0] + 1_000_000_000)
+    if len(images) > 1 and images[0, 0] == images[-1, 0]:
+        # The log's clock stood (a simulation's /clock had not come yet): the stamps alone say what was when.
+        return here & (stamps >= images[0, 1] - 1_000_000_000) & (stamps <= images[-1, 1] + 1_000_000_000)
     base = images[0, 0]
     delay = np.interp((times - base) * 1e-9, (images[:, 0] - base) * 1e-9, (images[:, 0] - images[:, 1]) * 1e-9)
-    here &= (stamps == 0) | (np.abs((times - stamps) * 1e-9 - delay) < STRAY_SECONDS)
-    chosen = np.flatnonzero(here).tolist()
-    return _Series(*([values[i] for i in chosen] for values in (series.times, series.stamps, series.values)))
+    return here & ((stamps == 0) | (np.abs((times - stamps) * 1e-9 - delay) < STRAY_SECONDS))
 
 
 def _tolerance(contract: RobotContract) -> float:
@@ -284,7 +191,7 @@ class _Span:
                 return times, stamps
         return images[:, 0], images[:, 1]
 
-    def _stamps_of(self, values: _Series) -> np.ndarray:
+    def _stamps_of(self, values: Series) -> np.ndarray:
         """Stamps in ns, those that are missing estimated from the reference."""
         times, stamps = values.arrays()
         missing = stamps <= 0
