@@ -12,7 +12,7 @@ import time
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import Pose, PoseArray, TwistStamped
+from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped, TwistStamped
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.context import Context
@@ -281,6 +281,47 @@ def test_a_planner_whose_model_and_guardrails_are_not_known_is_not_followed():
             scene.mode("ACTIVE")
         finally:
             scene.close()
+
+
+def test_what_was_published_before_it_ran_and_kept_is_heard():
+    """A localisation that has spoken once, and an emergency stop that was pressed, both transient local."""
+    probe = Probe("/early")
+    out = probe.node.create_publisher(PoseWithCovarianceStamped, "pose", qos.LATCHED)
+    stop = probe.node.create_publisher(Bool, "estop", qos.LATCHED)
+    world = GateWorld(probe)
+    world.silent.add("pose")
+    out.publish(world.outs["pose"][2]())
+    stop.publish(Bool(data=True))
+    probe.listen(DiagnosticArray, STATE, qos.LATCHED)
+    gate = Child(*GATE, "--ros-args", "-r", "__ns:=/early", "-p", "auto_enable:=true")
+    try:
+        probe.until(lambda: probe.values(STATE).get("reason") == "estop", "the stop that was pressed", 40)
+        stop.publish(Bool(data=False))
+        probe.spin(2.0)  # longer than a pose is believed that is not kept
+        assert probe.call(Trigger, "safety_gate/reset").success
+        probe.until(lambda: probe.values(STATE).get("mode") == "ACTIVE", "active")
+        assert "pose=" in probe.values(STATE)["inputs"]
+    finally:
+        gate.end()
+        probe.close()
+
+
+def test_a_latch_tells_what_was_wrong_with_the_commands(scene):
+    joystick = scene.probe.node.create_publisher(TwistStamped, "command_teleop", qos.COMMAND)
+
+    def send() -> None:
+        message = TwistStamped()
+        message.header.stamp, message.header.frame_id = scene.world.now, "teleop_twist_joy"
+        joystick.publish(message)
+
+    scene.probe.each_spin.append(send)
+    try:
+        scene.reason("bad_commands")
+        assert "frame 'teleop_twist_joy', expected 'base_link'" in scene.probe.last(STATE).status[0].message
+    finally:
+        scene.probe.each_spin.remove(send)
+        scene.probe.node.destroy_publisher(joystick)
+    scene.probe.spin(1.2)  # teleoperation lets go
 
 
 def test_people_slow_it_down_where_a_guardrail_asks_for_it():

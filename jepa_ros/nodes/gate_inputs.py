@@ -18,7 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped, WrenchStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, qos_check_compatible
 from sensor_msgs.msg import CompressedImage, Image, JointState, LaserScan
 from std_msgs.msg import Bool, Header, String
 
@@ -44,8 +44,8 @@ from jepa_ros.safety.inputs import (
     WrenchIn,
 )
 
-#: Seconds between two looks at the graph for publishers that cannot be received.
-LOOK_PERIOD = 1.0
+#: Seconds between two looks at the graph for publishers that cannot be received, or that keep their last message.
+LOOK_PERIOD = 0.2
 #: Values of a signals message that are identities and not numbers.
 IDENTITY_KEYS = ("guardrail_hash", "model_id")
 _XYYAW = (0, 1, 5)
@@ -75,6 +75,7 @@ class InputCollector:
         self._pressed = {"estop": False, "contact": False}  # at any time since the last tick
         self._seq = {"command_raw": 0, "command_teleop": 0}
         self._unreadable: dict[str, str] = {}
+        self._latched: dict[str, tuple[type, Callable[[Any], None]]] = {}
         self._mismatched: dict[str, tuple[QoSProfile, str]] = {}
         self._next_look = 0.0
         self._subscribe_all(compressed)
@@ -133,10 +134,10 @@ class InputCollector:
                 message_type, callback = readers[key]
                 self._subscribe(message_type, state.topic, qos.STATE, callback)
         # What was published once, before the gate ran: a localisation's pose, a stop that is pressed.
-        self._subscribe_latched(Bool, self._contract.estop_topic, self._on_estop)
+        self._latched |= {self._contract.estop_topic: (Bool, self._on_estop)}
         if "pose" in self._contract.state:
-            topic = self._contract.state["pose"].topic
-            self._subscribe_latched(PoseWithCovarianceStamped, topic, partial(self._on_pose, latched=True))
+            heard = partial(self._on_pose, latched=True)
+            self._latched[self._contract.state["pose"].topic] = (PoseWithCovarianceStamped, heard)
 
     def _subscribe(
         self,
@@ -145,9 +146,9 @@ class InputCollector:
         profile: QoSProfile,
         callback: Callable[[Any], None],
         raw: bool = False,
-        only: bool = False,
+        besides: bool = False,
     ) -> None:
-        """Subscribe; ``only``: publishers that do not fit the profile are nothing that is missing."""
+        """Subscribe; ``besides``: to a topic that is heard already, whatever else publishes there."""
 
         def guarded(message: Any) -> None:
             try:
@@ -160,7 +161,7 @@ class InputCollector:
                 )
 
         def mismatch(where: str, policy: str) -> None:
-            if only:
+            if besides:
                 return
             text = f"{where}: a publisher's {policy} QoS cannot be received"
             self._mismatched[where] = (profile, text)
@@ -169,16 +170,19 @@ class InputCollector:
         events = qos.incompatible(mismatch, topic)
         self._node.create_subscription(kind, topic, guarded, profile, raw=raw, event_callbacks=events)
 
-    def _subscribe_latched(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
-        """Besides the ordinary subscription: hears publishers that keep their last message (transient local) alone."""
-        self._subscribe(kind, topic, qos.LATCHED, callback, only=True)
-
     def _look_at_publishers(self) -> None:
-        """Forget a QoS mismatch once the publisher is gone; the middleware tells only of its coming."""
+        """Now and then: hear those that keep their last message for whoever comes later, besides by the ordinary
+        subscription (one that asked all publishers for it would make the others complain); and forget a QoS mismatch
+        once the publisher is gone, for the middleware tells only of its coming."""
         now = time.monotonic()
-        if not self._mismatched or now < self._next_look:
+        if now < self._next_look:
             return
         self._next_look = now + LOOK_PERIOD
+        for topic, (kind, callback) in list(self._latched.items()):
+            offers = self._node.get_publishers_info_by_topic(topic)
+            if any(o.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for o in offers):
+                del self._latched[topic]
+                self._subscribe(kind, topic, qos.LATCHED, callback, besides=True)
         for topic, (profile, _) in list(self._mismatched.items()):
             offers = self._node.get_publishers_info_by_topic(topic)
             bad = [o for o in offers if qos_check_compatible(o.qos_profile, profile)[0] == QoSCompatibility.ERROR]
