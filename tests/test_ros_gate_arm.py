@@ -12,7 +12,6 @@ from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticArray
 from ros_harness import Child, Probe
 from sensor_msgs.msg import JointState
-from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from benchmarks.rigs.gate.rig import contract_of
@@ -28,7 +27,7 @@ class Arm:
 
     def __init__(self, folder, rates: bool) -> None:
         contract = contract_of("joints" if rates else "arm").to_dict()
-        contract["watchdog"]["estop_required"] = False
+        contract["watchdog"] |= {"estop_required": False, "bad_command_latch": 1000, "resume_latch_count": 1000}
         file = folder / "arm.yaml"
         file.write_text(yaml.safe_dump(contract))
         space = "/rates" if rates else "/positions"
@@ -136,5 +135,4 @@ def test_a_trajectory_that_is_no_sound_command_for_now_stops_it(arm, spoil, reas
         arm.probe.until(lambda: arm.state.get("reason") == reason, reason)
     finally:
         arm.spoil = None
-    arm.probe.call(Trigger, "safety_gate/reset")
     arm.probe.until(lambda: arm.state.get("mode") in ("ACTIVE", "LIMITED"), "an arm that moves again")
