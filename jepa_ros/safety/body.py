@@ -52,8 +52,8 @@ class Body(Protocol):
     def ready(self, s: GateState) -> bool:
         """Whether an output means something: where a joint stands has to be known before it is told a position."""
 
-    def measure(self, t: Tick) -> None:
-        """Take in where the body stands, while nobody moves it."""
+    def measure(self, t: Tick) -> bool:
+        """Take in where the body stands, while the gate does not move it; whether that is news."""
 
     def stands(self, s: GateState, out: list[float]) -> bool:
         """Whether the output that leaves asks for no motion."""
@@ -106,8 +106,9 @@ class Rates:
         """Zeros are always a stop."""
         return True
 
-    def measure(self, t: Tick) -> None:
+    def measure(self, t: Tick) -> bool:
         """Nothing to hold."""
+        return False
 
     def stands(self, s: GateState, out: list[float]) -> bool:
         """Zeros."""
@@ -151,9 +152,9 @@ class Positions:
         """Where the joints stand was measured once."""
         return s.known
 
-    def measure(self, t: Tick) -> None:
+    def measure(self, t: Tick) -> bool:
         """Capture the hold, see :func:`jepa_ros.safety.positions.capture`."""
-        positions.capture(t)
+        return positions.capture(t)
 
     def stands(self, s: GateState, out: list[float]) -> bool:
         """The set-point does not move."""

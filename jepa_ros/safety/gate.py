@@ -225,7 +225,7 @@ class Gate:
 
     def _decide(self, t: Tick) -> tuple[Mode, list[float]]:
         s, cfg = t.s, t.cfg
-        t.body.measure(t)
+        put = t.body.measure(t)
         teleop = t.source == "teleop"
         if teleop:
             t.trips = [(row, why) for row, why in t.trips if not row.planner_only]
@@ -248,7 +248,7 @@ class Gate:
         since = s.fresh_all if teleop else s.fresh_planner
         if since is None or t.now - since < cfg.rearm_time - 1e-9:
             return Mode.ARMING, t.body.stop(t, at_once=at_once)
-        if not t.body.ready(s):
+        if put or not t.body.ready(s):
             return Mode.ARMING, t.body.stop(t, at_once=True)
         if s.stopped_by is not None and not teleop:
             if self._chatter is not None and self._chatter(t):
@@ -263,8 +263,8 @@ class Gate:
     def _shaped(self, t: Tick) -> tuple[Mode, list[float]]:
         """The robot may move: the command goes through the rows that limit it."""
         s, held = t.s, t.track.held
-        if held is None:  # only where command_timeout is left out
-            return Mode.STOPPED, t.body.stop(t, at_once=False)
+        if held is None:  # forgotten at this very tick, because it was just enabled
+            return (Mode.STOPPED if s.active_once else Mode.ARMING), t.body.stop(t, at_once=False)
         s.active_once = True
         t.asked = held.values
         t.still = held.values is None

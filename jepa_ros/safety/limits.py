@@ -15,6 +15,8 @@ from jepa_ros.safety.tick import Tick
 
 #: Slack of comparisons [share of a limit]: rounding is no violation.
 EPSILON = 1e-9
+#: How far back [s] it is remembered how far joints may have come; a measurement that old is no longer used.
+REMEMBERED = 1.0
 
 
 @check("position_limit")
@@ -38,20 +40,40 @@ def position_limit(t: Tick) -> None:
 
 
 def follow_joints(t: Tick) -> None:
-    """Carry on how far joints that are commanded by velocity may have come since they were measured, tick by tick."""
-    joints, s = t.i.joint_states, t.s
-    if t.cfg.by_position or joints is None or t.joints is None:
+    """Add up how far joints that are commanded by velocity may have come, down and up, tick by tick.
+
+    What was measured is older than now by the age of its stamp, over which a joint may have followed other commands
+    than the ones that are in force now.
+    """
+    s = t.s
+    if t.cfg.by_position or not t.cfg.joints:
         return
     lows, highs = hull(t)
-    new = s.carried is None or s.carried_from is not joints
-    age = max(t.ros - joints.stamp, 0.0) if new else t.dt
-    age = min(age, 1.0)
-    down, up = ([0.0] * t.cfg.size,) * 2 if new else s.carried  # type: ignore[misc]
-    s.carried = (
-        [d + min(v, 0.0) * age for d, v in zip(down, lows, strict=True)],
-        [d + max(v, 0.0) * age for d, v in zip(up, highs, strict=True)],
-    )
-    s.carried_from = joints
+    if s.hull_before is not None:  # what was in force since the last tick may be no longer
+        lows, highs = [*map(min, lows, s.hull_before[0])], [*map(max, highs, s.hull_before[1])]
+    s.hull_before = t.hull
+    dt = min(t.dt, 1.0)
+    ways = s.ways
+    down, up = ways[-1][1:] if ways else ([0.0] * t.cfg.size, [0.0] * t.cfg.size)
+    if ways and not t.ros >= ways[-1][0]:
+        ways = ()  # ROS time jumped back, or is no number
+    down = [d + v * dt if v < 0.0 else d for d, v in zip(down, lows, strict=True)]
+    up = [d + v * dt if v > 0.0 else d for d, v in zip(up, highs, strict=True)]
+    drop = 0
+    while drop + 1 < len(ways) and ways[drop + 1][0] <= t.ros - REMEMBERED:
+        drop += 1
+    s.ways = (*ways[drop:], (t.ros, down, up))
+
+
+def _since(t: Tick, stamp: float, k: int) -> tuple[float, float]:
+    """How far joint ``k`` may have come since ``stamp``, (down, up), from the last tick before it."""
+    now = t.s.ways[-1]
+    then = t.s.ways[0]
+    for entry in t.s.ways:
+        if entry[0] > stamp:
+            break
+        then = entry
+    return now[1][k] - then[1][k], now[2][k] - then[2][k]
 
 
 def _towards_limit(t: Tick, k: int, u: float, low: float, high: float) -> float:
@@ -60,16 +82,17 @@ def _towards_limit(t: Tick, k: int, u: float, low: float, high: float) -> float:
     From where it may have come to since it was measured, with all the speed that it may have, over the reaction time
     and one tick of ``u``, and then with the guaranteed braking.
     """
-    if t.joints is None or t.s.carried is None:
+    joints = t.i.joint_states
+    if t.joints is None or joints is None or not t.s.ways:
         return 0.0
     if u == 0.0:
         return u
-    down, up = t.s.carried
+    down, up = _since(t, joints.stamp, k)
     lows, highs = hull(t)
     if u > 0.0:
-        room, now = high - t.joints[k] - up[k], max(highs[k], 0.0)
+        room, now = high - t.joints[k] - up, max(highs[k], 0.0)
     else:
-        room, now = t.joints[k] + down[k] - low, max(-lows[k], 0.0)
+        room, now = t.joints[k] + down - low, max(-lows[k], 0.0)
     reaction, tick = wait(t)
     b = t.cfg.braking[k]
 

@@ -42,13 +42,24 @@ def reach(v: float, acceleration: float, braking: float, dt: float) -> tuple[flo
     return -acceleration * dt, acceleration * dt
 
 
-def brake(cfg: Any, s: GateState, dt: float) -> list[float]:
-    """One tick of a stop: each joint slows down with its own braking. Writes the new speed to ``s.rate``."""
-    dt = min(dt, 2.0 * cfg.period)
-    s.rate = [
+def brake(cfg: Any, s: GateState, passed: float) -> list[float]:
+    """One tick of a stop: each joint slows down with its own braking. Writes the new speed to ``s.rate``.
+
+    Args:
+        passed: s since the last tick.
+    """
+    dt = min(passed, 2.0 * cfg.period)
+    rates = [
         math.copysign(max(0.0, abs(v) - b * dt), v) if v else 0.0 for v, b in zip(s.rate, cfg.braking, strict=True)
     ]
-    return [p + v * dt for p, v in zip(s.out, s.rate, strict=True)]
+    out = [p + v * dt for p, v in zip(s.out, rates, strict=True)]
+    s.rate = _seen(rates, dt, passed)
+    return out
+
+
+def _seen(rates: list[float], dt: float, passed: float) -> list[float]:
+    """The speed that a drive has seen: after a late tick the set-point has moved by less than the time that passed."""
+    return rates if dt >= passed else [v * dt / passed for v in rates]
 
 
 def approach(t: Tick) -> list[float]:
@@ -82,7 +93,7 @@ def approach(t: Tick) -> list[float]:
         if abs(there - here) <= THERE * cfg.velocity[k] * dt:
             rates[k], here = ways[k] / dt, there
         out.append(here)
-    s.rate = rates
+    s.rate = _seen(rates, dt, t.dt)
     if bounded and t.pace == 1.0:
         t.trip("velocity_limit", f"'{cfg.joints[slowest]}' at its velocity limit on the way to the target")
     elif changed or (slowest >= 0 and not bounded):
@@ -115,25 +126,28 @@ def _smooth(t: Tick, ways: list[float], aim: list[float], most: list[float], dt:
     return rates, share < 1.0
 
 
-def capture(t: Tick) -> None:
+def capture(t: Tick) -> bool:
     """Take the measured position for the set-point: the first one that is fresh, and later where a joint was moved.
 
     Later means: only while the gate is disabled, latched or not armed yet, never in a stop that ends by itself, or
     gravity would ratchet a joint down. Moved means: off the set-point by more than the tolerance, and either further
     off than it has been since the set-point stands, or not on its way any more. A joint that still follows a set-point
     which has stopped before it is neither.
+
+    Returns:
+        Whether the set-point was put somewhere else; nothing moves on such a tick.
     """
     cfg, s = t.cfg, t.s
     fresh = t.joints is not None and t.joints_fresh
     if not s.known:
         if fresh:
             s.out, s.rate, s.known = list(t.joints or ()), [0.0] * cfg.size, True
-        return
+        return True
     if (s.enabled and s.latch is None and s.active_once) or any(s.rate):
         s.nearest = s.settled_since = None
-        return
+        return False
     if not fresh:
-        return
+        return False
     off = [abs(q - p) for q, p in zip(t.joints or (), s.out, strict=True)]
     s.nearest = off if s.nearest is None else [min(a, b) for a, b in zip(off, s.nearest, strict=True)]
     if t.moving():
@@ -148,3 +162,4 @@ def capture(t: Tick) -> None:
     if any(moved):
         s.out = [q if m else p for m, q, p in zip(moved, t.joints or (), s.out, strict=True)]
         s.nearest = [0.0 if m else near for m, near in zip(moved, s.nearest, strict=True)]
+    return any(moved)

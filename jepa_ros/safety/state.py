@@ -66,8 +66,8 @@ class GateState:
     joints_before: tuple[float, list[float], list[float] | None] | None  # (stamp, positions, speeds) of joint_states
     recent: tuple[tuple[float, list[float], list[float]], ...]  # (since, least, highest rates) sent within the reaction
     swing: tuple[list[float], list[float]] | None  # least and highest rates that braking leaves of all that was sent
-    carried: tuple[list[float], list[float]] | None  # how far joints may have come since joint_states, down and up
-    carried_from: Any  # the message that this counts from
+    hull_before: tuple[list[float], list[float]] | None  # least and highest rates that the robot could have last tick
+    ways: tuple[tuple[float, list[float], list[float]], ...]  # (ROS time, how far joints may have come, down and up)
     planner: Track
     teleop: Track
     image_seen: tuple[float, float] | None  # (stamp, received) of the image looked at last
@@ -117,7 +117,8 @@ class GateState:
         self.known = False
         self.nearest = self.settled_since = self.joints_before = None
         self.recent = ()
-        self.swing = self.carried = self.carried_from = None
+        self.swing = self.hull_before = None
+        self.ways = ()
         self.planner = Track()
         self.teleop = Track()
         self.image_seen = self.image_stamp = self.image_fresh = None

@@ -99,6 +99,7 @@ class Judge:
         dt = self.machine.period if self.when is None else now - self.when
         self.run_time += min(dt, 2.0 * self.machine.period)
         moving = out.mode in MOVING
+        self.stream.note(i)
         found = self._words(out)
         found += self._latch(out, i, now)
         bad, odd = self._conditions(i, now, ros, dt)

@@ -61,14 +61,17 @@ class Plant:
         parts = PARTS if seconds <= 2.0 * period else min(400, math.ceil(PARTS * seconds / period))
         h = seconds / parts
         before = self.tracked
-        for _ in range(parts):
+        end = self.time + seconds
+        while self.time < end - 1e-12:
             while self._coming and self._coming[0][0] <= self.time:
                 self._heard = self._coming.popleft()[1]
-            self.time += h
+            due = self._coming[0][0] if self._coming else math.inf  # not later than promised
+            step = min(h, end - self.time, max(due - self.time, 1e-6))
+            self.time += step
             if self.machine.position:
-                self._track(h)
+                self._track(step)
             else:
-                self._drive(h)
+                self._drive(step)
         if self.machine.position:
             self.v = [(a - b) / seconds for a, b in zip(self.tracked, before)]
 
@@ -136,6 +139,8 @@ def drawn(rng: random.Random, machine: Machine) -> Plant:
     """A plant of this machine, as bad as it may be."""
     delay = rng.choice((machine.reaction, machine.reaction, rng.uniform(0.0, machine.reaction), 0.0))
     options: dict[str, Any] = {"delay": delay, "mode": rng.choice(MODES), "exact": rng.random() < 0.7}
+    if machine.joints:
+        options["mode"] = "axis"  # each joint has a drive of its own, and its braking is promised
     if machine.ends is not None:
         spans = list(zip(*machine.ends))
         options["q"] = [a + (b - a) * rng.uniform(0.1, 0.9) for a, b in spans]

@@ -51,13 +51,16 @@ class StreamJudge:
             for k, (v, b) in enumerate(zip(out.values.tolist(), self.before))
         )
 
+    def note(self, i: GateInputs) -> None:
+        """Look at what the gate was given at this tick, before anything is judged."""
+        if i.joint_states is not None and (not self.measured or self.measured[-1] is not i.joint_states):
+            self.measured.append(i.joint_states)
+
     def look(self, out: GateOutput, i: GateInputs, dt: float, moving: bool, asked: Any) -> list[str]:
         """The rules that this tick breaks."""
         m, values = self.machine, out.values.tolist()
         if len(values) != m.size or not all(math.isfinite(v) for v in values):
             return [f"the output is {values}"]
-        if i.joint_states is not None and (not self.measured or self.measured[-1] is not i.joint_states):
-            self.measured.append(i.joint_states)
         found = self._slow(out, i, dt, moving, asked) if moving and out.source == "planner" else self._not_slow()
         if m.position:
             found += self._positions(out, values, dt, moving, asked)
@@ -120,7 +123,7 @@ class StreamJudge:
         found = []
         captured: list[bool] | None = None
         rates = self.rate
-        self.rate = [0.0 if dt <= 0.0 else (v - b) / dt for v, b in zip(values, before)]
+        self.rate = list(rates) if dt <= 0.0 else [(v - b) / dt for v, b in zip(values, before)]
         for k, (p, b) in enumerate(zip(values, before)):
             if p == b and rates[k] == 0.0:
                 continue
@@ -148,7 +151,8 @@ class StreamJudge:
                 f"joint {k}: from {b:.6g} to {p:.6g} in {dt:.4f} s is over its velocity limit ({out.mode.name})"
             )
         hardest = max(m.acceleration[k], m.braking[k]) * max(dt, self.last_dt, m.period)
-        if abs(rate - old) > hardest * (1.0 + EPSILON) + blur:
+        late = dt > 2.0 * m.period * (1.0 + EPSILON)  # the drive came to rest at what it was told last
+        if not late and abs(rate - old) > hardest * (1.0 + EPSILON) + blur:
             found.append(f"joint {k}: from {old:.6g}/s to {rate:.6g}/s in {dt:.4f} s is over its acceleration limit"
                          f" ({out.mode.name})")  # fmt: skip
         assert m.ends is not None
