@@ -45,6 +45,7 @@ EXTRAS = {
     "ros": ["ros-jazzy-rclpy[fastrtps]>=7.1,<8", *(f"ros-jazzy-{name}" for name in ROS_MESSAGES)],
     "arm": ["pin>=3.4,<5"],
     "sim": ["pybullet>=3.2.6,<4"],
+    "console": ["starlette>=0.40,<2", "uvicorn>=0.30,<1", "websockets>=13,<18"],
     "train": ["tensorboard>=2.15,<3", "gymnasium[classic-control]>=1.0,<2"],
     "dev": [
         "pytest>=8",
@@ -70,7 +71,7 @@ setup(
         *(f"jepa_ros_sim{'.' * bool(p)}{p}" for p in ["", *find_packages("sim")]),
     ],
     package_dir={"jepa_ros_sim": "sim"},
-    package_data={"jepa_ros_sim.arena": ["assets/*"], NAME: ["py.typed", "*.xml", "planning/*.c", "planning/*.h"]},
+    package_data={"jepa_ros_sim.arena": ["assets/*"], NAME: ["py.typed", "*.xml", "planning/*.c", "planning/*.h", "console/page/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gate": ("jepa_ros.commands.gate", "enable, disable, reset or stop the gate, or show its state"),
     "goal": ("jepa_ros.commands.goal", "give the planner a goal: a picture, a pose, what the camera sees, or none"),
     "check": ("jepa_ros.commands.check", "check a robot contract or a checkpoint"),
+    "console": ("jepa_ros.commands.console", "the operator's page in a browser: see, say, stop"),
     "doctor": ("jepa_ros.commands.doctor", "check a running graph: publishers, QoS, clock, silent topics"),
 }
 

@@ -1,0 +1,202 @@
+"use strict";
+// The page: one WebSocket, what arrives on it, and what a person says. It decides nothing.
+const $ = (id) => document.getElementById(id);
+const MODES = { ACTIVE: "go", LIMITED: "slow", ARMING: "slow", STOPPED: "halt", ESTOP: "halt", DISABLED: "slow" };
+let socket = null, page = 0, state = null, bitmap = null, grid = null, rules = [], asked = 0, waiting = new Map();
+let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0;
+
+// ---------------------------------------------------------------- the line
+function connect() {
+  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
+  socket.binaryType = "blob";
+  socket.onopen = () => { retry = 500; link("connected", false); front(); };
+  socket.onclose = () => { link("connection lost: trying again", true); letGo(); setTimeout(connect, retry); retry = Math.min(2 * retry, 5000); };
+  socket.onmessage = async (event) => {
+    if (typeof event.data !== "string") return picture(event.data);
+    const message = JSON.parse(event.data);
+    if (message.kind === "state") { state = message; lastState = Date.now(); show(); }
+    else if (message.kind === "hello") { page = message.page; say("rules", {}, true); say("interventions", {}, true); }
+    else if (message.kind === "answer") answered(message);
+    else if (message.kind === "refused" || message.kind === "trouble") tell(message.why, true);
+  };
+}
+
+function link(text, lost) { $("link").textContent = text; $("link").className = lost ? "lost" : ""; }
+
+function say(what, more = {}, quiet = false) {
+  if (!socket || socket.readyState !== WebSocket.OPEN) { if (!quiet) tell("not connected", true); return; }
+  const id = ++asked;
+  waiting.set(id, { what, quiet });
+  socket.send(JSON.stringify({ do: what, id, ...more }));
+}
+
+function answered(message) {
+  const { what, quiet } = waiting.get(message.id) || { what: "", quiet: false };
+  waiting.delete(message.id);
+  if (message.error) return tell(message.error, true);
+  if (what === "rules") { rules = message.done.guardrails || []; if (document.activeElement !== $("costs")) $("costs").value = message.done.costs || ""; listRules(); return; }
+  if (what === "interventions") return interventions(message.done);
+  if (what === "guardrails" || what === "costs") say("rules", {}, true);
+  if (!quiet) tell(typeof message.done === "string" ? message.done : "done", false);
+}
+
+function tell(text, wrong) { $("answer").textContent = text; $("answer").className = wrong ? "no" : ""; }
+
+async function picture(blob) {
+  const kind = await blob.slice(0, 1).text(), data = blob.slice(1, blob.size, "image/jpeg");
+  if (kind === "c") { const next = await createImageBitmap(data); if (bitmap) bitmap.close(); bitmap = next; paint(); }
+  else { const image = $("goal-picture"); URL.revokeObjectURL(image.src); image.src = URL.createObjectURL(data); image.hidden = false; }
+}
+
+// ---------------------------------------------------------------- stop, always
+function stop() {
+  letGo();
+  if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ do: "stop", id: ++asked }));
+  fetch(`/api/stop?page=${page}`, { method: "POST" }).then((r) => r.json())
+    .then((a) => tell(a.error || "STOP: " + a.done, Boolean(a.error))).catch(() => tell("STOP could not be delivered: press the robot's own emergency stop", true));
+}
+$("stop").addEventListener("pointerdown", (e) => { e.preventDefault(); stop(); });
+$("stop").addEventListener("click", (e) => { if (e.detail === 0) stop(); });   // from the keyboard
+document.addEventListener("keydown", (e) => { if (e.key === "Escape") { e.preventDefault(); stop(); } }, true);
+
+// ---------------------------------------------------------------- what is shown
+const number = (text, digits = 2) => (text === "" || text === undefined ? "-" : Number(text).toFixed(digits));
+
+function show() {
+  const { gate, planner, desk } = state;
+  $("robot").textContent = state.robot;
+  const silent = gate.age === null || gate.age > 1;
+  $("mode").textContent = gate.age === null ? "no gate" : silent ? "gate silent" : gate.mode;
+  $("mode").className = silent ? "halt" : MODES[gate.mode] || "";
+  const scaled = gate.mode === "LIMITED" ? ` to ${Math.round(100 * gate.scale)} %` : "";
+  $("reason").textContent = silent ? "" : `${gate.reason}${scaled}${gate.source === "teleop" ? ", driven by hand" : ""}`;
+  $("sentence").textContent = gate.age === null ? "Waiting for the robot: is the stack running?" : silent ? `The gate has said nothing for ${gate.age.toFixed(1)} s.` : gate.sentence;
+  const quiet = planner.age === null || planner.age > 2;
+  $("planner").textContent = planner.age === null ? "The planner has said nothing yet." : `${quiet ? `Silent for ${planner.age.toFixed(1)} s. Last: ` : ""}${planner.reason}: ${planner.sentence}. Plan ${number(1000 * planner.elapsed, 0)} ms, ${planner.iterations || "-"} iterations, ${planner.distance === "" ? "" : number(planner.distance, 1) + " steps to go, "}feasible ${planner.feasible || "-"}.`;
+  $("goal-text").textContent = planner.refused ? planner.refused : planner.goal && planner.goal !== "none" ? `Goal: ${planner.goal}${planner.goal_name ? " “" + planner.goal_name + "”" : ""}${planner.arrived === "true" ? " — arrived" : ""}` : "No goal.";
+  $("goal-picture").hidden = !$("goal-picture").src || planner.goal !== "image";
+  bars(planner);
+  const mine = desk.holder === page, holder = desk.pages.find((p) => p.number === desk.holder);
+  $("holder").textContent = mine ? "You have the controls." : holder ? `${holder.name} has the controls.` : "Nobody has the controls.";
+  $("take").hidden = mine; $("release").hidden = !mine;
+  ["enable", "disable", "reset", "pause", "clear", "goal-here", "approve-mode", "click-rule"].forEach((id) => ($(id).disabled = !mine));
+  $("approve-mode").checked = desk.approve;
+  $("approval").hidden = !desk.waiting;
+  if (desk.waiting) $("approval-text").textContent = `${desk.waiting.about} (asked by ${desk.waiting.who}; ${desk.waiting.seconds.toFixed(0)} s left)`;
+  $("pause").setAttribute("aria-pressed", String(planner.reason === "paused"));
+  rows($("inputs"), Object.entries(state.inputs).map(([topic, a]) => [topic, a.age === null ? "-" : a.rate.toFixed(1), a.age === null ? "never" : a.age.toFixed(1)]), (r) => r[2] !== "never" && Number(r[2]) > 2);
+  list($("log"), desk.log.slice().reverse().map((s) => [`${new Date(1000 * s.when).toLocaleTimeString()} ${s.who}: ${s.what} ${s.about}${s.refused ? " — refused: " + s.refused : ""}`, Boolean(s.refused)]));
+  tags(state.memory.tags);
+  Draw.curves($("curves"), state.curves);
+  Draw.map($("map"), grid, state.drawing, rules.filter((r) => r.polygon).map((r) => r.polygon));
+  paint();
+}
+
+function paint() {
+  const shown = state && state.drawing && state.drawing.rules ? state.drawing.rules : [];
+  scale = Draw.camera($("camera"), bitmap, state && state.drawing, shown, sketch);
+}
+
+function bars(planner) {
+  const box = $("terms"), most = Math.max(1e-9, ...Object.values(planner.terms).map(Math.abs)), found = [];
+  Object.entries(planner.terms).forEach(([name, value]) => found.push(bar(name, value, most, "")));
+  Object.entries(planner.guardrails).forEach(([name, value]) => found.push(bar("rule " + name, value, Math.max(1, value), "rule")));
+  box.replaceChildren(...found);
+}
+
+function bar(name, value, most, kind) {
+  const row = document.createElement("div"), label = document.createElement("span"), body = document.createElement("div"), text = document.createElement("span");
+  row.className = "bar " + kind; label.textContent = name; text.textContent = value.toPrecision(3);
+  body.style.width = `${Math.min(100, 100 * Math.abs(value) / most)}%`;
+  row.append(label, body, text); return row;
+}
+
+function rows(body, found, old) {
+  body.replaceChildren(...found.map((cells) => { const tr = document.createElement("tr"); if (old(cells)) tr.className = "old";
+    cells.forEach((c) => { const td = document.createElement("td"); td.textContent = c; tr.append(td); }); return tr; }));
+}
+
+function list(ol, found) {
+  ol.replaceChildren(...found.map(([text, wrong]) => { const li = document.createElement("li"); li.textContent = text; if (wrong) li.className = "no"; return li; }));
+}
+
+function tags(found) {
+  const names = Object.keys(found).join("\n");
+  if ($("tags").dataset.names === names) return;
+  $("tags").dataset.names = names;
+  $("tags").replaceChildren(...Object.keys(found).map((name) => { const b = document.createElement("button"); b.type = "button"; b.textContent = "Go to " + name; b.title = found[name]; b.onclick = () => say("goal", { tag: name }); return b; }));
+}
+
+function interventions(found) {
+  rows($("interventions").tBodies[0], found.interventions.slice(-12).reverse().map((i) => [new Date(1000 * i.ros).toLocaleTimeString(), i.mode, i.reason, i.sentence]), () => false);
+}
+
+// ---------------------------------------------------------------- guardrails
+function listRules() {
+  $("rule-list").replaceChildren(...rules.map((rule, index) => {
+    const li = document.createElement("li"), b = document.createElement("button");
+    li.textContent = `${rule.name} (${rule.kind}${rule.max_speed !== undefined ? ", " + rule.max_speed + " m/s" : ""}) `;
+    b.type = "button"; b.textContent = "Remove"; b.onclick = () => say("guardrails", { guardrails: rules.filter((_, i) => i !== index) });
+    li.append(b); return li; }));
+  if (!rules.length) $("rule-list").textContent = "None.";
+}
+
+const freeName = (base) => { let n = 1; while (rules.some((r) => r.name === `${base}_${n}`)) n++; return `${base}_${n}`; };
+const pixel = (e) => { const box = $("camera").getBoundingClientRect(); return [(e.clientX - box.left) / box.width * $("camera").width / scale, (e.clientY - box.top) / box.height * $("camera").height / scale]; };
+
+$("camera").addEventListener("click", (e) => {
+  const at = pixel(e);
+  if (!drawingRule) return say("goal", { pixel: at });
+  const first = sketch[0];
+  if (sketch.length > 2 && Math.hypot(first[0] - at[0], first[1] - at[1]) * scale < 14) return finishRule();
+  sketch.push(at); paint(); tell(`corner ${sketch.length}; click the first corner again to close`, false);
+});
+function finishRule() { say("guardrails", { pixels: sketch, name: freeName("drawn") }); sketch = []; press(false); paint(); }
+function press(rule) { drawingRule = rule; sketch = []; $("click-goal").setAttribute("aria-pressed", String(!rule)); $("click-rule").setAttribute("aria-pressed", String(rule)); paint();
+  if (rule) tell("click the corners of the forbidden area in the picture", false); }
+$("click-goal").onclick = () => press(false);
+$("click-rule").onclick = () => press(true);
+$("limit-form").onsubmit = (e) => { e.preventDefault(); const v = Number($("limit").value); const others = rules.filter((r) => r.name !== "console_speed");
+  const far = 1000; say("guardrails", { guardrails: v > 0 ? [...others, { name: "console_speed", kind: "speed_zone", unit: "m/s", box: { center: [0, 0], size: [far, far] }, max_speed: v }] : others }); };
+$("costs-form").onsubmit = (e) => { e.preventDefault(); say("costs", { costs: $("costs").value }); };
+
+// ---------------------------------------------------------------- requests
+$("take").onclick = () => say("take"); $("release").onclick = () => say("release");
+$("enable").onclick = () => say("enable", { on: true }); $("disable").onclick = () => say("enable", { on: false });
+$("reset").onclick = () => say("reset"); $("pause").onclick = () => say("pause", { on: $("pause").getAttribute("aria-pressed") !== "true" });
+$("clear").onclick = () => say("clear"); $("goal-here").onclick = () => say("goal", { here: true });
+$("approve").onclick = () => say("approve"); $("refuse").onclick = () => say("refuse");
+$("approve-mode").onchange = (e) => say("mode", { on: e.target.checked });
+$("look-interventions").onclick = () => say("interventions", {}, true);
+$("remember-form").onsubmit = (e) => { e.preventDefault(); say("remember", { name: $("remember-name").value }); $("remember-name").value = ""; };
+$("name-form").onsubmit = (e) => { e.preventDefault(); say("name", { name: $("name").value }); };
+$("goal-file").onchange = (e) => { const file = e.target.files[0]; if (!file) return;
+  if (file.size > 8e6) return tell("a goal picture may have 8 MB", true);
+  const reader = new FileReader(); reader.onload = () => say("goal", { file: reader.result.split(",")[1] || "", name: file.name }); reader.readAsDataURL(file); e.target.value = ""; };
+
+// ---------------------------------------------------------------- hold to drive
+function hold(command) { driven = command; word(); }
+function letGo() { if (driven === null) return; driven = null; document.querySelectorAll("#pad .held").forEach((b) => b.classList.remove("held")); word(); }
+function word() {
+  if (!socket || socket.readyState !== WebSocket.OPEN) return;
+  const share = Number($("speed").value) / 100;
+  const axes = state ? state.axes.map((a) => a.name) : [];
+  const command = driven === null ? null : axes.map((name) => (name === "linear.x" ? driven[0] * share : name === "angular.z" ? driven[1] * share : 0));
+  socket.send(JSON.stringify({ do: "drive", command }));
+}
+setInterval(() => { if (driven !== null) word(); if (Date.now() - lastState > 3000 && socket.readyState === WebSocket.OPEN) link("the console is silent", true); }, 90);
+document.querySelectorAll("#pad button").forEach((b) => {
+  b.addEventListener("pointerdown", (e) => { e.preventDefault(); $("pad").focus(); b.setPointerCapture(e.pointerId); b.classList.add("held"); hold(b.dataset.drive.split(",").map(Number)); });
+  ["pointerup", "pointercancel", "lostpointercapture"].forEach((name) => b.addEventListener(name, letGo));
+});
+const KEYS = { ArrowUp: "1,0", ArrowDown: "-1,0", ArrowLeft: "0,1", ArrowRight: "0,-1" };
+$("pad").addEventListener("keydown", (e) => { const to = KEYS[e.key]; if (!to) return; e.preventDefault(); if (!e.repeat) hold(to.split(",").map(Number)); });
+$("pad").addEventListener("keyup", (e) => { if (KEYS[e.key]) letGo(); });
+$("pad").addEventListener("blur", letGo);
+$("speed").oninput = (e) => ($("speed-text").textContent = `${e.target.value} %`);
+
+function front() { const on = document.visibilityState === "visible" && document.hasFocus(); if (!on) letGo(); if (socket && socket.readyState === WebSocket.OPEN) say("front", { on }, true); }
+document.addEventListener("visibilitychange", front); window.addEventListener("blur", front); window.addEventListener("focus", front);
+window.addEventListener("pagehide", letGo);
+setInterval(() => fetch("/api/map").then((r) => r.json()).then((m) => (grid = m)).catch(() => {}), 2000);
+connect();

@@ -1,0 +1,80 @@
+"use strict";
+// What is drawn: the camera's picture with plans and guardrails, the map, the curves. Nothing here talks to the robot.
+const Draw = (() => {
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  function line(g, points, scale, colour, width, dash) {
+    if (points.length < 2) return;
+    g.beginPath();
+    points.forEach(([u, v], i) => (i ? g.lineTo(u * scale, v * scale) : g.moveTo(u * scale, v * scale)));
+    g.strokeStyle = colour; g.lineWidth = width; g.setLineDash(dash || []); g.stroke(); g.setLineDash([]);
+  }
+
+  function polygon(g, points, scale, colour) {
+    if (points.length < 2) return;
+    g.beginPath();
+    points.forEach(([u, v], i) => (i ? g.lineTo(u * scale, v * scale) : g.moveTo(u * scale, v * scale)));
+    g.closePath(); g.fillStyle = colour + "44"; g.fill(); g.strokeStyle = colour; g.lineWidth = 2; g.stroke();
+  }
+
+  function camera(canvas, bitmap, drawing, rules, sketch) {
+    if (bitmap && (canvas.width !== 512 || canvas.height !== Math.round(512 * bitmap.height / bitmap.width))) {
+      canvas.width = 512; canvas.height = Math.round(512 * bitmap.height / bitmap.width);
+    }
+    const g = canvas.getContext("2d");
+    g.imageSmoothingEnabled = false;
+    g.fillStyle = "#000"; g.fillRect(0, 0, canvas.width, canvas.height);
+    if (bitmap) g.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    else { g.fillStyle = "#fff"; g.font = "18px sans-serif"; g.fillText("no camera picture", 20, 40); }
+    const scale = drawing && drawing.size ? canvas.width / drawing.size[0] : canvas.width / (bitmap ? bitmap.width : 512);
+    const lines = (drawing && drawing.pixels) || [];
+    lines.slice(1).forEach((points) => line(g, points, scale, "#56b4e9aa", 1.5));
+    if (lines[0]) { line(g, lines[0], scale, "#ffffff", 6); line(g, lines[0], scale, "#0072b2", 3); }
+    rules.forEach((points) => polygon(g, points, scale, "#e69f00"));
+    if (sketch.length) {
+      line(g, sketch, scale, "#e69f00", 2, [6, 4]);
+      sketch.forEach(([u, v]) => { g.fillStyle = "#e69f00"; g.fillRect(u * scale - 4, v * scale - 4, 8, 8); });
+    }
+    return scale;
+  }
+
+  function map(canvas, grid, drawing, polygons) {
+    const g = canvas.getContext("2d");
+    g.clearRect(0, 0, canvas.width, canvas.height);
+    if (!grid) { g.fillStyle = css("--muted"); g.font = "14px sans-serif"; g.fillText("no map", 10, 24); return; }
+    const picture = g.createImageData(grid.width, grid.height);
+    for (let row = 0; row < grid.height; row++) for (let column = 0; column < grid.width; column++) {
+      const value = grid.data[(grid.height - 1 - row) * grid.width + column], at = 4 * (row * grid.width + column);
+      const shade = value < 0 ? 128 : 245 - 2 * value;
+      picture.data[at] = picture.data[at + 1] = picture.data[at + 2] = shade; picture.data[at + 3] = 255;
+    }
+    const sheet = document.createElement("canvas");
+    sheet.width = grid.width; sheet.height = grid.height; sheet.getContext("2d").putImageData(picture, 0, 0);
+    g.imageSmoothingEnabled = false; g.drawImage(sheet, 0, 0, canvas.width, canvas.height);
+    const cell = canvas.width / grid.width;
+    const place = ([x, y]) => [(x - grid.origin[0]) / grid.resolution * cell,
+      canvas.height - (y - grid.origin[1]) / grid.resolution * cell];
+    polygons.forEach((points) => polygon(g, points.map(place), 1, "#e69f00"));
+    if (drawing.plan && drawing.plan.length) line(g, drawing.plan.map(place), 1, "#0072b2", 3);
+    if (drawing.pose) {
+      const [x, y, yaw] = drawing.pose, [u, v] = place([x, y]);
+      g.save(); g.translate(u, v); g.rotate(-yaw); g.fillStyle = "#d55e00"; g.beginPath();
+      g.moveTo(10, 0); g.lineTo(-7, 6); g.lineTo(-7, -6); g.fill(); g.restore();
+    }
+  }
+
+  function curves(canvas, points) {
+    const g = canvas.getContext("2d"), w = canvas.width, h = canvas.height, top = 3;
+    g.clearRect(0, 0, w, h);
+    const y = (value) => h - Math.min(value, top) / top * (h - 4) - 2;
+    [1, 2].forEach((level) => { g.strokeStyle = css("--line"); g.beginPath(); g.moveTo(0, y(level)); g.lineTo(w, y(level)); g.stroke();
+      g.fillStyle = css("--muted"); g.font = "11px sans-serif"; g.fillText(level === 1 ? "1 slows" : "2 stops", 4, y(level) - 3); });
+    [["surprise", css("--orange"), []], ["novelty", css("--blue"), [6, 4]]].forEach(([name, colour, dash]) => {
+      g.strokeStyle = colour; g.lineWidth = 2; g.setLineDash(dash); g.beginPath();
+      points.forEach((point, i) => { if (point[name] === undefined) return; const x = i / Math.max(1, points.length - 1) * w; i ? g.lineTo(x, y(point[name])) : g.moveTo(x, y(point[name])); });
+      g.stroke(); g.setLineDash([]);
+    });
+  }
+
+  return { camera, map, curves };
+})();

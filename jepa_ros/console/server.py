@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The web server of the console: pages, one WebSocket a page, and a stop that needs no WebSocket.
+
+What is shown is put together once for all pages, :data:`RATE` times a second, and only while one is open. Each page has
+room for one message: a slow one gets the newest when it is ready, and holds up nobody.
+
+On the loopback interface no token is asked for; the ``Host`` and ``Origin`` of a request must be this server's own, so
+that another site in the same browser can neither read nor command. On a network a token is asked for as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from jepa_ros.console.desk import Desk, Page, Refused, Said
+from jepa_ros.console.say import say
+
+PAGE = Path(__file__).with_name("page")
+FILES = {"/": "index.html", "/app.js": "app.js", "/draw.js": "draw.js", "/style.css": "style.css"}
+#: Times a second that pages are told what is new; pictures go at most as often.
+RATE = 10.0
+#: At most so many pages; a further one is told so.
+PAGES = 200
+#: Seconds that a request with a wrong token waits for its answer; at most :data:`GUESSES` wait at once.
+SLOWED, GUESSES = 1.0, 8
+COOKIE = "jepa_ros_console"
+MAX_MESSAGE = 12_000_000
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class Viewer:
+    """The outgoing side of one page: the newest of each kind of message, never a queue."""
+
+    def __init__(self, socket: WebSocket, page: Page) -> None:
+        self.socket, self.page = socket, page
+        self.picture = self.goal = 0
+        self._answers: list[str] = []
+        self._state: str | None = None
+        self._pictures: dict[bytes, bytes] = {}
+        self._wake = asyncio.Event()
+
+    def put(self, state: str | None = None, picture: tuple[bytes, bytes] | None = None, answer: str = "") -> None:
+        """Hand over what is new; what was not sent yet of the same kind is dropped (answers are not)."""
+        if state is not None:
+            self._state = state
+        if picture is not None:
+            self._pictures[picture[0]] = picture[1]
+        if answer and len(self._answers) < 100:
+            self._answers.append(answer)
+        self._wake.set()
+
+    async def send(self) -> None:
+        """Send until the page is gone."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            answers, self._answers = self._answers, []
+            for text in answers:
+                await self.socket.send_text(text)
+            state, self._state = self._state, None
+            if state is not None:
+                await self.socket.send_text(state)
+            pictures, self._pictures = self._pictures, {}
+            for kind, data in pictures.items():
+                await self.socket.send_bytes(kind + data)
+
+
+class Console:
+    """The server's state: one robot, one desk, its open pages.
+
+    Args:
+        robot: what :class:`jepa_ros.console.robot.Robot` offers.
+        token: asked of every page; empty asks for none (the loopback interface).
+        hosts: names under which this server may be called, in lower case, without port; empty: any (with a token).
+        secure: it is served over TLS.
+    """
+
+    def __init__(self, robot: Any, token: str = "", hosts: tuple[str, ...] = (), secure: bool = False) -> None:
+        self.robot, self._token, self._hosts, self._secure = robot, token, hosts, secure
+        self.desk = Desk(on_said=self._on_said)
+        self.viewers: dict[int, Viewer] = {}
+        self._guessing = 0
+        self._news = asyncio.Event()
+
+    def _on_said(self, said: Said) -> None:
+        self.robot.log(said)
+
+    # ------------------------------------------------------------ who may come in
+
+    def _own(self, connection: HTTPConnection) -> bool:
+        """Whether the request was made to this server by its own name, by its own page."""
+        host = connection.headers.get("host", "").lower()
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        if self._hosts and name not in self._hosts:
+            return False
+        origin = connection.headers.get("origin")
+        scheme = "https" if self._secure else "http"
+        return origin is None or origin.lower() == f"{scheme}://{host}"
+
+    def _given(self, connection: HTTPConnection) -> str:
+        bearer = connection.headers.get("authorization", "").partition("Bearer ")[2]
+        return bearer or connection.cookies.get(COOKIE, "")
+
+    def _right(self, token: str) -> bool:
+        return not self._token or hmac.compare_digest(token.encode(), self._token.encode())
+
+    async def admit(self, connection: HTTPConnection, token: str | None = None) -> str:
+        """Why a request is turned away; empty where it is let in. Wrong tokens wait for that."""
+        if not self._own(connection):
+            return "this page was not served by this console"
+        given = self._given(connection) if token is None else token
+        if self._right(given):
+            return ""
+        if given and self._guessing < GUESSES:
+            self._guessing += 1
+            try:
+                await asyncio.sleep(SLOWED)
+            finally:
+                self._guessing -= 1
+        return "a token is needed: open the address that the console printed"
+
+    # ------------------------------------------------------------ routes
+
+    def app(self) -> Starlette:
+        """The application."""
+        routes: list[Any] = [Route(path, self._file, methods=["GET"]) for path in FILES]
+        routes += [
+            Route("/api/stop", self._stop, methods=["POST"]),
+            Route("/api/state", self._state, methods=["GET"]),
+            Route("/api/map", self._map, methods=["GET"]),
+            WebSocketRoute("/ws", self._page),
+        ]
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+            task = asyncio.create_task(self._tell())
+            yield
+            task.cancel()
+
+        return Starlette(routes=routes, lifespan=lifespan)
+
+    async def _file(self, request: Request) -> Response:
+        token = request.query_params.get("token")
+        refused = await self.admit(request, token)
+        if refused:
+            return JSONResponse({"error": refused}, 403, HEADERS)
+        if token is not None and self._token:  # it leaves the address line, and stays in a cookie of this browser
+            answer = RedirectResponse("/", 303, HEADERS)
+            answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=self._secure)
+            return answer
+        return FileResponse(PAGE / FILES[request.url.path], headers=HEADERS)
+
+    async def _stop(self, request: Request) -> Response:
+        """A stop without a WebSocket: the last way that a page tries."""
+        if refused := await self.admit(request):
+            return JSONResponse({"error": refused}, 403, HEADERS)
+        page = request.query_params.get("page", "")
+        number = int(page) if page.isdecimal() else 0
+        answer = await self._do(number, "stop", {})
+        return JSONResponse(answer, 200 if "done" in answer else 503, HEADERS)
+
+    async def _state(self, request: Request) -> Response:
+        if refused := await self.admit(request):
+            return JSONResponse({"error": refused}, 403, HEADERS)
+        return JSONResponse(await asyncio.to_thread(self._snapshot), headers=HEADERS)
+
+    async def _map(self, request: Request) -> Response:
+        if refused := await self.admit(request):
+            return JSONResponse({"error": refused}, 403, HEADERS)
+        return JSONResponse(await asyncio.to_thread(self.robot.map), headers=HEADERS)
+
+    # ------------------------------------------------------------ one page
+
+    async def _page(self, socket: WebSocket) -> None:
+        refused = await self.admit(socket)
+        if not refused and len(self.viewers) >= PAGES:
+            refused = f"{PAGES} pages are open already"
+        await socket.accept()
+        if refused:
+            await socket.send_text(json.dumps({"kind": "refused", "why": refused}))
+            await socket.close(4403)
+            return
+        page = self.desk.enter()
+        viewer = self.viewers[page.number] = Viewer(socket, page)
+        viewer.put(answer=json.dumps({"kind": "hello", "page": page.number}))
+        self._news.set()
+        sending = asyncio.create_task(viewer.send())
+        hearing = asyncio.create_task(self._hear(viewer))
+        try:
+            await asyncio.wait({sending, hearing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if self.desk.holder == page.number:
+                self.robot.let_go()  # a lost page stands still
+            self.viewers.pop(page.number, None)
+            self.desk.leave(page.number)
+            for task in (sending, hearing):
+                task.cancel()
+            with contextlib.suppress(Exception):
+                await socket.close()
+
+    async def _hear(self, viewer: Viewer) -> None:
+        working: set[asyncio.Task[None]] = set()
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            while True:
+                text = await viewer.socket.receive_text()
+                try:
+                    message = json.loads(text)
+                    what = str(message["do"])
+                except (ValueError, KeyError, TypeError):
+                    viewer.put(answer=json.dumps({"kind": "answer", "error": "that is no request"}))
+                    continue
+                if what == "drive":
+                    self._drive(viewer, message)
+                    continue
+                if len(working) >= 8 and what != "stop":
+                    full = {"kind": "answer", "id": message.get("id"), "error": "too much at once"}
+                    viewer.put(answer=json.dumps(full))
+                    continue
+                task = asyncio.create_task(self._answer(viewer, what, message))
+                working.add(task)
+                task.add_done_callback(working.discard)
+
+    def _drive(self, viewer: Viewer, message: dict[str, Any]) -> None:
+        """A word of the dead-man's handle: not logged, not answered, and only followed from the holder's front page."""
+        command = message.get("command")
+        if command is None or not self.desk.may_drive(viewer.page.number):
+            if self.desk.holder in (None, viewer.page.number):
+                self.robot.let_go()
+            return
+        try:
+            self.robot.drive(command)
+        except (Refused, TypeError, ValueError) as error:
+            viewer.put(answer=json.dumps({"kind": "answer", "error": str(error)}))
+
+    async def _answer(self, viewer: Viewer, what: str, message: dict[str, Any]) -> None:
+        answer = await self._do(viewer.page.number, what, message)
+        viewer.put(answer=json.dumps({"kind": "answer", "id": message.get("id"), "what": what, **answer}))
+        self._news.set()
+
+    async def _do(self, number: int, what: str, message: dict[str, Any]) -> dict[str, Any]:
+        """Do what a page asks; ``{"done": ...}`` or ``{"error": why}``. Everything is written into the log."""
+        about = ""
+        try:
+            self.desk.admit(number, what)
+            about, act = say(self, number, what, message)
+            done = await asyncio.to_thread(act)
+        except Refused as error:
+            self.desk.note(number, what, about, str(error))
+            return {"error": str(error)}
+        except Exception as error:  # whatever it is, the page is told, and the server goes on
+            self.desk.note(number, what, about, f"{type(error).__name__}: {error}")
+            return {"error": f"{type(error).__name__}: {error}"}
+        if what not in ("front", "interventions", "rules"):
+            self.desk.note(number, what, about)
+        return {"done": done}
+
+    # ------------------------------------------------------------ telling all pages
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {"kind": "state", "time": time.time(), "desk": self.desk.plain(), **self.robot.snapshot()}
+
+    async def _tell(self) -> None:
+        while True:
+            if not self.viewers:
+                self._news.clear()
+                await self._news.wait()
+            started = time.monotonic()
+            try:
+                text = json.dumps(await asyncio.to_thread(self._snapshot))
+                self._spread(text)
+            except Exception as error:
+                self._spread(json.dumps({"kind": "trouble", "why": f"{type(error).__name__}: {error}"}))
+            await asyncio.sleep(max(0.01, 1.0 / RATE - (time.monotonic() - started)))
+
+    def _spread(self, text: str) -> None:
+        for viewer in self.viewers.values():
+            viewer.put(state=text)
+            for kind, look in ((b"c", self.robot.picture), (b"g", self.robot.goal_picture)):
+                seen = viewer.picture if kind == b"c" else viewer.goal
+                if (found := look(seen)) is not None:
+                    viewer.put(picture=(kind, found[1]))
+                    if kind == b"c":
+                        viewer.picture = found[0]
+                    else:
+                        viewer.goal = found[0]
+
+
