@@ -52,6 +52,7 @@ EXTRAS = {
         "hypothesis>=6.100",
         "ruff>=0.6",
         "mypy>=1.10",
+        "playwright>=1.45,<2",
         "colcon-common-extensions>=0.3",
         "colcon-ros>=0.5",
     ],
@@ -71,7 +72,10 @@ setup(
         *(f"jepa_ros_sim{'.' * bool(p)}{p}" for p in ["", *find_packages("sim")]),
     ],
     package_dir={"jepa_ros_sim": "sim"},
-    package_data={"jepa_ros_sim.arena": ["assets/*"], NAME: ["py.typed", "*.xml", "planning/*.c", "planning/*.h", "console/page/*"]},
+    package_data={
+        "jepa_ros_sim.arena": ["assets/*"],
+        NAME: ["py.typed", "*.xml", "planning/*.c", "planning/*.h", "console/page/*"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

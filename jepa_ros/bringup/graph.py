@@ -204,6 +204,7 @@ _COMMON = (
     Argument("costs", "", "YAML file with the weights of the task's cost terms; empty for the defaults."),
     Argument("memory", "", "Folder of the planner's long-term memory, made when it is not there; empty keeps nothing."),
     Argument("brain", True, "Run perception and planner; false: gate and robot alone, to drive by hand or explore."),
+    Argument("console", False, "Serve the operator's page on http://localhost:8765 (see docs/console.md)."),
     Argument("record", False, "Record every topic into a bag."),
     Argument("bag", "", "Folder of the bag; empty for rosbag2_<time> in the present folder."),
     Argument("autostart", True, "Configure and activate perception and planner as they start."),
@@ -290,6 +291,8 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
         nodes.append(_recorder(kind, args, contract))
     if args["brain"]:
         nodes.extend(_brain(kind, args, contract))
+    if args["console"]:
+        nodes.append(_console(kind, args))
     if args.get("play"):
         nodes.append(_player(args))
     if not nodes:
@@ -385,6 +388,16 @@ def _recorder(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeS
     if args["namespace"]:
         words += ["--namespace", absolute(args["namespace"])]
     return NodeSpec("recorder", (), args["namespace"], {}, command=tuple(words))
+
+
+def _console(kind: str, args: dict[str, Any]) -> NodeSpec:
+    """`jepa-ros console`; when it dies it comes back, and the robot does not notice."""
+    words = ["jepa_ros.commands.cli", "console", "--robot", args["robot"]]
+    if _sim_time(kind, args):
+        words.append("--use-sim-time")
+    if args["namespace"]:
+        words += ["--namespace", absolute(args["namespace"])]
+    return NodeSpec("console", (), args["namespace"], {}, command=tuple(words), respawn=True)
 
 
 def _player(args: dict[str, Any]) -> NodeSpec:

@@ -35,9 +35,10 @@ from visualization_msgs.msg import MarkerArray
 from jepa_ros.console.desk import Refused, Said
 from jepa_ros.console.projection import Projection
 from jepa_ros.contract import RobotContract
+from jepa_ros.messages.rotation import yaw_of
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
-from jepa_ros.nodes.convert import any_image_to_numpy, set_yaw, yaw_of
+from jepa_ros.nodes.convert import any_image_to_numpy, set_yaw
 from jepa_ros.yaml_text import load_yaml
 
 #: Seconds to wait for an answer; a stop waits shorter, and is repeated by whoever presses again.

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--randomise", action="store_true", help="draw lighting, colours, camera and slip anew")
     parser.add_argument("--gui", action="store_true", help="show PyBullet's window")
     parser.add_argument("--composed", action="store_true", help="run perception and planner in one process")
+    parser.add_argument("--console", action="store_true", help="serve the operator's page on http://localhost:8765")
     parser.add_argument("--no-bag", dest="bag", action="store_false", help="do not record a bag")
     parser.add_argument("--no-video", dest="video", action="store_false", help="do not write a video")
 

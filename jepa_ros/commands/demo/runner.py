@@ -132,6 +132,7 @@ class _Demo:
             "start": ",".join(repr(v) for v in first.start),
             "gui": str(args.gui).lower(),
             "composed": str(args.composed).lower(),
+            "console": str(args.console).lower(),
         }
         if args.model:
             arguments["model"] = args.model

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's page in a real browser, on the whole stack in simulation, used as a person would use it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+
+import pytest
+from ros_harness import Child
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium"),
+]
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PATIENCE = 30_000  # ms
+
+
+@pytest.fixture(scope="module")
+def address():
+    """A stack and its console; where the page is."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    up = Child("-m", "jepa_ros.commands.cli", "up", "sim", "namespace:=console_test")
+    words = ["console", "--namespace", "/console_test", "--use-sim-time", "--port", str(port)]
+    console = Child("-m", "jepa_ros.commands.cli", *words)
+    try:
+        end = time.monotonic() + 90
+        while not ("[up] ready" in up.text and "console of" in console.text):
+            assert time.monotonic() < end and up.popen.poll() is None and console.popen.poll() is None, (
+                up.text + console.text
+            )
+            time.sleep(0.1)
+        yield f"http://localhost:{port}/"
+    finally:
+        console.end()
+        up.end()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """A page that has the controls, of a robot that may drive."""
+    shown = browser.new_page(viewport={"width": 1400, "height": 900})
+    wrong: list[str] = []
+    shown.on("pageerror", lambda error: wrong.append(str(error)))
+    shown.goto(address)
+    sync_api.expect(shown.locator("#holder")).to_have_text("You have the controls.", timeout=PATIENCE)
+    if shown.locator("#mode").inner_text() == "ESTOP":
+        shown.click("#reset")
+    sync_api.expect(shown.locator("#mode")).to_have_text("ACTIVE", timeout=PATIENCE)
+    yield shown
+    shown.close()
+    assert wrong == []
+
+
+def says(page, selector, text):
+    """Wait until an element holds a text."""
+    sync_api.expect(page.locator(selector)).to_contain_text(text, timeout=PATIENCE)
+
+
+def click_picture(page, x, y):
+    """Click the camera's picture at a share of its width and height."""
+    box = page.locator("#camera").bounding_box()
+    page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+def test_a_click_in_the_picture_is_a_goal_and_its_plan_appears(page):
+    click_picture(page, 0.5, 0.5)
+    says(page, "#answer", "goal taken")
+    says(page, "#goal-text", "pose")
+    page.wait_for_function("state.drawing.plan.length > 1 || state.planner.arrived === 'true'", timeout=PATIENCE)
+    page.click("#clear")
+    says(page, "#goal-text", "No goal.")
+
+
+def test_a_forbidden_area_is_drawn_and_one_that_crosses_itself_is_refused(page):
+    page.click("#rules summary")
+    page.click("#click-rule")
+    for x, y in ((0.2, 0.2), (0.4, 0.4), (0.4, 0.2), (0.2, 0.4), (0.2, 0.2)):  # crosses itself
+        click_picture(page, x, y)
+    says(page, "#answer", "cross")
+    assert page.locator("#rule-list").inner_text() == "None."
+    page.click("#click-rule")
+    for x, y in ((0.42, 0.42), (0.5, 0.42), (0.5, 0.5), (0.42, 0.5), (0.42, 0.42)):
+        click_picture(page, x, y)
+    says(page, "#rule-list", "drawn_1 (keep_out)")
+    page.wait_for_function("state.drawing.rules.length === 1", timeout=PATIENCE)
+    page.click("#rule-list button")
+    says(page, "#rule-list", "None.")
+
+
+def test_escape_stops_and_only_a_reset_ends_it(page):
+    page.keyboard.press("Escape")
+    says(page, "#mode", "ESTOP")
+    says(page, "#sentence", "latched until reset")
+    page.click("#enable")
+    says(page, "#answer", "reset first")
+    page.click("#reset")
+    says(page, "#mode", "ACTIVE")
+
+
+def test_another_page_looks_on_and_can_stop_but_not_reset(page, browser, address):
+    other = browser.new_page(viewport={"width": 390, "height": 844})  # a phone
+    try:
+        other.goto(address)
+        says(other, "#holder", "has the controls")
+        assert other.locator("#reset").is_disabled()
+        other.click("#stop")
+        says(page, "#mode", "ESTOP")
+    finally:
+        other.close()
+
+
+def test_a_goal_waits_until_it_is_approved(page):
+    page.check("#approve-mode")
+    says(page, "#answer", "wait for an approval")
+    click_picture(page, 0.5, 0.5)
+    says(page, "#approval-text", "clicked")
+    assert page.locator("#goal-text").inner_text() == "No goal."
+    page.click("#refuse")
+    sync_api.expect(page.locator("#approval")).to_be_hidden(timeout=PATIENCE)
+    click_picture(page, 0.5, 0.5)
+    says(page, "#approval-text", "clicked")
+    page.click("#approve")
+    says(page, "#goal-text", "pose")
+    page.uncheck("#approve-mode")
+    says(page, "#answer", "at once")
+    page.click("#clear")
+
+
+def test_holding_drives_and_letting_go_stands_still(page):
+    page.click("text=Drive by hand")
+    ahead = page.locator("#pad [aria-label=Ahead]")
+    ahead.scroll_into_view_if_needed()
+    box = ahead.bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    says(page, "#reason", "driven by hand")
+    page.mouse.up()
+    page.wait_for_function("!state.driving && state.gate.values.every((v) => Number(v) === 0)", timeout=PATIENCE)
+
+

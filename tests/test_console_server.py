@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The console's web server, called as browsers and others call it, with a robot that only keeps what it is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from jepa_ros.console.desk import Refused
+
+uvicorn = pytest.importorskip("uvicorn")
+client = pytest.importorskip("websockets.sync.client")
+
+
+class Listener:
+    """Stands in for the robot: keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple] = []
+        self.latched = False
+
+    def snapshot(self):
+        return {"robot": "listener"}
+
+    def picture(self, seen):
+        return None if seen == 7 else (7, b"\xff\xd8picture")
+
+    def goal_picture(self, seen):
+        return None
+
+    def map(self):
+        return None
+
+    def log(self, said):
+        self.told.append(("log", said.what, said.refused))
+
+    def stop(self):
+        self.told.append(("stop", time.monotonic()))
+        self.latched = True
+        return "latched"
+
+    def reset(self):
+        self.latched = False
+        return "reset"
+
+    def drive(self, command):
+        self.told.append(("drive", tuple(command)))
+
+    def let_go(self):
+        self.told.append(("let go", time.monotonic()))
+
+    def goal_pose(self, x, y, yaw):
+        if x > 10:
+            raise Refused("too far")
+        self.told.append(("goal", x, y, yaw))
+        return "goal taken"
+
+
+@contextmanager
+def serving(robot, **settings):
+    from jepa_ros.console.server import Console
+
+    console = Console(robot, **settings)
+    server = uvicorn.Server(uvicorn.Config(console.app(), port=0, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    end = time.monotonic() + 10
+    while not server.started:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+HOSTS = ("localhost", "127.0.0.1")
+
+
+@pytest.fixture
+def robot():
+    return Listener()
+
+
+@pytest.fixture
+def port(robot):
+    with serving(robot, hosts=HOSTS) as number:
+        yield number
+
+
+class Page:
+    """One page, by its WebSocket."""
+
+    def __init__(self, port, **options):
+        self.socket = client.connect(f"ws://127.0.0.1:{port}/ws", **options)
+        self.hello = json.loads(self.socket.recv(timeout=5))
+        self._asked = 0
+
+    def say(self, what, **more):
+        """What came of a request."""
+        self._asked += 1
+        self.socket.send(json.dumps({"do": what, "id": self._asked, **more}))
+        while True:
+            text = self.socket.recv(timeout=5)
+            if isinstance(text, str) and (found := json.loads(text))["kind"] == "answer" and found["id"] == self._asked:
+                return found
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
+def fetch(port, path="/", method="GET", **headers):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_a_page_gets_states_and_pictures(port):
+    with Page(port) as page:
+        kinds = {type(page.socket.recv(timeout=5)) for _ in range(4)}
+    assert kinds == {str, bytes}
+
+
+def test_the_page_and_its_parts_are_served_and_nothing_else(port):
+    for path in ("/", "/app.js", "/draw.js", "/style.css"):
+        assert fetch(port, path)[0] == 200
+    for path in ("/../server.py", "/page/app.js", "/etc/passwd"):
+        assert fetch(port, path)[0] == 404
+
+
+def test_a_goal_of_the_holder_is_sent_and_one_of_another_page_is_not(port, robot):
+    with Page(port) as first, Page(port) as second:
+        assert first.say("goal", pose=[0.5, 0.2, 0.0])["done"] == "goal taken"
+        assert "has the controls" in second.say("goal", pose=[0.1, 0.1, 0.0])["error"]
+    assert [t for t in robot.told if t[0] == "goal"] == [("goal", 0.5, 0.2, 0.0)]
+
+
+def test_a_refusal_of_the_robot_reaches_the_page_and_the_log(port, robot):
+    with Page(port) as page:
+        assert page.say("goal", pose=[11.0, 0.0, 0.0])["error"] == "too far"
+    assert ("log", "goal", "too far") in robot.told
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"do": "nonsense"}, {"do": "goal"}, {"do": "goal", "pose": "x"}, {"do": "goal", "pose": [1, 2]},
+     {"do": "enable", "on": "yes"}, {"do": "goal", "file": "%%%"}, {"do": "guardrails", "guardrails": 3}],
+)  # fmt: skip
+def test_wrong_requests_are_answered_in_words(port, message):
+    with Page(port) as page:
+        what = message.pop("do")
+        error = page.say(what, **message)["error"]
+        assert error and "Traceback" not in error
+
+
+def test_any_page_stops_even_one_that_does_not_hold_the_controls(port, robot):
+    with Page(port), Page(port) as second:
+        assert second.say("stop")["done"] == "latched"
+        assert "error" in second.say("reset")
+    assert robot.latched
+
+
+def test_a_stop_needs_no_websocket(port, robot):
+    status, text = fetch(port, "/api/stop", "POST")
+    assert status == 200 and json.loads(text) == {"done": "latched"}
+
+
+def test_a_flood_of_stops_is_answered_each_time(port, robot):
+    with Page(port) as page:
+        for _ in range(100):
+            assert page.say("stop")["done"] == "latched"
+
+
+def test_driving_ends_when_the_page_is_lost_or_leaves_the_front(port, robot):
+    with Page(port) as page:
+        page.socket.send(json.dumps({"do": "drive", "command": [0.5, 0.0]}))
+        page.say("front", on=False)
+        assert ("drive", (0.5, 0.0)) in robot.told and robot.told[-1][0] == "let go"
+        count = len(robot.told)
+        page.socket.send(json.dumps({"do": "drive", "command": [0.5, 0.0]}))
+        page.say("rules")
+        assert not [t for t in robot.told[count:] if t[0] == "drive"]
+        page.say("front", on=True)
+        page.socket.send(json.dumps({"do": "drive", "command": [0.5, 0.0]}))
+        page.say("name", name="Ann")
+    end = time.monotonic() + 5
+    while robot.told[-1][0] != "let go":
+        assert time.monotonic() < end, robot.told[-3:]
+        time.sleep(0.01)
+
+
+def test_another_site_in_the_same_browser_can_neither_read_nor_command(port, robot):
+    evil = {"Origin": "http://evil.example"}
+    assert fetch(port, "/api/state", **evil)[0] == 403
+    assert fetch(port, "/api/stop", "POST", **evil)[0] == 403
+    assert fetch(port, "/", Host=f"evil.example:{port}")[0] == 403  # a name that was made to point here
+    with client.connect(f"ws://127.0.0.1:{port}/ws", origin="http://evil.example") as socket:
+        assert json.loads(socket.recv(timeout=5))["kind"] == "refused"
+    assert not robot.told
+
+
+def test_on_a_network_nothing_is_served_without_the_token_and_wrong_ones_wait(robot):
+    with serving(robot, token="sesame") as port:
+        assert fetch(port)[0] == fetch(port, "/api/state")[0] == fetch(port, "/api/stop", "POST")[0] == 403
+        start = time.monotonic()
+        assert fetch(port, "/api/state", Authorization="Bearer wrong")[0] == 403
+        assert time.monotonic() - start > 0.9
+        assert fetch(port, "/api/state", Authorization="Bearer sesame")[0] == 200
+        assert fetch(port, "/", Cookie="jepa_ros_console=sesame")[0] == 200
+        with client.connect(f"ws://127.0.0.1:{port}/ws") as socket:
+            assert json.loads(socket.recv(timeout=5))["kind"] == "refused"
+        with Page(port, additional_headers={"Cookie": "jepa_ros_console=sesame"}) as page:
+            assert page.hello["kind"] == "hello"
+
+
+def test_a_page_that_does_not_read_holds_up_nobody(port):
+    lazy = client.connect(f"ws://127.0.0.1:{port}/ws", max_queue=1)
+    try:
+        with Page(port) as page:
+            start = time.monotonic()
+            for _ in range(20):
+                assert "done" in page.say("stop")
+            assert time.monotonic() - start < 5.0
+    finally:
+        lazy.close()
