@@ -76,8 +76,9 @@ def numbers(values: dict[str, str], prefix: str) -> dict[str, float]:
 class Kept:
     """The newest message of one topic, as bytes, with when it came."""
 
-    def __init__(self, kind: type) -> None:
+    def __init__(self, kind: type, latched: bool = False) -> None:
         self.kind = kind
+        self.latched = latched  # spoken when something changes, so that its age says nothing
         self.data: bytes | None = None
         self.version = 0
         self.times: deque[float] = deque(maxlen=200)
@@ -104,6 +105,7 @@ class Kept:
         return {
             "rate": round(len(recent) / RATE_WINDOW, 1),
             "age": round(now - self.times[-1], 2) if self.times else None,
+            "latched": self.latched,
         }
 
 
@@ -178,7 +180,7 @@ class Robot:
             rows.append((pose, PoseWithCovarianceStamped, qos.STATE))
         self._pose_topic = pose
         for topic, kind, profile in rows:
-            kept = self._kept[topic] = Kept(kind)
+            kept = self._kept[topic] = Kept(kind, topic == "planner/memory")
             take = self._on_signals if topic == "signals" else kept.put
             if topic == "safety_gate/state":
                 take = self._on_gate

@@ -9,12 +9,12 @@ let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, las
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
   socket.binaryType = "blob";
-  socket.onopen = () => { retry = 500; link("connected", false); front(); };
+  socket.onopen = () => { retry = 500; lastState = Date.now(); link("connected", false); front(); };
   socket.onclose = () => { link("connection lost: trying again", true); letGo(); setTimeout(connect, retry); retry = Math.min(2 * retry, 5000); };
   socket.onmessage = async (event) => {
     if (typeof event.data !== "string") return picture(event.data);
     const message = JSON.parse(event.data);
-    if (message.kind === "state") { state = message; lastState = Date.now(); show(); }
+    if (message.kind === "state") { state = message; lastState = Date.now(); link("connected", false); show(); }
     else if (message.kind === "hello") { page = message.page; say("rules", {}, true); say("interventions", {}, true); }
     else if (message.kind === "answer") answered(message);
     else if (message.kind === "refused" || message.kind === "trouble") tell(message.why, true);
@@ -84,7 +84,7 @@ function show() {
   $("approval").hidden = !desk.waiting;
   if (desk.waiting) $("approval-text").textContent = `${desk.waiting.about} (asked by ${desk.waiting.who}; ${desk.waiting.seconds.toFixed(0)} s left)`;
   $("pause").setAttribute("aria-pressed", String(planner.reason === "paused"));
-  rows($("inputs"), Object.entries(state.inputs).map(([topic, a]) => [topic, a.age === null ? "-" : a.rate.toFixed(1), a.age === null ? "never" : a.age.toFixed(1)]), (r) => r[2] !== "never" && Number(r[2]) > 2);
+  rows($("inputs"), Object.entries(state.inputs).map(([topic, a]) => [topic, a.age === null ? "-" : a.rate.toFixed(1), a.age === null ? "never" : a.age.toFixed(1)]), (r) => r[2] !== "never" && Number(r[2]) > 2 && !state.inputs[r[0]].latched);
   list($("log"), desk.log.slice().reverse().map((s) => [`${new Date(1000 * s.when).toLocaleTimeString()} ${s.who}: ${s.what} ${s.about}${s.refused ? " — refused: " + s.refused : ""}`, Boolean(s.refused)]));
   tags(state.memory.tags);
   Draw.curves($("curves"), state.curves);
