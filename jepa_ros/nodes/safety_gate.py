@@ -11,7 +11,6 @@ An exception, wherever it comes from, stops the robot and latches until ``~/rese
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 import traceback
@@ -20,13 +19,11 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
-from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from jepa_ros.contract import load_contract
@@ -34,8 +31,8 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.messages.joints import positions_of, robot_joints
 from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.commands import CommandCodec
-from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.gate_inputs import InputCollector
+from jepa_ros.nodes.gate_report import GateReport, TickFacts
 from jepa_ros.nodes.models import card_id, read_card
 from jepa_ros.nodes.process import Signals, begin, ending_signals
 from jepa_ros.nodes.rate_points import Point, RatePoints
@@ -49,14 +46,8 @@ from jepa_ros.safety.inputs import Requests
 from jepa_ros.safety.output import GateOutput, Mode
 from jepa_ros.safety.reading import SetReader
 
-#: Seconds between two looks at who else publishes on the gate's output topic, and between two /diagnostics.
-LOOK_PERIOD, DIAGNOSTICS_PERIOD = 0.1, 1.0
-#: Seconds between two accounts of ages and counts in ~/state (the decision itself stands in every message).
-COUNTS_PERIOD = 0.1
-#: Seconds between two hardware_estop messages while its value stays; a change leaves at once.
-ESTOP_PERIOD = 0.1
-#: Modes between which a change is no news.
-QUIET = (Mode.ACTIVE, Mode.LIMITED)
+#: Seconds between two looks at who else publishes on the gate's output topic.
+LOOK_PERIOD = 0.1
 #: Modes in which what the joints do is the gate's doing; in the others somebody may move them by hand.
 DRIVEN = (Mode.ACTIVE, Mode.LIMITED, Mode.STOPPED)
 
@@ -90,9 +81,7 @@ class SafetyGateNode(Node):
         self._state = self._gate.initial_state()
         output_topic = values.command_topic or self._contract.command.topic
         self._command_out = qos.publisher(self, self._codec.output_type, output_topic, qos.COMMAND)
-        self._state_out = qos.publisher(self, DiagnosticArray, "~/state", qos.LATCHED)
-        self._estop_out = qos.publisher(self, Bool, "hardware_estop", qos.LATCHED)
-        self._diagnostics_out = qos.publisher(self, DiagnosticArray, "/diagnostics", qos.STATUS)
+        self._report = GateReport(self, self._contract.name)
         own_model = None if self._card is None else card_id(self._card)
         self._inputs = InputCollector(self, self._contract, self._codec, values.compressed, own_model)
         self._joints = robot_joints(self._contract)
@@ -109,9 +98,7 @@ class SafetyGateNode(Node):
         self._fault: str | None = None
         self._last = np.zeros(len(self._contract.axes))
         self._on_output: int | None = None
-        self._next_look = self._next_counts = self._next_diagnostics = self._next_estop = 0.0
-        self._told_estop: bool | None = None
-        self._said: tuple[Mode, str] | None = None
+        self._next_look = 0.0
         self._end_by: float | None = None  # the process ends at this steady time at the latest
         self.ended = False
         self._ticks = 0  # so far; two accounts that follow each other tell the time between their ticks
@@ -133,7 +120,7 @@ class SafetyGateNode(Node):
                 raise _Latched(self._fault)
             self._fault = None
             output = self._step(requests or Requests(), now)
-            self._publish(output, now)
+            self._publish(output)
             if output.exit_complete:
                 self.ended = True
             return output
@@ -148,36 +135,21 @@ class SafetyGateNode(Node):
             self._next_look = now + LOOK_PERIOD
             self._on_output = self.count_publishers(self._command_out.topic_name)  # as it was remapped
         inputs = self._inputs.collect(requests, self._on_output)
-        self._tick_ros, self._tick_inputs = self._ros_now(), inputs
-        self._state, output = self._gate.step(self._state, inputs, now, self._tick_ros)
+        ros = self._ros_now()
+        self._state, output = self._gate.step(self._state, inputs, now, ros)
+        self._facts = TickFacts(now, ros, inputs, self._ticks, self._state.slowest, self._guardrail_hash)
         return output
 
     def _ros_now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
 
-    def _publish(self, output: GateOutput, now: float) -> None:
+    def _publish(self, output: GateOutput) -> None:
         """The command first, then the account of it."""
         stamp = self._ros_now()
         if output.publish:
             self._send(output.values, stamp, held=output.mode not in DRIVEN)
             self._last = output.values
-        sent = time.monotonic()
-        if output.hardware_estop != self._told_estop or now >= self._next_estop:
-            self._next_estop, self._told_estop = now + ESTOP_PERIOD, output.hardware_estop
-            self._estop_out.publish(Bool(data=output.hardware_estop))
-        changed = (output.mode, output.reason) != self._said
-        message = DiagnosticArray(status=[self._account(output, stamp, sent)])
-        message.header.stamp = to_stamp(stamp)
-        if changed or now >= self._next_counts:
-            self._next_counts = now + COUNTS_PERIOD
-            message.status.append(self._counts(output))
-        self._state_out.publish(message)
-        if now >= self._next_diagnostics and len(message.status) > 1:
-            self._next_diagnostics = now + DIAGNOSTICS_PERIOD
-            self._diagnostics_out.publish(message)
-        if changed:
-            self._log(output)
-            self._said = (output.mode, output.reason)
+        self._report.tell(output, self._facts, stamp)
 
     def _send(self, values: NDArray[np.float64], stamp: float, *, held: bool) -> None:
         """The robot's command. Rates for a controller that follows positions say nothing before a joint is known."""
@@ -187,62 +159,6 @@ class SafetyGateNode(Node):
             if not points:
                 return
         self._command_out.publish(self._codec.write_output(values, stamp, points))
-
-    def _log(self, output: GateOutput) -> None:
-        """One line for a change of mode or reason. (A line of code may not change its severity: rclpy refuses.)"""
-        said = f"{output.mode.name}: {output.sentence}"
-        if output.mode in QUIET and self._said is not None and self._said[0] in QUIET:
-            self.get_logger().debug(said)  # a ramp at every new command is no news
-        elif output.level:
-            self.get_logger().warning(said)
-        else:
-            self.get_logger().info(said)
-
-    def _account(self, output: GateOutput, stamp: float, sent: float) -> DiagnosticStatus:
-        # The image behind the command: its stamp, and its age as the command left.
-        image = math.nan if output.image_age is None else self._tick_ros - output.image_age
-        pairs = {
-            "mode": output.mode.name,
-            "reason": output.reason,
-            "reasons": " ".join(output.reasons),
-            "scale": f"{output.scale:.4f}",
-            "source": output.source,
-            "published": str(output.publish).lower(),
-            "values": " ".join(f"{v:.6g}" for v in output.values),
-            "decided": " ".join(f"{v:.6g}" for v in output.decided),
-            "image_age": f"{stamp - image:.6f}",
-            "image_stamp": f"{image:.6f}",
-            "monotonic": f"{sent:.6f}",
-            "ticks": str(self._ticks),
-            # What a replay needs to repeat this tick: its two clocks, which inputs it had and since when, and the rest.
-            "tick": f"{self.last_tick:.6f}",
-            "tick_ros": f"{self._tick_ros:.6f}",
-            "slowest": f"{self._state.slowest:.9g}",
-            "inputs": self._told_inputs(output),
-            "asked": " ".join(output.answers),
-            "publishers": "" if self._on_output is None else str(self._on_output),
-            "guardrail_hash": self._guardrail_hash,
-        }
-        return self._status(self.get_name(), output.level, output.sentence, pairs)
-
-    def _told_inputs(self, output: GateOutput) -> str:
-        """The newest of each input as ``name=age@stamp`` (s), which says exactly which message it was."""
-        told = []
-        for name, age in output.ages.items():
-            stamp = getattr(getattr(self._tick_inputs, name, None), "stamp", None)
-            told.append(f"{name}={age:.4f}" if stamp is None else f"{name}={age:.4f}@{stamp:.6f}")
-        return " ".join(told)
-
-    def _counts(self, output: GateOutput) -> DiagnosticStatus:
-        pairs = {f"age/{name}": f"{value:.3f}" for name, value in output.ages.items()}
-        pairs |= {f"count/{name}": str(value) for name, value in output.counts.items()}
-        return self._status(f"{self.get_name()}/inputs", output.level, output.sentence, pairs)
-
-    def _status(self, name: str, level: int, message: str, pairs: dict[str, str]) -> DiagnosticStatus:
-        values = [KeyValue(key=key, value=value) for key, value in pairs.items()]
-        return DiagnosticStatus(
-            level=bytes([level]), name=name, message=message, hardware_id=self._contract.name, values=values
-        )
 
     # ------------------------------------------------------------ when all else fails
 
@@ -265,11 +181,7 @@ class SafetyGateNode(Node):
             leaves = not (self._config.shadow or self._config.dry_run)
             if leaves and (not positions.any() or self._last.any()):
                 self._send(values, stamp, held=True)
-            pairs = {"mode": Mode.ESTOP.name, "reason": "internal_fault", "monotonic": f"{now:.6f}"}
-            status = self._status(self.get_name(), 2, f"fault in the gate: {self._fault}", pairs)
-            message = DiagnosticArray(status=[status])
-            message.header.stamp = to_stamp(stamp)
-            self._state_out.publish(message)
+            self._report.tell_fault(self._fault, stamp, now)
         except Exception as second:  # the last resort has no resort
             print(f"[safety_gate] cannot publish the stop: {second}", file=sys.stderr, flush=True)
 
