@@ -84,7 +84,10 @@ setup(
         *tree("robots"),
         *tree("models"),
     ],
-    entry_points={"console_scripts": [f"jepa-ros = {NAME}.commands.cli:main"]},
+    entry_points={
+        "console_scripts": [f"jepa-ros = {NAME}.commands.cli:main"],
+        f"{NAME}.worlds": ["arena = jepa_ros_sim.arena.world:ArenaWorld"],
+    },
     install_requires=[
         "torch~=2.13.0",
         "numpy>=1.26,<3",

@@ -26,10 +26,11 @@ import torch
 from jepa_ros.commands.options import positive
 from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.baselines import KINDS, META, train_baseline
-from jepa_ros.evaluation.evaluate import EvalSettings, evaluate, rates
+from jepa_ros.evaluation.episode import EvalSettings
+from jepa_ros.evaluation.evaluate import evaluate
+from jepa_ros.evaluation.report import rates
 from jepa_ros.files import add_json, write_json, write_text
 from jepa_ros.learning.data.dataset import Dataset
-from jepa_ros.learning.data.episodes import PROTOCOL
 from jepa_ros.learning.data.sampler import BatchShape
 from jepa_ros.learning.representation.reconstruction import ReconstructionTrainer
 from jepa_ros.learning.representation.representation import RepresentationTrainer
@@ -40,6 +41,9 @@ from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress
 from jepa_ros.world_model import load_card, model_id
 from jepa_ros.world_model.checkpoint import CARD
+from jepa_ros.worlds.assignment import Assignment
+from jepa_ros_sim.arena.reach import PROTOCOL
+from jepa_ros_sim.arena.world import ArenaWorld
 
 LAYOUTS = ("fixed", "random", "blocked")
 ABLATION = ("random",)  # where the short rows are scored
@@ -175,10 +179,9 @@ def score(name: str, seed: int, layout: str, folder: Path | None, data: Dataset,
     if path.exists() and json.loads(path.read_text(encoding="utf-8"))["about"] == about:
         return
     policy, search, scan = ROWS[name].policy, ROWS[name].search, ROWS[name].scan
-    settings = EvalSettings(
-        args.episodes, PAIRS_SEED, layout, layout != "fixed", search=search, scan=scan, settle=SETTLE
-    )
-    results = evaluate(data.contract, str(folder) if folder else None, settings, (policy,), args.workers, 1)
+    settings = EvalSettings(args.episodes, PAIRS_SEED, search=search, scan=scan, settle=SETTLE)
+    assignment = Assignment.of(ArenaWorld(), data.contract, layout, {"randomise": layout != "fixed"})
+    results, _ = evaluate(assignment, str(folder) if folder else None, settings, (policy,), args.workers, 1)
     rows = results[policy]
     write_json(
         path, {"about": about, "scores": [r["score"] for r in rows], "plan_s": [v for r in rows for v in r["plan"]]}

@@ -121,7 +121,7 @@ def write_stack_bag(
     identity = model_id(card)
     perception, planner = Perception(model, ARENA), Planner(model, ARENA, CONFIG, card)
     gate = Gate(GateConfig.from_contract(ARENA, auto_enable=True, **of_node("", {})))
-    state, clock, log = gate.initial_state(), StepClock(ARENA.rate, 10.0), CommandLog(2)
+    state, clock, log = gate.initial_state(), StepClock(ARENA.rate, 10.0), CommandLog(2, 5.0)
     rng = np.random.default_rng(3)
     pattern = np.kron(rng.integers(0, 255, (16, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
     custom = custom or {CONTRACT_KEY: json.dumps(ARENA.to_dict())}

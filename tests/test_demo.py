@@ -28,7 +28,7 @@ from jepa_ros.commands.demo.plot import save_plot
 from jepa_ros.commands.demo.session import DemoError, make_folder
 from jepa_ros.commands.demo.video import VideoError, compose, save_film
 from jepa_ros.contract import load_contract
-from jepa_ros.learning.data.episodes import make_spec
+from jepa_ros_sim.arena.reach import make_spec
 
 SPEC = make_spec(0, 0, "fixed", False)
 

@@ -204,7 +204,7 @@ def test_the_same_image_twice_begins_one_step_and_a_jump_back_begins_anew():
 
 
 def test_the_executed_action_is_the_mean_over_time_of_what_was_in_force():
-    log = CommandLog(1)
+    log = CommandLog(1, 5.0)
     for stamp, value in ((0.0, 1.0), (0.1, 3.0), (0.15, 5.0), (0.2, 9.0)):
         log.add(stamp, np.array([value]))
     assert log.mean(0.0, 0.2).item() == pytest.approx(0.5 * 1 + 0.25 * 3 + 0.25 * 5)
@@ -217,7 +217,7 @@ def test_the_executed_action_is_the_mean_over_time_of_what_was_in_force():
 
 @given(st.lists(st.tuples(st.floats(0.001, 0.3), st.floats(-1, 1)), min_size=3, max_size=30))
 def test_the_mean_lies_between_the_least_and_the_largest_command(steps):
-    log, now, values = CommandLog(1), 0.0, []
+    log, now, values = CommandLog(1, 5.0), 0.0, []
     for delay, value in steps:
         log.add(now, np.array([value]))
         values.append(value)

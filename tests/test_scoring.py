@@ -7,10 +7,13 @@ import pytest
 from rich.console import Console
 
 from jepa_ros.contract import RobotContract, load_contract
-from jepa_ros.evaluation.evaluate import EvalSettings, print_table, rates, summarise
+from jepa_ros.evaluation.episode import EvalSettings
+from jepa_ros.evaluation.report import print_table, rates, summarise
 from jepa_ros.evaluation.statistics import percentiles_ms, quantile, wilson
 from jepa_ros.files import write_json
-from jepa_ros.learning.data.episodes import HOLD, MIN_DISTANCE, RADIUS, EpisodeSpec, Scorer, make_spec
+from jepa_ros.worlds.assignment import Assignment
+from jepa_ros_sim.arena.reach import HOLD, MIN_DISTANCE, RADIUS, EpisodeSpec, Scorer, make_spec
+from jepa_ros_sim.arena.world import ArenaWorld
 
 SPEC = EpisodeSpec(0, 1, "fixed", 0, False, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0), 1.0, False, 1.0)
 
@@ -137,10 +140,12 @@ def test_violations_of_the_contracts_guardrails_are_counted_by_the_true_pose():
 
 
 def report(*policies):
-    run = {"score": scored([(1.0, 0.0)] * 10).to_dict(), "plan": [0.01, 0.03], "encode": [0.001], "iterations": [3]}
+    score = {**scored([(1.0, 0.0)] * 10).to_dict(), "part": "free"}
+    run = {"score": score, "plan": [0.01, 0.03], "encode": [0.001], "iterations": [3]}
     blind = {"score": run["score"], "plan": [], "encode": [], "iterations": []}
     results = {kind: [run if kind == "planner" else blind] for kind in policies}
-    return summarise(load_contract("arena"), "arena", "id", EvalSettings(episodes=1), results, 1, 1)
+    assignment = Assignment.of(ArenaWorld(), load_contract("arena"), "fixed")
+    return summarise(assignment, {"layout": "fixed"}, "arena", "id", EvalSettings(episodes=1), results, 1, 1)
 
 
 def test_what_stands_beside_the_model_is_the_models(tmp_path):

@@ -15,12 +15,12 @@ from benchmarks.rigs.search.search_statistics import hard_half, paired, rank_cor
 from benchmarks.rigs.search.search_stopping import stops_at
 from jepa_ros.cost import Futures, RiskError
 from jepa_ros.cost.task import TaskWeights
-from jepa_ros.learning.data.episodes import make_spec
 from jepa_ros.learning.representation.diagnostics import Latents
 from jepa_ros.learning.stages.noise import calibrate_noise, coverage, judge_noise
 from jepa_ros.planning import SearchConfig, SearchError
 from jepa_ros.planning.convergence import Convergence
 from jepa_ros.world_model import ModelConfig, WorldModel
+from jepa_ros_sim.arena.reach import make_spec
 
 sim = pytest.importorskip("jepa_ros_sim.arena", reason="the simulator is not installed")
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from benchmarks import worlds
-from jepa_ros.agent.loop import Observation
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation import baselines
@@ -20,6 +19,7 @@ from jepa_ros.learning.representation.reconstruction import ReconstructionTraine
 from jepa_ros.learning.settings import TrainSettings
 from jepa_ros.planning import SearchConfig
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.worlds import Observation
 
 CONFIG = ModelConfig(
     latent_dim=8, width=16, encoder_width=8, keypoints=2, keypoint_values=2, readouts=("distance",), map_cells=8
@@ -91,10 +91,7 @@ def test_a_baseline_is_a_checkpoint_with_a_head_that_drives(kind, data, base, tm
     head = load_head(tmp_path / kind, model.config)
     goal = np.random.default_rng(1).integers(0, 255, (128, 128, 3), dtype=np.uint8)
     policy = ReachPolicy(data.contract, model, head, goal)
-    seen = Observation(
-        step=0, stamp=0.0, image=np.zeros((128, 128, 3), np.uint8), executed=None, gated=np.zeros(2), gate_reason="",
-        pose=None, contact=False,
-    )  # fmt: skip
+    seen = Observation(0.0, {"image": np.zeros((128, 128, 3), np.uint8)})
     decision = policy.act(seen)
     command = decision.command
     assert decision.info.status == {"arrived": False}  # a model without a pose cannot tell
@@ -115,9 +112,7 @@ def test_cloning_from_pixels_stops_by_a_pose_readout_of_its_own(data, tmp_path, 
     assert "pose" in model.readouts and "distance" not in model.readouts
     here = np.zeros((128, 128, 3), np.uint8)
     policy = ReachPolicy(data.contract, model, load_head(tmp_path / "bc", model.config), here)
-    seen = Observation(
-        step=0, stamp=0.0, image=here, executed=None, gated=np.zeros(2), gate_reason="", pose=None, contact=False
-    )
+    seen = Observation(0.0, {"image": here})
     answers = [policy.act(seen) for _ in range(5)]
     assert answers[-1].info.status == {"arrived": True} and not answers[-1].command.any()
 
@@ -177,14 +172,14 @@ def arguments(data, tmp_path, monkeypatch):
         save_checkpoint(folder, WorldModel(CONFIG), {"contract": data.contract.to_dict()})
         (folder / "reach.json").write_text("{}")
 
-    def evaluate(contract, model, settings, policies, workers, threads):
-        asked.append(("score", policies[0], settings.layout))
+    def evaluate(assignment, model, settings, policies, workers, threads):
+        asked.append(("score", policies[0], assignment.task))
         assert settings.settle == worlds.SETTLE
-        some = settings.layout == "random"
+        some = assignment.task == "random"
         rows = [
             {"score": fake_score(i % 2 == 0, some and i % 4 == 0), "plan": [0.01]} for i in range(settings.episodes)
         ]
-        return {policies[0]: rows}
+        return {policies[0]: rows}, {}
 
     for name, function in (("train", train), ("train_baseline", teach), ("evaluate", evaluate)):
         monkeypatch.setattr(worlds, name, function)

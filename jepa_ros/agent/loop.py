@@ -1,269 +1,138 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ROS-free loop: perception, planner and gate, one control step at a time.
+"""The ROS-free loop: an agent in a scene, one control step at a time.
 
-Collection, evaluation and in-process replay run this object; the nodes run the same parts behind topics. The timing is
-written here once (see "Timing" in the README): the image of step k is taken at t_k = k / rate; the command that the
-policy makes of it reaches the gate ``actuation_latency`` later; the *executed action* of step k is the mean of what the
-gate let through over [t_k, t_k+1).
+Collection and evaluation run this object; the nodes run the agent's parts behind topics. The timing is written here
+once (see "Timing" in docs/architecture.md): the image of step k is the one that the step clock says begins it; the
+command that the policy makes of it reaches the gate ``actuation_latency`` later; the *executed action* of step k is
+the time-weighted mean of what the gate let through until the next step begins.
 """
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from jepa_ros.contract import RobotContract
+from jepa_ros.agent.agent import Agent
 from jepa_ros.safety.gate import Gate, GateConfig
-from jepa_ros.safety.inputs import (
-    CommandIn,
-    ContactIn,
-    GateInputs,
-    ImageIn,
-    JointsIn,
-    OdomIn,
-    PeopleIn,
-    PoseIn,
-    ScanIn,
-    SignalsIn,
-)
-from jepa_ros.safety.output import GateOutput
+from jepa_ros.worlds.protocols import Decision, Observation, Policy, Scene
 
-COMPONENTS = ("perception", "planner")
-#: Hz at which the gate hears of each sensor, as the ``sim`` node publishes them.
-SENSOR_RATES = {"odom": 25.0, "pose": 10.0, "contact": 20.0, "scan": 10.0, "people": 10.0,
-                "joint_states": 50.0}  # fmt: skip
-
-
-class Robot(Protocol):
-    """What the loop drives: a simulated robot, or anything that looks like one."""
-
-    @property
-    def time(self) -> float: ...
-    def set_command(self, values: np.ndarray) -> None: ...
-    def advance(self, duration: float) -> None: ...
-    def image(self) -> np.ndarray: ...
-    def odom(self) -> tuple[float, float, float, float, float]: ...
-    def pose(self) -> tuple[float, float, float, np.ndarray]: ...
-    def contact(self) -> bool: ...
-    def scan(self) -> Any: ...
-    def joints(self) -> tuple[Any, Any]: ...
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What a policy sees at t_k. Nothing in it comes from a simulator's ground truth.
-
-    Attributes:
-        step: k. stamp: t_k [s].
-        image: (H, W, 3) uint8 RGB as the camera delivers it.
-        executed: (A,) executed action of step k-1 in physical units, None at the first step.
-        gated: (A,) the gate's output in effect at t_k. gate_reason: its reason word then.
-        pose: localisation (x, y, yaw), or None. contact: the bumper during step k-1.
-    """
-
-    step: int
-    stamp: float
-    image: np.ndarray
-    executed: np.ndarray | None
-    gated: np.ndarray
-    gate_reason: str
-    pose: tuple[float, float, float] | None
-    contact: bool
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What a policy answers: a command (A,) in physical units, its signals for the gate, and whatever else it knows.
-
-    A command of None says "stand still" to joints that are commanded by position; see ``RobotContract.neutral``.
-    """
-
-    command: np.ndarray | None
-    signals: dict[str, float] = field(default_factory=dict)
-    info: Any = None
-
-
-class Policy(Protocol):
-    """Anything that turns observations into commands: the planner, exploration, an oracle, a random policy."""
-
-    def act(self, observation: Observation) -> Decision: ...
+#: States that are measured once more as a step begins: what models may take in and datasets keep.
+AT_STEP = ("pose", "joint_states")
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One control step as it happened; ``executed`` is the action of this step, ``modes`` one gate mode a tick."""
+    """One control step as it happened.
+
+    Attributes:
+        observation, decision: what the policy was told and answered. executed: (A,) the action of this step.
+        touched: the collision switch closed during it. modes, reasons: of the gate, one a tick.
+    """
 
     observation: Observation
     decision: Decision
     executed: np.ndarray
-    contact: bool
+    touched: bool
     modes: tuple[str, ...]
     reasons: tuple[str, ...]
 
 
 class Loop:
-    """Runs a robot, a policy and the gate in lock-step with the robot's clock.
+    """Runs an agent in lock-step with a scene's clock.
 
     Args:
-        contract: the robot's contract; gives rates, latency and the gate's limits.
-        robot: started and reset.
-        policy: asked once a step.
+        scene: reset to its episode. policy: asked once a step.
         gate: the safety gate; by default the contract's, armed by itself.
-        scan: let the gate see the robot's lidar, where the contract has one. Exploration does without: a model that
-            is to know what a contact is must have touched something.
-        camera: let the gate see every picture of the contract's first camera, as it does on a robot, and not only those
-            that a step begins with. Each costs a rendering.
+        gated: false where nothing is to be guarded.
+        blind: states that the gate is not shown. Exploration hides the lidar: a model that is to know what a contact
+            is must have touched something.
+        camera: let the gate see every picture of the camera, as it does on a robot, and not only those that a step
+            begins with. Each costs a rendering.
+        look: false for a policy that needs no pictures, where no gate does either.
     """
 
     def __init__(
-        self, contract: RobotContract, robot: Robot, policy: Policy, gate: Gate | None = None, scan: bool = True,
-        camera: bool = False,
+        self, scene: Scene, policy: Policy, gate: Gate | None = None, *, gated: bool = True,
+        blind: Collection[str] = (), camera: bool = False, look: bool = True,
     ) -> None:  # fmt: skip
-        self.contract = contract
-        self.robot = robot
-        self.policy = policy
-        self.gate = gate or Gate(GateConfig.from_contract(contract, auto_enable=True))
-        self.gate_state = self.gate.initial_state()
-        self.ticks = round(contract.gate_rate / contract.rate)
-        self.tick = 1.0 / contract.gate_rate
-        self.step_index = 0
-        self.executed: np.ndarray | None = None
-        self.gated = np.zeros(0)  # until it has armed
-        self.gate_reason = ""
+        self.scene = scene
+        self.contract = contract = scene.contract
+        if gated and gate is None:
+            gate = Gate(GateConfig.from_contract(contract, auto_enable=True))
+        self.agent = Agent(contract, policy, gate if gated else None)
+        self.tick = 1.0 / contract.gate_rate if gated else contract.period
         self.touched = False
-        self._pending: list[tuple[float, CommandIn, SignalsIn]] = []
-        self._inputs: dict[str, Any] = {}
-        self._sequence = 0
-        sensors = {"odom": self._odom, "pose": self._pose, "contact": self._contact, "scan": self._scan}
-        self._see_people: Any = getattr(robot, "people", None)  # a robot without a tracker need not have the method
-        if self._see_people is not None:
-            sensors["people"] = self._people
-        if contract.jointed:
-            sensors["joint_states"] = self._joints
-        self._sensors = [
-            (max(1, round(contract.gate_rate / SENSOR_RATES[name])), read)
-            for name, read in sensors.items()
-            if name in contract.state and (scan or name != "scan")
+        cameras = tuple(c.name for c in contract.cameras) if look else ()
+        self._guarded = cameras[:1] if gated else ()  # the camera that the gate watches
+        self._at_step = (*cameras, *(name for name in AT_STEP if name in scene.rates))
+        self._due = [
+            (name, max(1, round(contract.gate_rate / rate)))
+            for name, rate in scene.rates.items()
+            if gated and name not in blind
         ]
+        self._feels = "contact" in scene.rates
         self._ticked = 0
-        self._between = max(1, round(contract.gate_rate / contract.cameras[0].rate)) if camera else self.ticks
-        self._arm()
+        self._ticks = contract.period / self.tick  # of a step; need not be whole
+        self._frame = max(1, round(contract.gate_rate / contract.cameras[0].rate)) if camera and gated else 0
+        if gated:
+            self._arm()
+        self.agent.begins(scene.time)
 
     def _arm(self) -> None:
-        """Let the gate see fresh inputs and "stand still" for its arming time, as a robot does before it moves."""
+        """Let the gate see fresh inputs and a standstill for its arming time, as a robot does before it first moves."""
         needed = self.contract.watchdog.rearm_time + 0.2
         still = Decision(self.contract.neutral())
         for i in range(round(needed * self.contract.gate_rate)):
-            if i % self.ticks == 0:
-                self._see(self.robot.image())
-                self._send(still, delay=0.0)
-            self.gated = np.asarray(self._gate_tick().values)
+            if i % round(self._ticks) == 0:
+                self._show(self.scene.observe(self._guarded))
+                self.agent.ask(still, self.scene.time, 0.0)
+            self._tick()
 
-    def _see(self, image: np.ndarray) -> None:
-        now = self.robot.time
-        self._inputs["image"] = ImageIn(stamp=now, received=now, checksum=zlib.adler32(image.tobytes()))
+    def _show(self, seen: Observation) -> None:
+        for name in self._guarded:
+            self.agent.picture(seen.images[name], seen.stamp)
 
-    def _send(self, decision: Decision, delay: float) -> None:
-        self._sequence += 1
-        now = self.robot.time
-        still = decision.command is None
-        values = [] if still else np.asarray(decision.command, dtype=np.float64).tolist()
-        command = CommandIn(values=values, stamp=now, received=now + delay, seq=self._sequence, still=still)
-        signals = SignalsIn(stamp=now, received=now + delay, values=decision.signals)
-        self._pending.append((now + delay, command, signals))
-
-    def _odom(self, now: float) -> None:
-        x, y, yaw, v, w = self.robot.odom()
-        self._inputs["odom"] = OdomIn(
-            stamp=now, received=now, x=x, y=y, yaw=yaw, v=(v, w), frame_id=self.contract.frames.odom
-        )
-
-    def _pose(self, now: float) -> None:
-        x, y, yaw, cov = self.robot.pose()
-        self._inputs["pose"] = PoseIn(
-            stamp=now, received=now, x=x, y=y, yaw=yaw, cov=cov, frame_id=self.contract.frames.map
-        )
-
-    def _contact(self, now: float) -> None:
-        self._inputs["contact"] = ContactIn(stamp=now, received=now, value=self.robot.contact())
-
-    def _people(self, now: float) -> None:
-        self._inputs["people"] = PeopleIn(
-            stamp=now, received=now, positions=self._see_people(), frame_id=self.contract.frames.map
-        )
-
-    def _joints(self, now: float) -> None:
-        position, velocity = self.robot.joints()
-        names = self.contract.command.joints
-        self._inputs["joint_states"] = JointsIn(
-            stamp=now, received=now, names=names, position=list(position), velocity=list(velocity)
-        )
-
-    def _scan(self, now: float) -> None:
-        s = self.robot.scan()
-        self._inputs["scan"] = ScanIn(
-            stamp=now,
-            received=now,
-            angle_min=s.angle_min,
-            angle_increment=s.angle_increment,
-            ranges=s.ranges,
-            range_min=s.range_min,
-            range_max=s.range_max,
-            frame_id=self.contract.frames.base,
-        )
-
-    def _gate_tick(self) -> GateOutput:
-        """One tick of the gate: newest inputs in, command out to the robot, robot moves on by a tick."""
-        now = self.robot.time
-        while self._pending and self._pending[0][0] <= now + 1e-9:
-            _, self._inputs["command"], self._inputs["signals"] = self._pending.pop(0)
-        for every, read in self._sensors:
-            if self._ticked % every == 0:
-                read(now)
+    def _tick(self) -> tuple[str, str]:
+        """One tick: what is measured goes in, a command goes to the robot; the gate's mode and reason."""
+        scene, agent = self.scene, self.agent
+        if due := [name for name, every in self._due if self._ticked % every == 0]:
+            for name, value in scene.observe(due).state.items():
+                agent.measured(name, value)
         self._ticked += 1
-        inputs = GateInputs(heartbeats=dict.fromkeys(COMPONENTS, now), output_publishers=1, **self._inputs)
-        self.gate_state, output = self.gate.step(self.gate_state, inputs, now, now)
-        if output.publish:
-            self.robot.set_command(output.values)
-        self.robot.advance(self.tick)
-        self.touched |= self.robot.contact()
-        return output
+        ticked = agent.tick(scene.time)
+        if ticked.publish:
+            scene.command(ticked.values)
+        scene.advance(self.tick)
+        if self._feels:
+            self.touched |= bool(scene.observe(("contact",)).state["contact"].value)
+        return ticked.mode, ticked.reason
+
+    def _next_begins(self, since: int) -> bool:
+        """Whether the next step begins now, ``since`` ticks after this one did."""
+        if not self._frame:  # no picture is taken that could not begin a step
+            k = self.agent.steps
+            return since >= round(k * self._ticks) - round((k - 1) * self._ticks) and self.agent.begins(self.scene.time)
+        if since % self._frame:
+            return False
+        if self.agent.begins(self.scene.time):
+            return True
+        self._show(self.scene.observe(self._guarded))
+        return False
 
     def step(self) -> StepRecord:
         """Run one control step and return what happened in it."""
-        image = self.robot.image()
-        self._see(image)
-        pose = self.robot.pose()[:3] if "pose" in self.contract.state else None
-        observation = Observation(
-            step=self.step_index,
-            stamp=self.robot.time,
-            image=image,
-            executed=self.executed,
-            gated=self.gated,
-            gate_reason=self.gate_reason,
-            pose=pose,
-            contact=self.touched,
-        )
-        decision = self.policy.act(observation)
-        self._send(decision, self.contract.actuation_latency)
+        seen = self.scene.observe(self._at_step)
+        self._show(seen)
+        observation, decision = self.agent.decide(seen, self.touched)
         self.touched = False
-        outputs = []
-        for k in range(self.ticks):
-            if k and k % self._between == 0:
-                self._see(self.robot.image())
-            outputs.append(self._gate_tick())
-        self.executed = np.mean([o.values for o in outputs], axis=0)
-        self.gated = np.asarray(outputs[-1].values)
-        self.gate_reason = str(outputs[-1].reason)
-        self.step_index += 1
-        return StepRecord(
-            observation,
-            decision,
-            self.executed,
-            self.touched,
-            tuple(o.mode.name for o in outputs),
-            tuple(o.reason for o in outputs),
-        )
+        ticks = list[tuple[str, str]]()
+        while True:
+            ticks.append(self._tick())
+            if self.scene.over or self._next_begins(len(ticks)):
+                break
+        executed: Any = self.agent.executed(self.scene.time)
+        modes, reasons = zip(*ticks, strict=True)
+        return StepRecord(observation, decision, executed, self.touched, modes, reasons)

@@ -57,7 +57,7 @@ class CommandLog:
         size: number of action dimensions, A. keep: seconds that are remembered.
     """
 
-    def __init__(self, size: int, keep: float = 5.0) -> None:
+    def __init__(self, size: int, keep: float) -> None:
         self._size, self._keep = size, keep
         self._entries: deque[tuple[float, NDArray[np.float64]]] = deque()
 

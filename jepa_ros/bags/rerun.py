@@ -8,7 +8,6 @@ recorded ones with the recorded times of receipt. The same bag, model and settin
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.agent.step_clock import CommandLog, StepClock
+from jepa_ros.agent.gate_part import GatePart
+from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags import BagError
 from jepa_ros.bags.decode import pixels
 from jepa_ros.bags.recorded import Recorded
 from jepa_ros.bags.run_log import GateTick, RunLog, Step
 from jepa_ros.perception.preprocess import ImageError
 from jepa_ros.safety.gate import Gate, GateConfig
-from jepa_ros.safety.inputs import GateInputs, Requests
+from jepa_ros.safety.inputs import Requests
 
 UNSURE_SECONDS = 0.5
 """So long after a tick that was lost the gate's state may still differ (ramps, scales): it is not compared. After an
@@ -62,6 +62,11 @@ class Rerun:
         settings: RerunSettings | None = None,
     ) -> None:  # fmt: skip
         self.recorded, self.perception, self.planner = recorded, perception, planner
+        self._part: Any = None
+        if planner is not None:
+            from jepa_ros.agent.planner_part import PlannerPart  # and torch with it, which the gate alone does without
+
+            self._part = PlannerPart(planner, perception)
         self.gate_config, self.settings = gate_config, settings or RerunSettings()
         self._lost: list[int] = []  # stamps of the steps whose images are not in the bag
 
@@ -80,7 +85,6 @@ class Rerun:
         reader = recorded.reader
         steps = self._steps()
         wanted = set(steps) | (set(recorded.log.embeddings) if recorded.log.embeddings else set())
-        commands = CommandLog(recorded.contract.action_dim)
         goals, gated = iter(recorded.goals), iter(recorded.gated)
         self._next_goal, self._next_gated = next(goals, None), next(gated, None)
         self._taken = 0
@@ -102,27 +106,25 @@ class Rerun:
                 continue
             then = steps[stamp]
             began = then.time - int(_or(then.number("busy_s"), 0.0) * 1e9) if then.time is not None else message.time
-            self._feed(commands, gated, began)
+            self._feed(gated, began)
             self._set_goals(goals, began, then)
+            told = self._part.told(_seconds(stamp), then.status.get("gate_reason", ""))
             if then.status:  # what the planner was told, whatever of it had reached it
-                executed, in_force = then.executed, then.gated
+                told = replace(told, executed=then.executed, gated=then.gated)
                 skipped = last is not None and then.sequence > steps[last].sequence + 1 > 1
                 if skipped or _between(self._lost, -1 if last is None else last, stamp):
                     unsure = True  # what the planner saw and did in between is not known here
-                if executed is None and last is not None and then.status.get("goal") == "none":
-                    planner.reset()  # what ~/clear_goal does; the recording has no other trace of it
+                if told.executed is None and last is not None and then.status.get("goal") == "none":
+                    self._part.reset()  # what ~/clear_goal does; the recording has no other trace of it
                     unsure = False
-            else:
-                executed = None if last is None else commands.mean(_seconds(last), _seconds(stamp))
-                in_force = commands.at(_seconds(stamp))
-            if last is None and executed is not None:
+            if last is None and told.executed is not None:
                 recorded.log.notes.append(
                     "the planner was running before the bag began: what it remembered (history, map, what was in the "
                     "way) is not in it, and plans may differ until ~/clear_goal was called"
                 )
             last = stamp
             planner.paused = then.reason == "paused"
-            log.steps[stamp] = self._step(planner, latent, stamp, then, executed, in_force)
+            log.steps[stamp] = self._step(latent, stamp, then, told)
             log.steps[stamp].unsure = unsure
             left_out += unsure
         if left_out:
@@ -148,11 +150,11 @@ class Rerun:
         recorded.log.notes.append("no planner status in the bag: steps begin where the step clock puts them")
         return {stamp: Step(stamp) for stamp in chosen}
 
-    def _feed(self, commands: CommandLog, gated: Iterator, until: int) -> None:
+    def _feed(self, gated: Iterator, until: int) -> None:
         """Give the command log what the planner had received by log time `until`."""
         while self._next_gated is not None and self._next_gated.time <= until:
             stamp, values = self._next_gated.content
-            commands.add(self._next_gated.time * 1e-9 if stamp is None else stamp, values)
+            self._part.log.add(self._next_gated.time * 1e-9 if stamp is None else stamp, values)
             self._next_gated = next(gated, None)
 
     def _set_goals(self, goals: Iterator, until: int, then: Step) -> None:
@@ -171,8 +173,7 @@ class Rerun:
                 x, y, yaw = planar_pose(message)
                 planner.set_goal(pose_goal(x, y, None if math.isnan(yaw) else yaw))
             else:
-                latent = self.perception.encode(*pixels(message))
-                planner.set_goal(Goal.from_latent(latent, name=message.header.frame_id))
+                planner.set_goal(self._part.goal(*pixels(message), message.header.frame_id))
         if then.status.get("goal") == "none":
             if planner.goal is not None:
                 planner.set_goal(None)
@@ -188,25 +189,21 @@ class Rerun:
         goal = self.recorded.taken.get(stamp)
         return 0 if goal is None or (self.settings.new_model and goal.latent is not None) else stamp
 
-    def _step(self, planner, latent, stamp: int, then: Step, executed, in_force) -> Step:
-        iterations, seed = planner.config.search.iterations, None
+    def _step(self, latent, stamp: int, then: Step, told) -> Step:
+        iterations, seed = self.planner.config.search.iterations, None
         if self.settings.follow_iterations and then.status:
             iterations = int(_or(then.number("iterations"), iterations)) or None
             seed = int(_or(then.number("seed"), -1))
             seed = None if seed < 0 else seed
-        output = planner.step(
-            latent, _seconds(stamp), executed, in_force, iterations=iterations or 1, seed=seed,
-            gate_reason=then.status.get("gate_reason", ""),
-        )  # fmt: skip
+        output = self._part.think(latent, _seconds(stamp), told, iterations=iterations or 1, seed=seed).output
         return Step(
             stamp, then.time, output.command, dict(output.status), output.plan_actions,
-            output.plan_poses, executed, in_force, dict(output.signals),
+            output.plan_poses, told.executed, told.gated, dict(output.signals),
         )  # fmt: skip
 
     # ------------------------------------------------------------ gate
     def _guard(self, log: RunLog, config: GateConfig) -> None:
-        gate = Gate(config)
-        state = gate.initial_state()
+        guard = GatePart(Gate(config))
         ticks = self._ticks(config)
         if not ticks:
             return
@@ -224,24 +221,20 @@ class Rerun:
                 if not name.endswith("/planner"):  # the planner's come with its signals, at the very tick
                     identities[name] = value
                 told += 1
-            inputs = GateInputs(
+            for name, feed in feeds.items():
+                guard.hear(name, *feed.at(number, tick))
+            if (now_missed := sum(feed.missed for feed in feeds.values())) > missed:
+                missed, unsure = now_missed, tick.steady + UNSURE_SECONDS + config.rearm_time
+            output = guard.tick(
+                tick.steady,
+                tick.ros,
                 heartbeats={k[10:]: tick.steady - age for k, age in tick.ages.items() if k.startswith("heartbeat/")},
                 identities=dict(identities),
                 requests=self._requests(tick) if number else requests,
                 output_publishers=tick.publishers,
             )
-            for name, feed in feeds.items():
-                newest, earlier = feed.at(number, tick)
-                setattr(inputs, name, newest)
-                if name in ("command", "teleop"):
-                    setattr(inputs, "earlier_commands" if name == "command" else "earlier_teleop", earlier)
-                elif name in ("estop", "contact") and any(m.value for m in earlier):
-                    setattr(inputs, name, dataclasses.replace(newest, value=True))  # pressed for less than a tick
-            if (now_missed := sum(feed.missed for feed in feeds.values())) > missed:
-                missed, unsure = now_missed, tick.steady + UNSURE_SECONDS + config.rearm_time
-            state, output = gate.step(state, inputs, tick.steady, tick.ros)
             if math.isfinite(tick.slowest) and (number == 0 or ticks[number - 1].made_up):
-                state.slowest = tick.slowest  # a tick that was late before the bag began, or where it has a hole
+                guard.state.slowest = tick.slowest  # a tick that was late before the bag began, or where it has a hole
             left_out += tick.steady <= unsure and not tick.made_up
             log.ticks.append(
                 GateTick(

@@ -13,7 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from jepa_ros.agent.step_clock import CommandLog, StepClock
+from jepa_ros.agent.executed import executed_log
+from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags import stamps as header_stamps
 from jepa_ros.bags.info import JUMP_SECONDS
 from jepa_ros.bags.reader import BagReader
@@ -230,7 +231,7 @@ class _Span:
     def _executed(self) -> np.ndarray:
         """The executed action of each step, (S-1, A); NaN where it is not known."""
         contract, starts = self._contract, self._starts
-        log = CommandLog(contract.action_dim)
+        log = executed_log(contract)
         values = self._series["command"].values
         good = np.array([v.shape == (contract.action_dim,) and bool(np.isfinite(v).all()) for v in values], bool)
         stamps = self._stamps["command"]

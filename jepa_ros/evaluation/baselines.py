@@ -25,7 +25,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from jepa_ros.agent.loop import Decision, Observation
 from jepa_ros.contract import RobotContract
 from jepa_ros.cost.goal import Goal, Target
 from jepa_ros.learning.data.dataset import Dataset
@@ -37,6 +36,7 @@ from jepa_ros.planning.arrival import Arrival, read_distance
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.world_model.model import IMAGE
 from jepa_ros.world_model.reach import Reach
+from jepa_ros.worlds.protocols import Decision, Observation
 
 KINDS = ("inverse", "bc", "bc_pixels")
 LONGEST_GAP = {"inverse": 12, "bc": 40, "bc_pixels": 40}  # control steps from the picture to the goal
@@ -221,7 +221,7 @@ class ReachPolicy:
     @torch.inference_mode()
     def act(self, observation: Observation) -> Decision:
         """The command of this step; zeros once the pose readout says that the goal is reached."""
-        z = self._latent(observation.image)
+        z = self._latent(observation.images[self.perception.camera.name])
         arrived = self.arrival is not None and self.arrival.update(read_distance(self.model, z[0], self.goal))
         command = np.zeros(self.contract.action_dim)
         if not arrived:

@@ -21,7 +21,6 @@ from jepa_ros.contract import RobotContract
 from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
-from jepa_ros.learning.gym_collect import check_data
 from jepa_ros.learning.report import write_report
 from jepa_ros.learning.representation.diagnostics import encode_episodes, judge
 from jepa_ros.learning.representation.representation import RepresentationTrainer, run, seed_everything
@@ -302,6 +301,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     d = TrainSettings()
     parser.add_argument("--data", type=Path, required=True, help="folder of a dataset")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; the same command resumes")
+    parser.add_argument("--robot", metavar="NAME", help="refuse data of anything but this robot")
     parser.add_argument("--env", metavar="ID", help="refuse data of anything but this Gymnasium environment")
     parser.add_argument(
         "--seed", type=seed, default=d.seed, help="all randomness follows from it (default: %(default)s)"
@@ -442,8 +442,7 @@ def main(args: argparse.Namespace) -> int:
         precision=args.precision,
     )
     data = Dataset(args.data, min_length=max(BatchShape().frames, settings.horizon + 2))
-    if args.env:
-        check_data(data, args.env)
+    data.check_source(args.robot, args.env)
     config = config_for(
         data, settings, latent_dim=args.latent_dim, encoder_width=args.encoder_width, keypoints=args.keypoints
     )

@@ -18,13 +18,13 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool
 
-from jepa_ros.agent.loop import Observation
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.contract import RobotContract
 from jepa_ros.learning.data.exploration import Exploration
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import read_raw_image
+from jepa_ros.worlds.protocols import Observation
 
 #: Modes in which the gate lets through what is asked.
 DRIVING = ("ACTIVE", "LIMITED")
@@ -101,7 +101,7 @@ class ExplorerNode(Node):
             return
         self._read_gate()
         blocked = self._touched or (self.mode == "STOPPED" and self.reason in IN_THE_WAY)
-        seen = Observation(self.steps, stamp, np.empty(0, np.uint8), None, self._command, self.reason, None, blocked)
+        seen = Observation(stamp, step=self.steps, gated=self._command, gate_reason=self.reason, touched=blocked)
         self._touched = False
         self._command = self._scale * self._policy.act(seen).command
         self.steps += 1

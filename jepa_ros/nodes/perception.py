@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``perception`` node: every image becomes a latent, published with the image's stamp.
+"""The ``perception`` node: the image that begins a control step becomes a latent, published with the image's stamp.
 
-Publishes ``embedding`` (32FC1, one token a row), ``model_id`` (latched) and ``~/heartbeat`` after each image that was
-encoded. A picture that the model cannot take is refused by name and gives no heartbeat, so that the gate stops.
-``~/status`` says once an image how long encoding took (``encode_s``), or why the image was refused.
+The step clock (:mod:`jepa_ros.agent.step_clock`) chooses the images; the others are not encoded, nor unpacked. The node
+publishes ``embedding`` (32FC1, one token a row), ``model_id`` (latched) and, after each image, ``~/heartbeat``. A
+picture that the model cannot take is refused by name; until one can be taken there is no heartbeat, so that the gate
+stops. ``~/status`` says once a step how long encoding took (``encode_s``), or why the image was refused, and how many
+images came (``images``) and were encoded (``encoded``).
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
+from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import params, qos
-from jepa_ros.nodes.convert import any_image_to_numpy, latent_to_image, to_seconds
+from jepa_ros.nodes.convert import any_image_to_numpy, latent_to_image, read_raw_image, to_seconds
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import LOADING, load
 from jepa_ros.nodes.process import leave, run
@@ -49,6 +53,8 @@ class PerceptionNode(ManagedNode):
         self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.STATUS)
         self._subscription: Any = None
         self._perception: Any = None
+        self._refused = False
+        self._images = self._encoded = 0
 
     def configure(self) -> None:
         """Load the model and encode once, so that the first image is as fast as the others."""
@@ -58,13 +64,16 @@ class PerceptionNode(ManagedNode):
         model, _card, self._identity = load(self.values, contract)
         self._perception = Perception(model, contract)
         camera = contract.cameras[0]
+        self._clock = StepClock(contract.rate, camera.rate)
         for _ in range(3):
             self._perception.encode(np.zeros((camera.height, camera.width, 3), np.uint8))
         if self.values.compressed or camera.compressed:
             kind, topic = CompressedImage, f"{camera.topic}/compressed"
         else:
             kind, topic = Image, camera.topic
-        self._subscription = qos.subscription(self, kind, topic, self._on_image, qos.IMAGE)
+        self._kind = kind
+        # As bytes: an image that begins no step is not unpacked.
+        self._subscription = qos.subscription(self, kind, topic, self._on_image, qos.IMAGE, raw=True)
         self._id_out.publish(String(data=self._identity))
 
     def release(self) -> None:
@@ -74,25 +83,45 @@ class PerceptionNode(ManagedNode):
             self._subscription = None
         self._perception = None
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def on_active(self, active: bool) -> None:
+        """Begin the steps anew with the next image."""
+        self._clock.reset()
+        self._refused = False
+
+    def _on_image(self, data: bytes) -> None:
         if not self.active:
             return
+        try:
+            stamp = read_raw_image(data).stamp
+        except JepaRosError as error:
+            self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
+            return
+        self._images += 1
+        if not self._clock.begins_step(stamp):
+            if not self._refused:
+                self.beat(self._identity)
+            return
+        message = deserialize_message(data, self._kind)
         try:
             pixels, encoding = any_image_to_numpy(message)
             started = time.perf_counter()
             latent = self._perception.encode(pixels, encoding)
             seconds = time.perf_counter() - started
         except JepaRosError as error:
+            self._refused = True
             self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
             self._tell(message, DiagnosticStatus.ERROR, f"image refused: {error}", {})
             return
+        self._refused = False
+        self._encoded += 1
         if self.listener is not None:
             self.listener(latent, to_seconds(message.header.stamp))
         out = Image()
         out.header = message.header
         self._out.publish(latent_to_image(out, latent))
         self.beat(self._identity)
-        self._tell(message, DiagnosticStatus.OK, "", {"encode_s": f"{seconds:.6f}"})
+        counts = {"images": str(self._images), "encoded": str(self._encoded)}
+        self._tell(message, DiagnosticStatus.OK, "", {"encode_s": f"{seconds:.6f}", **counts})
 
     def _tell(self, image: Image | CompressedImage, level: bytes, text: str, values: dict[str, str]) -> None:
         """Publish what became of an image."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ``planner`` node: from the latent of each control step's image to ``command_raw``, by search in the world model.
 
-All thinking is :class:`jepa_ros.planning.Planner`'s. This shell keeps the step clock (steps begin at images, see
-:mod:`jepa_ros.agent.step_clock`), measures what the gate let through, takes goals, and publishes what was thought.
+All thinking is :class:`jepa_ros.agent.planner_part.PlannerPart`'s, which the loop and a replay run too. This shell
+takes messages in and publishes what was thought. Each embedding begins a step: perception has the step clock.
 The command leaves first, with the stamp of its image; without a goal it says "stand still" explicitly.
 
 Goals: ``goal_image`` (raw, or ``goal_image/compressed``), ``goal_pose``. Services: ``~/pause``, ``~/clear_goal`` (which
@@ -27,7 +27,6 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
-from jepa_ros.agent.step_clock import CommandLog, StepClock
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.messages.rotation import yaw_of
@@ -55,6 +54,7 @@ class PlannerNode(ManagedNode):
         super().__init__("planner", PARAMS, also_known, **options)
         self._embedded = embedded
         self._planner: Any = None
+        self._part: Any = None
         self._entities: list[Any] = []
         self._command_out: Any = None
         self._read_contract()
@@ -84,6 +84,7 @@ class PlannerNode(ManagedNode):
 
     def configure(self) -> None:
         """Load the model, make the planner and spend its warm-up time now."""
+        from jepa_ros.agent.planner_part import PlannerPart
         from jepa_ros.perception import Perception
         from jepa_ros.planar.obstructions import Obstructions
         from jepa_ros.planning import Planner
@@ -97,14 +98,12 @@ class PlannerNode(ManagedNode):
         memory = self._memory.open(self.values.memory, self._identity, contract, model.config.latent_dim, keep)
         self._planner = Planner(model, contract, config, card, guardrails, memory=memory)
         self._settings = planner_messages.settings(config)
-        self._perception = Perception(model, contract)
+        self._part = PlannerPart(self._planner, Perception(model, contract))
         seconds = self._planner.warm_up()
         self.get_logger().info(f"model {self._identity}; one iteration of the search takes {seconds * 1e3:.1f} ms")
         if self._planner.too_slow:
             self.get_logger().error(f"no plan will be made: {self._planner.too_slow}")
-        self._step_clock = StepClock(contract.rate, contract.cameras[0].rate)
-        self._log = CommandLog(contract.action_dim)
-        self._step_stamp: float | None = None
+        self._last_stamp: float | None = None
         self._steps = 0
         self._refused = ""
         self._gate_bytes: bytes | None = None
@@ -126,7 +125,7 @@ class PlannerNode(ManagedNode):
         for entity in self._entities:
             self.destroy_subscription(entity)
         self._entities = []
-        self._planner = None
+        self._planner = self._part = None
         self._memory.close()
 
     def close(self) -> None:
@@ -135,9 +134,8 @@ class PlannerNode(ManagedNode):
 
     def on_active(self, active: bool) -> None:
         """Start from nothing when activated, and leave an explicit "stand still" when deactivated."""
-        self._planner.reset()
-        self._step_clock.reset()
-        self._step_stamp = None
+        self._part.reset()
+        self._last_stamp = None
         if not active:
             now = self.get_clock().now().nanoseconds * 1e-9
             self._command_out.publish(self._codec.write_input(self._contract.neutral(), now))
@@ -171,38 +169,26 @@ class PlannerNode(ManagedNode):
         self.take_latent(latent, to_seconds(message.header.stamp))
 
     def take_latent(self, latent: NDArray[np.float32], stamp: float) -> None:
-        """Answer the image of ``stamp`` [s] if it begins a control step: by topic and from the same process alike.
+        """Answer the image of ``stamp`` [s], which begins a control step: by topic and from the same process alike.
 
         Where planning fails the answer is a stop that says why, without a heartbeat.
         """
-        if not self.active or not self._step_clock.begins_step(stamp):
+        if not self.active or stamp == self._last_stamp:
             return
         started = time.monotonic()
-        last, self._step_stamp = self._step_stamp, stamp
-        executed = None if last is None else self._log.mean(last, stamp)
-        gated = self._log.at(stamp)
-        reason = self._gate_value("reason", "")
-        try:
-            output, failed = self._planner.step(latent, stamp, executed, gated, gate_reason=reason), False
-        except JepaRosError as error:
-            self.get_logger().error(f"planning failed: {error}", throttle_duration_sec=2.0)
-            output, failed = self._planner.fail(error), True
-        self._command_out.publish(self._codec.write_input(output.command, stamp))
+        self._last_stamp = stamp
+        thought = self._part.think(latent, stamp, self._part.told(stamp, self._gate_value("reason", "")))
+        if thought.error:
+            self.get_logger().error(f"planning failed: {thought.error}", throttle_duration_sec=2.0)
+        self._command_out.publish(self._codec.write_input(thought.output.command, stamp))
         self._steps += 1
-        self._tell(output, stamp, time.monotonic() - started, executed, gated, reason)
-        if not failed:
+        self._tell(thought, stamp, time.monotonic() - started)
+        if not thought.error:
             self.beat(self._identity)
 
-    def _tell(
-        self,
-        output: Any,
-        stamp: float,
-        busy: float,
-        executed: NDArray[np.float64] | None,
-        gated: NDArray[np.float64] | None,
-        gate_reason: str,
-    ) -> None:
+    def _tell(self, thought: Any, stamp: float, busy: float) -> None:
         """Publish what was thought: for the gate first, then for people."""
+        output, told = thought.output, thought.told
         when = to_stamp(stamp)
         frame = self._contract.frames.map
         self._signals_out.publish(planner_messages.signals(when, output, self._planner.guardrails.hash, self._identity))
@@ -216,9 +202,9 @@ class PlannerNode(ManagedNode):
             "goal_refused": self._refused,
             "gate": self._gate_value("mode", "unknown"),
             # All digits, and the settings: what a replay needs to repeat this plan.
-            "executed": planner_messages.exact(executed),
-            "gated": planner_messages.exact(gated),
-            "gate_reason": gate_reason,
+            "executed": planner_messages.exact(told.executed),
+            "gated": planner_messages.exact(told.gated),
+            "gate_reason": told.reason,
             "settings": self._settings,
             "command": output.command,
         }
@@ -233,7 +219,7 @@ class PlannerNode(ManagedNode):
     def _on_gated(self, message: Any) -> None:
         reading = self._codec.read_output(message)
         now = self.get_clock().now().nanoseconds * 1e-9
-        self._log.add(now if reading.stamp is None else reading.stamp, reading.values)
+        self._part.log.add(now if reading.stamp is None else reading.stamp, reading.values)
 
     def _on_gate(self, data: bytes) -> None:
         # The gate speaks at 50 Hz; it is read once a step, when it is needed.
@@ -249,12 +235,9 @@ class PlannerNode(ManagedNode):
     # ------------------------------------------------------------ goals
 
     def _on_goal_image(self, message: Image | CompressedImage) -> None:
-        from jepa_ros.cost.goal import Goal
-
         try:
             pixels, encoding = any_image_to_numpy(message)
-            latent = self._perception.encode(pixels, encoding)
-            self._take_goal(Goal.from_latent(latent, name=message.header.frame_id), "goal image")
+            self._take_goal(self._part.goal(pixels, encoding, message.header.frame_id), "goal image")
         except JepaRosError as error:
             self._refuse(f"goal image refused: {error}")
 
@@ -317,8 +300,7 @@ class PlannerNode(ManagedNode):
         if self._unconfigured(response):
             return response
         self._planner.set_goal(None)
-        self._planner.reset()
-        self._step_stamp = None
+        self._part.reset()
         response.success, response.message = True, "no goal"
         return response
 

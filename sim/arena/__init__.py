@@ -6,8 +6,8 @@ from ..common.sensors import Scan
 from .layout import Box, Layout, Patch, empty_layout, fixed_layout, random_layout
 from .mazes import dead_end_layout, maze_layout
 from .scene import Ranges, SceneConfig
+from .simulator import DT, ArenaSim, Truth, free_pose
 from .tasks import DistanceField, Pair, blocked, sample_pair, shortest_path
-from .world import DT, ArenaSim, Truth, free_pose
 
 __all__ = [
     "DT",

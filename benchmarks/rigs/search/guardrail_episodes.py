@@ -18,11 +18,10 @@ import torch
 
 from benchmarks.rigs.search.guardrail_tasks import Task, make_task
 from jepa_ros.agent.loop import Loop
+from jepa_ros.agent.planner_part import PlannerPart
 from jepa_ros.contract import RobotContract
 from jepa_ros.cost import Futures, Goal, Judge, Target
-from jepa_ros.evaluation.evaluate import NO_DEADLINE
-from jepa_ros.learning.data.episodes import RADIUS, TIME_LIMIT, Scorer
-from jepa_ros.learning.policies import PlannerPolicy
+from jepa_ros.evaluation.episode import NO_DEADLINE
 from jepa_ros.perception import Perception
 from jepa_ros.planning import PlannerConfig, SearchConfig
 from jepa_ros.planning.objective import Objective
@@ -31,6 +30,9 @@ from jepa_ros.safety import Gate, GateConfig
 from jepa_ros.safety.guardrails import Guardrail, GuardrailSet
 from jepa_ros.safety.schema import RiskLevel
 from jepa_ros.world_model import load_checkpoint
+from jepa_ros_sim.arena import ArenaSim, SceneConfig
+from jepa_ros_sim.arena.reach import RADIUS, TIME_LIMIT, Scorer
+from jepa_ros_sim.arena.world import ArenaScene
 
 STAY = 2.0  # s at the goal after which an episode ends: so long it has held
 #: Steps over which what a plan predicts is held against what came; later ones are planned anew before they come.
@@ -126,23 +128,21 @@ class RoutedPlanner(Planner):
     make_objective = RoutedObjective
 
 
-class Watched:
-    """The simulated robot, and what truly happened at every tick; otherwise as the simulator."""
+class Watched(ArenaScene):
+    """A scene of a simulator that was reset, and what truly happened at every tick."""
 
-    def __init__(self, sim: Any, zone: Guardrail, radius: float) -> None:
-        self._sim, self._zone, self._radius = sim, zone, radius
+    def __init__(self, sim: ArenaSim, zone: Guardrail, radius: float) -> None:
+        super().__init__(sim.contract, sim)
+        self._zone, self._radius = zone, radius
         self.rooms: list[tuple[float, float]] = []  # (s, m left to the region)
         self.on_tick: Callable[[float, float], None] = lambda room, speed: None
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sim, name)
-
-    def advance(self, duration: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Let time pass, and look."""
-        self._sim.advance(duration)
-        truth = self._sim.truth()
+        self.sim.advance(seconds)
+        truth = self.sim.truth()
         room = float(self._zone.clearance(truth.x, truth.y, self._radius))
-        self.rooms.append((self._sim.time, room))
+        self.rooms.append((self.sim.time, room))
         self.on_tick(room, truth.v)
 
 
@@ -183,8 +183,6 @@ def run_episode(contract: RobotContract, model: Any, card: Any, arm: Arm, task: 
         the least, negative is a violation. predicted: plans by (their first steps enter the region, the robot did in
         that time). set_down, of a sudden region: see :class:`Sudden`.
     """
-    from jepa_ros_sim.arena import ArenaSim, SceneConfig
-
     spec, rails = task.spec, task.guardrails()
     radius = contract.footprint.radius
     with ArenaSim(contract, SceneConfig(layout=spec.layout, randomise=True, **dict(spec.scene))) as sim:
@@ -195,7 +193,7 @@ def run_episode(contract: RobotContract, model: Any, card: Any, arm: Arm, task: 
         kept = rails if arm.gate and not arm.sudden else GuardrailSet()
         gate = Gate(GateConfig.from_contract(contract, auto_enable=True, guardrails=kept))
         robot = Watched(sim, rails["zone"], radius)
-        loop = Loop(contract, robot, PlannerPolicy(perception, planner), gate)
+        loop = Loop(robot, PlannerPart(planner, perception), gate)
         sudden = Sudden(arm, loop, planner, rails, spec.seed) if arm.sudden else None
         if sudden is not None:
             robot.on_tick = sudden.look
@@ -263,10 +261,10 @@ class Sudden:
         """At every tick: set the region where the robot has come near enough, and comes nearer."""
         nearer, self._before = room < self._before, room
         if self.when is None and room <= self.at and nearer and abs(speed) > MOVING:
-            self.when, self.room = self.loop.robot.time, room
+            self.when, self.room = self.loop.scene.time, room
             self.planner.set_guardrails(self.rails.bind(self.loop.contract))
             if self.arm.gate:
-                self.loop.gate = self.loop.gate.with_guardrails(self.rails)
+                self.loop.agent.guard.change(self.rails)
 
     def answer(self, stamp: float, clearance: np.ndarray | None) -> None:
         """What the planner said to the image of a time: the room that its plan leaves at each step, None: a stop."""

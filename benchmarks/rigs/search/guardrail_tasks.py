@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.learning.data.episodes import SEED_OFFSET, EpisodeSpec, make_spec
 from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
+from jepa_ros_sim.arena.reach import SEED_OFFSET, EpisodeSpec, make_spec
 
 #: m: start and goal are so far from the region's edge that the footprint is out of it with as much room as they have
 #: to walls and boxes.
@@ -59,11 +59,11 @@ def make_task(number: int, seed: int, layout: str = "random") -> Task:
     """Task ``number`` of a seed: layout and pair as ``eval`` draws them, and a bar in between.
 
     Args:
-        layout: of :data:`~jepa_ros.learning.data.episodes.SCENES`; look and dynamics are drawn anew in every episode.
+        layout: of :data:`~jepa_ros_sim.arena.reach.SCENES`; look and dynamics are drawn anew in every episode.
     """
     from jepa_ros_sim.arena import Box, Patch, SceneConfig
+    from jepa_ros_sim.arena.simulator import layout_of
     from jepa_ros_sim.arena.tasks import shortest_path
-    from jepa_ros_sim.arena.world import layout_of
 
     rng = np.random.default_rng([SEED_OFFSET, seed, number, 6])
     closed = is_closed(number)

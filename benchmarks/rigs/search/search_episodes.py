@@ -6,6 +6,7 @@ What is in the file is not done again: stopped at any moment, the same command g
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,11 +18,11 @@ import torch
 from benchmarks.rigs.resumable import play
 from jepa_ros.contract import RobotContract
 from jepa_ros.cost import Risk
-from jepa_ros.evaluation.evaluate import EvalSettings, run_episode
-from jepa_ros.learning.data.episodes import make_spec
+from jepa_ros.evaluation.episode import EvalSettings, run_episode
 from jepa_ros.planning import SearchConfig
 from jepa_ros.planning.convergence import TOLERANCE
 from jepa_ros.world_model import load_checkpoint, resolve_model
+from jepa_ros_sim.arena.world import ArenaScene, Reach
 
 SAMPLES = 8  # futures of a candidate; 1/4 of them resolves CVaR at 0.25 with two
 LEVEL = 0.25
@@ -66,9 +67,11 @@ def _run(job: tuple[str, Arm, str, int, int, bool, float]) -> dict[str, Any]:
     name, arm, layout, seed, number, scan, settle = job
     contract = _worker["contract"]
     search = replace(SearchConfig(), **arm.search)
-    spec = make_spec(number, seed, layout, True)
-    settings = EvalSettings(layout=layout, search=search, scan=scan, settle=settle)
-    found = run_episode("planner", contract, spec, settings, _worker["loaded"])
+    scene, task = ArenaScene(contract), Reach(layout, contract, True, 1)
+    spec = task.draw(scene, seed, number)
+    settings = EvalSettings(search=search, scan=scan, settle=settle)
+    with contextlib.closing(scene):
+        found = run_episode("planner", scene, task, spec, settings, _worker["loaded"])
     score, iterations = found["score"], found["iterations"]
     return {
         "arm": name, "layout": layout, "seed": seed, "number": number, "difficulty": spec.path / spec.distance,

@@ -18,15 +18,18 @@ import numpy as np
 import torch
 
 from jepa_ros.agent.loop import Loop, StepRecord
+from jepa_ros.agent.planner_part import PlannerPart
 from jepa_ros.contract import RobotContract
 from jepa_ros.cost import Goal
-from jepa_ros.learning.data.episodes import SEED_OFFSET
-from jepa_ros.learning.policies import PlannerPolicy
 from jepa_ros.perception import Perception
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.world_model import load_checkpoint
+from jepa_ros_sim.arena import ArenaSim, Box, Layout, SceneConfig
+from jepa_ros_sim.arena.reach import SEED_OFFSET
+from jepa_ros_sim.arena.simulator import free_pose
+from jepa_ros_sim.arena.world import ArenaScene
 
 #: What goes wrong, by name, and the gate's reasons that count as having noticed.
 CASES = ("shifted", "covered", "dark", "frozen", "box", "wheel")
@@ -80,31 +83,28 @@ class Drive:
         )
 
 
-class _Faulty:
-    """The simulated robot, to which something happens at a time within a control step."""
+class _Faulty(ArenaScene):
+    """A scene to which something happens at a time within a control step."""
 
-    def __init__(self, sim: Any) -> None:
-        self._sim, self._at, self._what = sim, math.inf, (lambda: None)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sim, name)
+    def __init__(self, sim: ArenaSim) -> None:
+        super().__init__(sim.contract, sim)
+        self._at: float = math.inf
+        self._what: Callable[[], Any] = lambda: None
 
     def plan(self, at: float, what: Callable[[], Any]) -> None:
         """Do ``what`` when the clock reaches ``at`` [s]."""
         self._at, self._what = at, what
 
-    def advance(self, duration: float) -> None:
+    def advance(self, seconds: float) -> None:
         """As the simulator's."""
-        if self._sim.time >= self._at - 1e-9:
+        if self.sim.time >= self._at - 1e-9:
             self._at = math.inf
             self._what()
-        self._sim.advance(duration)
+        self.sim.advance(seconds)
 
 
 def drop(sim: Any, rng: np.random.Generator) -> None:
     """Set a box of a random layout's sizes and colours down where nothing stands, the robot's edge 3 cm off or more."""
-    from jepa_ros_sim.arena import Box, Layout
-
     axis = np.linspace(-1.0, 1.0, 5)
     for _ in range(1000):
         long = rng.random() < 0.35
@@ -163,9 +163,6 @@ class Alarms:
 
 def run(contract: RobotContract, loaded: Any, case: str, number: int, seconds: float) -> Drive:
     """One drive; ``case`` of CASES, or "normal" for ``seconds`` in which nothing goes wrong."""
-    from jepa_ros_sim.arena import ArenaSim, SceneConfig
-    from jepa_ros_sim.arena.world import free_pose
-
     model, card = loaded
     rng = np.random.default_rng([SEED_OFFSET, 55, len(case), ord(case[0]), number])
     fixed = rng.random() < FIXED_SHARE
@@ -177,7 +174,7 @@ def run(contract: RobotContract, loaded: Any, case: str, number: int, seconds: f
         planner = Planner(model, contract, PlannerConfig(replace(SEARCH, seed=seed)), card=card)
         robot = _Faulty(sim)
         gate = Gate(GateConfig.from_contract(contract, auto_enable=True, **watched(card)))
-        loop = Loop(contract, robot, PlannerPolicy(perception, planner), gate, camera=True)
+        loop = Loop(robot, PlannerPart(planner, perception), gate, camera=True)
         alarms, start = Alarms(loop.tick), sim.time
         due, idle = -math.inf, 0
         end = start + seconds if case == "normal" else math.inf
@@ -190,14 +187,14 @@ def run(contract: RobotContract, loaded: Any, case: str, number: int, seconds: f
             begun = sim.time
             record = loop.step()
             alarms.take(begun, record)
-            drive.contacts += record.contact
+            drive.contacts += record.touched
             status = record.decision.info.status
             idle = idle + 1 if status["reason"] != "ok" else 0
             moving = min(abs(float(record.executed[0])), abs(float(record.decision.command[0]))) > UNDER_WAY
             if case != "normal" and end == math.inf:
                 calm = sim.time - alarms.last > QUIET
                 if sim.time >= warm and moving and calm and status["reason"] == "ok":
-                    drive.fault = sim.time + float(rng.integers(loop.ticks)) * loop.tick
+                    drive.fault = sim.time + float(rng.integers(round(contract.gate_rate / contract.rate))) * loop.tick
                     what = happening(case, sim, rng)
                     side = what.args[0] if case == "wheel" else ""
                     robot.plan(drive.fault, what)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verdict of a demonstration: ``result.json`` and the sentence at the end.
 
-What counts as success is not said here but in :mod:`jepa_ros.learning.data.episodes`, for ``eval`` and ``demo`` alike.
+What counts as success is not said here but in :mod:`jepa_ros_sim.arena.reach`, for ``eval`` and ``demo`` alike.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jepa_ros.contract import RobotContract
 from jepa_ros.evaluation.statistics import percentiles_ms
 from jepa_ros.files import plain
 from jepa_ros.interrupts import while_importing
-from jepa_ros.learning.data.episodes import RADIUS, EpisodeScore, EpisodeSpec, Scorer
+from jepa_ros_sim.arena.reach import RADIUS, EpisodeScore, EpisodeSpec, Scorer
 
 #: A single demonstration ends this long after the planner said that it arrived [s]; the last second of it counts.
 AFTER_ARRIVAL = 2.0
@@ -69,7 +69,7 @@ def result(
         real_time_factors: one an episode. memory_mb: the most that all processes held together.
     """
     with while_importing():
-        from jepa_ros.evaluation.evaluate import rates
+        from jepa_ros.evaluation.report import rates
 
     rows = [score.to_dict() for score in scores]
     factor = min(real_time_factors, default=math.nan)

@@ -33,7 +33,7 @@ from jepa_ros.commands.demo.video import VideoError, save_film, save_picture
 from jepa_ros.contract import RobotContract, load_contract, share_dir
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import write_json
-from jepa_ros.learning.data.episodes import HOLD, PROTOCOL, TIME_LIMIT, EpisodeSpec, make_spec
+from jepa_ros_sim.arena.reach import HOLD, PROTOCOL, TIME_LIMIT, EpisodeSpec, make_spec
 
 FILMED = 10  # episodes; the pictures of more would fill the memory
 ARM_TIMEOUT, GOAL_TIMEOUT = 40.0, 15.0  # s

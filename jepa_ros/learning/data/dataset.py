@@ -258,6 +258,17 @@ class Dataset:
         stop = first + (total if length is None else start + length)
         return self.arrays[name][shard][first + start : stop]
 
+    def check_source(self, *wanted: str | None) -> None:
+        """Refuse data of anything but the robots or environments that are named; None names nothing.
+
+        Raises:
+            DatasetError: the data comes from elsewhere.
+        """
+        sources = (self.contract.name, self.settings.get("env", self.contract.name))
+        for name in wanted:
+            if name is not None and name not in sources:
+                raise DatasetError(f"{self.folder} holds data of {sources[1]}, not of {name}: collect with it first")
+
     def split(self, held_out: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Episode numbers for training and for validation.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from jepa_ros.agent.loop import Decision, Observation
 from jepa_ros.contract import RobotContract
+from jepa_ros.worlds.protocols import Decision, Observation
 
 
 class Exploration:
@@ -30,7 +30,7 @@ class Exploration:
 
     def act(self, observation: Observation) -> Decision:
         """Return the command of this step."""
-        if observation.contact and self.reflex == 0:
+        if observation.touched and self.reflex == 0:
             away = -np.sign(self.command[0]) if self.command[0] else -1.0
             self.command = self._draw()
             self.command[0] = away * self.rng.uniform(0.4, 1.0) * self.high[0]

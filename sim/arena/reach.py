@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scoring one episode: the start and goal pairs, the run through the loop, and what counts as success.
+"""Going where a picture shows the robot: the start and goal pairs, and what counts as success.
 
 The ONE definition of a pair and of success, for ``eval`` (in-process) and ``demo --episodes`` (through ROS) alike.
 """
@@ -14,6 +14,10 @@ import numpy as np
 
 from jepa_ros.contract import RobotContract
 from jepa_ros.safety.guardrails import parse_guardrails
+
+from .scene import SceneConfig
+from .simulator import layout_of
+from .tasks import blocked, sample_pair, shortest_path
 
 #: Version of the protocol: what an episode is and what success means. A change of either changes the number.
 PROTOCOL = 1
@@ -56,6 +60,11 @@ class EpisodeSpec:
     path: float
     scene: tuple[tuple[str, Any], ...] = ()
 
+    @property
+    def group(self) -> int:
+        """Episodes of one layout share what stands about."""
+        return self.layout_seed
+
 
 def make_spec(number: int, seed: int, layout: str, randomise: bool) -> EpisodeSpec:
     """Draw pair ``number`` of the evaluation with ``seed``; a function of its arguments alone.
@@ -63,10 +72,6 @@ def make_spec(number: int, seed: int, layout: str, randomise: bool) -> EpisodeSp
     Args:
         layout: of :data:`SCENES`; in those of :data:`OBSTRUCTED` the straight way is.
     """
-    from jepa_ros_sim.arena import SceneConfig
-    from jepa_ros_sim.arena.tasks import blocked, sample_pair, shortest_path
-    from jepa_ros_sim.arena.world import layout_of
-
     episode_seed = int(np.random.SeedSequence([SEED_OFFSET, seed, number]).generate_state(1)[0])
     rng = np.random.default_rng([SEED_OFFSET, seed, number, 1])
     config = SceneConfig(**SCENES[layout])

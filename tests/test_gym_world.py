@@ -12,16 +12,21 @@ import numpy as np
 import pytest
 
 from jepa_ros import progress
-from jepa_ros.agent.loop import Decision
 from jepa_ros.commands.cli import main
+from jepa_ros.errors import JepaRosError
+from jepa_ros.evaluation.episode import EvalSettings, run_episode
+from jepa_ros.learning.data.collect import CollectSettings, collect_episode, described
 from jepa_ros.learning.data.dataset import Dataset, DatasetError, DatasetWriter
-from jepa_ros.learning.gym_collect import GymSettings, check_data, env_args
-from jepa_ros.learning.gym_env import GymEnv, GymError
-from jepa_ros.learning.gym_eval import GymEvalSettings, run_pair
-from jepa_ros.learning.gym_goals import Judge, Pair, coarse, coarse_shows, draw_pair, picture_shows, read_state, survey
-from jepa_ros.learning.gym_setup import usual_repeat
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.world_model import ContractMismatch, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.worlds import Decision, Sample, WorldError
+from jepa_ros.worlds.choose import json_object
+from jepa_ros.worlds.gym.environment import GymEnv, GymError
+from jepa_ros.worlds.gym.goals import Pair, draw_pair
+from jepa_ros.worlds.gym.scene import Beginning, GymScene
+from jepa_ros.worlds.gym.setup import usual_repeat
+from jepa_ros.worlds.gym.states import coarse, coarse_shows, picture_shows, read_state, rollout, survey
+from jepa_ros.worlds.gym.world import GymJudge, GymWorld
 
 
 class Dot(gymnasium.Env):
@@ -37,7 +42,10 @@ class Dot(gymnasium.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.at, self.speed, self.age = self.np_random.uniform(-0.8, 0.8, 2), np.zeros(2), 0
-        return self.observe(), {}
+        return self.observe(), self.told(options or {})
+
+    def told(self, options):
+        return {}
 
     def observe(self):
         return np.concatenate([self.at, self.speed, [7.0]])
@@ -145,25 +153,47 @@ class Growing(Dot):
         return np.zeros(3 + self.age % 2)
 
 
-for entry in (
-    OldStep,
-    OldReset,
-    Rewarded,
-    Growing,
-    Dot,
-    Blind,
-    Ashen,
-    Faint,
-    Large,
-    Brittle,
-    Cracked,
-    Nested,
-    Endless,
-    Switch,
-    Broken,
-):
+class Guide(Dot):
+    """It supplies goals where its reset is asked to: a picture, what state that is, and later whether it is reached."""
+
+    def told(self, options):
+        if not options.get("render_goal"):
+            return {}
+        here, self.goal = self.at, np.array(options.get("far", [0.9, 0.9]))
+        self.at = self.goal
+        picture, state, self.at = self.render(), self.observe(), here
+        return {"goal_rendered": picture, "goal_state": state, "success": False}
+
+
+ENVIRONMENTS = (
+    Dot, Blind, Ashen, Faint, Large, Brittle, Cracked, Nested, Endless, Switch, Broken, OldStep, OldReset, Rewarded,
+    Growing, Guide,
+)  # fmt: skip
+for entry in ENVIRONMENTS:
     gymnasium.register(f"jepatest/{entry.__name__}-v0", entry, max_episode_steps=30)
 DOT = "jepatest/Dot-v0"
+
+
+def scene_of(name=DOT, repeat=1, own_limit=False, **args):
+    return GymScene(GymEnv(name, args, repeat, own_limit))
+
+
+def task_of(world, **options):
+    """(scene, task) of a world."""
+    contract = world.contract()
+    return world.scene(contract), world.task("pictures", contract, options)
+
+
+def collected(number, name=DOT, length=20, **args):
+    """An episode of a collection of 4 with seed 3."""
+    world = GymWorld(name, json.dumps(args), 1)
+    return collect_episode(*task_of(world), world, CollectSettings(4, length, 3), number)
+
+
+def played(scene, task, pair, kind, search=None, loaded=None):
+    """The score of one policy on a pair."""
+    settings = EvalSettings(search=search or SearchConfig())
+    return run_episode(kind, scene, task, pair, settings, loaded, gated=False)
 
 
 @pytest.fixture
@@ -199,9 +229,9 @@ def test_an_action_is_held_and_kept_within_bounds(dot):
 
 def test_collecting_drops_the_environments_time_limit_and_scoring_keeps_it():
     for own_limit, steps in ((False, 50), (True, 30)):
-        env = GymEnv(DOT, own_limit=own_limit)
-        env.reset(0)
-        assert len(list(env.drive(Still(), 50))) == steps
+        scene = scene_of(own_limit=own_limit)
+        scene.reset(Beginning(0, 0))
+        assert len(list(rollout(scene, Still(), 50, look=False))) == steps
 
 
 @pytest.mark.parametrize(
@@ -238,38 +268,38 @@ def test_an_action_is_held_so_that_there_are_ten_control_steps_a_second(fps, rep
 
 
 def test_what_goes_wrong_on_the_way_is_one_line_that_names_its_place():
-    env = GymEnv("jepatest/Cracked-v0")
+    scene = scene_of("jepatest/Cracked-v0")
+    scene.reset(Beginning(0, 0))
     with pytest.raises(GymError, match=r"jepatest/Cracked-v0: its step\(\) failed: ValueError: raise .*line \d+"):
-        list(env.drive(Still(), 9))
+        list(rollout(scene, Still(), 9, look=False))
     with pytest.raises(GymError, match="not finite"):
-        env.step(np.array([np.nan, 0.0]))
+        scene.env.step(np.array([np.nan, 0.0]))
 
 
 def test_what_falls_over_at_once_is_driven_gently():
-    env = GymEnv("jepatest/Brittle-v0")
-    episode = GymSettings("jepatest/Brittle-v0", "{}", 1, 4, 20, 3).episode(env.contract, 0)
+    episode = collected(0, "jepatest/Brittle-v0")
     assert len(episode) >= 16 and np.abs(episode.actions[:-1]).max() <= 0.8
-    pair = draw_pair(env, survey(env, 0, 0.15), 0, 0)
+    scene = scene_of("jepatest/Brittle-v0")
+    pair = draw_pair(scene, survey(scene, 0, 0.15), 0, 0)
     assert len(pair.commands) >= 10
 
 
 def test_observations_of_every_kind_are_states():
-    env = GymEnv("jepatest/Nested-v0")
-    assert len(read_state(env)) == 1 + 2 + 1 + 2 + 1
-    assert set(survey(env, 0, 0.15).dims) == {1, 2}
+    scene = scene_of("jepatest/Nested-v0")
+    assert len(read_state(scene.env)) == 1 + 2 + 1 + 2 + 1
+    assert set(survey(scene, 0, 0.15).dims) == {1, 2}
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '"x"'])
 def test_arguments_that_are_no_json_object_are_refused(text):
-    with pytest.raises(GymError, match="--env-args"):
-        env_args(text)
+    with pytest.raises(WorldError, match="--env-args"):
+        json_object(text, "--env-args")
 
 
-def test_an_episode_follows_from_settings_and_number_alone(dot):
-    settings = GymSettings(DOT, "{}", 1, 4, 20, 3)
-    a, b = settings.episode(dot.contract, 1), settings.episode(dot.contract, 1)
+def test_an_episode_follows_from_settings_and_number_alone():
+    a, b = collected(1), collected(1)
     assert np.array_equal(a.images, b.images) and np.array_equal(a.actions, b.actions)
-    assert not np.array_equal(a.actions, settings.episode(dot.contract, 2).actions)
+    assert not np.array_equal(a.actions, collected(2).actions)
     a.check((64, 64), 2)
     assert np.isnan(a.poses).all() and not a.contacts.any()
     brightest = [np.unravel_index(i[..., 0].argmax(), i.shape[:2])[1] for i in a.images]
@@ -278,18 +308,19 @@ def test_an_episode_follows_from_settings_and_number_alone(dot):
 
 
 def test_episodes_that_end_too_soon_are_refused_before_training():
-    env = GymEnv(DOT, {"lifetime": 5})
-    with pytest.raises(GymError, match="ended within 16 steps"):
-        GymSettings(DOT, json.dumps({"lifetime": 5}), 1, 4, 20, 3).episode(env.contract, 0)
+    with pytest.raises(JepaRosError, match="ended within 16 steps"):
+        collected(0, lifetime=5)
 
 
-def test_data_of_another_world_is_refused(dot, tmp_path):
-    settings = GymSettings(DOT, "{}", 1, 2, 20, 3)
-    writer = DatasetWriter(tmp_path / "d", dot.contract, settings.to_dict())
-    writer.write_shard(0, [settings.episode(dot.contract, 0)])
-    check_data(Dataset(tmp_path / "d"), DOT)
-    with pytest.raises(DatasetError, match="holds data of jepatest/Dot-v0, not of --env Pendulum-v1"):
-        check_data(Dataset(tmp_path / "d"), "Pendulum-v1")
+def test_data_of_another_world_is_refused(tmp_path):
+    world = GymWorld(DOT, "{}", 1)
+    scene, task = task_of(world)
+    settings = CollectSettings(2, 20, 3)
+    writer = DatasetWriter(tmp_path / "d", scene.contract, described(task, settings))
+    writer.write_shard(0, [collect_episode(scene, task, world, settings, 0)])
+    Dataset(tmp_path / "d").check_source(None, DOT)
+    with pytest.raises(DatasetError, match="holds data of jepatest/Dot-v0, not of Pendulum-v1"):
+        Dataset(tmp_path / "d").check_source("Pendulum-v1")
 
 
 def test_a_model_of_another_environment_is_refused(dot, tmp_path):
@@ -299,11 +330,11 @@ def test_a_model_of_another_environment_is_refused(dot, tmp_path):
         load_checkpoint(tmp_path / "m", GymEnv(DOT, repeat=2).contract)
 
 
-def test_states_are_compared_by_what_a_picture_shows(dot):
-    judge = survey(dot, 0, 0.15)
-    assert set(judge.dims) == {0, 1}  # not the speed, and not the constant
-    assert judge.distance(np.array([0, 0, 1, 1, 7.0]), np.zeros(5)) == 0.0
-    one = judge.distance(np.array([judge.scale[0], judge.scale[1], 0, 0, 0]), np.zeros(5))
+def test_states_are_compared_by_what_a_picture_shows():
+    measure = survey(scene_of(), 0, 0.15)
+    assert set(measure.dims) == {0, 1}  # not the speed, and not the constant
+    assert measure.distance(np.array([0, 0, 1, 1, 7.0]), np.zeros(5)) == 0.0
+    one = measure.distance(np.array([measure.scale[0], measure.scale[1], 0, 0, 0]), np.zeros(5))
     assert one == pytest.approx(1.0)
 
 
@@ -326,77 +357,97 @@ def test_where_something_small_is_counts_as_shown():
     assert shown[:2].min() > 0.8 and shown[2] < 0.2
 
 
-def test_a_goal_is_reached_by_the_commands_that_made_it(dot):
-    judge = survey(dot, 0, 0.15)
-    settings = GymEvalSettings(DOT, {}, 1, limit=60)
+def test_a_goal_is_reached_by_the_commands_that_made_it():
+    scene, task = task_of(GymWorld(DOT, "{}", 1), limit=60)
     for number in range(5):
-        pair = draw_pair(dot, judge, number, 0)
+        pair = task.draw(scene, 0, number)
         assert pair.kind in ("hold", "reach") and pair.image.shape == (48, 64, 3)
-        replay = run_pair(dot, judge, pair, "replay", settings, None)
+        replay = played(scene, task, pair, "replay")["score"]
         assert replay["ever"] and replay["least_distance"] < 1e-9
-        assert replay["start_distance"] > 2 * judge.tolerance  # nothing is solved at the start
-        again = draw_pair(dot, judge, number, 0)
+        assert replay["start_distance"] > 2 * task.tolerance  # nothing is solved at the start
+        again = task.draw(scene, 0, number)
         assert again.seed == pair.seed and np.array_equal(again.image, pair.image)
 
 
 def test_another_limit_takes_the_place_of_the_environments_own():
     for limit, steps in ((None, 30), (45, 45)):
-        settings = GymEvalSettings(DOT, {}, 1, limit=limit)
-        env = settings.open()
-        judge = Judge((0, 1), (0.5, 0.5), 0.15, 5)
-        assert run_pair(env, judge, draw_pair(env, judge, 0, 0), "random", settings, None)["steps"] == steps
+        scene, task = task_of(GymWorld(DOT, "{}", 1, own_limit=limit is None), limit=limit)
+        assert played(scene, task, task.draw(scene, 0, 0), "random")["score"]["steps"] == steps
 
 
 def test_the_environments_own_success_counts_where_the_goal_shows_it():
-    env = GymEnv(DOT, {"goal": [0.0, 0.0]})
-    judge = Judge((0, 1), (0.5, 0.5), 0.15, 5)
-    pairs = [draw_pair(env, judge, n, 0) for n in range(12)]
+    scene, task = task_of(GymWorld(DOT, json.dumps({"goal": [0.0, 0.0]}), 1))
+    pairs = [task.draw(scene, 0, n) for n in range(12)]
     own = [p for p in pairs if p.kind == "own"]
     assert own
     for pair in own:
         assert np.linalg.norm(pair.state[:2]) < 0.3
-    settings = GymEvalSettings(DOT, {}, 1, limit=len(own[0].commands))
-    replay = run_pair(env, judge, own[0], "replay", settings, None)
-    assert replay["kind"] == "own" and replay["success"] and replay["own_success"]
+    task.limit = len(own[0].commands)
+    replay = played(scene, task, own[0], "replay")["score"]
+    assert replay["part"] == "own" and replay["success"] and replay["own_success"]
     assert replay["final_distance"] == pytest.approx(0.0)
 
 
 def test_a_goal_that_was_held_has_to_be_held_and_one_that_was_passed_to_be_met_in_time():
-    env = GymEnv(DOT)
-    judge = Judge((0, 1), (0.5, 0.5), 0.15, 5)
-    env.reset(4)
-    start = read_state(env)
+    scene, task = task_of(GymWorld(DOT, "{}", 1))
+    task.measure(scene, 0)
+    scene.reset(Beginning(0, 4))
+    start = read_state(scene.env)
     there = [np.array([2.0 if start[0] < 0 else -2.0, 0.0])] * 3
     away = [-there[0]] * 3
     for command in there:
-        env.step(command)
-    goal = read_state(env)
+        scene.env.step(command)
+    goal, image = read_state(scene.env), scene.env.image()
 
-    def run(kind, commands):
-        settings = GymEvalSettings(DOT, {}, 1, limit=len(commands))
-        return run_pair(env, judge, Pair(4, env.image(), goal, tuple(commands), kind), "replay", settings, None)
+    def run(kind, commands, limit=None):
+        task.limit = limit or len(commands)
+        return played(scene, task, Pair(0, 4, image, goal, tuple(commands), kind), "replay")["score"]
 
-    hold = [*there, *[np.zeros(2)] * 9]
-    assert run("hold", hold)["success"]
+    assert run("hold", [*there, *[np.zeros(2)] * 9])["success"]
     passing = run("hold", [*there, *away])
     assert not passing["success"] and passing["ever"]
     assert run("reach", [*there, *away])["success"]
-    late = Pair(4, env.image(), goal, tuple(there[:2]), "reach")  # the third step is one too late
-    assert not run_pair(env, judge, late, "replay", GymEvalSettings(DOT, {}, 1, limit=6), None)["success"]
+    assert not run("reach", there[:2], 6)["success"]  # the third step is one too late
+
+
+def test_goals_may_lie_where_other_episodes_begin():
+    scene, task = task_of(GymWorld(DOT, "{}", 1), goals="resets")
+    pairs = [task.draw(scene, 0, n) for n in range(8)]
+    assert task.references == () and {p.kind for p in pairs} == {"hold"}
+    far = []
+    for pair in pairs:
+        scene.reset(pair)
+        far.append(np.linalg.norm(read_state(scene.env)[:2] - pair.state[:2]))
+        scene.env.reset(0)
+        scene.env.env.unwrapped.at = pair.state[:2]
+        assert np.array_equal(scene.env.image(), pair.image)
+    assert max(far) > 1.0  # a random rollout leads hardly as far
+
+
+def test_an_environment_supplies_its_goals_by_its_reset():
+    asked = {"render_goal": True, "far": [0.9, -0.9]}
+    scene, task = task_of(GymWorld("jepatest/Guide-v0", "{}", 1), goals="given", reset=asked, limit=15)
+    pair = task.draw(scene, 0, 0)
+    assert pair.kind == "own" and pair.state[:2].tolist() == [0.9, -0.9] and pair.commands == ()
+    judge = GymJudge(task.measure(scene, 0), pair, scene.truth())
+    for success in (False, True):
+        judge.add(Sample(0.1, {"state": pair.state, "success": success, "reward": 0.0}, False, False))
+    assert judge.score()["success"] and judge.score()["part"] == "own"
+    assert played(scene, task, pair, "random")["score"]["own_success"] is False
+    with pytest.raises(GymError, match=r"--goals given: no picture of a goal in info .* what it needs by --env-reset"):
+        task_of(GymWorld("jepatest/Guide-v0", "{}", 1), goals="given")[1].draw(scene, 0, 0)
 
 
 def test_a_planner_without_a_gate_is_scored_with_its_times(dot, tmp_path):
     save_checkpoint(
         tmp_path / "m", WorldModel(ModelConfig(latent_dim=8, readouts=())), {"contract": dot.contract.to_dict()}
     )
-    loaded = load_checkpoint(tmp_path / "m", dot.contract)
-    judge = survey(dot, 0, 0.15)
+    scene, task = task_of(GymWorld(DOT, "{}", 1), limit=12)
+    loaded = (*load_checkpoint(tmp_path / "m", scene.contract), tmp_path / "m")
     search = replace(SearchConfig(), horizon=3, samples=8, iterations=1, elites=4, keep=2)
-    row = run_pair(
-        dot, judge, draw_pair(dot, judge, 0, 0), "planner", GymEvalSettings(DOT, {}, 1, limit=12, search=search), loaded
-    )
-    assert row["steps"] == 12 and len(row["plan"]) == 12 and len(row["encode"]) == 12
-    assert row["own_success"] is None and row["total_reward"] == -12.0
+    found = played(scene, task, task.draw(scene, 0, 0), "planner", search, loaded)
+    assert found["score"]["steps"] == len(found["plan"]) == len(found["encode"]) == 12
+    assert found["score"]["own_success"] is None and found["score"]["total_reward"] == -12.0
 
 
 @pytest.mark.slow
@@ -405,7 +456,7 @@ def test_the_commands_take_an_environment_from_data_to_table(tmp_path, monkeypat
     monkeypatch.syspath_prepend(__file__.rsplit("/", 1)[0])
     monkeypatch.setenv("PYTHONPATH", __file__.rsplit("/", 1)[0])
     monkeypatch.setattr(progress, "EVERY", 0.05)
-    env = "test_gym_env:" + DOT
+    env = "test_gym_world:" + DOT
     data, model, out = tmp_path / "d", tmp_path / "m", tmp_path / "r.json"
     collect = ["collect", "--env", env, "--out", str(data), "--episodes", "12", "--length", "24", "--workers", "1"]
     assert main(collect) == 0
@@ -425,7 +476,7 @@ def test_the_commands_take_an_environment_from_data_to_table(tmp_path, monkeypat
     assert sum(m["pairs"] for m in report["success_means"].values()) == 2
     assert "dimensions [0, 1] of the 5 observed" in report["success_means"]["hold"]["means"]
     told = capsys.readouterr()
-    assert "replay" in told.out and "pairs: 0 of 2  (" in told.err
+    assert "replay" in told.out and "episodes: 0 of 2  (" in told.err
 
 
 def test_an_environment_of_the_old_api_is_told_by_name():
@@ -453,17 +504,17 @@ def test_a_reward_in_an_array_counts_and_what_is_no_number_is_told():
 
 def test_an_observation_that_changes_its_size_is_told():
     with pytest.raises(GymError, match=r"changes its size \(3, 4 numbers\)"):
-        survey(GymEnv("jepatest/Growing-v0"), 0, 0.1)
+        survey(scene_of("jepatest/Growing-v0"), 0, 0.1)
 
 
 @pytest.mark.slow
 def test_an_old_environment_is_one_line_though_it_fails_in_a_worker(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", __file__.rsplit("/", 1)[0])
     monkeypatch.syspath_prepend(__file__.rsplit("/", 1)[0])
-    words = ["collect", "--env", "test_gym_env:jepatest/OldStep-v0", "--out", str(tmp_path), "--episodes", "1"]
+    words = ["collect", "--env", "test_gym_world:jepatest/OldStep-v0", "--out", str(tmp_path), "--episodes", "1"]
     assert main([*words, "--workers", "1"]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("error: --env test_gym_env:jepatest/OldStep-v0: its step()") and told.count("\n") == 1
+    assert told.startswith("error: --env test_gym_world:jepatest/OldStep-v0: its step()") and told.count("\n") == 1
 
 
 def test_mistakes_on_the_command_line_are_one_line(tmp_path, capsys):
@@ -482,16 +533,16 @@ def test_mistakes_on_the_command_line_are_one_line(tmp_path, capsys):
 
 def test_pendulum_of_gymnasium_itself():
     pytest.importorskip("pygame")
-    env = GymEnv("Pendulum-v1")
-    judge = survey(env, 0, 0.15)
-    assert judge.dims == (0, 1)  # cosine and sine of the angle; the picture does not show the speed
-    assert env.success is None
+    scene = scene_of("Pendulum-v1", None)
+    measure = survey(scene, 0, 0.15)
+    assert measure.dims == (0, 1)  # cosine and sine of the angle; the picture does not show the speed
+    assert scene.env.success is None
 
 
 def test_a_command_that_draws_with_sdl_still_ends_on_sigterm():
     pytest.importorskip("pygame")
     code = (
-        "from jepa_ros.learning.gym_env import GymEnv; import sys, time\n"
+        "from jepa_ros.worlds.gym.environment import GymEnv; import sys, time\n"
         "env = GymEnv('Pendulum-v1'); env.image(); print('ready', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

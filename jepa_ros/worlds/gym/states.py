@@ -1,30 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Goals in a Gymnasium environment, and how near a state is to one; the model and its latents have no part in either.
-
-A goal is a picture of a state that a random rollout from the same start reached. A rollout that the environment itself
-calls a success is preferred; then that is what counts. Otherwise success is a distance between states (:class:`Judge`).
-"""
+"""How near two states of a Gymnasium environment are, by what a picture shows; the model has no part in it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
-from jepa_ros.learning.gym_env import GymEnv, GymError
-from jepa_ros.learning.policies import RandomPolicy
+from jepa_ros.agent.loop import Loop, StepRecord
+from jepa_ros.agent.policies import RandomPolicy
+from jepa_ros.worlds.gym.environment import GymEnv, GymError
+from jepa_ros.worlds.gym.scene import SEED_OFFSET, Beginning, GymScene
+from jepa_ros.worlds.protocols import Policy
 
-SEED_OFFSET = 1_000_000_007  # no episode of an evaluation is one of a training
-GOAL_STEPS = (10, 40)  # of the random rollout that a goal is drawn from
-STAY = 10  # steps that a rollout stays at a goal which can be held
-TRIES = 10  # rollouts from one start until one shows the environment's own success, or a goal that can be held
-STARTS = 20  # that are tried for a pair, until random rollouts lead away from one
-KINDS = ("own", "hold", "reach")
-GENTLER = 0.6  # factor on random actions after a rollout that ended at once
 SURVEY = (24, 25)  # episodes and steps of the random rollouts that states are measured on
 SHOWN = 0.5  # R2 from which on a picture is said to show a dimension of the state
+
+
+def rollout(scene: GymScene, policy: Policy, steps: int, look: bool) -> Iterator[StepRecord]:
+    """Run a policy from here for at most ``steps``; without ``look`` nothing is drawn, which is quicker."""
+    loop = Loop(scene, policy, gated=False, look=look)
+    for _ in range(steps):
+        if scene.over:
+            return
+        yield loop.step()
 
 
 def read_state(env: GymEnv) -> np.ndarray:
@@ -34,15 +36,15 @@ def read_state(env: GymEnv) -> np.ndarray:
     is a picture is taken as 16x16 grey values.
     """
     seen: Any = env.observation
-    return _flat(seen["achieved_goal"] if isinstance(seen, dict) and "achieved_goal" in seen else seen)
+    return flat(seen["achieved_goal"] if isinstance(seen, dict) and "achieved_goal" in seen else seen)
 
 
-def _flat(seen: Any) -> np.ndarray:
+def flat(seen: Any) -> np.ndarray:
     """An observation as numbers (K,); what cannot be a number counts as one that never changes."""
     if isinstance(seen, dict):
-        return _flat([seen[key] for key in sorted(seen)])
+        return flat([seen[key] for key in sorted(seen)])
     if isinstance(seen, (list, tuple)):
-        return np.concatenate([_flat(part) for part in seen] or [np.zeros(0)])
+        return np.concatenate([flat(part) for part in seen] or [np.zeros(0)])
     array = np.asarray(seen)
     if array.ndim >= 2 and array.dtype == np.uint8:
         return grey(array, 16)
@@ -62,7 +64,7 @@ def grey(image: np.ndarray, size: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Measure:
     """Distance between states: root mean square over ``dims``, each in units of its spread under random actions.
 
     Attributes:
@@ -82,20 +84,22 @@ class Judge:
         return float(np.sqrt(np.mean(((a[index] - b[index]) / np.array(self.scale)) ** 2)))
 
 
-def survey(env: GymEnv, seed: int, tolerance: float) -> Judge:
+def survey(scene: GymScene, seed: int, tolerance: float) -> Measure:
     """Find out how states are compared, by driving at random.
 
     Raises:
         GymError: nothing in the observation changes, or its size does.
     """
     pictures, coarsely, states, episodes = [], [], [], []
+    env = scene.env
     for number in range(SURVEY[0]):
         rng = np.random.default_rng([SEED_OFFSET, seed, number, 7])
-        env.reset(int(rng.integers(2**31)))
+        scene.reset(Beginning(number, int(rng.integers(2**31))))
         now = read_state(env)
-        for seen, _, _ in env.drive(RandomPolicy(env.contract, rng), SURVEY[1]):
-            pictures.append(grey(seen.image, 32))
-            coarsely.append(coarse(seen.image))
+        for record in rollout(scene, RandomPolicy(scene.contract, rng), SURVEY[1], look=True):
+            seen = record.observation.images[scene.camera]
+            pictures.append(grey(seen, 32))
+            coarsely.append(coarse(seen))
             states.append(now)
             episodes.append(number)
             now = read_state(env)
@@ -107,11 +111,11 @@ def survey(env: GymEnv, seed: int, tolerance: float) -> Judge:
         within = np.sqrt(np.mean([s[e == n].var(axis=0) for n in np.unique(e)], axis=0))
         moving = np.flatnonzero((within > 1e-6 * (1.0 + np.abs(s).max(axis=0))) & np.isfinite(within))
     if not len(moving):
-        raise GymError(f"--env {env.contract.name}: nothing in its observation changes under random actions")
+        raise GymError(f"--env {env.id}: nothing in its observation changes under random actions")
     told = (picture_shows(x, s[:, moving], e % 3 == 0), coarse_shows(np.array(coarsely), s[:, moving], e % 3 == 0))
     shown = moving[np.maximum(*told) >= SHOWN]
     dims = shown if len(shown) else moving
-    return Judge(tuple(map(int, dims)), tuple(map(float, s[:, dims].std(axis=0))), tolerance, s.shape[1])
+    return Measure(tuple(map(int, dims)), tuple(map(float, s[:, dims].std(axis=0))), tolerance, s.shape[1])
 
 
 def picture_shows(x: np.ndarray, y: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -139,77 +143,3 @@ def coarse_shows(x: np.ndarray, y: np.ndarray, test: np.ndarray) -> np.ndarray:
     square += (1e-3 * np.trace(square) / len(square) + 1e-12) * np.eye(len(square))
     error = centred[test] @ np.linalg.solve(square, centred[fit].T @ target[fit]) - target[test]
     return 1.0 - (error**2).mean(axis=0) / (target[test].var(axis=0) + 1e-12)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A task.
-
-    Attributes:
-        seed: of the environment; it is the start. image, state: of the goal. commands: that led there.
-        kind: what success means. ``own``: the environment calls the goal a success, and judges. ``hold``: the rollout
-            stayed at the goal for a while, so it can be held. ``reach``: it passed through, as a swing does; the goal
-            has to be met within as many steps as the rollout took.
-    """
-
-    seed: int
-    image: np.ndarray
-    state: np.ndarray
-    commands: tuple[np.ndarray, ...]
-    kind: str
-
-
-def draw_pair(env: GymEnv, judge: Judge, number: int, seed: int) -> Pair:
-    """Draw pair ``number``, a function of its arguments alone; what is solved at the start is not taken.
-
-    Raises:
-        GymError: random actions do not lead away from any start.
-    """
-    for start in range(STARTS):
-        draw = [SEED_OFFSET, seed, number, *([start] if start else [])]
-        pair = _pair_from(env, judge, int(np.random.SeedSequence(draw).generate_state(1)[0] % 2**31), draw)
-        if pair is not None:
-            return pair
-    raise GymError(
-        f"--env {env.id}: from {STARTS} starts, {TRIES} random rollouts each led nowhere farther than twice the "
-        f"tolerance of {judge.tolerance:g}, or ended within {GOAL_STEPS[0]} steps: lower --tolerance or --action-repeat"
-    )
-
-
-def _pair_from(env: GymEnv, judge: Judge, start: int, draw: list[int]) -> Pair | None:
-    """The best pair that random rollouts from the start with seed ``start`` show; None where they show none."""
-    found: dict[str, list[np.ndarray]] = {}
-    scale = 1.0
-    for attempt in range(TRIES):
-        rng = np.random.default_rng([*draw, attempt])
-        env.reset(start)
-        states, commands, succeeded = [read_state(env)], [], bool(env.success)
-        for _, command, _ in env.drive(RandomPolicy(env.contract, rng, scale), GOAL_STEPS[1] + STAY, look=False):
-            commands.append(command)
-            states.append(read_state(env))
-            if env.success:
-                break
-        far = [judge.distance(states[0], s) > 2.0 * judge.tolerance for s in states]
-        if env.success and far[-1] and not succeeded:
-            found["own"] = commands
-            break
-        if env.done and len(commands) <= GOAL_STEPS[0]:
-            scale *= GENTLER  # it fell over at once
-        steps = [t for t in range(GOAL_STEPS[0], min(len(states), GOAL_STEPS[1] + 1)) if far[t]]
-        holds = [
-            t for t in steps
-            if t + STAY < len(states)
-            and all(judge.distance(states[t], s) <= judge.tolerance for s in states[t + 1 : t + STAY + 1])
-        ]  # fmt: skip
-        for kind, choice in (("hold", holds), ("reach", steps)):
-            if choice and kind not in found:
-                found[kind] = commands[: int(rng.choice(choice))]
-        if "hold" in found and env.success is None:
-            break  # nothing better to look for
-    for kind in KINDS:
-        if kind in found:
-            env.reset(start)
-            for command in found[kind]:
-                env.step(command)
-            return Pair(start, env.image(), read_state(env), tuple(found[kind]), kind)
-    return None

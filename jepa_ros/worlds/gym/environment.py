@@ -7,23 +7,20 @@ robot. There is no gate between planner and environment: nothing can be broken, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from jepa_ros.agent.loop import Observation, Policy
 from jepa_ros.contract import RobotContract
-from jepa_ros.errors import JepaRosError
-from jepa_ros.learning import gym_setup as setup
 from jepa_ros.perception.preprocess import to_rgb
+from jepa_ros.worlds.gym import setup
+from jepa_ros.worlds.protocols import WorldError
 
-Array = np.ndarray
 #: What the two methods of an environment give, in order.
 RESET, STEP = ("observation", "info"), ("observation", "reward", "terminated", "truncated", "info")
 
 
-class GymError(JepaRosError):
+class GymError(WorldError):
     """An environment that cannot be used; the message says why and what to do."""
 
 
@@ -37,7 +34,7 @@ class GymEnv:
 
     Attributes:
         contract: see :func:`contract_for`. done: the episode is over. total: sum of rewards.
-        success: what the environment says of itself (None: it says nothing). observation: its last one.
+        success: what the environment says of itself (None: it says nothing). observation, info: its last ones.
     """
 
     def __init__(
@@ -93,15 +90,24 @@ class GymEnv:
             raise GymError(f"--env {self.id}: its step() gave {found} as '{what}'; one number is needed")
         return float(array.reshape(()))
 
-    def reset(self, seed: int) -> None:
-        """Begin an episode; equal seeds begin equally."""
-        self.observation, info = self._values("reset", RESET, seed=seed)
+    def reset(self, seed: int, options: dict[str, Any] | None = None) -> None:
+        """Begin an episode; equal seeds and options (as the environment's ``reset`` takes them) begin equally."""
+        asked = {"options": options} if options else {}
+        self.observation, info = self._values("reset", RESET, seed=seed, **asked)
         self.done, self.total = False, 0.0
         self._judge(info)
 
     def image(self) -> np.ndarray:
         """The picture now, (H, W, 3) uint8."""
-        picture = np.asarray(self._call("render"))
+        return self.picture(self._call("render"))
+
+    def picture(self, drawn: Any) -> np.ndarray:
+        """A picture that the environment drew, as (H, W, 3) uint8.
+
+        Raises:
+            GymError: it is none.
+        """
+        picture = np.asarray(drawn)
         kind = "mono8" if picture.ndim == 2 else {1: "mono8", 3: "rgb8", 4: "rgba8"}.get((picture.shape or (0,))[-1])
         if picture.ndim not in (2, 3) or kind is None or picture.dtype != np.uint8:
             found = f"{picture.dtype} of shape {picture.shape}" if picture.dtype != object else str(picture)[:80]
@@ -124,31 +130,13 @@ class GymEnv:
         return executed
 
     def _judge(self, info: dict[str, Any]) -> None:
+        self.info = info
         threshold = self.env.spec.reward_threshold if self.env.spec else None
         by_return = (
             None if threshold is None else self.done and self.total >= threshold
         )  # a return is of a whole episode
         said = next((bool(np.all(info[key])) for key in ("is_success", "success") if key in info), None)
         self.success: bool | None = by_return if said is None else said
-
-    def drive(self, policy: Policy, steps: int, look: bool = True) -> Iterator[tuple[Observation, Array, Array]]:
-        """Run a policy from here for at most ``steps``: yields observation, command and executed action (A,).
-
-        ``look`` is false for a policy that needs no pictures: an empty one is quicker than a rendered one.
-        """
-        low, high = self.contract.action_low, self.contract.action_high
-        executed, in_effect = None, np.clip(np.zeros(len(low)), low, high)
-        for k in range(0 if self.done else steps):
-            picture = self.image() if look else np.zeros((0, 0, 3), np.uint8)
-            seen = Observation(
-                step=k, stamp=k * self.contract.period, image=picture, executed=executed, gated=in_effect,
-                gate_reason="", pose=None, contact=False,
-            )  # fmt: skip
-            command = np.asarray(policy.act(seen).command)
-            executed = in_effect = self.step(command)
-            yield seen, command, executed
-            if self.done:
-                return
 
 
 def contract_for(env: Any, shape: tuple[int, ...], fps: float, repeat: int) -> RobotContract:

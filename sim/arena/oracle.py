@@ -9,15 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from jepa_ros.agent.policies import StatePolicy
 from jepa_ros.contract import RobotContract
+from jepa_ros.cost.goal import Goal
 from jepa_ros.planar.places import Places
 from jepa_ros.planar.readouts import POSE
+from jepa_ros.planning.planner import Planner, PlannerConfig
 from jepa_ros.world_model.readouts import DISTANCE, Readout
+
+from .tasks import DistanceField
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,6 @@ class OracleModel:
     """
 
     def __init__(self, contract: RobotContract, layout, goal: tuple[float, float, float]) -> None:
-        from jepa_ros_sim.arena.tasks import DistanceField
-
         self.config = OracleConfig()
         self.layout = layout
         self.period = contract.period
@@ -111,3 +115,16 @@ class OracleModel:
         points = latent[..., :2].numpy().astype(np.float64)
         way = np.minimum(np.nan_to_num(self.field(points), posinf=10.0), 10.0)
         return torch.from_numpy(way / self.step_length).float()
+
+
+def oracle_policy(scene: Any, goal: tuple[float, float, float], config: PlannerConfig) -> StatePolicy:
+    """The planner over an oracle's model of a scene of the arena, on its way to ``goal`` (x, y, yaw)."""
+    model = OracleModel(scene.contract, scene.sim.layout, goal)
+    planner = Planner(model, scene.contract, config)
+    planner.set_goal(Goal.from_latent(model.encode_state(*goal)))
+
+    def read() -> np.ndarray:
+        truth = scene.truth()
+        return model.encode_state(truth.x, truth.y, truth.yaw)
+
+    return StatePolicy(planner, read)

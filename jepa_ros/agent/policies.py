@@ -1,43 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policies for the loop: the planner behind perception, the oracle, and random driving."""
+"""Further policies for the loop: a planner that is told the state, and chance."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
 
-from jepa_ros.agent.loop import Decision, Observation
+from jepa_ros.agent.planner_part import decide
 from jepa_ros.contract import RobotContract
-from jepa_ros.perception import Perception
 from jepa_ros.planning.planner import Planner
-
-
-class PlannerPolicy:
-    """Perception and planner, as the nodes run them.
-
-    Attributes:
-        encode_seconds: the last time perception took.
-    """
-
-    def __init__(self, perception: Perception, planner: Planner) -> None:
-        self.perception, self.planner = perception, planner
-        self.encode_seconds = 0.0
-
-    def act(self, observation: Observation) -> Decision:
-        """Encode the picture, plan, and pass the planner's output on as ``info``."""
-        started = time.perf_counter()
-        latent = self.perception.encode(observation.image)
-        self.encode_seconds = time.perf_counter() - started
-        output = self.planner.step(
-            latent,
-            observation.stamp,
-            executed=observation.executed,
-            gated=observation.gated,
-            gate_reason=observation.gate_reason,
-        )
-        return Decision(output.command, output.signals, output)
+from jepa_ros.worlds.protocols import Decision, Observation
 
 
 class StatePolicy:
@@ -54,14 +27,7 @@ class StatePolicy:
 
     def act(self, observation: Observation) -> Decision:
         """Plan from the state."""
-        output = self.planner.step(
-            self.read(),
-            observation.stamp,
-            executed=observation.executed,
-            gated=observation.gated,
-            gate_reason=observation.gate_reason,
-        )
-        return Decision(output.command, output.signals, output)
+        return decide(self.planner, self.read(), observation)
 
 
 class RandomPolicy:

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One agent without ROS: a step clock, a policy (the planner's part, or another), and the gate's part.
+
+The loop and with it collection and evaluation run a whole one. On a robot its parts are processes: ``perception`` has
+the step clock, ``planner`` the planner's part, ``safety_gate`` the gate's; a replay runs the same parts over a bag.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jepa_ros.agent.executed import executed_log
+from jepa_ros.agent.gate_part import GatePart
+from jepa_ros.agent.step_clock import StepClock
+from jepa_ros.contract import RobotContract
+from jepa_ros.safety.gate import Gate
+from jepa_ros.safety.inputs import CommandIn, ImageIn, SignalsIn
+from jepa_ros.worlds.protocols import Decision, Observation, Policy
+
+COMPONENTS = ("perception", "planner")
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What left for the robot at one tick: values (A,), the gate's mode and reason (both "" without a gate).
+
+    ``publish``: false where nothing leaves: a robot whose place is not known yet is not told to go anywhere.
+    """
+
+    values: np.ndarray
+    mode: str = ""
+    reason: str = ""
+    publish: bool = True
+
+
+class Agent:
+    """Decides when a step begins, asks the policy, and lets the gate have the last word.
+
+    Args:
+        contract: of the robot. policy: asked once a step.
+        gate: None where nothing is to be guarded: commands are only kept within the contract's range.
+
+    Attributes:
+        last: the newest tick.
+    """
+
+    def __init__(self, contract: RobotContract, policy: Policy, gate: Gate | None) -> None:
+        self.contract, self.policy = contract, policy
+        self.clock = StepClock(contract.rate, contract.cameras[0].rate)
+        self.log = executed_log(contract)
+        self.guard = None if gate is None else GatePart(gate)
+        self.last = Tick(self._at_rest())
+        self.steps = 0
+        self._begun: float | None = None
+        self._pending: deque[tuple[float, CommandIn, SignalsIn]] = deque()
+        self._asked = self.last.values
+        self._sequence = 0
+
+    def _at_rest(self) -> np.ndarray:
+        """What leaves before the first tick: nothing (0,) where only the gate can know what stands still."""
+        still = self.contract.neutral()
+        if self.guard is None:
+            zeros = np.zeros(self.contract.action_dim)
+            return np.clip(zeros if still is None else still, self.contract.action_low, self.contract.action_high)
+        return np.zeros(0) if still is None else still
+
+    # ---- the policy ----------------------------------------------------------------------------------------------
+    def begins(self, stamp: float) -> bool:
+        """Whether a picture of ``stamp`` [s] begins a step; each picture is to be asked about once."""
+        return self.clock.begins_step(stamp)
+
+    def decide(self, seen: Observation, touched: bool) -> tuple[Observation, Decision]:
+        """Ask the policy about what begins a step; returns what it was told and what it answered."""
+        told = replace(
+            seen, step=self.steps, executed=self.executed(seen.stamp), gated=self.last.values,
+            gate_reason=self.last.reason, touched=touched,
+        )  # fmt: skip
+        self.steps, self._begun = self.steps + 1, seen.stamp
+        decision = self.policy.act(told)
+        self.ask(decision, seen.stamp, self.contract.actuation_latency)
+        return told, decision
+
+    def executed(self, now: float) -> np.ndarray | None:
+        """The executed action (A,) since the last step began; None before the first."""
+        return None if self._begun is None else self.log.mean(self._begun, now)
+
+    def ask(self, decision: Decision, now: float, delay: float) -> None:
+        """Send a command on its way; it reaches the gate after ``delay`` s."""
+        still = decision.command is None
+        values = np.zeros(0) if still else np.asarray(decision.command, dtype=np.float64)
+        if self.guard is None:
+            if not still:
+                self._asked = np.clip(values, self.contract.action_low, self.contract.action_high)
+            return
+        self._sequence += 1
+        command = CommandIn(values.tolist(), stamp=now, received=now + delay, seq=self._sequence, still=still)
+        signals = SignalsIn(stamp=now, received=now + delay, values=decision.signals)
+        self._pending.append((now + delay, command, signals))
+
+    # ---- the gate ------------------------------------------------------------------------------------------------
+    def measured(self, name: str, value: Any) -> None:
+        """Hear a measurement of the contract's state."""
+        self.log.measured(name, value)
+        if self.guard is not None:
+            self.guard.hear(name, value)
+
+    def picture(self, image: np.ndarray, stamp: float) -> None:
+        """Show the gate a picture: that of the contract's first camera, as on a robot."""
+        if self.guard is not None:
+            self.guard.hear("image", ImageIn(stamp, stamp, zlib.adler32(image.tobytes())))
+
+    def tick(self, now: float) -> Tick:
+        """One tick at ``now`` [s]: what leaves for the robot."""
+        if self.guard is None:
+            self.last = Tick(self._asked)
+        else:
+            while self._pending and self._pending[0][0] <= now + 1e-9:
+                _, command, signals = self._pending.popleft()
+                self.guard.hear("command", command)
+                self.guard.hear("signals", signals)
+            output = self.guard.tick(now, now, heartbeats=dict.fromkeys(COMPONENTS, now), output_publishers=1)
+            self.last = Tick(np.asarray(output.values), output.mode.name, output.reason, output.publish)
+        self.log.add(now, self.last.values)
+        return self.last

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The *executed action*: the ONE definition, for loop, nodes, replay and datasets.
+
+The executed action of a step is the time-weighted mean, over the step, of the motion that the commands made which the
+gate let through. For a base or for joints that motion is the command itself. For an arm that is planned in Cartesian
+space it is the twist of the tip that the gated joint command makes, which the body's :class:`Motion` works out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jepa_ros.agent.step_clock import CommandLog
+from jepa_ros.contract import RobotContract
+
+KEEP = 5.0  # s that are remembered, or two and a half steps where these are longer
+
+
+class Motion(Protocol):
+    """What a gated command is in terms of the planner's action. One is made for each log: it may remember."""
+
+    def measured(self, name: str, value: Any) -> None:
+        """Hear a measurement of the contract's state, as in :mod:`jepa_ros.safety.inputs`."""
+        ...
+
+    def of(self, stamp: float, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """The action (A,) that a command makes which is in force from ``stamp`` [s] on; None where it is not known."""
+        ...
+
+
+class ExecutedLog:
+    """What the gate let through, as a function of time, in terms of the planner's action.
+
+    Args:
+        contract: the robot's. motion: see :class:`Motion`; None where a command is an action.
+    """
+
+    def __init__(self, contract: RobotContract, motion: Motion | None = None) -> None:
+        self._motion = motion
+        self._log = CommandLog(contract.action_dim, max(KEEP, 2.5 * contract.period))
+        self.at, self.mean = self._log.at, self._log.mean
+
+    def measured(self, name: str, value: Any) -> None:
+        """Hear a measurement; a body whose motion depends on where it stands makes use of it."""
+        if self._motion is not None:
+            self._motion.measured(name, value)
+
+    def add(self, stamp: float, values: NDArray[np.float64]) -> None:
+        """Note a command as it left the gate, in force from ``stamp`` [s] on."""
+        made = values if self._motion is None else self._motion.of(stamp, values)
+        if made is not None:
+            self._log.add(stamp, made)
+
+
+def executed_log(contract: RobotContract) -> ExecutedLog:
+    """The log that the robot's kind of body needs."""
+    return ExecutedLog(contract)

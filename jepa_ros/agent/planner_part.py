@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The planner's part of an agent: perception, planner, and what the planner is told at each step.
+
+The loop runs it as a policy, the ``planner`` node on embeddings that come by topic, an in-process replay on a bag's.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jepa_ros.agent.executed import executed_log
+from jepa_ros.cost.goal import Goal
+from jepa_ros.errors import JepaRosError
+from jepa_ros.perception import Perception
+from jepa_ros.planning.planner import Planner, PlannerOutput
+from jepa_ros.worlds.protocols import Decision, Observation
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the planner is told of the gate as a step begins.
+
+    Attributes:
+        executed: (A,) executed action of the step before; gated: (A,) in force now; None where they are not known.
+        reason: the gate's reason word.
+    """
+
+    executed: NDArray[np.float64] | None
+    gated: NDArray[np.float64] | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Thought:
+    """The answer to the image that began a step; ``error`` says why planning failed, "" where it did not."""
+
+    output: PlannerOutput
+    told: Told
+    error: str = ""
+
+
+class PlannerPart:
+    """Perception and planner, and what the gate let through since the last step.
+
+    Args:
+        planner: thinks. perception: sees; None where embeddings come from elsewhere and no goal is a picture.
+
+    Attributes:
+        encode_seconds: the last time perception took.
+    """
+
+    def __init__(self, planner: Planner, perception: Perception | None = None) -> None:
+        self.planner, self.perception = planner, perception
+        self.log = executed_log(planner.contract)
+        self.encode_seconds = 0.0
+        self._stamp: float | None = None
+
+    def reset(self) -> None:
+        """Forget what was seen: the robot was moved, or the clock jumped. The goal stays."""
+        self.planner.reset()
+        self._stamp = None
+
+    def told(self, stamp: float, reason: str) -> Told:
+        """What the log says at the beginning of a step, since the step before."""
+        executed = None if self._stamp is None else self.log.mean(self._stamp, stamp)
+        return Told(executed, self.log.at(stamp), reason)
+
+    def think(
+        self, embedding: NDArray[np.float32], stamp: float, told: Told, iterations: int | None = None,
+        seed: int | None = None,
+    ) -> Thought:  # fmt: skip
+        """Answer the embedding of the image of ``stamp`` [s], which begins a step.
+
+        A step that fails is answered by standing still.
+
+        Args:
+            iterations, seed: see :meth:`jepa_ros.planning.planner.Planner.step`.
+        """
+        self._stamp = stamp
+        try:
+            output = self.planner.step(
+                embedding, stamp, told.executed, told.gated, iterations=iterations, seed=seed, gate_reason=told.reason
+            )
+            return Thought(output, told)
+        except JepaRosError as error:
+            return Thought(self.planner.fail(error), told, str(error))
+
+    def act(self, observation: Observation) -> Decision:
+        """As a policy of the loop: encode what is seen, plan, and pass the planner's output on as ``info``.
+
+        Raises:
+            JepaRosError: planning failed; in a loop that is nothing to go on from.
+        """
+        started = time.perf_counter()
+        embedding = self.encode(observation)
+        self.encode_seconds = time.perf_counter() - started
+        return decide(self.planner, embedding, observation)
+
+    def encode(self, observation: Observation) -> NDArray[np.float32]:
+        """The embedding of what is seen: the picture of the camera that the model looks through."""
+        perception = self._eyes()
+        return perception.encode(observation.images[perception.camera.name])
+
+    def goal(self, picture: NDArray[np.uint8], encoding: str = "rgb8", name: str = "") -> Goal:
+        """The goal that a picture of the model's camera shows.
+
+        Raises:
+            ImageError: the picture does not fit the camera.
+        """
+        return Goal.from_latent(self._eyes().encode(picture, encoding), name=name)
+
+    def goal_seen(self, wanted: Observation) -> Goal:
+        """The goal to see what is observed in ``wanted``."""
+        return Goal.from_latent(self.encode(wanted))
+
+    def _eyes(self) -> Perception:
+        if self.perception is None:
+            raise JepaRosError("this planner has no perception of its own: it takes embeddings")
+        return self.perception
+
+
+def decide(planner: Planner, embedding: NDArray[np.float32], observation: Observation) -> Decision:
+    """The planner's answer to an embedding of what is observed."""
+    output = planner.step(
+        embedding, observation.stamp, executed=observation.executed, gated=observation.gated,
+        gate_reason=observation.gate_reason,
+    )  # fmt: skip
+    return Decision(output.command, output.signals, output)

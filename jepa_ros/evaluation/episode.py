@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One scored episode: a policy, a task and the gate in a scene. The same for every world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from jepa_ros.agent.loop import Loop
+from jepa_ros.agent.planner_part import PlannerPart
+from jepa_ros.agent.policies import RandomPolicy
+from jepa_ros.cost.goal import Goal
+from jepa_ros.errors import JepaRosError
+from jepa_ros.evaluation.baselines import KINDS as BASELINES
+from jepa_ros.evaluation.baselines import ReachPolicy, load_head
+from jepa_ros.perception import Perception
+from jepa_ros.planning.config import SearchConfig
+from jepa_ros.planning.planner import Planner, PlannerConfig
+from jepa_ros.safety.config import watched
+from jepa_ros.safety.gate import Gate, GateConfig
+from jepa_ros.worlds import Policy, Sample, Scene, Task
+
+#: No deadline while scoring: the search always runs its full iterations, so that a score does not depend on how busy
+#: the machine is. How long plans take is reported.
+NO_DEADLINE = 60.0
+#: Policies that look at pictures.
+SEEING = ("planner", *BASELINES)
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """How a task is scored.
+
+    Attributes:
+        episodes, seed: how many are drawn, and what from.
+        goal: ``image`` or ``pose``. search: of planner and oracle.
+        scan: the gate sees the lidar. Without it only the planner keeps the robot from touching things.
+        watch: the gate slows and stops the planner for surprise and novelty, at the levels of the model card.
+        settle: seconds of holding the goal after which an episode ends; 0 plays every one to its time limit.
+    """
+
+    episodes: int = 100
+    seed: int = 0
+    goal: str = "image"
+    search: SearchConfig = field(default_factory=SearchConfig)
+    scan: bool = True
+    watch: bool = False
+    settle: float = 0.0
+
+
+def make_policy(kind: str, scene: Scene, task: Task, spec: Any, settings: EvalSettings, loaded: Any) -> Policy:
+    """Build a policy for one episode, whose scene was reset.
+
+    Args:
+        loaded: (model, card, folder), None for policies that need none.
+    """
+    contract = scene.contract
+    if kind == "random":
+        return RandomPolicy(contract, np.random.default_rng([spec.seed, 3]))
+    search = replace(settings.search, deadline=NO_DEADLINE, seed=spec.seed % 2**31)
+    config = task.planner(PlannerConfig(search=search))
+    if kind in task.references:
+        return task.reference(kind, scene, spec, config)
+    model, card, folder = loaded
+    wanted = task.goal(scene, spec)
+    if kind in BASELINES:
+        picture = wanted.seen.images[contract.cameras[0].name]
+        return ReachPolicy(contract, model, load_head(folder, model.config), picture)
+    part = PlannerPart(Planner(model, contract, config, card=card), Perception(model, contract))
+    part.planner.set_goal(_goal(part, wanted, settings.goal))
+    return part
+
+
+def _goal(part: PlannerPart, wanted: Any, how: str) -> Goal:
+    if how == "image":
+        return part.goal_seen(wanted.seen)
+    if how not in wanted.readouts:
+        known = ", ".join(["image", *wanted.readouts])
+        raise JepaRosError(f"--goal {how}: this task's goals are not given so; expected one of {known}")
+    return Goal.from_pose(*wanted.readouts[how])
+
+
+def run_episode(
+    kind: str, scene: Scene, task: Task, spec: Any, settings: EvalSettings, loaded: Any, gated: bool = True
+) -> dict[str, Any]:
+    """Run one episode in-process and score it.
+
+    Returns:
+        ``score`` (of the task's judge), and lists of seconds and iterations a plan.
+    """
+    scene.reset(spec)
+    policy = make_policy(kind, scene, task, spec, settings, loaded)
+    gate = None
+    if gated:
+        levels = watched(loaded[1]) if settings.watch and kind == "planner" else {}
+        gate = Gate(GateConfig.from_contract(scene.contract, auto_enable=True, **levels))
+    blind = () if settings.scan else ("scan",)
+    loop = Loop(scene, policy, gate, gated=gated, blind=blind, look=gated or kind in SEEING)
+    judge = task.judge(scene, spec)
+    plan, encode, iterations = list[float](), list[float](), list[int]()
+    begun = scene.time
+    for _ in range(task.limit):
+        record = loop.step()
+        info = record.decision.info
+        status = {} if info is None else info.status
+        if "elapsed_s" in status:
+            plan.append(float(status["elapsed_s"]))
+            encode.append(float(getattr(policy, "encode_seconds", 0.0)))
+            iterations.append(int(status["iterations"]))
+        stopped = "STOPPED" in record.modes
+        judge.add(Sample(scene.time - begun, scene.truth(), bool(status.get("arrived")), stopped))
+        if scene.over or (settings.settle and judge.held(settings.settle)):
+            break
+    return {"score": judge.score(), "plan": plan, "encode": encode, "iterations": iterations}
