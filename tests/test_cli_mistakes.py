@@ -53,7 +53,7 @@ MISTAKES = [
     ("info {tmp} --json {file}/x", "--json"),
     ("bench plan --json {file}/x", "--json"),
     # options that would do nothing
-    ("eval --limit 3", "--limit does nothing without --env"),
+    ("eval --limit 3", "--limit does nothing in the world 'arena'"),
     ("eval --env-args '{{}}'", "--env-args does nothing without --env"),
     ("eval --env X --layout random", "--layout"),
     ("eval --env X --watch", "--watch"),

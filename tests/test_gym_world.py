@@ -426,7 +426,7 @@ def test_goals_may_lie_where_other_episodes_begin():
 
 def test_an_environment_supplies_its_goals_by_its_reset():
     asked = {"render_goal": True, "far": [0.9, -0.9]}
-    scene, task = task_of(GymWorld("jepatest/Guide-v0", "{}", 1), goals="given", reset=asked, limit=15)
+    scene, task = task_of(GymWorld("jepatest/Guide-v0", "{}", 1), goals="given", env_reset=asked, limit=15)
     pair = task.draw(scene, 0, 0)
     assert pair.kind == "own" and pair.state[:2].tolist() == [0.9, -0.9] and pair.commands == ()
     judge = GymJudge(task.measure(scene, 0), pair, scene.truth())

@@ -23,7 +23,7 @@ from jepa_ros.workers import worker_pool
 from jepa_ros.world_model import load_checkpoint, model_id, resolve_model
 from jepa_ros.world_model.checkpoint import load_card
 from jepa_ros.worlds.assignment import Assignment
-from jepa_ros.worlds.choose import add_world_arguments, assign, choose, contract_of, json_object
+from jepa_ros.worlds.choose import add_world_arguments, assign, choose, json_object
 
 #: Policies of every task, beside its own references.
 POLICIES = ("planner", "random")
@@ -152,7 +152,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 #: Options of a task, as they stand in the command line.
-TASK_OPTIONS = ("randomise", "tolerance", "limit", "goals", "reset")
+TASK_OPTIONS = ("randomise", "tolerance", "limit", "goals", "env_reset")
 
 
 def chosen_policies(given: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -176,17 +176,16 @@ def main(args: argparse.Namespace) -> int:
         noise_samples=args.noise_samples,
         risk=read_risk(args.risk),
     )
-    args.reset = None if args.env_reset is None else json_object(args.env_reset, "--env-reset")
+    args.env_reset = None if args.env_reset is None else json_object(args.env_reset, "--env-reset")
     trained = load_card(resolve_model(args.model)).get("data", {}).get("settings") if args.model else None
-    world = choose(args, own_limit=args.limit is None, trained=trained)
+    choice = choose(args, True, TASK_OPTIONS, own_limit=args.limit is None, trained=trained)
+    world = choice.world
     if not world.gated:
         why = f"does nothing in the world '{world.name}': it has no gate, and nothing to touch"
         refuse_given(args, add_arguments, ("no_scan", "watch", "contact_limit"), why)
-    contract = contract_of(args, world)
-    assignment = assign(args, world, contract, world.score_task, TASK_OPTIONS)
-    if assignment.task not in world.tasks:
-        raise JepaRosError(f"--task {assignment.task}: expected one of {', '.join(world.tasks)}")
-    known = (*POLICIES, *world.task(assignment.task, contract, assignment.options).references)
+    assignment = assign(args, choice)
+    contract = assignment.contract
+    known = (*POLICIES, *world.task(choice.task, contract, choice.options).references)
     policies = chosen_policies(args.policies, known)
     model = args.model or world.model
     if "planner" in policies and not model:

@@ -64,7 +64,7 @@ class PerceptionNode(ManagedNode):
         model, _card, self._identity = load(self.values, contract)
         self._perception = Perception(model, contract)
         camera = contract.cameras[0]
-        self._clock = StepClock(contract.rate, camera.rate)
+        self._step_clock = StepClock(contract.rate, camera.rate)
         for _ in range(3):
             self._perception.encode(np.zeros((camera.height, camera.width, 3), np.uint8))
         if self.values.compressed or camera.compressed:
@@ -85,7 +85,7 @@ class PerceptionNode(ManagedNode):
 
     def on_active(self, active: bool) -> None:
         """Begin the steps anew with the next image."""
-        self._clock.reset()
+        self._step_clock.reset()
         self._refused = False
 
     def _on_image(self, data: bytes) -> None:
@@ -97,7 +97,7 @@ class PerceptionNode(ManagedNode):
             self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
             return
         self._images += 1
-        if not self._clock.begins_step(stamp):
+        if not self._step_clock.begins_step(stamp):
             if not self._refused:
                 self.beat(self._identity)
             return

@@ -35,7 +35,12 @@ class Assignment:
         world.task(task, contract, options or {})
         return Assignment(world, contract.to_dict(), task, dict(options or {}))
 
+    @property
+    def contract(self) -> RobotContract:
+        """The robot's contract."""
+        return RobotContract.from_dict(self.robot)
+
     def open(self) -> tuple[Scene, Task]:
         """The scene (not reset) and the task; the scene is to be closed."""
-        contract = RobotContract.from_dict(self.robot)
+        contract = self.contract
         return self.world.scene(contract), self.world.task(self.task, contract, self.options)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from jepa_ros.contract import RobotContract
 from jepa_ros.worlds.assignment import Assignment
 from jepa_ros.worlds.protocols import World, WorldError
 from jepa_ros.worlds.registry import find
@@ -34,16 +34,47 @@ def add_world_arguments(parser: argparse.ArgumentParser, repeat: str) -> Any:
     return group
 
 
-def choose(args: argparse.Namespace, own_limit: bool, trained: Mapping[str, Any] | None = None) -> World:
-    """The world that a command line names.
+@dataclass(frozen=True)
+class Choice:
+    """What a command line names: a world, a task there, and the task's options that were given."""
+
+    world: World
+    task: str
+    options: dict[str, Any]
+
+
+def choose(
+    args: argparse.Namespace, to_score: bool, names: Iterable[str], own_limit: bool = False,
+    trained: Mapping[str, Any] | None = None,
+) -> Choice:  # fmt: skip
+    """The world and the task that a command line names; nothing is opened yet.
 
     Args:
+        to_score: a task to be scored, else one in which data is gathered.
+        names: options of ``args`` that are a task's, None where they were not given.
         own_limit: an environment keeps its time limit. trained: settings of the data that a model of it was trained
             on, for what the command line does not say.
 
     Raises:
-        WorldError: there is no such world, or options that do not go together.
+        WorldError: there is no such world or task, or options that do not go together.
     """
+    world = _world(args, own_limit, trained)
+    known = world.tasks if to_score else world.outings
+    layout = getattr(args, "layout", None)
+    if layout is not None and args.task is not None and layout != args.task:
+        raise WorldError(f"--layout {layout} and --task {args.task}: a layout is a task of the arena; give one")
+    task = args.task or layout or (world.score_task if to_score else world.data_task)
+    if task not in known:
+        flag = "--layout" if args.task is None else "--task"
+        raise WorldError(f"{flag} {task}: expected one of {', '.join(known)} in the world '{world.name}'")
+    options = {name: value for name in names if (value := getattr(args, name)) is not None}
+    for name in sorted(set(options) - set(world.options)):
+        option = "no-randomise" if name == "randomise" and options[name] is False else name.replace("_", "-")
+        raise WorldError(f"--{option} does nothing in the world '{world.name}'")
+    return Choice(world, task, options)
+
+
+def _world(args: argparse.Namespace, own_limit: bool, trained: Mapping[str, Any] | None) -> World:
     if args.env is None:
         for name in ("env_args", "action_repeat"):
             if getattr(args, name) is not None:
@@ -60,28 +91,15 @@ def choose(args: argparse.Namespace, own_limit: bool, trained: Mapping[str, Any]
     return GymWorld(args.env, text, repeat, own_limit)
 
 
-def contract_of(args: argparse.Namespace, world: World) -> RobotContract:
-    """The contract of the robot: the world's own, or the file that ``--robot`` names."""
-    return world.contract() if args.env is not None else find(args.robot or ROBOT)[0]
-
-
-def assign(
-    args: argparse.Namespace, world: World, contract: RobotContract, task: str, names: Iterable[str]
-) -> Assignment:
-    """What the command line asks for in its world.
-
-    Args:
-        task: where neither ``--task`` nor its spelling ``--layout`` names one.
-        names: options of ``args`` that are a task's, None where they were not given.
+def assign(args: argparse.Namespace, choice: Choice) -> Assignment:
+    """The choice with its robot: the world's own, or the one whose file ``--robot`` names.
 
     Raises:
-        WorldError: no such task, or an option that the world does not have.
+        WorldError: the world cannot be opened, or an option has a value that it cannot have.
     """
-    layout = getattr(args, "layout", None)
-    if layout is not None and args.task is not None and layout != args.task:
-        raise WorldError(f"--layout {layout} and --task {args.task}: a layout is a task of the arena; give one")
-    options = {name: value for name in names if (value := getattr(args, name)) is not None}
-    return Assignment.of(world, contract, args.task or layout or task, options)
+    world = choice.world
+    contract = world.contract() if args.env is not None else find(args.robot or ROBOT)[0]
+    return Assignment.of(world, contract, choice.task, choice.options)
 
 
 def json_object(text: str | None, option: str) -> dict[str, Any]:

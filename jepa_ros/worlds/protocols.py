@@ -252,7 +252,8 @@ class World(Protocol):
     Attributes:
         name: of the world. gated: commands go through the safety gate; others have nothing to be guarded.
         tasks: {task to be scored: what it is}. outings: {task in which data is gathered: what it is}.
-        score_task, data_task: those that are taken where none is named.
+        score_task, data_task: those that are taken where none is named. options: of its tasks, as the command line
+            names them (``per_layout`` for ``--per-layout``).
         episodes: so many are gathered where no number is given.
         shortest: control steps; an episode of data that ends sooner is tried again.
         model: name of the shipped model, "" where there is none.
@@ -264,6 +265,7 @@ class World(Protocol):
     outings: Mapping[str, str]
     score_task: str
     data_task: str
+    options: Collection[str]
     episodes: int
     shortest: int
     model: str
@@ -281,9 +283,9 @@ class World(Protocol):
         ...
 
     def task(self, name: str, contract: RobotContract, options: Mapping[str, Any]) -> Task:
-        """A task, with options of the command line that were given.
+        """A task, of ``tasks`` or ``outings``, with those of ``options`` that were given.
 
         Raises:
-            WorldError: no such task, or an option that it does not have.
+            WorldError: no such task, or a value that an option cannot have.
         """
         ...

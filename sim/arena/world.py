@@ -246,6 +246,7 @@ class ArenaWorld:
     tasks: Mapping[str, str] = TASKS
     outings: Mapping[str, str] = OUTINGS
     score_task, data_task = "fixed", "mixed"
+    options = ("randomise", "per_layout")
     episodes, shortest = 1600, 1
     model = "arena"
 
@@ -258,9 +259,7 @@ class ArenaWorld:
         return ArenaScene(contract)
 
     def task(self, name: str, contract: RobotContract, options: Mapping[str, Any]) -> Reach:
-        """Going somewhere in the layout ``name``; options: ``randomise``, ``per_layout``."""
+        """Going somewhere in the layout ``name``."""
         if name not in SCENES and name not in OUTINGS:
             raise WorldError(f"the arena has no task '{name}'; expected one of {', '.join({**TASKS, **OUTINGS})}")
-        if unknown := sorted(set(options) - {"randomise", "per_layout"}):
-            raise WorldError(f"the arena's tasks have no option {', '.join(unknown)}")
         return Reach(name, contract, options.get("randomise"), int(options.get("per_layout", 1)))

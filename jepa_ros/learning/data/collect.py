@@ -23,7 +23,7 @@ from jepa_ros.progress import Progress
 from jepa_ros.workers import worker_pool
 from jepa_ros.worlds import Scene, Task, World
 from jepa_ros.worlds.assignment import Assignment
-from jepa_ros.worlds.choose import add_world_arguments, assign, choose, contract_of
+from jepa_ros.worlds.choose import add_world_arguments, assign, choose
 
 SHARD_EPISODES = 8
 TRIES = 20  # of an episode, until one is long enough to be learned from
@@ -104,7 +104,7 @@ def collect(assignment: Assignment, folder: Path | str, settings: CollectSetting
     Raises:
         DatasetError: the folder holds something else or data of other settings.
     """
-    contract = RobotContract.from_dict(assignment.robot)
+    contract = assignment.contract
     task = assignment.world.task(assignment.task, contract, assignment.options)
     writer = DatasetWriter(folder, contract, described(task, settings))
     shards = -(-settings.episodes // SHARD_EPISODES)
@@ -152,14 +152,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
-    world = choose(args, own_limit=False)
     args.randomise = False if args.no_randomise else None
+    choice = choose(args, False, ("per_layout", "randomise"))
+    world = choice.world
     if args.length < world.shortest:
         raise JepaRosError(f"--length {args.length}: training needs episodes of at least {world.shortest} control steps")
-    contract = contract_of(args, world)
-    assignment = assign(args, world, contract, world.data_task, ("per_layout", "randomise"))
-    if assignment.task not in world.outings:
-        raise JepaRosError(f"--task {assignment.task}: data is gathered in {', '.join(world.outings)}")
+    assignment = assign(args, choice)
+    contract = assignment.contract
     settings = CollectSettings(args.episodes or world.episodes, args.length, args.seed)
     report = collect(assignment, args.out, settings, args.workers)
     print(

@@ -31,7 +31,6 @@ GENTLE = 0.4  # share of the episodes that are driven with smaller actions: a go
 HOLD = 5  # steps at the end of an episode in which the state must be the goal's
 LIMIT = 100  # steps, where the environment has no limit of its own
 TOLERANCE = 0.15
-OPTIONS = ("tolerance", "limit", "goals", "reset")
 
 
 @lru_cache(maxsize=2)
@@ -109,7 +108,7 @@ class GymTask:
 
     Args:
         world: the environment. options: ``tolerance`` (see Measure), ``limit`` (control steps), ``goals`` (see
-            :mod:`.goals`) and ``reset`` (options of the environment's own reset).
+            :mod:`.goals`) and ``env_reset`` (options of the environment's own reset).
     """
 
     name = "pictures"
@@ -120,7 +119,7 @@ class GymTask:
         self.way = str(options.get("goals", WAYS[0]))
         if self.way not in WAYS:
             raise GymError(f"--goals {self.way}: expected one of {', '.join(WAYS)}")
-        self.reset: dict[str, Any] | None = options.get("reset")
+        self.reset: dict[str, Any] | None = options.get("env_reset")
         self.references = ("replay",) if self.way == WAYS[0] else ()
         env = world.open()
         own = env.env.spec.max_episode_steps if env.env.spec else None
@@ -217,6 +216,7 @@ class GymWorld:
     tasks = {GymTask.name: "goal pictures"}  # noqa: RUF012
     outings = {GymTask.name: "random actions"}  # noqa: RUF012
     score_task = data_task = GymTask.name
+    options = ("tolerance", "limit", "goals", "env_reset")
     episodes = 400
     shortest = 16  # steps: shorter episodes are of no use to training
     model = ""
@@ -240,9 +240,7 @@ class GymWorld:
     def task(self, name: str, contract: RobotContract, options: Mapping[str, Any]) -> GymTask:
         """Reaching goal pictures."""
         if name not in self.tasks:
-            raise WorldError(f"--task {name}: an environment has the task {', '.join(self.tasks)} alone")
-        if unknown := sorted(set(options) - set(OPTIONS)):
-            raise WorldError(f"an environment has no option {', '.join(unknown)}")
+            raise WorldError(f"an environment has no task '{name}'; expected {', '.join(self.tasks)}")
         return GymTask(self, contract, options)
 
 
