@@ -158,7 +158,6 @@ class Rerun:
             self._next_gated = next(gated, None)
 
     def _set_goals(self, goals: Iterator, until: int, then: Step) -> None:
-        from jepa_ros.cost.goal import Goal
         from jepa_ros.planar.goals import pose_goal
 
         planner = self.planner

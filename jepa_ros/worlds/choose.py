@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -66,7 +67,9 @@ def choose(
     task = args.task or layout or (world.score_task if to_score else world.data_task)
     if task not in known:
         flag = "--layout" if args.task is None else "--task"
-        raise WorldError(f"{flag} {task}: expected one of {', '.join(known)} in the world '{world.name}'")
+        near = difflib.get_close_matches(task, known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise WorldError(f"{flag} {task}: expected one of {', '.join(known)} in the world '{world.name}'{hint}")
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
     for name in sorted(set(options) - set(world.options)):
         option = "no-randomise" if name == "randomise" and options[name] is False else name.replace("_", "-")

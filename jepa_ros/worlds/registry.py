@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.errors import JepaRosError
 from jepa_ros.worlds.protocols import World, WorldError
 
 GROUP = "jepa_ros.worlds"
@@ -28,12 +29,13 @@ def load(name: str) -> World:
     """The world of a robot.
 
     Raises:
-        WorldError: none is registered under the name, two packages register it, or it cannot be made.
+        WorldError: none is registered under the name, two packages register it, or it cannot be made. JepaRosError:
+            what it says itself of why.
     """
     point = _find(name)
     try:
         made: World = point.load()()
-    except WorldError:
+    except JepaRosError:
         raise
     except Exception as error:  # whatever goes wrong in other people's code is a line, not a traceback of ours
         text = " ".join(str(error).split())[:300]
