@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The arena behaves as it did: episodes of fixed seeds against those recorded before scenes and tasks were protocols.
 
-``data/arena_episodes.npz`` holds what collection and evaluation did then (revision c62ed4d, the shipped model):
+``data/arena_episodes.npz`` holds what collection and evaluation did then (revision 3ad940b, the shipped model):
 actions, poses, tiny pictures and verdicts. Physics and noise follow from the seeds; what may differ is the last bit of
 a mean (executed actions are weighted by time now) and of torch's sums, which a short search hardly amplifies.
 """

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jepa_ros.suggest import did_you_mean
 from jepa_ros.worlds.assignment import Assignment
 from jepa_ros.worlds.protocols import World, WorldError
 from jepa_ros.worlds.registry import find
@@ -67,9 +67,8 @@ def choose(
     task = args.task or layout or (world.score_task if to_score else world.data_task)
     if task not in known:
         flag = "--layout" if args.task is None else "--task"
-        near = difflib.get_close_matches(task, known, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise WorldError(f"{flag} {task}: expected one of {', '.join(known)} in the world '{world.name}'{hint}")
+        said = f"expected one of {', '.join(known)} in the world '{world.name}'"
+        raise WorldError(f"{flag} {task}: {said}{did_you_mean(task, known)}")
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
     for name in sorted(set(options) - set(world.options)):
         option = "no-randomise" if name == "randomise" and options[name] is False else name.replace("_", "-")
