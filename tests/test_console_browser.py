@@ -155,5 +155,3 @@ def test_holding_drives_and_letting_go_stands_still(page):
     says(page, "#reason", "driven by hand")
     page.mouse.up()
     page.wait_for_function("!state.driving && state.gate.values.every((v) => Number(v) === 0)", timeout=PATIENCE)
-
-

@@ -88,6 +88,26 @@ def test_of_a_short_window_of_points_the_newest_is_the_command():
     assert read(rates, positions=False).values == [0.3, -0.3]
 
 
+NAMES = st.lists(st.sampled_from([*JOINTS, "gripper", ""]), max_size=4)
+NUMBERS = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=3)
+
+
+@given(NAMES, st.lists(st.builds(point, st.floats(-20.0, 20.0), positions=NUMBERS, effort=NUMBERS), max_size=3))
+def test_a_trajectory_of_any_shape_is_a_command_for_every_joint_or_refused(names, points):
+    found = read(trajectory(*points, names=names))
+    whole = [math.isfinite(v) for v in found.values]
+    assert found.fault or (len(whole) == 2 and found.names == JOINTS and (all(whole) or not any(whole)))
+
+
+@given(st.lists(st.tuples(NAMES, NUMBERS, NUMBERS), max_size=5))
+def test_measurements_of_any_shape_are_the_robots_joints_or_as_they_came(messages):
+    joints = JointStates(JOINTS)
+    for k, (names, position, velocity) in enumerate(messages):
+        found = joints.take(state(names, position, velocity), float(k), float(k))
+        assert (found is None) == (not set(names) & set(JOINTS))
+        assert found is None or found.stamp <= k
+
+
 # ---------------------------------------------------------------- measured joints
 
 

@@ -302,5 +302,3 @@ class Console:
                         viewer.picture = found[0]
                     else:
                         viewer.goal = found[0]
-
-

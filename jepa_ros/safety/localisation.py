@@ -65,7 +65,7 @@ def follow_pose(t: Tick) -> None:
         yaw=yaw,
         way=since.way + (math.hypot(vx, vy) * dt if driven else 0.0),
         turned=since.turned + (abs(w) * dt if driven else 0.0),
-        unsure=since.unsure or t.measured is None,
+        unsure=since.unsure or t.measured is None or t.dt > t.cfg.late_tick,
     )
     far = math.hypot(x, y) >= t.cfg.pose_travel or abs(yaw) >= t.cfg.pose_turn
     s.since_pose = since._replace(due=(t.now if since.due is None else since.due) if far else None)
