@@ -122,9 +122,9 @@ def test_a_batch_depends_on_its_number_alone(tmp_path):
     write(tmp_path / "d", [[episode(20, i) for i in range(6)]])
     data = Dataset(tmp_path / "d")
     sampler = WindowSampler(data, np.arange(6), BatchShape(3, 2, 5), seed=1)
-    rows = {number: images for number, images, _ in sampler.batches(2, 5)}
+    rows = {number: inputs["image"] for number, inputs, _ in sampler.batches(2, 5)}
     assert sorted(rows) == [2, 3, 4]
-    assert (rows[3] == sampler.batch(3)[0]).all()
+    assert (rows[3] == sampler.batch(3)[0]["image"]).all()
     assert not (rows[3] == rows[4]).all()
     assert rows[3].shape == (3, 2, 5, 64, 64, 3)
 
@@ -135,7 +135,9 @@ def test_short_episodes_do_not_outweigh_long_ones(tmp_path):
     sampler = WindowSampler(data, np.arange(10), BatchShape(1, 1, 5), seed=1)
     # 9 x 10 windows against 100: the long one is drawn about every other time, not one time in ten.
     long_one = data.slice("images", 9)
-    share = np.mean([(sampler.batch(i)[0][0, 0, 0].numpy() == long_one).all((1, 2, 3)).any() for i in range(60)])
+    share = np.mean(
+        [(sampler.batch(i)[0]["image"][0, 0, 0].numpy() == long_one).all((1, 2, 3)).any() for i in range(60)]
+    )
     assert 0.3 < share < 0.75, share
     assert data.usual_length(np.arange(10)) == 14 and data.usual_length(np.arange(5, 10)) == 104
 

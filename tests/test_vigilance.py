@@ -242,8 +242,8 @@ def test_vigilance_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
     torch.manual_seed(0)
     data = small_data(tmp_path / "data")
     model = WorldModel(
-        ModelConfig(image_size=32, latent_dim=16, width=32, encoder_width=12, readouts=("pose", "contact", "distance"),
-                    map_cells=8, map_extent=(-1.0, -1.0, 1.0, 1.0))
+        ModelConfig(cameras=(("image", 32, 32),), latent_dim=16, width=32, encoder_width=12,
+                    readouts=("pose", "contact", "distance"), map_cells=8, map_extent=(-1.0, -1.0, 1.0, 1.0))
     ).eval().requires_grad_(False)  # fmt: skip
     before = packed(model, torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
     card = fit.fit_vigilance(model, data, np.arange(12), np.arange(12, 16), lambda *a: None)

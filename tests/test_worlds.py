@@ -122,13 +122,14 @@ def test_reconstruction_alone_moves_the_encoder(data):
     trainer = ReconstructionTrainer(WorldModel(CONFIG), TrainSettings(precision="fp32"), False)
     images = torch.from_numpy(np.stack([data.slice("images", e, 0, 4) for e in range(2)]))[:, None]
     actions = torch.zeros(2, 1, 4, 2)
-    terms = trainer.losses(images, actions)
+    inputs = {"image": images}
+    terms = trainer.losses(inputs, actions)
     terms["prediction"].backward(retain_graph=True)
     assert all(p.grad is None for p in trainer.model.encoder.parameters())
     terms["reconstruction"].backward()
     assert trainer.model.encoder.head[0].weight.grad.abs().sum() > 0
     first = terms["reconstruction"].item()
-    last = [trainer.step(100, images, actions)["reconstruction"] for _ in range(60)]
+    last = [trainer.step(100, inputs, actions)["reconstruction"] for _ in range(60)]
     assert min(last) < 0.5 * first
 
 

@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from jepa_ros.contract import RobotContract
 from jepa_ros.cost.goal import Goal, Target
 from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.sampler import tensors
 from jepa_ros.learning.representation.diagnostics import Latents, encode_episodes
 from jepa_ros.learning.settings import TrainError, has_fast_bf16
 from jepa_ros.learning.stages.readouts import fit_heads
 from jepa_ros.perception import Perception
 from jepa_ros.planning.arrival import Arrival, read_distance
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
-from jepa_ros.world_model.model import IMAGE
 from jepa_ros.world_model.reach import Reach
 from jepa_ros.worlds.protocols import Decision, Observation
 
@@ -116,32 +116,33 @@ def _fit_pixels(
     action, longest = data.contract.normalise, LONGEST_GAP["bc_pixels"]
     bf16 = has_fast_bf16(model.device.type)
 
-    def encode(images: np.ndarray) -> Tensor:
+    def encode(pieces: list[dict[str, np.ndarray]]) -> Tensor:
+        inputs = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bf16):
-            return model.latent({IMAGE: torch.from_numpy(images).to(model.device)})
+            return model.latent(tensors(inputs, model.device))
 
     def held_out_loss(generator: torch.Generator) -> Tensor:
         e, t, goal = _moments(lengths[False], 96, longest, generator)
         rows = [(int(episodes[False][i]), int(a), int(b)) for i, a, b in zip(e, t, goal)]
-        images = np.stack([data.slice("images", n, k, 1)[0] for n, a, b in rows for k in (a, b)])
+        seen = [data.inputs(n, k, 1) for n, a, b in rows for k in (a, b)]
         wanted = np.stack([action(data.slice("actions", n, a, 1)[0]) for n, a, _ in rows]).astype(np.float32)
-        z = encode(images).view(len(rows), 2, -1)
+        z = encode(seen).view(len(rows), 2, -1)
         return (head(z[:, 0], z[:, 1])[:, 0] - torch.from_numpy(wanted).to(model.device)).square().mean()
 
     def loss_of(training: bool, generator: torch.Generator) -> Tensor:
         if not training:
             return held_out_loss(generator)
-        drawn, images, wanted = torch.randint(0, len(lengths[True]), (DRIVES,), generator=generator), [], []
+        drawn, seen, wanted = torch.randint(0, len(lengths[True]), (DRIVES,), generator=generator), [], []
         span = min(longest + 1, int(lengths[True][drawn].min()))  # the shortest drive of a batch is that of all
         count = min(PICTURES, span)
         for i in drawn.tolist():
             number = int(episodes[True][i])
             begin = int(torch.randint(0, int(lengths[True][i]) - span + 1, (1,), generator=generator))
             at = torch.randperm(span, generator=generator)[:count].sort().values.numpy()
-            images.append(data.slice("images", number, begin, span)[at])
+            seen.append({name: v[at] for name, v in data.inputs(number, begin, span).items()})
             wanted.append(action(data.slice("actions", number, begin, span)[at]).astype(np.float32))
         now, goal = torch.triu_indices(count, count, 1).tolist()
-        z = encode(np.concatenate(images)).view(DRIVES, count, -1)
+        z = encode(seen).view(DRIVES, count, -1)
         answers = head(z[:, now].flatten(0, 1), z[:, goal].flatten(0, 1))[:, 0]
         taught = torch.from_numpy(np.stack(wanted)).to(model.device)[:, now].flatten(0, 1)
         return (answers - taught).square().mean()

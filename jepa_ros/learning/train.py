@@ -270,12 +270,9 @@ def readouts_for(contract: RobotContract, latents_have_pose: bool) -> tuple[str,
 def config_for(data: Dataset, settings: TrainSettings, **sizes: Any) -> ModelConfig:
     """The model that the data can teach: its inputs, readouts and map; ``sizes`` as in ModelConfig."""
     contract = data.contract
-    width, height = contract.cameras[0].size
-    if width != height:
-        raise TrainError(f"cameras[0].size: the encoder takes square pictures, found {width}x{height} px")
     has_pose = "pose" in contract.state and bool(np.isfinite(data.arrays["poses"][0]).all())
     config = ModelConfig(
-        image_size=width,
+        **ModelConfig.inputs_of(contract),
         action_dim=contract.action_dim,
         readouts=tuple(declare(*readouts_for(contract, has_pose)).values()),
         **sizes,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from jepa_ros.contract import RobotContract
 from jepa_ros.learning.bumps import SENT, LabelledPlaces, body_velocity, full_speed
 from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.sampler import tensors
 from jepa_ros.learning.representation.representation import cosine
 from jepa_ros.learning.settings import TrainError
 from jepa_ros.learning.stages.readouts import Report, optimizer_for
@@ -98,9 +99,9 @@ def sight(
     for e in episodes.tolist():
         poses = np.array(data.slice("poses", e))
         steps = np.sort(rng.integers(len(poses), size=TRACK))
-        images = torch.from_numpy(np.array(data.slice("images", e))[steps])
-        features = model.encoder.features(images.to(model.device))
-        read = model.read("pose", model.encoder.pool(features))[:, :2].cpu().numpy()
+        inputs = tensors(data.inputs(e), model.device, steps)
+        features = model.encoder.features(inputs[model.encoder.camera])
+        read = model.read("pose", model.encoder.finish(features, inputs))[:, :2].cpu().numpy()
         poses[:, :2] += (read - poses[steps, :2]).mean(axis=0)
         robot = torch.from_numpy(poses[steps, :2]).float().to(model.device)
         found[e] = Sighting(poses, robot, model.encoder.keypoint_positions(features)[:, keypoint])

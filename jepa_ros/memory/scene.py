@@ -52,11 +52,10 @@ class SceneMemory:
         Args:
             scene: (C, g, g). robot: (2,) column and row of its cell.
         """
-        edge = scene.shape[-1]
-        rows, columns = np.mgrid[:edge, :edge]
+        rows, columns = np.mgrid[: scene.shape[-2], : scene.shape[-1]]
         distance = np.hypot(columns - robot[0], rows - robot[1])
         if self._known is None:
-            return np.full((edge, edge), np.nan), distance
+            return np.full(distance.shape, np.nan), distance
         change = np.sqrt(((scene - self._memory) ** 2).sum(0))
         return np.where(self._known, change, np.nan), distance
 

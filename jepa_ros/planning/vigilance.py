@@ -231,7 +231,7 @@ class Vigilance:
         self.found = {k: on_scale(v, levels[k]) for k, v in self.normal.motion_of(due).items()}
         if self.memory is not None:
             scene = scene_of(self.model.config, embedding)
-            robot = robot_cell(self.model, z[None], scene.shape[-1])[0]
+            robot = robot_cell(self.model, z[None])[0]
             change = self.memory.observe(scene, robot, max(steps, 0) * self.period)
             self.found["scene"] = on_scale(change, levels["scene"])
             self.found["familiar"] = on_scale(self.normal.familiar_of(scene), levels["familiar"])
@@ -254,17 +254,14 @@ class Vigilance:
 
 def scene_of(config: Any, embedding: np.ndarray) -> np.ndarray:
     """The scene maps (..., C, g, g) in embeddings (..., E)."""
-    first, shape = (
-        config.latent_dim + config.map_cells**2,
-        (config.scene_channels, config.scene_edge, config.scene_edge),
-    )
+    first, shape = config.latent_dim + config.map_cells**2, (config.scene_channels, *config.grid)
     return embedding[..., first : first + int(np.prod(shape))].reshape(*embedding.shape[:-1], *shape)
 
 
 @torch.no_grad()
-def robot_cell(model: Any, z: torch.Tensor, edge: int) -> np.ndarray:
-    """(N, 2) column and row of the robot in a grid of ``edge`` cells, by the pose readout of latents (N, D)."""
-    return picture_of_places(model, model.read("pose", z)[:, :2], edge).cpu().numpy()
+def robot_cell(model: Any, z: torch.Tensor) -> np.ndarray:
+    """(N, 2) column and row of the robot in the scene maps, by the pose readout of latents (N, D)."""
+    return picture_of_places(model, model.read("pose", z)[:, :2], model.config.grid).cpu().numpy()
 
 
 @torch.no_grad()

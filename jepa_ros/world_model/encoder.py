@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The encoder: a small convolutional net whose head pools the picture at a few soft keypoints."""
+"""The encoder: small convolutional nets that pool pictures at a few soft keypoints; states join them at the end."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,36 +11,41 @@ from torch import Tensor, nn
 #: Factor on the attention's logits. Attention that begins nearly flat sees every position as the middle of the
 #: picture, and its gradient is as flat; sharper from the start, it finds the robot in a fraction of the time.
 SHARPNESS = 8.0
+#: Pixels of the model's picture along the edge of a cell of its feature maps.
+CELL = 4
 
 
-class KeypointEncoder(nn.Module):
-    """Image -> latent.
+class Keypoints(nn.Module):
+    """Pictures of one camera -> what is seen at its keypoints, and where they are.
 
     Space-to-depth by 4 puts a 64x64 picture on a 16x16 grid at once (cheap on a CPU, and nothing is thrown away);
     convolutions keep that grid; each of ``keypoints`` attention maps then pools ``values`` channels and its own mean
     position. Positions are what a robot's motion changes, so that the latent finds *where* things are instead of
     *which* scene it is; a flat head learns the heading only partly when layouts change every episode.
+
+    Args:
+        size: (width, height) of the pictures [px], multiples of CELL.
     """
 
     positions: Tensor
 
-    def __init__(self, size: int, latent_dim: int, width: int = 48, keypoints: int = 8, values: int = 16) -> None:
+    def __init__(self, size: tuple[int, int], width: int = 48, keypoints: int = 8, values: int = 16) -> None:
         super().__init__()
-        self.unshuffle = nn.PixelUnshuffle(4)
-        grid = size // 4
+        self.unshuffle = nn.PixelUnshuffle(CELL)
+        columns, rows = (edge // CELL for edge in size)
 
         def block(inputs: int, kernel: int) -> nn.Sequential:
             return nn.Sequential(
                 nn.Conv2d(inputs, width, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()
             )
 
-        self.trunk = nn.Sequential(block(48, 1), block(width, 3), block(width, 3))
+        self.trunk = nn.Sequential(block(3 * CELL**2, 1), block(width, 3), block(width, 3))
         self.attention = nn.Conv2d(width, keypoints, 1)
         self.value = nn.Conv2d(width, values, 1)
-        axis = torch.linspace(-1.0, 1.0, grid)
-        ys, xs = torch.meshgrid(axis, axis, indexing="ij")
+        self.outputs = keypoints * (values + 2)
+        axes = torch.linspace(-1.0, 1.0, rows), torch.linspace(-1.0, 1.0, columns)
+        ys, xs = torch.meshgrid(*axes, indexing="ij")
         self.register_buffer("positions", torch.stack([xs.flatten(), ys.flatten()], dim=1), persistent=False)
-        self.head = nn.Sequential(nn.Linear(keypoints * (values + 2), 256), nn.ReLU(), nn.Linear(256, latent_dim))
 
     def features(self, images: Tensor) -> Tensor:
         """Images (B, H, W, 3) uint8 -> feature maps (B, width, H / 4, W / 4)."""
@@ -56,13 +63,13 @@ class KeypointEncoder(nn.Module):
         early = self.trunk[0](self.unshuffle(x))
         return early, self.trunk[2](self.trunk[1](early))
 
-    def pool(self, x: Tensor) -> Tensor:
-        """Feature maps, as :meth:`features` gives them -> latents (B, latent_dim)."""
+    def pooled(self, x: Tensor) -> Tensor:
+        """Feature maps, as :meth:`features` gives them -> (B, outputs): values at the keypoints, then positions."""
         weights = self._weights(x)
         values = self.value(x).flatten(2).transpose(1, 2)  # (B, cells, V)
         pooled = torch.matmul(weights.to(values.dtype), values)  # (B, K, V)
         where = torch.matmul(weights, self.positions)  # (B, K, 2), in fp32: positions are what control needs
-        return self.head(torch.cat([pooled.float(), where], dim=2).flatten(1)).float()
+        return torch.cat([pooled.float(), where], dim=2).flatten(1)
 
     def keypoint_positions(self, x: Tensor) -> Tensor:
         """Feature maps -> where each attention map looks: (B, K, 2), x to the right and y down, in [-1, 1]."""
@@ -72,6 +79,36 @@ class KeypointEncoder(nn.Module):
         """(B, K, cells), in fp32."""
         return (SHARPNESS * self.attention(x).flatten(2).float()).softmax(dim=2)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Args: images (B, H, W, 3) uint8. Returns: (B, latent_dim)."""
-        return self.pool(self.features(images))
+
+class KeypointEncoder(Keypoints):
+    """Pictures of one or several cameras, and states -> latent.
+
+    Args:
+        cameras: (name, width, height) of each; the first is this net's own, the others have one each in ``further``.
+        latent_dim: D. states: (name, n) of each state vector, brought to mean 0 and variance 1 as training saw them.
+    """
+
+    def __init__(
+        self, cameras: Sequence[tuple[str, int, int]], latent_dim: int, width: int = 48, keypoints: int = 8,
+        values: int = 16, states: Sequence[tuple[str, int]] = (),
+    ) -> None:  # fmt: skip
+        sizes = width, keypoints, values
+        (self.camera, *edges), *others = cameras
+        super().__init__((edges[0], edges[1]), *sizes)
+        self.further = nn.ModuleDict({name: Keypoints((w, h), *sizes) for name, w, h in others})
+        self.states = nn.ModuleDict({name: nn.BatchNorm1d(n, affine=False) for name, n in states})
+        inputs = self.outputs * len(cameras) + sum(n for _, n in states)
+        self.head = nn.Sequential(nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, latent_dim))
+
+    def finish(self, x: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Feature maps of the first camera, and the other inputs -> latents (B, latent_dim)."""
+        parts = [self.pooled(x)]
+        for name, net in self.further.items():
+            assert isinstance(net, Keypoints)
+            parts.append(net.pooled(net.features(inputs[name])))
+        parts += [norm(inputs[name].float()) for name, norm in self.states.items()]
+        return self.head(torch.cat(parts, dim=1)).float()
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """{camera: images (B, H, W, 3) uint8; state: (B, n)} -> (B, latent_dim)."""
+        return self.finish(self.features(inputs[self.camera]), inputs)

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jepa_ros.world_model.encoder import KeypointEncoder
+from jepa_ros.contract import RobotContract
+from jepa_ros.world_model.encoder import CELL, KeypointEncoder
 from jepa_ros.world_model.reach import Reach
 from jepa_ros.world_model.readouts import Readout, declare
 from jepa_ros.world_model.scene import NoveltyHead, SceneHead
@@ -23,7 +24,7 @@ from jepa_ros.world_model.seam import Embedding, Inputs
 from jepa_ros.world_model.traversability import TraversabilityHead
 
 OPTIONAL = ("map_cells", "scene_channels")  # sizes that are 0 where the model lacks the part
-#: Name of the first camera, whose pictures the model sees.
+#: Name of a contract's first camera.
 IMAGE = "image"
 #: Hidden width of the heads on a single latent.
 HEAD_WIDTH = 128
@@ -34,7 +35,8 @@ class ModelConfig:
     """Sizes of a model; a checkpoint carries them.
 
     Attributes:
-        image_size: edge of the input picture in pixels.
+        cameras: (name, width, height) of each picture that the model sees [px], multiples of 16.
+        states: (name, n) of each state vector that it takes.
         latent_dim: D. action_dim: A. noise_dim: N. state_dim: S, the recurrent state.
         width: hidden width of predictor and heads.
         encoder_width, keypoints, keypoint_values: the encoder's.
@@ -46,7 +48,8 @@ class ModelConfig:
         scene_channels: of the scene maps by which inputs are judged; 0: the model has none.
     """
 
-    image_size: int = 64
+    cameras: tuple[tuple[str, int, int], ...] = (("image", 64, 64),)
+    states: tuple[tuple[str, int], ...] = ()
     latent_dim: int = 64
     action_dim: int = 2
     noise_dim: int = 8
@@ -64,6 +67,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "readouts", tuple(declare(*self.readouts).values()))
+        if not self.cameras or any(w < 16 or h < 16 or w % CELL or h % CELL for _, w, h in self.cameras):
+            raise ValueError(f"cameras: expected at least one of at least 16x16 px, found {self.cameras}")
+        if any(n < 1 for _, n in self.states):
+            raise ValueError(f"states: expected at least one value each, found {self.states}")
         for field in fields(self):
             value, least = getattr(self, field.name), field.name not in ("state_dim", "noise_dim", *OPTIONAL)
             if isinstance(field.default, int) and (type(value) is not int or value < least):
@@ -72,14 +79,15 @@ class ModelConfig:
             raise ValueError(f"max_distance: expected a number above 0, found {self.max_distance!r}")
 
     @property
-    def scene_edge(self) -> int:
-        """Edge of the scene maps in cells: that of the encoder's feature maps."""
-        return self.image_size // 4
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the first camera's feature maps, and of the scene maps."""
+        _, width, height = self.cameras[0]
+        return height // CELL, width // CELL
 
     @property
     def tokens(self) -> int:
         """Rows of an embedding: the latent, and what the model tells beside it in rows as long as it."""
-        beside = self.map_cells**2 + self.scene_channels * self.scene_edge**2
+        beside = self.map_cells**2 + self.scene_channels * self.grid[0] * self.grid[1]
         return 1 + -(-beside // self.latent_dim)
 
     @property
@@ -89,18 +97,32 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the model card."""
-        return {**asdict(self), "readouts": [r.to_plain() for r in self.readouts], "map_extent": list(self.map_extent)}
+        lists = {name: [list(v) for v in getattr(self, name)] for name in ("cameras", "states")}
+        readouts = [r.to_plain() for r in self.readouts]
+        return {**asdict(self), **lists, "readouts": readouts, "map_extent": list(self.map_extent)}
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ModelConfig:
-        """The inverse of :meth:`to_dict`.
+        """The inverse of :meth:`to_dict`; a card of one square camera says ``image_size``.
 
         Raises:
             TypeError: a key that this version does not know. ValueError: a size that no model has.
             ReadoutError: a readout that nobody knows.
         """
+        data = dict(data)
+        edge = data.pop("image_size", None)
+        if edge is not None:
+            data["cameras"] = ((IMAGE, edge, edge),)
+        for name in ("cameras", "states"):
+            data[name] = tuple(tuple(v) for v in data.get(name, getattr(ModelConfig, name)))
         extent = tuple(data.get("map_extent", ModelConfig.map_extent))
         return ModelConfig(**{**data, "readouts": tuple(data["readouts"]), "map_extent": extent})
+
+    @staticmethod
+    def inputs_of(contract: RobotContract) -> dict[str, Any]:
+        """``cameras`` and ``states`` of a model that sees and feels what a contract says."""
+        cameras = tuple((c.name, *c.size) for c in contract.model_cameras)
+        return {"cameras": cameras, "states": tuple((s.name, len(s.values)) for s in contract.model_state)}
 
 
 class Predictor(nn.Module):
@@ -156,15 +178,14 @@ class WorldModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        c = config
         self.encoder = KeypointEncoder(
-            config.image_size, config.latent_dim, config.encoder_width, config.keypoints, config.keypoint_values
+            c.cameras, c.latent_dim, c.encoder_width, c.keypoints, c.keypoint_values, c.states
         )
         self.predictor = Predictor(config)
         self.heads = nn.ModuleDict({readout.name: head_for(readout, config) for readout in config.readouts})
         self.traversability = (
-            TraversabilityHead(config.encoder_width, config.image_size // 4, config.map_cells)
-            if config.map_cells
-            else None
+            TraversabilityHead(config.encoder_width, config.grid, config.map_cells) if config.map_cells else None
         )
         self.scene = SceneHead(config.scene_channels) if config.scene_channels else None
 
@@ -184,19 +205,19 @@ class WorldModel(nn.Module):
 
     def latent(self, inputs: Inputs) -> Tensor:
         """The latents (B, D) of inputs, without what they tell beside it."""
-        return self.encoder(inputs[IMAGE])
+        return self.encoder(inputs)
 
     def encode(self, inputs: Inputs) -> Embedding:
         """What the model makes of its inputs: the latent, and as context ``map`` (B, cells, cells), logits that the
         robot's centre cannot be at a place, and ``scene`` (B, C, g, g), as far as it has them."""
-        images = inputs[IMAGE]
+        images = inputs[self.encoder.camera]
         early, features = self.encoder.early_and_late(images)
         context = {}
         if self.traversability is not None:
             context["map"] = self.traversability(early, features)
         if self.scene is not None:
             context["scene"] = self.scene(images)
-        return Embedding(self.encoder.pool(features), context)
+        return Embedding(self.encoder.finish(features, inputs), context)
 
     def pack(self, embedding: Embedding) -> Tensor:
         """An embedding as rows of numbers (B, E), for a message: the latent, then its context, zeros at the end."""

@@ -68,13 +68,13 @@ class NoveltyHead(nn.Module):
         return ((z.float() - self.mean) @ self.root).norm(dim=-1)
 
 
-def picture_of_places(model: Any, places: Tensor, edge: int) -> Tensor:
-    """Where places (N, 2) [m] lie in the picture: (N, 2) column and row in cells of a grid of ``edge`` x ``edge``."""
+def picture_of_places(model: Any, places: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Where places (N, 2) [m] lie in the picture: (N, 2) column and row in cells of a grid of rows x columns."""
     from jepa_ros.world_model.traversability import look_up
 
     warp, extent = model.traversability.warp, model.config.map_extent
     uv = torch.stack([look_up(warp[..., i], places[None].to(warp), extent)[0] for i in (0, 1)], dim=-1)
-    return (uv + 1.0) * 0.5 * (edge - 1)
+    return (uv + 1.0) * 0.5 * (torch.tensor(grid[::-1], device=uv.device) - 1)
 
 
 def summarise(scene: np.ndarray) -> np.ndarray:

@@ -24,7 +24,8 @@ class TraversabilityHead(nn.Module):
     Row 0 of the map is its lower edge (least y), column 0 its left edge (least x), as in nav_msgs/OccupancyGrid.
 
     Args:
-        width: channels of the feature maps. grid: their edge. cells: edge of the map. channels: inner width.
+        width: channels of the feature maps. grid: their rows and columns. cells: edge of the map.
+        channels, fine: inner widths.
     """
 
     xy: Tensor
@@ -32,14 +33,14 @@ class TraversabilityHead(nn.Module):
     homography: Tensor
     warp: Tensor
 
-    def __init__(self, width: int, grid: int, cells: int, channels: int = 48, fine: int = 24) -> None:
+    def __init__(self, width: int, grid: tuple[int, int], cells: int, channels: int = 48, fine: int = 24) -> None:
         super().__init__()
 
         def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
             return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.ReLU())
 
-        self.register_buffer("xy", _coordinates(grid)[None], persistent=False)
-        self.register_buffer("places", _coordinates(cells)[None] * (1.0 - 1.0 / cells), persistent=False)
+        self.register_buffer("xy", _coordinates(*grid)[None], persistent=False)
+        self.register_buffer("places", _coordinates(cells, cells)[None] * (1.0 - 1.0 / cells), persistent=False)
         # From map to picture, each in [-1, 1], and where that puts each cell: see learning/traversability.py.
         self.register_buffer("homography", torch.eye(3))
         self.register_buffer("warp", torch.zeros(1, cells, cells, 2))
@@ -48,7 +49,7 @@ class TraversabilityHead(nn.Module):
         self.quarter = block(64, 96, stride=2)
         self.whole = nn.Sequential(nn.Linear(96, 96), nn.ReLU())
         self.camera = nn.Sequential(
-            nn.Conv2d(width, 16, 1), nn.Flatten(), nn.Linear(16 * grid * grid, 64), nn.ReLU(), nn.Linear(64, 8)
+            nn.Conv2d(width, 16, 1), nn.Flatten(), nn.Linear(16 * grid[0] * grid[1], 64), nn.ReLU(), nn.Linear(64, 8)
         )
         self.middle = block(96, 96)
         self.up_half = block(96 + 64, 64)
@@ -66,7 +67,7 @@ class TraversabilityHead(nn.Module):
         self.warp.copy_(project(self.homography[None], self.places[0].flatten(1).T).view(1, cells, cells, 2))
 
     def forward(self, early: Tensor, late: Tensor) -> Tensor:
-        """Args: feature maps (B, width, grid, grid) of the encoder's first and last block.
+        """Args: feature maps (B, width, rows, columns) of the encoder's first and last block.
 
         Returns:
             Logits (B, cells, cells), float32.
@@ -84,19 +85,19 @@ class TraversabilityHead(nn.Module):
         x1 = self.up_half(torch.cat([_twice(x2), x1], dim=1))
         x0 = self.up_fine(self.up_whole(torch.cat([_twice(x1), x0], dim=1)))
         # The maps are twice as fine as those that `view` counts in: the middle of a corner cell lies further out.
-        edge = late.shape[-1]
-        where = 2 * (edge - 1) / (2 * edge - 1) * project(view, self.places[0].flatten(1).T)
+        edges = torch.tensor([late.shape[-1], late.shape[-2]], device=late.device)
+        where = 2 * (edges - 1) / (2 * edges - 1) * project(view, self.places[0].flatten(1).T)
         where = where.view(len(view), *self.places.shape[2:], 2)
         flat = nn.functional.grid_sample(x0, where.to(x0.dtype), padding_mode="border", align_corners=True)
         places = self.places.to(flat.dtype).expand(len(flat), -1, -1, -1)
         return self.out(torch.cat([flat, places], dim=1)).squeeze(1).float(), view
 
 
-def _coordinates(edge: int) -> Tensor:
-    """(2, edge, edge): the column and the row of each cell, from -1 in the first to 1 in the last."""
-    axis = torch.linspace(-1.0, 1.0, edge)
-    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
-    return torch.stack([columns, rows])
+def _coordinates(rows: int, columns: int) -> Tensor:
+    """(2, rows, columns): the column and the row of each cell, from -1 in the first to 1 in the last."""
+    axes = torch.linspace(-1.0, 1.0, rows), torch.linspace(-1.0, 1.0, columns)
+    down, across = torch.meshgrid(*axes, indexing="ij")
+    return torch.stack([across, down])
 
 
 def project(homography: Tensor, points: Tensor) -> Tensor:

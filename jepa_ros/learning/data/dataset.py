@@ -38,6 +38,12 @@ LOCK = "writing"
 ARRAYS = ("images", "actions", "commands", "poses", "contacts", "episodes")
 
 
+def input_arrays(contract: RobotContract) -> dict[str, str]:
+    """{input of the model: name of the array that holds it}."""
+    pictures = {c.name: "images" if c is contract.cameras[0] else f"images_{c.name}" for c in contract.model_cameras}
+    return pictures | {s.name: f"state_{s.name}" for s in contract.model_state}
+
+
 class DatasetError(JepaRosError):
     """A dataset that cannot be used; the message names the folder or file and what to do."""
 
@@ -268,6 +274,14 @@ class Dataset:
         for name in wanted:
             if name is not None and name not in sources:
                 raise DatasetError(f"{self.folder} holds data of {sources[1]}, not of {name}: collect with it first")
+
+    def inputs(self, episode: int, start: int = 0, length: int | None = None) -> dict[str, np.ndarray]:
+        """What a model of this contract sees and feels over an episode or a piece of it.
+
+        Returns:
+            {camera: pictures (T, H, W, 3) uint8; state: (T, n) float32}, memory-mapped.
+        """
+        return {name: self.slice(array, episode, start, length) for name, array in input_arrays(self.contract).items()}
 
     def split(self, held_out: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Episode numbers for training and for validation.

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches of windows from a dataset; a batch follows from the seed and its number, so that training resumes exactly."""
+"""Batches of windows from a dataset as a model takes them; a batch follows from the seed and its number, so that training resumes exactly."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,17 @@ import torch
 from torch import Tensor
 
 from jepa_ros.learning.data.dataset import Dataset
+
+#: {input of the model: (...)}: as jepa_ros.world_model.seam.Inputs, with leading axes of their own.
+Batch = dict[str, Tensor]
+
+
+def tensors(
+    inputs: Mapping[str, np.ndarray], device: torch.device | str = "cpu", at: slice | np.ndarray | None = None
+) -> dict[str, Tensor]:
+    """Inputs as tensors, copies, all of their steps or those ``at``."""
+    chosen = slice(None) if at is None else at
+    return {name: torch.from_numpy(np.array(values[chosen])).to(device) for name, values in inputs.items()}
 
 
 @dataclass(frozen=True)
@@ -47,28 +58,31 @@ class WindowSampler:
         windows = data.index[self.episodes, 2] - shape.frames + 1
         self._weights = windows / windows.sum() if len(set(windows.tolist())) > 1 else None
 
-    def batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Batch ``number``: images (E, W, F, size, size, 3) uint8, normalised actions (E, W, F, A) float32."""
+    def batch(self, number: int) -> tuple[Batch, Tensor]:
+        """Batch ``number``: inputs {name: (E, W, F, ...)}, normalised actions (E, W, F, A) float32."""
         rng = np.random.default_rng([self.seed, number])
         s = self.shape
         chosen = rng.choice(self.episodes, s.episodes, replace=len(self.episodes) < s.episodes, p=self._weights)
-        images, actions = [], []
+        inputs: dict[str, list[np.ndarray]] = {}
+        actions = []
         for episode in chosen:
             length = int(self.data.index[episode, 2])
             for start in rng.integers(0, length - s.frames + 1, s.windows):
-                images.append(self.data.slice("images", episode, int(start), s.frames))
+                for name, values in self.data.inputs(episode, int(start), s.frames).items():
+                    inputs.setdefault(name, []).append(values)
                 actions.append(self.data.slice("actions", episode, int(start), s.frames))
         lead = (s.episodes, s.windows, s.frames)
-        stacked = torch.from_numpy(np.stack(images))
+        stacked = {name: torch.from_numpy(np.stack(values)) for name, values in inputs.items()}
         unit = self.data.contract.normalise(np.stack(actions)).astype(np.float32)
-        return stacked.view(*lead, *stacked.shape[2:]), torch.from_numpy(unit).view(*lead, -1)
+        given = {name: values.view(*lead, *values.shape[2:]) for name, values in stacked.items()}
+        return given, torch.from_numpy(unit).view(*lead, -1)
 
-    def batches(self, first: int, last: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield (number, images, actions) for the numbers first..last-1, read ahead by a thread."""
-        ahead: queue.Queue[tuple[int, Tensor, Tensor] | BaseException | None] = queue.Queue(maxsize=3)
+    def batches(self, first: int, last: int) -> Iterator[tuple[int, Batch, Tensor]]:
+        """Yield (number, inputs, actions) for the numbers first..last-1, read ahead by a thread."""
+        ahead: queue.Queue[tuple[int, Batch, Tensor] | BaseException | None] = queue.Queue(maxsize=3)
         stop = threading.Event()
 
-        def put(item: tuple[int, Tensor, Tensor] | BaseException | None) -> None:
+        def put(item: tuple[int, Batch, Tensor] | BaseException | None) -> None:
             while not stop.is_set():
                 try:
                     ahead.put(item, timeout=0.2)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.sampler import tensors
 from jepa_ros.world_model import WorldModel
-from jepa_ros.world_model.model import IMAGE
 
 OPEN_LOOP_STEPS = (1, 5, 12)
 
@@ -50,9 +50,9 @@ def encode_episodes(model: WorldModel, data: Dataset, episodes: np.ndarray, leng
     device = model.device
     for episode in episodes:
         for start in range(0, int(data.index[episode, 2]) - length + 1, length):
-            images = torch.from_numpy(np.array(data.slice("images", episode, start, length))).to(device)
+            inputs = tensors(data.inputs(episode, start, length), device)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-                z.append(model.latent({IMAGE: images}).float().cpu())
+                z.append(model.latent(inputs).float().cpu())
             actions.append(data.contract.normalise(data.slice("actions", episode, start, length)).astype(np.float32))
             poses.append(data.slice("poses", episode, start, length))
             contacts.append(data.slice("contacts", episode, start, length))

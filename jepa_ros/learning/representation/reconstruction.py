@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from jepa_ros.learning.data.sampler import Batch
 from jepa_ros.learning.representation.losses import open_loop
 from jepa_ros.learning.representation.representation import RepresentationTrainer
-from jepa_ros.learning.settings import TrainSettings
+from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.world_model import WorldModel
-from jepa_ros.world_model.model import IMAGE
 
 
 class Decoder(nn.Module):
@@ -40,7 +40,10 @@ class ReconstructionTrainer(RepresentationTrainer):
 
     def __init__(self, model: WorldModel, settings: TrainSettings, bf16: bool) -> None:
         super().__init__(model, settings, bf16)
-        self.decoder = Decoder(model.config.latent_dim, model.config.image_size).to(model.device)
+        (_, edge, height), *others = model.config.cameras
+        if others or edge != height:
+            raise TrainError("reconstruction draws the picture of one camera, and a square one")
+        self.decoder = Decoder(model.config.latent_dim, edge).to(model.device)
         self.trained = nn.ModuleList([model.encoder, model.predictor, self.decoder])
         self.optimizer = torch.optim.AdamW(
             self.trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -51,12 +54,12 @@ class ReconstructionTrainer(RepresentationTrainer):
         """What a saved state holds."""
         return {"model": self.model, "decoder": self.decoder}
 
-    def losses(self, images: Tensor, actions: Tensor) -> dict[str, Tensor]:
+    def losses(self, inputs: Batch, actions: Tensor) -> dict[str, Tensor]:
         """The loss terms of one batch: ``reconstruction`` trains the latents, ``prediction`` the predictor."""
-        lead = images.shape[:3]
-        flat = images.flatten(0, 2)
-        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            z = self.model.latent({IMAGE: flat})
+        lead = actions.shape[:3]
+        flat = inputs[self.model.encoder.camera].flatten(0, 2)
+        with torch.autocast(actions.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            z = self.model.latent({name: v.flatten(0, 2) for name, v in inputs.items()})
             drawn = self.decoder(z)
             prediction = open_loop(self.model, z.detach().view(*lead, -1), actions)
         wanted = (flat.permute(0, 3, 1, 2).float() - 128.0) / 64.0

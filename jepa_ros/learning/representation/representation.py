@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jepa_ros.learning.data.sampler import Batch
 from jepa_ros.learning.representation.losses import InverseDynamics, anti_collapse, open_loop
 from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.world_model import WorldModel
-from jepa_ros.world_model.model import IMAGE
 
 
 def cosine(step: int, total: int, warmup: int = 100) -> float:
@@ -46,12 +46,12 @@ class RepresentationTrainer:
         """What a saved state holds."""
         return {"model": self.model, "inverse": self.inverse}
 
-    def losses(self, images: Tensor, actions: Tensor) -> dict[str, Tensor]:
+    def losses(self, inputs: Batch, actions: Tensor) -> dict[str, Tensor]:
         """The loss terms of one batch; see :class:`~jepa_ros.learning.data.sampler.WindowSampler` for the shapes."""
         s = self.settings
-        lead = images.shape[:3]
-        with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            z = self.model.latent({IMAGE: images.flatten(0, 2)}).view(*lead, -1)
+        lead = actions.shape[:3]
+        with torch.autocast(actions.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            z = self.model.latent({name: v.flatten(0, 2) for name, v in inputs.items()}).view(*lead, -1)
             prediction = open_loop(self.model, z, actions)
             inverse = self.inverse(z, actions)
         z = z.float()
@@ -66,7 +66,7 @@ class RepresentationTrainer:
             terms["copy"] = (flat[:, 2:] - flat[:, 1:2]).square().mean()
         return terms
 
-    def step(self, number: int, images: Tensor, actions: Tensor) -> dict[str, float]:
+    def step(self, number: int, inputs: Batch, actions: Tensor) -> dict[str, float]:
         """One optimiser step on one batch.
 
         Raises:
@@ -76,7 +76,8 @@ class RepresentationTrainer:
         self.trained.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * cosine(number, self.settings.steps)
-        terms = self.losses(images.to(device, non_blocking=True), actions.to(device, non_blocking=True))
+        there = {name: values.to(device, non_blocking=True) for name, values in inputs.items()}
+        terms = self.losses(there, actions.to(device, non_blocking=True))
         if not math.isfinite(terms["total"].item()):
             raise TrainError(
                 f"step {number}: the loss is not finite ({', '.join(f'{k} {v.item():g}' for k, v in terms.items())}): "
@@ -94,10 +95,10 @@ def run(
     batches: Any,
     each: Callable[[int, dict[str, float]], None],
 ) -> None:
-    """Train over ``batches`` (number, images, actions); ``each`` is told of every step."""
-    for number, images, actions in batches:
+    """Train over ``batches`` (number, inputs, actions); ``each`` is told of every step."""
+    for number, inputs, actions in batches:
         # Dropout-free models need no generator of their own; the batch number alone decides what is drawn.
-        each(number, trainer.step(number, images, actions))
+        each(number, trainer.step(number, inputs, actions))
 
 
 def seed_everything(seed: int) -> None:

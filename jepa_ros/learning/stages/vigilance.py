@@ -21,13 +21,14 @@ from scipy.linalg import eigh
 from scipy.optimize import nnls
 
 from jepa_ros.learning.data.dataset import Dataset, DatasetError
+from jepa_ros.learning.data.sampler import tensors
 from jepa_ros.learning.stages.readouts import Report
 from jepa_ros.memory.scene import REACH, SceneMemory, rings
 from jepa_ros.planning.vigilance import SPANS, Due, Motion, Normal, is_close, robot_cell, scene_of
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
-from jepa_ros.world_model.model import IMAGE
 from jepa_ros.world_model.readouts import NOVELTY
 from jepa_ros.world_model.scene import NOISE, PATCH, NoveltyHead, SceneHead, patches, summarise
+from jepa_ros.world_model.seam import Inputs
 
 CHANNELS = 8  # of the scene maps
 RINGS = 16  # of distance from the robot, RING cells each
@@ -60,13 +61,14 @@ def can_watch(model: WorldModel) -> bool:
 @torch.inference_mode()
 def fit_scene(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int = 0) -> None:
     """Give the model scene maps, in closed form: the channels in which places differ most, over their own noise."""
-    width, edge = 3 * PATCH**2, model.config.scene_edge
+    width, grid = 3 * PATCH**2, model.config.grid
     rng = np.random.default_rng(seed)
     noise, square, total, n, pairs = np.zeros((width, width)), np.zeros((width, width)), np.zeros(width), 0, 0
     for e in rng.choice(episodes, min(EPISODES, len(episodes)), replace=False):
-        images = torch.from_numpy(np.array(data.slice("images", int(e))[::10])).to(model.device)
-        cells = robot_cell(model, model.latent({IMAGE: images}), edge)
-        rows, columns = np.mgrid[:edge, :edge]
+        inputs = tensors(data.inputs(int(e)), model.device, slice(None, None, 10))
+        images = inputs[model.encoder.camera]
+        cells = robot_cell(model, model.latent(inputs))
+        rows, columns = np.mgrid[: grid[0], : grid[1]]
         away = np.hypot(columns - cells[:, 0, None, None], rows - cells[:, 1, None, None]) > REACH
         f = patches(images).cpu().numpy().transpose(0, 2, 3, 1).astype(np.float64)
         change = (f[1:] - f[:-1])[away[1:] & away[:-1]]
@@ -88,11 +90,13 @@ def fit_scene(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int 
 
 
 @torch.inference_mode()
-def _encode(model: WorldModel, images: np.ndarray) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray]:
-    """Of pictures (N, H, W, 3): latents (N, D), scene maps (N, C, g, g) or None where the model has none, and whether
-    the robot is close to something (N,)."""
-    parts = torch.from_numpy(np.array(images)).split(64)
-    told = torch.cat([model.pack(model.encode({IMAGE: part.to(model.device)})).float() for part in parts])
+def _encode(model: WorldModel, inputs: Inputs) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray]:
+    """Of inputs (N, ...): latents (N, D), scene maps (N, C, rows, columns) or None where the model has none, and
+    whether the robot is close to something (N,)."""
+    parts = [
+        {name: v[i : i + 64] for name, v in inputs.items()} for i in range(0, len(next(iter(inputs.values()))), 64)
+    ]
+    told = torch.cat([model.pack(model.encode(part)).float() for part in parts])
     plain = told.cpu().numpy()
     scenes = None if model.scene is None else scene_of(model.config, plain)
     return told[:, : model.config.latent_dim], scenes, is_close(model, plain)
@@ -102,7 +106,7 @@ class _Drive:
     """One episode as the robot would see it: what each measure is made of, step by step."""
 
     def __init__(self, model: WorldModel, data: Dataset, episode: int) -> None:
-        z, self.scenes, close = _encode(model, data.slice("images", episode))
+        z, self.scenes, close = _encode(model, tensors(data.inputs(episode), model.device))
         actions = torch.from_numpy(data.contract.normalise(data.slice("actions", episode)).astype(np.float32))
         contacts = np.array(data.slice("contacts", episode), dtype=int)
         steps = len(z)
@@ -116,7 +120,7 @@ class _Drive:
                 if t:
                     _, h = model.predict(z[t - 1 : t], actions[t - 1 : t].to(z.device), None, h)
                 self.due.append(motion.observe(z[t], h[0], actions[t - 1] if t else None, int(t > 0), bool(close[t])))
-        self.cells = robot_cell(model, z, model.config.scene_edge) if self.scenes is not None else None
+        self.cells = robot_cell(model, z) if self.scenes is not None else None
         self.hours = float(self.counts.sum()) * data.contract.period / 3600.0
 
     def changes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -277,8 +281,7 @@ def _fit_familiar(
     found = []
     for e in episodes:
         at = np.sort(rng.choice(int(data.index[e, 2]), PICTURES))
-        images = data.slice("images", int(e))
-        _, scene, _ = _encode(model, np.stack([images[i] for i in at]))
+        _, scene, _ = _encode(model, tensors(data.inputs(int(e)), model.device, at))
         assert scene is not None
         found.append(summarise(scene))
     x = np.concatenate(found).astype(np.float64)
