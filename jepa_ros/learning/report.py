@@ -142,6 +142,10 @@ def _remarks(metrics: dict[str, Any]) -> str:
         if key != "position_cm" and not value >= GOOD_PROBE:
             reached = f"reaches {value:.2f} (good: {GOOD_PROBE})"
             found.append(f"The probe of <b>{_text(key)}</b> {reached}: it is hardly in the latent.")
+    for name, verdict in metrics.get("readouts", {}).items():
+        if not verdict["used"]:
+            reached = ", ".join("none" if v is None else f"{v:.2f}" for v in verdict["r2"])
+            found.append(f"The readout <b>{_text(name)}</b> misses its least R2 ({reached}): it is not used.")
     for k in HORIZONS:
         ratio = metrics.get("open_loop", {}).get(f"ratio_{k}")
         if ratio is not None and not ratio <= GOOD_RATIO[k]:

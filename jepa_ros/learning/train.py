@@ -43,7 +43,7 @@ from jepa_ros.learning.traversability import (
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress, Task
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
-from jepa_ros.world_model.readouts import declare
+from jepa_ros.world_model.readouts import CONTACT, DISTANCE, Readout, body_readouts
 
 SAVE_EVERY = 200  # steps between saved states: a kill costs at most as many
 JUDGE_EVERY = 500
@@ -88,7 +88,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
     for key, value in values.items():
         if isinstance(value, dict):
             flat += _flat(value, f"{prefix}{key}/")
-        elif not isinstance(value, list):  # a table is no curve
+        elif value is not None and not isinstance(value, list):  # a table is no curve
             flat.append((prefix + key, float(value)))
     return flat
 
@@ -223,14 +223,17 @@ def finish(
     if "distance" in model.readouts:
         readouts.fit_distance(model, long_ones, 2 * steps, seed + 1, report)
     readouts.fit_heads(model, latents, steps, seed + 2, report)
+    judged = readouts.judge_readouts(model, held_out)
+    readouts.drop_readouts(model, judged)
     fit_proposal(model, long_ones, steps, seed + 4, report)
     if model.traversability is not None:
-        fitted = fit_traversability(model, data, training, steps, seed + 3, report, bf16)
+        fitted = "pose" in model.readouts and fit_traversability(model, data, training, steps, seed + 3, report, bf16)
         if not fitted:  # the picture does not tell where the robot is: no map is better than a wrong one
             model.traversability, model.config = None, replace(model.config, map_cells=0)
-    metrics = judge(model, encode_episodes(model, data, training[:60], piece, bf16), held_out)
+    metrics: dict[str, Any] = judge(model, encode_episodes(model, data, training[:60], piece, bf16), held_out)
     if model.traversability is not None:
         metrics["traversability"] = judge_traversability(model, data, validation)
+    metrics["readouts"] = judged
     metrics["noise"] = {**judge_noise(model, others), "width": noise_width}
     if "proposal" in model.readouts:
         metrics["proposal"] = judge_proposal(model, held_out)
@@ -258,13 +261,11 @@ def _told(values: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in values.items())
 
 
-def readouts_for(contract: RobotContract, latents_have_pose: bool) -> tuple[str, ...]:
-    """The readouts that the data can teach."""
-    return (
-        "distance",
-        *(("pose",) if latents_have_pose else ()),
-        *(("contact",) if "contact" in contract.state else ()),
-    )
+def readouts_for(contract: RobotContract, has_pose: bool) -> tuple[Readout, ...]:
+    """The readouts that the data can teach: the temporal distance, those of the body's room, and contact."""
+    own = [r for r in body_readouts(contract.kinematics.kind) if r.labels != "poses" or has_pose]
+    contact = [CONTACT] if "contact" in contract.state else []
+    return (DISTANCE, *own, *contact)
 
 
 def config_for(data: Dataset, settings: TrainSettings, **sizes: Any) -> ModelConfig:
@@ -274,7 +275,7 @@ def config_for(data: Dataset, settings: TrainSettings, **sizes: Any) -> ModelCon
     config = ModelConfig(
         **ModelConfig.inputs_of(contract),
         action_dim=contract.action_dim,
-        readouts=tuple(declare(*readouts_for(contract, has_pose)).values()),
+        readouts=readouts_for(contract, has_pose),
         **sizes,
     )
     if not can_fit(contract, has_pose):
@@ -457,6 +458,9 @@ def main(args: argparse.Namespace) -> int:
     metrics = card["metrics"]
     probe = ", ".join(f"{k} {v:.3f}" for k, v in metrics["probe_r2"].items()) or "none (no poses)"
     ratio = ", ".join(f"{k[6:]} steps {v:.3f}" for k, v in metrics["open_loop"].items() if k.startswith("ratio"))
+    unused = [name for name, verdict in metrics["readouts"].items() if not verdict["used"]]
+    if unused:
+        print(f"{args.out}: not used, because held-out R2 is below what is declared: {', '.join(unused)}")
     print(
         f"{args.out}: {card['parameters']} parameters, {card['training_seconds']:.0f} s; held out: probes {probe}; "
         f"error against copy: {ratio}"

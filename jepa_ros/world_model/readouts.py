@@ -126,8 +126,13 @@ PROPOSAL = Readout("proposal", ("action",), "1", "hindsight", "actions", pair=Tr
 
 #: Known by name.
 KNOWN: dict[str, Readout] = {r.name: r for r in (DISTANCE, CONTACT, NOVELTY, PROPOSAL)}
-#: Declared by the rooms of bodies, which are opened only when one of these is asked for.
-ROOMS = {"pose": "jepa_ros.planar.readouts"}
+#: Kind of kinematics -> module whose READOUTS such bodies have. A room is opened only when it is asked for.
+ROOMS = {"diff_drive": "jepa_ros.planar.readouts", "holonomic": "jepa_ros.planar.readouts"}
+
+
+def body_readouts(kind: str) -> tuple[Readout, ...]:
+    """The readouts that bodies of a kind of kinematics have, by their room."""
+    return tuple(import_module(ROOMS[kind]).READOUTS) if kind in ROOMS else ()
 
 
 def known(name: str) -> Readout:
@@ -136,11 +141,10 @@ def known(name: str) -> Readout:
     Raises:
         ReadoutError: nobody knows it; the known ones are listed.
     """
-    if name not in KNOWN and name in ROOMS:
-        for readout in import_module(ROOMS[name]).READOUTS:
-            KNOWN.setdefault(readout.name, readout)
+    for kind in ROOMS if name not in KNOWN else ():
+        KNOWN.update({readout.name: readout for readout in body_readouts(kind)})
     if name not in KNOWN:
-        names = ", ".join(sorted({*KNOWN, *ROOMS}))
+        names = ", ".join(sorted(KNOWN))
         raise ReadoutError(f"no readout is called '{name}'; known: {names}; another one is declared in full")
     return KNOWN[name]
 

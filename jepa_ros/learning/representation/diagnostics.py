@@ -6,12 +6,13 @@ The loss does not tell a good representation from a collapsed one; these do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from jepa_ros.contract import RobotContract
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import tensors
 from jepa_ros.world_model import WorldModel
@@ -21,7 +22,8 @@ OPEN_LOOP_STEPS = (1, 5, 12)
 
 @dataclass
 class Latents:
-    """Encoded episodes: z (E, T, D), normalised actions (E, T, A), poses (E, T, 3), contacts (E, T), episode numbers.
+    """Encoded episodes: z (E, T, D), normalised actions (E, T, A), poses (E, T, 3), contacts (E, T), numbers of their
+    layouts (E,), and states {name: (E, T, n)} that the model took; ``contract`` is the data's.
 
     Episodes shorter than the longest are cut into pieces of ``T`` by :func:`encode_episodes`.
     """
@@ -31,6 +33,8 @@ class Latents:
     poses: Tensor
     contacts: Tensor
     layouts: np.ndarray
+    states: dict[str, Tensor] = field(default_factory=dict)
+    contract: RobotContract | None = None
 
     def halves(self) -> tuple[Latents, Latents]:
         """The first half of the pieces, and the others: what is tuned on the one is judged on the other."""
@@ -38,7 +42,11 @@ class Latents:
         return self._part(slice(None, middle)), self._part(slice(middle, None))
 
     def _part(self, which: slice) -> Latents:
-        return Latents(self.z[which], self.actions[which], self.poses[which], self.contacts[which], self.layouts[which])
+        states = {name: values[which] for name, values in self.states.items()}
+        return Latents(
+            self.z[which], self.actions[which], self.poses[which], self.contacts[which], self.layouts[which],
+            states, self.contract,
+        )  # fmt: skip
 
 
 @torch.inference_mode()
@@ -47,12 +55,15 @@ def encode_episodes(model: WorldModel, data: Dataset, episodes: np.ndarray, leng
     was_training = model.training
     model.eval()
     z, actions, poses, contacts, layouts = [], [], [], [], []
+    states: dict[str, list[Tensor]] = {state.name: [] for state in data.contract.model_state}
     device = model.device
     for episode in episodes:
         for start in range(0, int(data.index[episode, 2]) - length + 1, length):
             inputs = tensors(data.inputs(episode, start, length), device)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
                 z.append(model.latent(inputs).float().cpu())
+            for name, values in states.items():
+                values.append(inputs[name].cpu())
             actions.append(data.contract.normalise(data.slice("actions", episode, start, length)).astype(np.float32))
             poses.append(data.slice("poses", episode, start, length))
             contacts.append(data.slice("contacts", episode, start, length))
@@ -64,6 +75,8 @@ def encode_episodes(model: WorldModel, data: Dataset, episodes: np.ndarray, leng
         torch.from_numpy(np.stack(poses).astype(np.float32)),
         torch.from_numpy(np.stack(contacts)),
         np.array(layouts),
+        {name: torch.stack(values) for name, values in states.items()},
+        data.contract,
     )
 
 

@@ -9,14 +9,25 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from jepa_ros.learning.representation.diagnostics import Latents, pose_targets
+from jepa_ros.learning.representation.diagnostics import Latents
 from jepa_ros.learning.representation.losses import energy_score
 from jepa_ros.learning.representation.representation import cosine
+from jepa_ros.learning.stages.labels import labels_of
 from jepa_ros.world_model import WorldModel
+
+#: The losses of readouts that are learned from labels alone, of a head's output (B, n) and labels (B, n).
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared": lambda output, wanted: (output - wanted).square().sum(1).mean(),
+    "bernoulli": nn.functional.binary_cross_entropy_with_logits,
+}
+#: A label whose variance is less is the same all over the data: there is nothing to explain.
+VARIES = 1e-9
 
 Report = Callable[[str, int, int, dict[str, float]], None]
 
@@ -144,39 +155,69 @@ def _same_layout(latents: Latents) -> tuple[Tensor, Tensor]:
 
 
 def fit_heads(model: WorldModel, latents: Latents, steps: int, seed: int, report: Report, batch: int = 1024) -> None:
-    """Fit pose and contact by plain regression on the robot's own localisation and bumper."""
+    """Fit every plain readout of a single latent to its labels: what the robot's own sensors said.
+
+    Raises:
+        TrainError: a readout without labels.
+    """
     generator = torch.Generator().manual_seed(seed)
-    names = [n for n in ("pose", "contact") if n in model.readouts]
-    if not names:
+    fitted = {name: r for name, r in model.readouts.items() if r.loss in LOSSES and not r.pair}
+    if not fitted:
         return
-    parameters = [p for n in names for p in model.heads[n].parameters()]
-    for n in names:
-        model.heads[n].train().requires_grad_(True)
+    labels = {name: labels_of(readout, latents) for name, readout in fitted.items()}
+    parameters = [p for name in fitted for p in model.heads[name].parameters()]
+    for name in fitted:
+        model.heads[name].train().requires_grad_(True)
     optimizer = optimizer_for(parameters, 1e-3)
-    length = latents.z.shape[1]
-    # The bumper of step k speaks of the frames before and after it.
-    touching = latents.contacts.clone()
-    touching[:, 1:] |= latents.contacts[:, :-1]
-    device = model.device
+    length, device = latents.z.shape[1], model.device
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * cosine(step, steps)
         e = torch.randint(0, latents.z.shape[0], (batch,), generator=generator)
         t = torch.randint(0, length, (batch,), generator=generator)
         z = latents.z[e, t].to(device)
-        losses: dict[str, Tensor] = {}
-        if "pose" in names:
-            losses["pose"] = (
-                (model.read("pose", z) - pose_targets(latents.poses[e, t]).to(device)).square().sum(1).mean()
-            )
-        if "contact" in names:
-            logit = model.heads["contact"](z).squeeze(-1).float()
-            losses["contact"] = nn.functional.binary_cross_entropy_with_logits(logit, touching[e, t].float().to(device))
+        losses = {
+            name: LOSSES[readout.loss](model.heads[name](z).float(), labels[name][e, t].to(device))
+            for name, readout in fitted.items()
+        }
         loss = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         if step % 50 == 0:
             report("readouts", step, steps, {k: v.item() for k, v in losses.items()})
-    for n in names:
-        model.heads[n].eval().requires_grad_(False)
+    for name in fitted:
+        model.heads[name].eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def judge_readouts(model: WorldModel, held_out: Latents) -> dict[str, dict[str, Any]]:
+    """R2 of every readout that :func:`fit_heads` fits, on episodes that were never trained on.
+
+    Returns:
+        {name: ``r2`` (of each value, in the order of the readout's dims; None where the labels do not vary), ``least``
+        (what it has to reach), ``used``}.
+    """
+    found = {}
+    for name, readout in model.readouts.items():
+        if readout.loss not in LOSSES or readout.pair:
+            continue
+        labels = labels_of(readout, held_out).flatten(0, 1).double()
+        read = model.read(name, held_out.z.flatten(0, 1).to(model.device)).cpu().double().view(labels.shape)
+        spread = (labels - labels.mean(0)).square().sum(0)
+        r2 = 1.0 - (read - labels).square().sum(0) / spread
+        told = [float(v) if s > VARIES * len(labels) else None for v, s in zip(r2, spread, strict=True)]
+        least = readout.least_r2
+        used = least is None or all(v is None or v >= least for v in told)
+        found[name] = {"r2": told, "least": least, "used": used}
+    return found
+
+
+def drop_readouts(model: WorldModel, judged: dict[str, dict[str, Any]]) -> list[str]:
+    """Take readouts that miss their least R2 from the model; returns their names."""
+    dropped = [name for name, verdict in judged.items() if not verdict["used"]]
+    for name in dropped:
+        del model.heads[name]
+    kept = tuple(r for r in model.config.readouts if r.name not in dropped)
+    model.config = replace(model.config, readouts=kept)
+    return dropped
