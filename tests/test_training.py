@@ -171,5 +171,17 @@ def test_the_command_on_the_card_trains_the_same_model():
     assert again[:2] == ["jepa-ros", "train"]
     assert vars(parser.parse_args(again[2:])) == vars(args)
     # How fast and where it runs, and what is done instead of training, shape no model.
-    others = {"help", "data", "out", "json", "env", "device", "threads", "add_proposal", "add_vigilance", "renew_map"}
+    others = {
+        "help",
+        "data",
+        "out",
+        "json",
+        "env",
+        "robot",
+        "device",
+        "threads",
+        "add_proposal",
+        "add_vigilance",
+        "renew_map",
+    }
     assert {action.dest for action in parser._actions} - others == set(SHAPING)

@@ -101,9 +101,8 @@ class PlannerPart:
         return decide(self.planner, embedding, observation)
 
     def encode(self, observation: Observation) -> NDArray[np.float32]:
-        """The embedding of what is seen: the picture of the camera that the model looks through."""
-        perception = self._eyes()
-        return perception.encode(observation.images[perception.camera.name])
+        """The embedding of what is seen by the cameras that the model looks through."""
+        return self._eyes().encode(observation.images)
 
     def goal(self, picture: NDArray[np.uint8], encoding: str = "rgb8", name: str = "") -> Goal:
         """The goal that a picture of the model's camera shows.

@@ -215,14 +215,14 @@ class ReachPolicy:
         self.arrival = Arrival() if "pose" in model.readouts else None
         self.encode_seconds = 0.0
 
-    def _latent(self, image: np.ndarray) -> Tensor:
+    def _latent(self, pictures: Any) -> Tensor:
         """(1, D), without what an embedding tells beside it."""
-        return torch.from_numpy(self.perception.encode(image)[:1].copy())
+        return torch.from_numpy(self.perception.encode(pictures)[:1].copy())
 
     @torch.inference_mode()
     def act(self, observation: Observation) -> Decision:
         """The command of this step; zeros once the pose readout says that the goal is reached."""
-        z = self._latent(observation.images[self.perception.camera.name])
+        z = self._latent(observation.images)
         arrived = self.arrival is not None and self.arrival.update(read_distance(self.model, z[0], self.goal))
         command = np.zeros(self.contract.action_dim)
         if not arrived:

@@ -52,7 +52,7 @@ def collect_episode(scene: Scene, task: Task, world: World, settings: CollectSet
         scene.reset(spec)
         # The lidar is hidden from the gate: a model that is to know what a contact is must have touched something.
         loop = Loop(scene, task.explore(scene, spec), gated=world.gated, blind=("scan",))
-        records = []
+        records: list[StepRecord] = []
         while len(records) < settings.length and not scene.over:
             records.append(loop.step())
         if len(records) >= world.shortest:
