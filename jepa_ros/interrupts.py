@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 INTERRUPTED = 130
-#: Signals that ask a process to end: Ctrl-C, a supervisor, a terminal or an ssh that closes, Ctrl-\\.
+#: Signals that ask a process to end: Ctrl-C, a supervisor, a terminal or an ssh that closes, Ctrl-\.
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
