@@ -33,6 +33,22 @@ CAMERA = End("/camera", TYPE)
 HEALTHY = Seen(publishers=(CAMERA,), messages=30, rate=10.0)
 
 
+def test_a_localisation_that_speaks_only_when_the_robot_moves_is_not_slow():
+    pose = "geometry_msgs/msg/PoseWithCovarianceStamped"
+    (expected,) = [e for e in expected_topics(load_contract("arena")) if e.type == pose]
+    at_rest = Seen((End("/amcl", pose, keeps=True),), messages=1, rate=0.1)
+    (finding,) = judge(expected, at_rest)
+    assert finding.level == OK and "kept until there is another" in finding.text
+    assert levels(judge(expected, Seen((End("/mocap", pose),), messages=1, rate=0.1))) == [WARNING]
+
+
+def test_an_arm_and_its_gripper_may_have_a_driver_each():
+    joints = "sensor_msgs/msg/JointState"
+    (expected,) = [e for e in expected_topics(load_contract("arena")) if e.type == joints]
+    seen = Seen((End("/arm", joints), End("/gripper", joints)), messages=90, rate=30.0)
+    assert levels(judge(expected, seen)) == [OK]
+
+
 def levels(findings: list[Finding]) -> list[str]:
     return [finding.level for finding in findings]
 

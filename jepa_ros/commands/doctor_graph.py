@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, qos_check_compatible
 
 from jepa_ros.bags.recorder_node import matching_qos, message_class
 from jepa_ros.commands.doctor_rules import (
@@ -201,7 +201,9 @@ def _ends(node: Any, topic: str) -> Seen:
     offers = node.get_publishers_info_by_topic(topic)
     takers = [t for t in node.get_subscriptions_info_by_topic(topic) if t.node_name != node.get_name()]
     return Seen(
-        tuple(End(_full(o), o.topic_type) for o in offers),
+        tuple(
+            End(_full(o), o.topic_type, o.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL) for o in offers
+        ),
         tuple(dict.fromkeys(End(_full(t), t.topic_type) for t in takers)),
         tuple(_mismatches(offers, takers)),
     )

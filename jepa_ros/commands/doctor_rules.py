@@ -45,6 +45,7 @@ class Expected:
     Attributes:
         single: a second publisher is an error (commands, the clock). required: silence is an error.
         heard: somebody has to listen, as a base does to commands.
+        kept: a publisher that keeps its last message (transient local) may speak when it has something new to say.
     """
 
     topic: str
@@ -53,14 +54,17 @@ class Expected:
     single: bool = True
     required: bool = True
     heard: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True)
 class End:
-    """One end of a topic: the full name of its node, and the type of its messages."""
+    """One end of a topic: the full name of its node, the type of its messages, and whether a publisher keeps its last
+    message for whoever comes later (transient local)."""
 
     node: str
     type: str
+    keeps: bool = False
 
 
 @dataclass
@@ -154,7 +158,9 @@ def expected_topics(contract: RobotContract, compressed: bool = False, brain: bo
     ]
     for name, state in contract.state.items():
         # What may be silent for so long must come at least so often.
-        rows.append(Expected(state.topic, STATE_TYPES[name], 1.0 / state.timeout, required=state.required))
+        rate, alone = 1.0 / state.timeout, name != "joint_states"  # an arm and its gripper have a driver each
+        expected = Expected(state.topic, STATE_TYPES[name], rate, alone, state.required, kept=name == "pose")
+        rows.append(expected)
     if contract.watchdog.estop_required:
         rows.append(
             Expected(contract.estop_topic, "std_msgs/msg/Bool", 1.0 / contract.watchdog.estop_timeout, single=False)
@@ -167,6 +173,7 @@ def judge(expected: Expected, seen: Seen) -> list[Finding]:
     report, topic = Report(), expected.topic
     worst = ERROR if expected.required else WARNING
     right = [end for end in seen.publishers if end.type == expected.type]
+    kept = expected.kept and any(end.keeps for end in right)
     report.findings += judge_ends(topic, seen, expected.type)
     if not seen.publishers:
         advice = "start the node or driver, or remap its topic"
@@ -179,10 +186,12 @@ def judge(expected: Expected, seen: Seen) -> list[Finding]:
         report.add(WARNING, topic, "nobody listens to it: is the robot's driver running, under this name?")
     if right and not seen.messages and not report.findings:
         report.add(worst, topic, f"silent, though {right[0].node} publishes it")
-    elif seen.messages and expected.rate and seen.rate < SLOW * expected.rate:
+    elif seen.messages and expected.rate and seen.rate < SLOW * expected.rate and not kept:
         report.add(WARNING, topic, f"{seen.rate:.1f} Hz, expected at least {expected.rate:.1f} Hz")
     if not report.findings:
         rate = f"{seen.rate:.1f} Hz" if expected.rate else f"{seen.messages} messages"
+        if kept:
+            rate = "the last message, kept until there is another,"
         report.add(OK, topic, f"{rate} from {right[0].node}")
     return report.findings
 

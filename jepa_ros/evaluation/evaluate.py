@@ -85,9 +85,7 @@ def evaluate(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     env = add_world_arguments(parser, "the model's")
-    parser.add_argument(
-        "--model", default=None, help="checkpoint: a folder or a shipped name (default: the robot's)"
-    )
+    parser.add_argument("--model", default=None, help="checkpoint: a folder or a shipped name (default: the robot's)")
     parser.add_argument("--episodes", type=positive, default=100, help="pairs (default: %(default)s)")
     parser.add_argument("--seed", type=seed, default=0, help="of the pairs (default: %(default)s)")
     parser.add_argument("--layout", metavar="NAME", help="the same as --task, in the arena: its obstacles")

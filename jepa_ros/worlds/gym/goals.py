@@ -155,7 +155,5 @@ def _pair_from(scene: GymScene, measure: Measure, begin: Beginning, draw: list[i
             scene.reset(begin)
             for command in found[kind]:
                 env.step(command)
-            return Pair(
-                begin.number, begin.seed, env.image(), read_state(env), tuple(found[kind]), kind, begin.options
-            )
+            return Pair(begin.number, begin.seed, env.image(), read_state(env), tuple(found[kind]), kind, begin.options)
     return None
