@@ -185,7 +185,7 @@ def graph() -> Iterator[None]:
 
 
 def test_a_running_graph_is_examined(graph, monkeypatch):
-    monkeypatch.setattr(doctor, "PATIENCE", 1.5)
+    monkeypatch.setattr(doctor, "PATIENCE", 5.0)
     findings = doctor.examine(load_contract("arena"), "", 1.0)
     said = {(f.level, f.subject): f.text for f in findings}
     assert "/first" in said[ERROR, "cmd_vel"] and "/second" in said[ERROR, "cmd_vel"]
@@ -225,7 +225,7 @@ def test_a_publisher_that_becomes_known_late_is_listened_to_all_the_same(graph, 
 
 
 def test_every_name_that_the_gate_uses_is_looked_at_for_its_types(monkeypatch):
-    monkeypatch.setattr(doctor, "PATIENCE", 1.5)
+    monkeypatch.setattr(doctor, "PATIENCE", 5.0)
     from geometry_msgs.msg import Twist, TwistStamped
     from rclpy.context import Context
 
