@@ -11,7 +11,6 @@ import rclpy
 
 from jepa_ros.commands import doctor_graph as doctor
 from jepa_ros.commands.doctor_rules import (
-    COMMAND_TYPES,
     ERROR,
     OK,
     WARNING,
@@ -26,6 +25,7 @@ from jepa_ros.commands.doctor_rules import (
     judge_gate,
 )
 from jepa_ros.contract import load_contract
+from jepa_ros.contract.topics import COMMAND_TYPES
 
 TYPE, OTHER = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 IMAGE = Expected("image", TYPE, 10.0)

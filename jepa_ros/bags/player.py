@@ -18,9 +18,9 @@ from rosgraph_msgs.msg import Clock
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.recorder_node import message_class
 from jepa_ros.bags.storage import Message, TopicInfo
 from jepa_ros.contract import RobotContract
+from jepa_ros.messages.types import MessageTypeError, message_class
 
 DEPTH = 100
 """Messages of a topic that are kept for listeners that are slower than the player."""
@@ -88,7 +88,7 @@ class Player(Node):
                     self.skipped.append(f"{topic}: {count} messages of {other}, the others are {info.msgtype}")
             try:
                 self._out[topic] = self.create_publisher(message_class(info.msgtype), topic, offered(info))
-            except BagError as error:
+            except MessageTypeError as error:
                 self.skipped.append(f"{topic}: {error}")
         self._clock_out = None if "/clock" in self._out else self.create_publisher(Clock, "/clock", 10)
         self.played = 0

@@ -9,7 +9,6 @@ that ends at once. Everything happens in the thread that calls `look` and `poll`
 
 from __future__ import annotations
 
-import importlib
 import re
 import time
 from collections import deque
@@ -24,6 +23,7 @@ from jepa_ros.bags import BagError
 from jepa_ros.bags.schema import Definition, definition, qos_entry
 from jepa_ros.bags.simulated_time import SimulatedTime
 from jepa_ros.bags.sink import WriterThread
+from jepa_ros.messages.types import MessageTypeError, message_class
 
 DEPTH = 100
 """Messages a subscription may hold while this process is kept from running (3 s of 30 Hz images)."""
@@ -98,19 +98,6 @@ def matching_qos(profiles: list[QoSProfile], depth: int = DEPTH) -> QoSProfile:
     )
 
 
-def message_class(msgtype: str):
-    """The Python class of a type such as sensor_msgs/msg/Image.
-
-    Raises:
-        BagError: its Python package is not installed.
-    """
-    try:
-        package, folder, name = msgtype.split("/")
-        return getattr(importlib.import_module(f"{package}.{folder}"), name)
-    except (ImportError, AttributeError, ValueError):
-        raise BagError(f"type {msgtype}: no Python package for it here; install or source it") from None
-
-
 class RecorderNode(Node):
     """Subscribes to what the selection takes and feeds `writer`. Everything runs in the thread that spins it."""
 
@@ -163,7 +150,7 @@ class RecorderNode(Node):
         if state is None:
             try:
                 described, kind = definition(msgtype), message_class(msgtype)
-            except BagError as error:
+            except (BagError, MessageTypeError) as error:
                 if offers:
                     self.refused[topic] = str(error)
                 return

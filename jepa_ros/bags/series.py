@@ -23,11 +23,12 @@ from jepa_ros.bags.decode import (
 from jepa_ros.bags.reader import BagReader
 from jepa_ros.bags.storage import Message
 from jepa_ros.contract import RobotContract
+from jepa_ros.contract.topics import COMMAND_TYPES
 from jepa_ros.safety.rows import TABLE
 
 COMMANDS = ("command", "asked", "teleop")
 """Fields of Topics that are commands."""
-TWISTS = {"geometry_msgs/msg/TwistStamped": True, "geometry_msgs/msg/Twist": False}
+TWISTS = {COMMAND_TYPES["twist_stamped"]: True, COMMAND_TYPES["twist"]: False}
 """Types of commands that are read without taking the message apart; whether they have a stamp."""
 WORDS = {
     "command": "command", "asked": "command", "teleop": "command", "pose": "localisation", "contact": "bumper",

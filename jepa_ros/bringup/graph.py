@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from jepa_ros.contract import RobotContract, load_contract, share_dir
+from jepa_ros.contract.topics import COMMAND_TYPES, STATE_TYPES
 from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_namespace, is_topic
 from jepa_ros.ros_env import LARGE, large_environment, ros_environment
@@ -29,7 +30,7 @@ from jepa_ros.yaml_text import load_mapping
 KINDS = ("sim", "robot", "replay")
 #: Topics that a robot's own drivers may publish or take under another name; each is an argument of `robot`.
 ROBOT_TOPICS = (
-    "image", "odom", "pose", "joint_states", "scan", "contact", "people", "wrench", "estop", "goal_image", "goal_pose"
+    "image", *STATE_TYPES, "estop", "goal_image", "goal_pose"
 )  # fmt: skip
 #: Seconds between the death of a node and its next start, under ros2 launch and `up` alike.
 RESPAWN_DELAY = 1.0
@@ -233,7 +234,7 @@ _ROBOT = (
     Argument("compressed", False, "Take image/compressed in the place of image."),
     Argument(
         "command_kind", "", "Type of the robot's command; empty for the contract's.",
-        ("", "twist_stamped", "twist", "joint_trajectory", "float64_multiarray"),
+        ("", *COMMAND_TYPES),
     ),
     Argument("command_topic", "", "Topic of the robot's command; empty for the contract's.", kind="topic"),
     *(

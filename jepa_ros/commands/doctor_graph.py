@@ -16,7 +16,7 @@ from typing import Any
 import rclpy
 from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, qos_check_compatible
 
-from jepa_ros.bags.recorder_node import matching_qos, message_class
+from jepa_ros.bags.recorder_node import matching_qos
 from jepa_ros.commands.doctor_rules import (
     ERROR,
     OK,
@@ -32,6 +32,7 @@ from jepa_ros.commands.doctor_rules import (
     judge_gate,
 )
 from jepa_ros.contract import RobotContract
+from jepa_ros.messages.types import message_class
 from jepa_ros.nodes.lifecycle import Watcher
 
 #: Seconds in which three announcements in a row may be lost before something counts as not there, or as silent.

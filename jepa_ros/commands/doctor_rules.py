@@ -6,27 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from jepa_ros.contract import RobotContract
+from jepa_ros.contract.topics import COMMAND_TYPES, ESTOP_TYPE, STATE_TYPES, asked_type
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 #: A topic that is slower than this share of its declared rate is reported.
 SLOW = 0.7
-TWIST, TWIST_STAMPED = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
-#: The message of each kind of command that a contract may declare.
-COMMAND_TYPES = {
-    "twist_stamped": TWIST_STAMPED,
-    "twist": TWIST,
-    "joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
-    "float64_multiarray": "std_msgs/msg/Float64MultiArray",
-}
-STATE_TYPES = {
-    "odom": "nav_msgs/msg/Odometry",
-    "pose": "geometry_msgs/msg/PoseWithCovarianceStamped",
-    "joint_states": "sensor_msgs/msg/JointState",
-    "scan": "sensor_msgs/msg/LaserScan",
-    "contact": "std_msgs/msg/Bool",
-    "people": "geometry_msgs/msg/PoseArray",
-    "wrench": "geometry_msgs/msg/WrenchStamped",
-}
 
 
 @dataclass(frozen=True)
@@ -140,13 +124,12 @@ class Report:
 def expected_topics(contract: RobotContract, compressed: bool = False, brain: bool = True) -> list[Expected]:
     """The topics that a running graph of this robot has, by the contract; `brain`: with perception and planner."""
     camera = contract.cameras[0]
-    raw = COMMAND_TYPES["joint_trajectory"] if contract.jointed else TWIST_STAMPED
     compressed = compressed or camera.compressed
     image = (f"{camera.topic}/compressed", "CompressedImage") if compressed else (camera.topic, "Image")
     thinking = [
         Expected("embedding", "sensor_msgs/msg/Image", contract.rate),
         Expected("model_id", "std_msgs/msg/String"),
-        Expected("command_raw", raw, contract.rate),
+        Expected("command_raw", asked_type(contract.jointed), contract.rate),
         Expected("signals", "diagnostic_msgs/msg/DiagnosticArray", contract.rate),
     ]
     output = COMMAND_TYPES[contract.command.kind]
@@ -162,9 +145,7 @@ def expected_topics(contract: RobotContract, compressed: bool = False, brain: bo
         expected = Expected(state.topic, STATE_TYPES[name], rate, alone, state.required, kept=name == "pose")
         rows.append(expected)
     if contract.watchdog.estop_required:
-        rows.append(
-            Expected(contract.estop_topic, "std_msgs/msg/Bool", 1.0 / contract.watchdog.estop_timeout, single=False)
-        )
+        rows.append(Expected(contract.estop_topic, ESTOP_TYPE, 1.0 / contract.watchdog.estop_timeout, single=False))
     return rows
 
 
@@ -229,7 +210,7 @@ _KINDS = {message: kind for kind, message in COMMAND_TYPES.items()}
 
 def _advice(publisher: End, wanted: str) -> str:
     """What to do about a publisher of another type than `wanted`."""
-    if (publisher.type, wanted) == (TWIST, TWIST_STAMPED):
+    if (publisher.type, wanted) == (COMMAND_TYPES["twist"], COMMAND_TYPES["twist_stamped"]):
         return ": have it send stamped ones (teleop_twist_keyboard and teleop_twist_joy: -p stamped:=true)"
     return ": change its type, or remap it to another name"
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from jepa_ros.contract.fields import Fields
 from jepa_ros.contract.parts import ActionDim, Arm, Command, Gripper, Kinematics, Limits
+from jepa_ros.contract.topics import COMMAND_TYPES
 
-COMMAND_KINDS = ("twist_stamped", "twist", "joint_trajectory", "float64_multiarray")
 KINEMATICS_KINDS = ("diff_drive", "holonomic", "joints", "arm")
 #: The components of a Twist that an action dimension of a mobile base may drive, with their unit (REP-103).
 TWIST_UNITS = {
@@ -133,7 +133,7 @@ def _unit(f: Fields, name: str, kinematics: Kinematics) -> str:
 
 def command_of(f: Fields, action: tuple[ActionDim, ...], kinematics: Kinematics) -> Command:
     """What the gate publishes."""
-    kind = f.text("kind", choices=COMMAND_KINDS)
+    kind = f.text("kind", choices=tuple(COMMAND_TYPES))
     jointed = kind in ("joint_trajectory", "float64_multiarray")
     if jointed != (kinematics.kind in ("joints", "arm")):
         raise f.error("kind", f"'{kind}' does not fit kinematics.kind '{kinematics.kind}'")

@@ -8,8 +8,9 @@ from typing import Any
 
 from jepa_ros.contract.fields import Fields
 from jepa_ros.contract.parts import ActionDim, Camera, Command, Footprint, Frames, StateTopic, Watchdog
+from jepa_ros.contract.topics import STATE_TYPES
+from jepa_ros.suggest import did_you_mean
 
-STATE_KEYS = ("odom", "pose", "joint_states", "scan", "contact", "people", "wrench")
 #: What a lidar may write where a beam comes back from nowhere, besides +inf (REP-117).
 NO_RETURN = ("zero", "nan")
 #: State inputs that a model may take.
@@ -129,8 +130,9 @@ def state_of(f: Fields) -> dict[str, StateTopic]:
     """The state topics; which of them the model may take stands in :data:`MODEL_STATE`."""
     state = {}
     for key in f.data:
-        if key not in STATE_KEYS:
-            raise f.error(str(key), f"unknown state; expected one of {', '.join(STATE_KEYS)}")
+        if key not in STATE_TYPES:
+            hint = did_you_mean(str(key), STATE_TYPES)
+            raise f.error(str(key), f"unknown state; expected one of {', '.join(STATE_TYPES)}{hint}")
         s = f.section(key)
         topic, timeout = s.topic("topic", key), s.number("timeout", 0.5, above=0.0, unit="s")
         required = s.boolean("required", True)

@@ -20,14 +20,14 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from jepa_ros.contract import RobotContract
+from jepa_ros.contract.topics import BASE_COMMANDS, COMMAND_TYPES, JOINT_COMMANDS, asked_type
 from jepa_ros.messages.joints import joint_command
+from jepa_ros.messages.types import message_class
 from jepa_ros.nodes.convert import to_seconds, to_stamp
 from jepa_ros.nodes.params import ParameterError
 from jepa_ros.nodes.rate_points import Point
 
 _TWIST_AXES = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
-_BASE_KINDS = ("twist_stamped", "twist")
-_ARM_KINDS = ("joint_trajectory", "float64_multiarray")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class CommandCodec:
         self._tick = 1.0 / contract.gate_rate
         self.kind = kind or contract.command.kind
         self.is_base = not contract.jointed
-        allowed = _BASE_KINDS if self.is_base else _ARM_KINDS
+        allowed = BASE_COMMANDS if self.is_base else JOINT_COMMANDS
         if self.kind not in allowed:
             raise ParameterError(
                 f"command kind '{self.kind}' does not fit robot '{contract.name}' "
@@ -81,17 +81,12 @@ class CommandCodec:
     @property
     def input_type(self) -> type:
         """The type of ``command_raw`` and ``command_teleop``."""
-        return TwistStamped if self.is_base else JointTrajectory
+        return message_class(asked_type(not self.is_base))  # type: ignore[no-any-return]
 
     @property
     def output_type(self) -> type:
         """The type that the robot takes."""
-        return {
-            "twist_stamped": TwistStamped,
-            "twist": Twist,
-            "joint_trajectory": JointTrajectory,
-            "float64_multiarray": Float64MultiArray,
-        }[self.kind]
+        return message_class(COMMAND_TYPES[self.kind])  # type: ignore[no-any-return]
 
     def write_input(self, values: Sequence[float] | NDArray[Any] | None, stamp: float) -> Any:
         """A ``command_raw`` that carries the stamp [s] of the image that it came from.

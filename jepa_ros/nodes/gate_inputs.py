@@ -23,8 +23,10 @@ from sensor_msgs.msg import CompressedImage, Image, JointState, LaserScan
 from std_msgs.msg import Bool, Header, String
 
 from jepa_ros.contract import RobotContract
+from jepa_ros.contract.topics import STATE_TYPES
 from jepa_ros.messages.joints import JointStates, robot_joints
 from jepa_ros.messages.rotation import rotation_fault, yaw_of
+from jepa_ros.messages.types import message_class
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import read_raw_image, to_seconds
@@ -120,19 +122,17 @@ class InputCollector:
         self._subscribe(String, "model_id", qos.LATCHED, self._on_model_id)
         for name in ("perception", "planner"):
             self._subscribe(Header, f"{name}/heartbeat", qos.HEARTBEAT, self._heartbeat(name))
-        readers: dict[str, tuple[type, Callable[[Any], None]]] = {
-            "odom": (Odometry, self._on_odom),
-            "pose": (PoseWithCovarianceStamped, self._on_pose),
-            "joint_states": (JointState, self._on_joints),
-            "scan": (LaserScan, self._on_scan),
-            "contact": (Bool, self._on_contact),
-            "people": (PoseArray, self._on_people),
-            "wrench": (WrenchStamped, self._on_wrench),
+        readers: dict[str, Callable[[Any], None]] = {
+            "odom": self._on_odom,
+            "pose": self._on_pose,
+            "joint_states": self._on_joints,
+            "scan": self._on_scan,
+            "contact": self._on_contact,
+            "people": self._on_people,
+            "wrench": self._on_wrench,
         }
         for key, state in self._contract.state.items():
-            if key in readers:
-                message_type, callback = readers[key]
-                self._subscribe(message_type, state.topic, qos.STATE, callback)
+            self._subscribe(message_class(STATE_TYPES[key]), state.topic, qos.STATE, readers[key])
         # What was published once, before the gate ran: a localisation's pose, a stop that is pressed.
         self._latched |= {self._contract.estop_topic: (Bool, self._on_estop)}
         if "pose" in self._contract.state:

@@ -27,6 +27,7 @@ from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
 from jepa_ros.contract import load_contract
+from jepa_ros.contract.topics import COMMAND_TYPES
 from jepa_ros.errors import JepaRosError
 from jepa_ros.messages.joints import positions_of, robot_joints
 from jepa_ros.nodes import params, qos
@@ -59,7 +60,7 @@ PARAMS = (
     params.Param("guardrails", "", "Guardrail set as YAML text; empty for the contract's.", live=True),
     params.Param("settings", "", "Further settings of the gate as YAML text ({name: value}); see docs/safety.md."),
     params.Param("command_kind", "", "Type of the output; empty for the contract's.",
-                 choices=("", "twist_stamped", "twist", "joint_trajectory", "float64_multiarray")),
+                 choices=("", *COMMAND_TYPES)),
     params.Param("command_topic", "", "Topic of the output; empty for the contract's.", topic=True),
     params.Param("compressed", False, "The camera publishes image/compressed."),
     params.Param("priority", "raised", "Scheduling: real time where the system permits it, or as it is.",

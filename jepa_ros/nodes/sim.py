@@ -28,7 +28,9 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from jepa_ros.contract import load_contract
+from jepa_ros.contract.topics import STATE_TYPES
 from jepa_ros.errors import JepaRosError
+from jepa_ros.messages.types import message_class
 from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import fill, set_yaw, to_stamp
@@ -105,18 +107,16 @@ class SimNode(Node):
         state = {key: topic.topic for key, topic in self._contract.state.items()}
         self._image_out = qos.publisher(self, Image, self._contract.cameras[0].topic, qos.IMAGE)
         self._info_out = qos.publisher(self, CameraInfo, "camera_info", qos.STATE)
-        self._odom_out = qos.publisher(self, Odometry, state.get("odom", "odom"), qos.STATE)
-        self._pose_out = qos.publisher(self, PoseWithCovarianceStamped, state.get("pose", "pose"), qos.STATE)
-        self._joints_out = qos.publisher(self, JointState, state.get("joint_states", "joint_states"), qos.STATE)
-        self._scan_out = qos.publisher(self, LaserScan, state.get("scan", "scan"), qos.STATE)
-        self._contact_out = qos.publisher(self, Bool, state.get("contact", "contact"), qos.STATE)
+        told = ("odom", "pose", "joint_states", "scan", "contact", *(("people",) if "people" in state else ()))
+        self._state_out = {
+            name: qos.publisher(self, message_class(STATE_TYPES[name]), state.get(name, name), qos.STATE)
+            for name in told
+        }
         self._truth_out = qos.publisher(self, Odometry, "~/truth", qos.STATE)
         self._score_out = qos.publisher(self, DiagnosticArray, "~/score", qos.STATUS)
         self._timing_out = qos.publisher(self, DiagnosticArray, "~/timing", qos.STATUS)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
-        if "people" in state:
-            self._people_out = qos.publisher(self, PoseArray, state["people"], qos.STATE)
         camera_rate = self._contract.cameras[0].rate
         self._emitters: dict[str, tuple[float, Callable[[float], None]]] = {
             "odom": (RATES["odom"], self._emit_odom),
@@ -211,7 +211,7 @@ class SimNode(Node):
         message = self._odometry(now, self._contract.frames.odom, x, y, yaw, v, w)
         message.pose.covariance = _wheel_covariance(0.01, 0.01, 0.01)
         message.twist.covariance = _wheel_covariance(1e-4, 1e-9, 1e-3)
-        self._odom_out.publish(message)
+        self._state_out["odom"].publish(message)
 
     def _emit_pose(self, now: float) -> None:
         x, y, yaw, covariance = self._sim.pose()
@@ -224,13 +224,13 @@ class SimNode(Node):
         rows = np.array([0, 1, 5])
         full[np.ix_(rows, rows)] = covariance
         message.pose.covariance = full.ravel()
-        self._pose_out.publish(message)
+        self._state_out["pose"].publish(message)
 
     def _emit_joints(self, now: float) -> None:
         names, positions, velocities = self._sim.joint_states()
         message = JointState(name=list(names), position=positions.tolist(), velocity=velocities.tolist())
         message.header.stamp = to_stamp(now)
-        self._joints_out.publish(message)
+        self._state_out["joint_states"].publish(message)
 
     def _emit_scan(self, now: float) -> None:
         scan = self._sim.scan()
@@ -244,7 +244,7 @@ class SimNode(Node):
         message.header.stamp = to_stamp(now)
         message.header.frame_id = self._contract.frames.base
         message.ranges.frombytes(np.ascontiguousarray(scan.ranges, dtype=np.float32).tobytes())
-        self._scan_out.publish(message)
+        self._state_out["scan"].publish(message)
 
     def _emit_people(self, now: float) -> None:
         message = PoseArray()
@@ -253,10 +253,10 @@ class SimNode(Node):
             pose = Pose()
             pose.position.x, pose.position.y = x, y
             message.poses.append(pose)
-        self._people_out.publish(message)
+        self._state_out["people"].publish(message)
 
     def _emit_contact(self, now: float) -> None:
-        self._contact_out.publish(Bool(data=bool(self._sim.contact())))
+        self._state_out["contact"].publish(Bool(data=bool(self._sim.contact())))
 
     def _emit_truth(self, now: float) -> None:
         truth = self._sim.truth()
