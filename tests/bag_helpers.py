@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jepa_ros.bags.reader import typestore
-from jepa_ros.bags.schema import default_qos
-from jepa_ros.bags.writer import BagWriter, WriterConfig
+from jepa_ros.bags.format.reader import typestore
+from jepa_ros.bags.format.schema import default_qos
+from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 
 START = 1_700_000_000_000_000_000
 

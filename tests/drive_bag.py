@@ -13,9 +13,9 @@ from bag_helpers import START as WALL
 from bag_helpers import header, image
 
 from jepa_ros.bags import CONTRACT_KEY
-from jepa_ros.bags.reader import typestore
-from jepa_ros.bags.schema import default_qos
-from jepa_ros.bags.writer import BagWriter, WriterConfig
+from jepa_ros.bags.format.reader import typestore
+from jepa_ros.bags.format.schema import default_qos
+from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 from jepa_ros.contract import load_contract
 
 SIM = 5_000_000_000

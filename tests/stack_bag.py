@@ -16,9 +16,9 @@ from rclpy.serialization import serialize_message
 
 from jepa_ros.agent.step_clock import CommandLog, StepClock
 from jepa_ros.bags import CONTRACT_KEY
-from jepa_ros.bags.reader import typestore
-from jepa_ros.bags.schema import default_qos
-from jepa_ros.bags.writer import BagWriter, WriterConfig
+from jepa_ros.bags.format.reader import typestore
+from jepa_ros.bags.format.schema import default_qos
+from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 from jepa_ros.contract import load_contract
 from jepa_ros.cost.goal import Goal
 from jepa_ros.nodes import planner_messages

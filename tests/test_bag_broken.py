@@ -18,11 +18,11 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from jepa_ros.bags import BagError, info
-from jepa_ros.bags.mcap_scan import scan
-from jepa_ros.bags.reader import BagReader, typestore
-from jepa_ros.bags.repair import repair
-from jepa_ros.bags.schema import Definition, default_qos
-from jepa_ros.bags.writer import BagWriter, WriterConfig
+from jepa_ros.bags.format.mcap_scan import scan
+from jepa_ros.bags.format.reader import BagReader, typestore
+from jepa_ros.bags.format.repair import repair
+from jepa_ros.bags.format.schema import Definition, default_qos
+from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 
 
 def read(path: Path) -> list[tuple[str, int, bytes]]:

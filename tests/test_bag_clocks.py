@@ -14,13 +14,13 @@ from drive_bag import SIM, Drive, write_drive
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from jepa_ros.bags import BagError, info
-from jepa_ros.bags.compare import compare
 from jepa_ros.bags.dataset import build
-from jepa_ros.bags.reader import BagReader, typestore
-from jepa_ros.bags.run_log import RunLog, Step
-from jepa_ros.bags.schema import default_qos
-from jepa_ros.bags.steps import CutSettings
-from jepa_ros.bags.writer import BagWriter, WriterConfig
+from jepa_ros.bags.dataset.steps import CutSettings
+from jepa_ros.bags.format.reader import BagReader, typestore
+from jepa_ros.bags.format.schema import default_qos
+from jepa_ros.bags.format.writer import BagWriter, WriterConfig
+from jepa_ros.bags.replay.compare import compare
+from jepa_ros.bags.replay.run_log import RunLog, Step
 from jepa_ros.learning.data.dataset import Dataset
 
 SHORT = CutSettings(min_length=5)

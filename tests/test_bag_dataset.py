@@ -14,10 +14,11 @@ import pytest
 from bag_helpers import write_bag
 from drive_bag import Drive, picture, write_drive
 
-from jepa_ros.bags import BagError, dataset
+from jepa_ros.bags import BagError
 from jepa_ros.bags.dataset import build
-from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.steps import CutSettings
+from jepa_ros.bags.dataset import command as dataset
+from jepa_ros.bags.dataset.steps import CutSettings
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.data.dataset import Dataset, DatasetError

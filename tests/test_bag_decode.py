@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from jepa_ros.bags.dataset.series import TWISTS
 from jepa_ros.bags.decode import command, key_values, raw_command, raw_value, stamp_ns
-from jepa_ros.bags.reader import typestore
-from jepa_ros.bags.series import TWISTS
+from jepa_ros.bags.format.reader import typestore
 from jepa_ros.contract import load_contract
 
 STATE = "diagnostic_msgs/msg/DiagnosticArray"

@@ -21,8 +21,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
-from jepa_ros.bags.player import input_topics
-from jepa_ros.bags.reader import BagReader
+from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.replay.player import input_topics
 from jepa_ros.contract import load_contract
 from jepa_ros.ros_env import ros_environment
 

@@ -24,10 +24,10 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from jepa_ros.bags import BagError, info
-from jepa_ros.bags import repair as module
-from jepa_ros.bags.mcap_scan import scan
-from jepa_ros.bags.reader import BagReader, typestore
-from jepa_ros.bags.repair import STAGING, repair
+from jepa_ros.bags.format import repair as module
+from jepa_ros.bags.format.mcap_scan import scan
+from jepa_ros.bags.format.reader import BagReader, typestore
+from jepa_ros.bags.format.repair import STAGING, repair
 
 COUNT = 200
 STORAGES = pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3], ids=["mcap", "sqlite3"])

@@ -19,12 +19,12 @@ from stack_bag import make_model, write_stack_bag
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags import replay as command
-from jepa_ros.bags.compare import Tolerance, compare
-from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.record import identity
+from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.record.command import identity
 from jepa_ros.bags.replay import replay
-from jepa_ros.bags.run_log import RunLog
-from jepa_ros.bags.stack_of_bag import Changes, prepare
+from jepa_ros.bags.replay.compare import Tolerance, compare
+from jepa_ros.bags.replay.run_log import RunLog
+from jepa_ros.bags.replay.stack_of_bag import Changes, prepare
 from jepa_ros.errors import JepaRosError
 from jepa_ros.safety import Gate
 

@@ -15,12 +15,13 @@ from drive_bag import Drive, write_drive
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from jepa_ros.bags import BagError, dataset, info
+from jepa_ros.bags import BagError, info
 from jepa_ros.bags.dataset import build
-from jepa_ros.bags.reader import BagReader, typestore
-from jepa_ros.bags.recorded import read
-from jepa_ros.bags.repair import repair
-from jepa_ros.bags.steps import CutSettings
+from jepa_ros.bags.dataset import command as dataset
+from jepa_ros.bags.dataset.steps import CutSettings
+from jepa_ros.bags.format.reader import BagReader, typestore
+from jepa_ros.bags.format.repair import repair
+from jepa_ros.bags.replay.recorded import read
 from jepa_ros.contract import load_contract
 from jepa_ros.learning.data.dataset import Dataset
 

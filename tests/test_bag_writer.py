@@ -18,10 +18,10 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.mcap_file import McapFile
-from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.schema import default_qos, definition
-from jepa_ros.bags.writer import BagWriter, WriterConfig
+from jepa_ros.bags.format.mcap_file import McapFile
+from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.format.schema import default_qos, definition
+from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 
 
 def by_rosbags(path: Path) -> list[tuple[str, int, bytes]]:
@@ -157,7 +157,7 @@ def test_a_full_disk_ends_with_an_error_and_a_readable_bag(tmp_path, monkeypatch
         used[fd] = end
         return real(fd, data, offset)
 
-    monkeypatch.setattr("jepa_ros.bags.mcap_file.os.pwrite", pwrite)
+    monkeypatch.setattr("jepa_ros.bags.format.mcap_file.os.pwrite", pwrite)
     written, error = fill_until_refused(tmp_path / "bag")
     assert "No space left on device" in error and "messages" in error
     found = by_rosbags(tmp_path / "bag")
@@ -223,7 +223,7 @@ def test_abort_leaves_a_file_without_summary(tmp_path):
 
 def test_a_chunk_is_closed_by_time(tmp_path, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("jepa_ros.bags.writer.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("jepa_ros.bags.format.writer.time.monotonic", lambda: clock[0])
     writer = BagWriter(tmp_path / "bag", WriterConfig(min_free_bytes=0, chunk_seconds=0.4))
     topic = writer.add_topic("/a", "std_msgs/msg/String")
     writer.write(topic, START, string("x"))
@@ -235,7 +235,7 @@ def test_a_chunk_is_closed_by_time(tmp_path, monkeypatch):
 
 
 def test_a_file_that_is_being_written_is_locked(tmp_path):
-    from jepa_ros.bags.mcap_scan import scan
+    from jepa_ros.bags.format.mcap_scan import scan
 
     file = McapFile(tmp_path / "x.mcap")
     with pytest.raises(BlockingIOError):

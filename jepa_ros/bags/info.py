@@ -17,11 +17,11 @@ import numpy as np
 
 from jepa_ros.bags import CONTRACT_KEY, MODEL_CARD_KEY, REPORT_KEY, BagError
 from jepa_ros.bags.decode import raw_stamp
-from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.repair import repair
+from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.format.repair import repair
+from jepa_ros.bags.format.storage import CDR, Storage
+from jepa_ros.bags.format.unpack import is_packed
 from jepa_ros.bags.stamps import fault
-from jepa_ros.bags.storage import CDR, Storage
-from jepa_ros.bags.unpack import is_packed
 from jepa_ros.files import add_json, write_json
 
 CLOCK = "rosgraph_msgs/msg/Clock"

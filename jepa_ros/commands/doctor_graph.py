@@ -16,7 +16,7 @@ from typing import Any
 import rclpy
 from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, qos_check_compatible
 
-from jepa_ros.bags.recorder_node import matching_qos
+from jepa_ros.bags.record.recorder_node import matching_qos
 from jepa_ros.commands.doctor_rules import (
     ERROR,
     OK,

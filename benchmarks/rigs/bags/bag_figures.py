@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rigs.bags.bag_learning import LearningError
-from jepa_ros.bags.reader import BagReader
+from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.format.repair import repair
 from jepa_ros.bags.record import Recorder
-from jepa_ros.bags.repair import repair
 from jepa_ros.evaluation.statistics import quantile
 from jepa_ros.ros_env import large_environment, reserved_domain, ros_environment
 
@@ -229,9 +229,9 @@ def other_readers(bag: Path) -> dict[str, Any]:
 
 def dataset_speed(bag: Path) -> dict[str, Any]:
     """Images of a bag a second into a dataset, and the limit: reading and decoding them, and nothing else."""
-    from jepa_ros.bags.dataset import build, contract_of
+    from jepa_ros.bags.dataset.command import build, contract_of
     from jepa_ros.bags.decode import pixels
-    from jepa_ros.bags.recorded import camera_topic
+    from jepa_ros.bags.replay.recorded import camera_topic
 
     with tempfile.TemporaryDirectory() as folder:
         report = build([bag], Path(folder) / "data")

@@ -20,8 +20,8 @@ from jepa_ros.agent.gate_part import GatePart
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags import BagError
 from jepa_ros.bags.decode import pixels
-from jepa_ros.bags.recorded import Recorded
-from jepa_ros.bags.run_log import GateTick, RunLog, Step
+from jepa_ros.bags.replay.recorded import Recorded
+from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
 from jepa_ros.perception.preprocess import ImageError
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.inputs import Requests

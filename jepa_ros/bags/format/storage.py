@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a file of a bag offers to the reader, whatever its format: channels, messages, times.
 
-:mod:`jepa_ros.bags.mcap_storage` and :mod:`jepa_ros.bags.sqlite_storage` are the two kinds.
+:mod:`jepa_ros.bags.format.mcap_storage` and :mod:`jepa_ros.bags.format.sqlite_storage` are the two kinds.
 """
 
 from __future__ import annotations

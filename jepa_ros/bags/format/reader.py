@@ -20,10 +20,10 @@ from typing import Any
 import zstandard
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.mcap_storage import McapStorage
-from jepa_ros.bags.metadata import BagMetadata
-from jepa_ros.bags.storage import CDR, Message, Storage, TopicInfo
-from jepa_ros.bags.unpack import is_packed, open_storage, plain_name
+from jepa_ros.bags.format.mcap_storage import McapStorage
+from jepa_ros.bags.format.metadata import BagMetadata
+from jepa_ros.bags.format.storage import CDR, Message, Storage, TopicInfo
+from jepa_ros.bags.format.unpack import is_packed, open_storage, plain_name
 
 _SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 _STORES = {1: "DASHING", 2: "ELOQUENT", 3: "FOXY", 4: "GALACTIC", 5: "HUMBLE", 6: "IRON", 7: "IRON", 8: "IRON"}

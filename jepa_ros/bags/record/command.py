@@ -21,9 +21,9 @@ import time
 from pathlib import Path
 
 from jepa_ros.bags import CONTRACT_KEY, GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, BagError
-from jepa_ros.bags.modesty import be_modest
-from jepa_ros.bags.sink import QUEUE_BYTES, RingWriter, WriterThread
-from jepa_ros.bags.writer import BagWriter, WriterConfig
+from jepa_ros.bags.format.writer import BagWriter, WriterConfig
+from jepa_ros.bags.record.modesty import be_modest
+from jepa_ros.bags.record.sink import QUEUE_BYTES, RingWriter, WriterThread
 from jepa_ros.commands.options import namespace, topic
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
@@ -144,7 +144,7 @@ def gate_mode(data: bytes) -> str | None:
     from rosbags.serde import SerdeError
 
     from jepa_ros.bags.decode import key_values
-    from jepa_ros.bags.reader import typestore
+    from jepa_ros.bags.format.reader import typestore
 
     try:
         mode = key_values(typestore().deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")).get("mode")
@@ -196,7 +196,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from jepa_ros.bags.recorder_node import RecorderNode, Selection
+    from jepa_ros.bags.record.recorder_node import RecorderNode, Selection
 
     stop: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -472,7 +472,3 @@ def run_module(argv: list[str]) -> int:
     except JepaRosError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-
-
-if __name__ == "__main__":
-    sys.exit(run_module(sys.argv[1:]))

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jepa_ros.bags.mcap_storage import McapStorage
-from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.storage import CDR
+from jepa_ros.bags.format.mcap_storage import McapStorage
+from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.format.storage import CDR
 
 DEFINITIONS = ("ros2msg", "ros2idl", "omgidl", "")
 """Kinds of message definitions in an MCAP file that the library rosbags opens."""

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.storage import CDR, Channel, Message, parse_qos
+from jepa_ros.bags.format.storage import CDR, Channel, Message, parse_qos
 
 LOGS = ("-wal", "-journal")
 """Endings of the files in which SQLite keeps what is not yet, or no longer, in the database."""

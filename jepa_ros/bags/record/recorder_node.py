@@ -20,9 +20,9 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.schema import Definition, definition, qos_entry
-from jepa_ros.bags.simulated_time import SimulatedTime
-from jepa_ros.bags.sink import WriterThread
+from jepa_ros.bags.format.schema import Definition, definition, qos_entry
+from jepa_ros.bags.record.simulated_time import SimulatedTime
+from jepa_ros.bags.record.sink import WriterThread
 from jepa_ros.messages.types import MessageTypeError, message_class
 
 DEPTH = 100

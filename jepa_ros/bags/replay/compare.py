@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from jepa_ros.bags.run_log import GateTick, RunLog, Step
+from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags.decode import COMPRESSED, IMAGE, command, key_values, stamp_ns
-from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.run_log import GateTick, RunLog, Step
+from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
 from jepa_ros.contract import RobotContract
 from jepa_ros.messages.joints import JointStates, joint_command, robot_joints
 from jepa_ros.messages.rotation import rotation_fault

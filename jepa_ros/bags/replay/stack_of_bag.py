@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from jepa_ros.bags import GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, BagError
-from jepa_ros.bags.dataset import contract_of
-from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.recorded import Recorded, read
-from jepa_ros.bags.rerun import Rerun, RerunSettings
+from jepa_ros.bags.dataset.command import contract_of
+from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.replay.recorded import Recorded, read
+from jepa_ros.bags.replay.rerun import Rerun, RerunSettings
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.safety.config import watched

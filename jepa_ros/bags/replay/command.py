@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.reader import BagReader
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 from jepa_ros.progress import StatusLine
@@ -79,8 +79,8 @@ def _refuse_the_other_ways(args: argparse.Namespace, fast: bool) -> None:
 
 
 def _run_fast(args: argparse.Namespace) -> int:
-    from jepa_ros.bags.compare import summary
-    from jepa_ros.bags.stack_of_bag import Changes
+    from jepa_ros.bags.replay.compare import summary
+    from jepa_ros.bags.replay.stack_of_bag import Changes
 
     changes = Changes(
         robot=args.robot, model=args.model, guardrails=args.guardrails, namespace=args.namespace, image=args.image,
@@ -112,7 +112,7 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
     """Run the stack over a bag.
 
     Args:
-        changes: a jepa_ros.bags.stack_of_bag.Changes. progress: called with (seconds done, in all).
+        changes: a jepa_ros.bags.replay.stack_of_bag.Changes. progress: called with (seconds done, in all).
         report: file for a page with plots and pictures.
 
     Returns:
@@ -121,8 +121,8 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
     Raises:
         JepaRosError: the bag, the model or a setting does not fit.
     """
-    from jepa_ros.bags.compare import compare
-    from jepa_ros.bags.stack_of_bag import prepare
+    from jepa_ros.bags.replay.compare import compare
+    from jepa_ros.bags.replay.stack_of_bag import prepare
 
     with BagReader(bag) as reader:
         began = time.monotonic()
@@ -147,7 +147,7 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
             "comparison": comparison.to_dict(),
         }
         if report:
-            from jepa_ros.bags.replay_report import write_report
+            from jepa_ros.bags.replay.replay_report import write_report
 
             write_report(Path(report), reader, prepared, log, comparison, result)
     return result, comparison
@@ -165,9 +165,9 @@ def _play(args: argparse.Namespace) -> int:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from jepa_ros.bags.dataset import contract_of
-    from jepa_ros.bags.player import Player, PlaySettings, input_topics
-    from jepa_ros.bags.recorded import camera_topic
+    from jepa_ros.bags.dataset.command import contract_of
+    from jepa_ros.bags.replay.player import Player, PlaySettings, input_topics
+    from jepa_ros.bags.replay.recorded import camera_topic
 
     settings = PlaySettings(args.rate, args.loop, args.start, args.duration, args.all, args.wait)
     ended: list[int] = []

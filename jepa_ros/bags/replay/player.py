@@ -17,8 +17,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.storage import Message, TopicInfo
+from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.format.storage import Message, TopicInfo
 from jepa_ros.contract import RobotContract
 from jepa_ros.messages.types import MessageTypeError, message_class
 

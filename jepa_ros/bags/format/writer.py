@@ -18,8 +18,8 @@ import yaml
 
 import jepa_ros
 from jepa_ros.bags import BagError
-from jepa_ros.bags.mcap_file import Chunk, ChunkBuilder, McapFile
-from jepa_ros.bags.schema import Definition, definition, qos_text
+from jepa_ros.bags.format.mcap_file import Chunk, ChunkBuilder, McapFile
+from jepa_ros.bags.format.schema import Definition, definition, qos_text
 
 CHUNK_SECONDS = 0.4
 """A chunk is closed after this long: with the time to compress it, the loss under kill -9 stays below a second."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import zstandard
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.mcap_file import MAGIC
-from jepa_ros.bags.mcap_storage import McapStorage
-from jepa_ros.bags.sqlite_storage import SqliteStorage
-from jepa_ros.bags.storage import Storage
+from jepa_ros.bags.format.mcap_file import MAGIC
+from jepa_ros.bags.format.mcap_storage import McapStorage
+from jepa_ros.bags.format.sqlite_storage import SqliteStorage
+from jepa_ros.bags.format.storage import Storage
 
 ZSTD = (".zstd", ".zst")
 """Endings of compressed files; rosbag2 writes the first."""

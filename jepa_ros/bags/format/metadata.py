@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.mcap_storage import McapStorage
-from jepa_ros.bags.storage import Channel, parse_qos
+from jepa_ros.bags.format.mcap_storage import McapStorage
+from jepa_ros.bags.format.storage import Channel, parse_qos
 
 if TYPE_CHECKING:
-    from jepa_ros.bags.reader import BagReader
+    from jepa_ros.bags.format.reader import BagReader
 
 KEY = "rosbag2_bagfile_information"
 NEWEST = 9

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.mcap_file import Chunk, ChunkBuilder
-from jepa_ros.bags.schema import Definition
-from jepa_ros.bags.writer import BagWriter, Topic, WriterConfig
+from jepa_ros.bags.format.mcap_file import Chunk, ChunkBuilder
+from jepa_ros.bags.format.schema import Definition
+from jepa_ros.bags.format.writer import BagWriter, Topic, WriterConfig
 
 QUEUE_BYTES = 256 << 20
 """Default bound of the queue: about 9 s of 640x480 rgb8 at 30 Hz."""

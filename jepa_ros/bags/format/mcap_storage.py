@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from mcap.opcode import Opcode
 
-from jepa_ros.bags import mcap_scan
-from jepa_ros.bags.mcap_file import ChunkBuilder, McapFile
-from jepa_ros.bags.storage import CDR, Channel, Message, parse_qos
+from jepa_ros.bags.format import mcap_scan
+from jepa_ros.bags.format.mcap_file import ChunkBuilder, McapFile
+from jepa_ros.bags.format.storage import CDR, Channel, Message, parse_qos
 
 CHUNK_BYTES = 4 << 20
 """Messages that stand outside chunks are put into chunks of this size: other readers find them by the index alone."""

@@ -16,9 +16,9 @@ import numpy as np
 from jepa_ros.agent.executed import executed_log
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags import stamps as header_stamps
+from jepa_ros.bags.dataset.series import DRIVING, Series, Topics, read_series
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.info import JUMP_SECONDS
-from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.series import DRIVING, Series, Topics, read_series
 from jepa_ros.contract import RobotContract
 
 STRAY_SECONDS = 0.25

@@ -34,7 +34,7 @@ from mcap.records import (
 )
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.mcap_file import MAGIC
+from jepa_ros.bags.format.mcap_file import MAGIC
 
 _MESSAGE = struct.Struct("<HIQQ")
 _HEAD = struct.Struct("<BQ")

@@ -20,8 +20,8 @@ from jepa_ros.bags.decode import (
     raw_value,
     stamp_ns,
 )
-from jepa_ros.bags.reader import BagReader
-from jepa_ros.bags.storage import Message
+from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.format.storage import Message
 from jepa_ros.contract import RobotContract
 from jepa_ros.contract.topics import COMMAND_TYPES
 from jepa_ros.safety.rows import TABLE

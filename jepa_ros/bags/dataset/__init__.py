@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bags become datasets: episodes of control steps, cut where a drive was interrupted."""
+
+from jepa_ros.bags.dataset.command import add_arguments, build, main
+
+__all__ = ["add_arguments", "build", "main"]
