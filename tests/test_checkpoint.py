@@ -108,7 +108,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
         ("contract", "x", "contract: expected a mapping, found str"),
         ("calibration", "x", "calibration: expected a mapping, found str"),
         ("calibration", {"prediction_error": "x"}, "calibration.prediction_error: expected a number above 0"),
-        ("model.latent_dim", "x", "latent_dim: expected a whole number of at least 1, found 'x'"),
+        ("model.latent_dim", "x", "latent_dim: expected a whole number of at least 1, found str 'x'"),
         ("model.latent_dim", -4, "latent_dim: expected a whole number of at least 1, found -4"),
         ("model.max_distance", 0.0, "max_distance: expected a number above 0"),
         ("model.readouts", None, "card.json: model:"),

@@ -76,7 +76,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"threshold": "0"}, "threshold: expected a number"),
     ({"threshold": True}, "threshold: expected a number"),
     ({"threshold": 10**400}, "threshold: expected a finite number"),
-    ({"margin": -0.1}, "margin: expected at least 0"),
+    ({"margin": -0.1}, "margin: expected a number of at least 0"),
     ({"marign": 0.1}, "unknown key 'marign'; did you mean 'margin'"),
     ({"risk": "cvar"}, "risk"),
     ({"risk": {"cvar": 1.5}}, "risk.cvar"),
@@ -106,7 +106,7 @@ def test_bad_guardrail_is_refused_by_name(change: dict[str, Any], message: str) 
         ([TABLE, TABLE], "two guardrails are called 'table'"),
         (["table"], "expected a mapping"),
         ([{**TABLE, "kind": "novelty", "polygon": None, "unit": "1"}], "max: missing"),
-        ([{"name": "t", "kind": "contact_probability", "unit": "1", "max": 1.5}], "max: expected at most 1"),
+        ([{"name": "t", "kind": "contact_probability", "unit": "1", "max": 1.5}], "max: expected a number from 0 to 1"),
         ([{"name": "j", "kind": "joint_limits", "unit": "rad", "low": [0, 1], "high": [1, 0]}], "low"),
     ],
 )

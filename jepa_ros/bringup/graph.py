@@ -9,7 +9,6 @@ The gate stands first: it starts before anything that could command the robot, a
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from jepa_ros.contract import RobotContract, load_contract, share_dir
 from jepa_ros.contract.topics import COMMAND_TYPES, STATE_TYPES
 from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_namespace, is_topic
+from jepa_ros.ranges import Range
 from jepa_ros.ros_env import LARGE, large_environment, ros_environment
 from jepa_ros.safety.settings import parse as parse_settings
 from jepa_ros.suggest import did_you_mean
@@ -68,7 +68,7 @@ class Argument:
             BringupError: ``text`` is not of that type, or not among the choices.
         """
         try:
-            value = _convert(text, self.default)
+            value = self._convert(text)
             self._check(value)
         except ValueError as error:
             raise BringupError(f"{self.name}:={text}: {error}. {self.description}") from None
@@ -77,36 +77,22 @@ class Argument:
             raise BringupError(f"{self.name}:={text}: expected one of {wanted}. {self.description}")
         return value
 
+    def _convert(self, text: str) -> Any:
+        if isinstance(self.default, bool):
+            if text.lower() not in ("true", "false"):
+                raise ValueError("expected true or false")
+            return text.lower() == "true"
+        if isinstance(self.default, (int, float)):
+            return Range.of(least=self.least, most=self.most, whole=isinstance(self.default, int)).read(text)
+        return text
+
     def _check(self, value: Any) -> None:
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError("expected a finite number")
-        if (self.least is not None and value < self.least) or (self.most is not None and value > self.most):
-            bounds = f"at least {self.least:g}" + ("" if self.most is None else f" and at most {self.most:g}")
-            raise ValueError(f"expected {bounds}")
         if self.kind == "topic" and value and not is_topic(value):
             raise ValueError("expected the name of a topic: letters, digits and _, with / between names")
         if self.kind == "namespace" and not is_namespace(value):
             raise ValueError("expected a ROS namespace: letters, digits and _, with / between names")
         if self.kind == "path" and value and not Path(value).exists():
             raise ValueError("no such file or folder")
-
-
-def _convert(text: str, like: Any) -> Any:
-    if isinstance(like, bool):
-        if text.lower() not in ("true", "false"):
-            raise ValueError("expected true or false")
-        return text.lower() == "true"
-    if isinstance(like, int):
-        try:
-            return int(text)
-        except ValueError:
-            raise ValueError("expected a whole number") from None
-    if isinstance(like, float):
-        try:
-            return float(text)
-        except ValueError:
-            raise ValueError("expected a number") from None
-    return text
 
 
 @dataclass(frozen=True)

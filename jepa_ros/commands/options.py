@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_namespace, is_topic
+from jepa_ros.ranges import Range
 from jepa_ros.suggest import did_you_mean
 
 #: What argparse says of a word that is none of its choices.
@@ -60,38 +61,26 @@ class UsageError(JepaRosError):
 MOST_SEED = 2**31 - 1
 
 
-def whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A type: whole numbers within bounds, both included."""
-    wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
+def ranged(wanted: Range) -> Callable[[str], Any]:
+    """A type: the numbers of a range."""
 
-    def read(text: str) -> int:
+    def read(text: str) -> Any:
         try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least or (most is not None and value > most):
-            raise argparse.ArgumentTypeError(f"expected a whole number {wanted}, found '{text}'")
-        return value
+            return wanted.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
     return read
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A type: whole numbers within bounds, both included."""
+    return ranged(Range.of(least=least, most=most, whole=True))
 
 
 def number(least: float = 0.0, most: float = math.inf, *, above: bool = False) -> Callable[[str], float]:
     """A type: finite numbers within bounds; ``above`` leaves the lower one out."""
-    wanted = f"above {least:g}" if above else f"of at least {least:g}"
-    if most < math.inf:
-        wanted += f" and at most {most:g}"
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and least <= value <= most) or (above and value == least):
-            raise argparse.ArgumentTypeError(f"expected a number {wanted}, found '{text}'")
-        return value
-
-    return read
+    return ranged(Range(least, most, above))
 
 
 positive = whole(1)

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 from typing import Any
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_topic
+from jepa_ros.ranges import Range
+from jepa_ros.suggest import did_you_mean, nearest
 
 _MISSING = object()
 
@@ -51,8 +51,8 @@ class Fields:
         return default
 
     def _close(self, key: str) -> str:
-        near = difflib.get_close_matches(key, [str(k) for k in self.data if k not in self.asked], n=1, cutoff=0.7)
-        return f" (found '{near[0]}': a misspelling?)" if near else ""
+        near = nearest(key, [str(k) for k in self.data if k not in self.asked])
+        return f" (found '{near}': a misspelling?)" if near else ""
 
     def number(
         self,
@@ -65,30 +65,16 @@ class Fields:
         unit: str = "",
     ) -> float:
         """A finite number within bounds; ``above`` is exclusive, ``least`` and ``most`` are inclusive."""
-        value = self.raw(key, default)
-        expected = f"a number{' in ' + unit if unit else ''}"
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self.error(key, f"expected {expected}, found {_show(value)}")
-        value = float(value)
-        if not math.isfinite(value):
-            raise self.error(key, f"expected a finite number, found {value}")
-        if above is not None and not value > above:
-            raise self.error(key, f"expected {expected} above {above:g}, found {value:g}")
-        if least is not None and value < least:
-            raise self.error(key, f"expected {expected} of at least {least:g}, found {value:g}")
-        if most is not None and value > most:
-            raise self.error(key, f"expected {expected} of at most {most:g}, found {value:g}")
-        return value
+        return float(self._within(key, default, Range.of(above=above, least=least, most=most, unit=unit)))
 
     def integer(self, key: str, default: Any = _MISSING, *, least: int = 0, most: int | None = None) -> int:
         """A whole number of at least ``least``, and at most ``most`` where that is given."""
+        return int(self._within(key, default, Range.of(least=least, most=most, whole=True)))
+
+    def _within(self, key: str, default: Any, wanted: Range) -> Any:
         value = self.raw(key, default)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self.error(key, f"expected a whole number, found {_show(value)}")
-        if value < least:
-            raise self.error(key, f"expected a whole number of at least {least}, found {value}")
-        if most is not None and value > most:
-            raise self.error(key, f"expected a whole number of at most {most}, found {value}")
+        if problem := wanted.problem(value):
+            raise self.error(key, problem)
         return value
 
     def boolean(self, key: str, default: Any = _MISSING) -> bool:
@@ -104,8 +90,7 @@ class Fields:
         if not isinstance(value, str) or not value.strip():
             raise self.error(key, f"expected a text, found {_show(value)}")
         if choices and value not in choices:
-            near = difflib.get_close_matches(value, choices, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(value, choices)
             raise self.error(key, f"expected one of {', '.join(choices)}, found '{value}'{hint}")
         return value
 
@@ -128,8 +113,8 @@ class Fields:
         if length is not None and len(value) != length:
             raise self.error(key, f"expected {count}, found {len(value)}")
         for i, item in enumerate(value):
-            if isinstance(item, bool) or not isinstance(item, (int, float)) or not math.isfinite(item):
-                raise self.error(f"{key}[{i}]", f"expected a finite number, found {_show(item)}")
+            if problem := Range().problem(item):
+                raise self.error(f"{key}[{i}]", problem)
         return tuple(float(item) for item in value)
 
     def names(self, key: str, default: Any = _MISSING) -> tuple[str, ...]:
@@ -158,9 +143,8 @@ class Fields:
         """Refuse the keys that nobody asked for: a typo must never be a setting that is silently ignored."""
         for key in self.data:
             if key not in self.asked:
-                near = difflib.get_close_matches(str(key), sorted(self.asked), n=1, cutoff=0.6)
-                hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(sorted(self.asked))}"
-                raise self.error(str(key), f"unknown key; {hint}")
+                hint = did_you_mean(str(key), sorted(self.asked)) or f"; known keys: {', '.join(sorted(self.asked))}"
+                raise self.error(str(key), f"unknown key{hint}")
 
 
 def _show(value: Any) -> str:

@@ -25,6 +25,7 @@ from rclpy.parameter import Parameter
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_topic
+from jepa_ros.ranges import Range
 from jepa_ros.suggest import did_you_mean
 from jepa_ros.yaml_text import load_mapping
 
@@ -79,13 +80,10 @@ def _descriptor(param: Param) -> ParameterDescriptor:
 
 
 def _range_text(param: Param) -> str:
-    kind = {float: "a number with a decimal point", int: "a whole number", bool: "true or false", str: "text"}
-    text = kind.get(type(param.default), type(param.default).__name__)
-    if param.low is not None or param.high is not None:
-        low = "-inf" if param.low is None else f"{param.low:g}"
-        high = "inf" if param.high is None else f"{param.high:g}"
-        text += f" in [{low}, {high}]"
-    return text
+    if type(param.default) in (int, float):
+        whole = isinstance(param.default, int)
+        return f"{Range.of(least=param.low, most=param.high, whole=whole)}{'' if whole else ', with a decimal point'}"
+    return {bool: "true or false", str: "text"}.get(type(param.default), type(param.default).__name__)
 
 
 def declare(node: Node, params: Sequence[Param], also_known: Iterable[str] = ()) -> SimpleNamespace:

@@ -11,6 +11,11 @@ import torch
 
 from jepa_ros.cost.goal import Target
 from jepa_ros.errors import JepaRosError
+from jepa_ros.ranges import Range
+
+_RANGES = {
+    "confirm": Range(1, whole=True), "patience": Range(0, whole=True), "heading": Range(0.0, above=True, unit="rad"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,9 @@ class ArrivalConfig:
             a, b = getattr(self, low), getattr(self, high)
             if not (0.0 < a <= b < math.inf):
                 raise JepaRosError(f"arrival {low} is {a} and {high} is {b}; expected 0 < {low} <= {high}")
-        if self.confirm < 1 or self.patience < 0 or not self.heading > 0.0:
-            raise JepaRosError("arrival: expected confirm >= 1, patience >= 0 and heading > 0 rad")
+        for name, wanted in _RANGES.items():
+            if problem := wanted.problem(getattr(self, name)):
+                raise JepaRosError(f"arrival {name}: {problem}")
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,26 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.planning.problem import SearchError
+from jepa_ros.ranges import SHARE, Range
 
 METHODS = ("icem", "mppi", "random", "gradient")
+_COUNT, _POSITIVE = Range(1, whole=True), Range(0.0)
+#: What each number may be; what depends on another one is checked besides.
+RANGES = {
+    **dict.fromkeys(("horizon", "iterations", "elites", "noise_samples", "verify_samples", "patience"), _COUNT),
+    "samples": Range(4, whole=True),
+    "keep": Range(0, whole=True),
+    "sigma": _POSITIVE, "sigma_floor": _POSITIVE, "region_margin": Range(0.0, unit="m"),
+    "ar": Range(0.0, 0.999), "momentum": Range(0.0, 0.999), "temperature": Range(1e-6),
+    "learning_rate": Range(0.0, 10.0), "proposal_share": Range(0.0, 0.9), "converge_tol": SHARE,
+    "contact_limit": SHARE, "publish": Range(0), "threads": Range(0, 64),
+    "deadline": Range(0.0, above=True, unit="s"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,25 +91,11 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise SearchError(f"search method {self.method!r}; expected one of {', '.join(METHODS)}")
-        for name in ("horizon", "samples", "iterations", "elites", "noise_samples", "verify_samples", "patience"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1):
-                raise SearchError(f"search {name} is {value!r}; expected a whole number >= 1")
-        if self.samples < 4:
-            raise SearchError(f"search samples is {self.samples}; expected at least 4")
+        for name, wanted in RANGES.items():
+            if problem := wanted.problem(getattr(self, name)):
+                raise SearchError(f"search {name}: {problem}")
         if self.elites > self.samples:
             raise SearchError(f"search elites is {self.elites}; expected at most samples = {self.samples}")
-        if not 0 <= self.keep <= self.elites:
-            raise SearchError(f"search keep is {self.keep}; expected 0 to elites = {self.elites}")
-        for name, low, high in (
-            ("sigma", 0.0, math.inf), ("sigma_floor", 0.0, math.inf), ("ar", 0.0, 0.999), ("momentum", 0.0, 0.999),
-            ("temperature", 1e-6, math.inf), ("learning_rate", 0.0, 10.0), ("proposal_share", 0.0, 0.9),
-            ("converge_tol", 0.0, 1.0), ("publish", 0, math.inf), ("threads", 0, 64), ("contact_limit", 0.0, 1.0),
-            ("region_margin", 0.0, math.inf),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise SearchError(f"search {name} is {value!r}; expected {low} to {high}")
-        if not (math.isfinite(self.deadline) and self.deadline > 0.0):
-            raise SearchError(f"search deadline is {self.deadline!r} s; expected more than 0")
+        if self.keep > self.elites:
+            raise SearchError(f"search keep is {self.keep}; expected at most elites = {self.elites}")
         check_level(self.risk, self.noise_samples)

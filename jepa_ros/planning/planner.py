@@ -7,7 +7,6 @@ sees: surprise, novelty, and what the guardrails say about the plan.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,7 @@ from jepa_ros.planning.proposals import shift_plan
 from jepa_ros.planning.result import PlanResult
 from jepa_ros.planning.search import Search
 from jepa_ros.planning.vigilance import Normal, Vigilance
+from jepa_ros.ranges import Range
 from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
 
 #: One sentence for each reason word of the status.
@@ -62,8 +62,8 @@ class PlannerConfig:
     max_gap: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.max_gap) and self.max_gap > 0.0):
-            raise SearchError(f"planner max_gap is {self.max_gap!r} s; expected more than 0")
+        if problem := Range(0.0, above=True, unit="s").problem(self.max_gap):
+            raise SearchError(f"planner max_gap: {problem}")
 
 
 @dataclass

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jepa_ros.ranges import Range
 from jepa_ros.safety import settings
 from jepa_ros.safety.body import Body, Positions, Rates
 from jepa_ros.safety.guardrails import PLACES, Guardrail, GuardrailSet, parse_guardrails
@@ -224,10 +225,10 @@ class GateConfig:
             raise GateConfigError(f"gate: auto_enable: expected true or false, found {self.auto_enable!r}")
         times = {"period": self.period, **{f"states.{name}": timeout for name, (timeout, _) in self.states.items()}}
         for name, value in times.items():
-            if not (settings.number(value) and value > 0.0):
-                raise GateConfigError(f"gate: {name}: expected a time above 0 s, found {value!r}")
-        if not (settings.number(self.footprint_radius) and self.footprint_radius >= 0.0):
-            raise GateConfigError(f"gate: footprint_radius: expected at least 0 m, found {self.footprint_radius!r}")
+            if problem := Range(0.0, above=True, unit="s").problem(value):
+                raise GateConfigError(f"gate: {name}: {problem}")
+        if problem := Range(0.0, unit="m").problem(self.footprint_radius):
+            raise GateConfigError(f"gate: footprint_radius: {problem}")
         if not self.late_tick > 2.0 * self.period:
             least = 2.0 * self.period
             raise GateConfigError(f"gate: late_tick: expected over two ticks ({least:g} s), found {self.late_tick:g}")

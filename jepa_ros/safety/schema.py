@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.ranges import Range
 from jepa_ros.safety.geometry import Circle, Polygon, Shape, box
+from jepa_ros.suggest import did_you_mean
 from jepa_ros.yaml_text import load_yaml
 
 MOST_POINTS = 200
 #: What the planner calls its own reasons to keep off a place, in status and signals; a guardrail is called otherwise.
 RESERVED_NAMES = ("obstruction", "contact")
 _MISSING = object()
+FINITE = Range()
 
 
 class GuardrailError(JepaRosError):
@@ -100,8 +101,7 @@ class Reader:
         """One of some words."""
         value = self.text(key)
         if value not in choices:
-            near = difflib.get_close_matches(value, choices, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(value, choices)
             raise self.error(key, f"unknown {key} '{value}'; expected one of {', '.join(choices)}{hint}")
         return value
 
@@ -117,27 +117,15 @@ class Reader:
         self.plain["unit"] = value
         return str(value)
 
-    def _check(self, key: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self.error(key, f"expected a number, found {value!r:.60}")
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            raise self.error(key, f"expected a finite number, found {value!r:.60}")
-        return number
+    def _check(self, key: str, value: Any, wanted: Range = FINITE) -> float:
+        if problem := wanted.problem(value):
+            raise self.error(key, problem)
+        return float(value)
 
     def number(self, key: str, default: Any = _MISSING, *, above: float | None = None, least: float | None = None,
                most: float | None = None) -> float:  # fmt: skip
         """A finite number within bounds."""
-        value = self._check(key, self._raw(key, default))
-        if above is not None and not value > above:
-            raise self.error(key, f"expected a number above {above:g}, found {value:g}")
-        if least is not None and value < least:
-            raise self.error(key, f"expected at least {least:g}, found {value:g}")
-        if most is not None and value > most:
-            raise self.error(key, f"expected at most {most:g}, found {value:g}")
+        value = self._check(key, self._raw(key, default), Range.of(above=above, least=least, most=most))
         self.plain[key] = value
         return value
 
@@ -216,7 +204,6 @@ class Reader:
         """The checked mapping, defaults included; a key that nobody asked for is an error."""
         for key in self.item:
             if key not in self.plain:
-                near = difflib.get_close_matches(str(key), list(self.plain), n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(self.plain)}"
-                raise GuardrailError(f"{self.at}: unknown key '{key}'; {hint}")
+                hint = did_you_mean(str(key), self.plain) or f"; known here: {', '.join(self.plain)}"
+                raise GuardrailError(f"{self.at}: unknown key '{key}'{hint}")
         return self.plain

@@ -8,13 +8,13 @@ gets in, whoever sets it.
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.ranges import Range
+from jepa_ros.suggest import did_you_mean
 from jepa_ros.yaml_text import load_mapping
 
 COMPONENTS = ("perception", "planner")
@@ -55,12 +55,16 @@ class Setting:
     source: str = FREE
 
     @property
+    def range(self) -> Range:
+        """Of a number."""
+        return Range(self.low, self.high, self.open, self.kind == "count", self.unit)
+
+    @property
     def expected(self) -> str:
         """What a value has to be."""
-        unit = f" {self.unit}" if self.unit else ""
         return {
-            "number": f"a number {'above' if self.open else 'from'} {self.low:g} to {self.high:g}{unit}",
-            "count": f"a whole number from {self.low:g} to {self.high:g}",
+            "number": str(self.range),
+            "count": str(self.range),
             "switch": "true or false",
             "names": f"a list of some of {', '.join(self.words)}",
             "levels": "[slow, stop] with 0 < slow <= stop, or null",
@@ -71,27 +75,20 @@ class Setting:
 
     def holds(self, value: Any) -> bool:
         """Whether a value can be used."""
-        if self.kind == "number":
-            return number(value) and self.low <= value <= self.high and not (self.open and value == self.low)
-        if self.kind == "count":
-            return isinstance(value, int) and number(value) and self.low <= value <= self.high
+        if self.kind in ("number", "count"):
+            return self.range.holds(value)
         if self.kind == "switch":
             return isinstance(value, bool)
         if self.kind == "names":
             return isinstance(value, (list, tuple)) and all(isinstance(v, str) and v in self.words for v in value)
         if self.kind == "levels":
-            pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(number(v) for v in value)
+            pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(Range().holds, value))
             return value is None or bool(pair and 0.0 < value[0] <= value[1])
         if self.kind == "place":
-            return isinstance(value, (list, tuple)) and len(value) == 3 and all(number(v) for v in value)
+            return isinstance(value, (list, tuple)) and len(value) == 3 and all(map(Range().holds, value))
         if self.kind == "choice":
             return isinstance(value, str) and value in self.words
         return isinstance(value, str) and bool(value.strip())
-
-
-def number(value: Any) -> bool:
-    """Whether it is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _time(name: str, default: Any, what: str, high: float = 60.0, **more: Any) -> Setting:
@@ -212,9 +209,8 @@ def parse(text: str, where: str = "settings") -> dict[str, Any]:
             raise GateConfigError(f"{where}: '{name}' is told by the robot's contract: change it there")
         if name in OF_THE_NODE:
             raise GateConfigError(f"{where}: '{name}' is a parameter of the gate's node by itself: set that")
-        near = difflib.get_close_matches(str(name), free, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(free)}"
-        raise GateConfigError(f"{where}: '{name}' is no setting; {hint}")
+        hint = did_you_mean(str(name), free) or f"; known: {', '.join(free)}"
+        raise GateConfigError(f"{where}: '{name}' is no setting{hint}")
     wrong = fault(found)
     if wrong is not None:
         raise GateConfigError(f"{where}: {wrong}")

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from jepa_ros.contract import ContractError, RobotContract, share_dir
 from jepa_ros.errors import JepaRosError
+from jepa_ros.ranges import Range
 from jepa_ros.world_model.model import ModelConfig, WorldModel
 from jepa_ros.world_model.readouts import ReadoutError
 
@@ -109,8 +110,8 @@ def load_card(folder: Path | str) -> dict[str, Any]:
         if not isinstance(card.get(key, {}), dict):
             raise CheckpointError(f"{path}: {key}: expected a mapping, found {type(card[key]).__name__}")
     scale = card.get("calibration", {}).get("prediction_error", 1.0)
-    if scale is not None and (not isinstance(scale, (int, float)) or not 0.0 < scale < math.inf):
-        raise CheckpointError(f"{path}: calibration.prediction_error: expected a number above 0, found {scale!r}")
+    if scale is not None and (problem := Range(0.0, above=True).problem(scale)):
+        raise CheckpointError(f"{path}: calibration.prediction_error: {problem}")
     return card
 
 

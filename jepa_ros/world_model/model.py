@@ -8,7 +8,6 @@ for what one picture does not show (velocity).
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from jepa_ros.contract import RobotContract
+from jepa_ros.ranges import Range
 from jepa_ros.world_model.encoder import CELL, KeypointEncoder
 from jepa_ros.world_model.reach import Reach
 from jepa_ros.world_model.readouts import Readout, declare
@@ -72,11 +72,12 @@ class ModelConfig:
         if any(n < 1 for _, n in self.states):
             raise ValueError(f"states: expected at least one value each, found {self.states}")
         for field in fields(self):
-            value, least = getattr(self, field.name), field.name not in ("state_dim", "noise_dim", *OPTIONAL)
-            if isinstance(field.default, int) and (type(value) is not int or value < least):
-                raise ValueError(f"{field.name}: expected a whole number of at least {int(least)}, found {value!r}")
-        if not (isinstance(self.max_distance, (int, float)) and 0.0 < self.max_distance < math.inf):
-            raise ValueError(f"max_distance: expected a number above 0, found {self.max_distance!r}")
+            least = int(field.name not in ("state_dim", "noise_dim", *OPTIONAL))
+            wanted = Range(least, whole=True) if isinstance(field.default, int) else None
+            if wanted is not None and (problem := wanted.problem(getattr(self, field.name))):
+                raise ValueError(f"{field.name}: {problem}")
+        if problem := Range(0.0, above=True).problem(self.max_distance):
+            raise ValueError(f"max_distance: {problem}")
 
     @property
     def grid(self) -> tuple[int, int]:
