@@ -18,7 +18,9 @@ from jepa_ros.bags.dataset.steps import CutSettings
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bringup import graph as bringup
 from jepa_ros.bringup.stack import Stack
-from jepa_ros.commands import cli, doctor
+from jepa_ros.commands import cli
+from jepa_ros.commands.doctor_graph import examine
+from jepa_ros.commands.doctor_rules import ERROR
 from jepa_ros.commands.explore import Explorer
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.learning.data.dataset import Dataset
@@ -65,8 +67,8 @@ def test_it_is_explored_recorded_and_made_a_dataset(cart, probe, tmp_path, capsy
         with Explorer(load_contract(YAML), seed=0, scale=1.0) as explorer:
             assert explorer.drive(20) >= 20
         for _ in range(4):  # a busy machine may need longer to connect than the doctor listens
-            found = doctor.examine(load_contract(YAML), "", 1.0, brain=False)
-            errors = [f for f in found if f.level == doctor.ERROR]
+            found = examine(load_contract(YAML), "", 1.0, brain=False)
+            errors = [f for f in found if f.level == ERROR]
             if not errors:
                 break
         assert not errors, errors
