@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.rigs.gate import liveness
+from benchmarks.rigs.gate import liveness, tasks
 from benchmarks.rigs.gate.bodies import Machine
-from benchmarks.rigs.gate.named import BODIES
+from benchmarks.rigs.gate.named import BODIES, size_of
+from benchmarks.rigs.gate.run import gate_of
 from jepa_ros.contract import RobotContract
 from jepa_ros.safety import Gate
 
 
 def _gate(name: str, **changes: object) -> tuple[Machine, Gate]:
     contract = RobotContract.from_dict(BODIES[name], name)
-    gate = liveness.gate_of(contract)
+    gate = gate_of(contract)
     return Machine(contract, {}), Gate(gate.config.replace(**changes))
 
 
@@ -32,8 +33,8 @@ def test_a_gate_that_refuses_to_move_is_seen() -> None:
 @pytest.mark.parametrize(("name", "task"), [("arena", "gap between two regions"), ("holonomic", "up to a region"),
                                             ("arena", "gap between two posts")])  # fmt: skip
 def test_a_task_past_regions_and_obstacles_takes_little_longer_than_an_oracle(name: str, task: str) -> None:
-    one = next(t for t in liveness.tasks(0.1 / liveness.size_of(name)) if t.name == task)
-    taken, why = liveness.task_time(name, one, True)
-    oracle, _ = liveness.task_time(name, one, False)
+    one = next(t for t in tasks.tasks(0.1 / size_of(name)) if t.name == task)
+    taken, why = tasks.task_time(name, one, True)
+    oracle, _ = tasks.task_time(name, one, False)
     assert taken is not None and oracle is not None, why
     assert taken <= liveness.FACTOR * oracle

@@ -55,7 +55,13 @@ class Machine:
         self.joints = contract.kinematics.kind == "joints"
         self.position = contract.action[0].unit in ("rad", "m")
         self.radius = contract.footprint.radius
-        self.states = {k: (s.timeout, s.required or self.joints) for k, s in contract.state.items()}
+        self.states = {
+            k: (s.timeout, s.required or (self.joints and k == "joint_states")) for k, s in contract.state.items()
+        }
+        #: Whether the bumper stops it and does not let it back off.
+        self.stops_at_contact = self.joints or settings.get("contact_response") == "stop"
+        wrench = contract.state.get("wrench")
+        self.force = None if wrench is None else (wrench.slow or math.inf, wrench.stop or math.inf)
         self.dog = contract.watchdog
         self.stop_time = max(v / b for v, b in zip(self.velocity, self.braking)) + self.period
 
@@ -229,7 +235,7 @@ def _settings(rng: random.Random, data: dict[str, Any]) -> dict[str, Any]:
         found |= {"surprise": (1.0, 2.0), "novelty": (1.0, 2.0)}
     if rng.random() < 0.1:
         found["signals_required"] = True
-    if "contact" in data["state"] and rng.random() < 0.3:
+    if "contact" in data["state"] and rng.random() < 0.3 and data["kinematics"]["kind"] != "joints":
         found["contact_response"] = "stop"
     return found
 
@@ -254,14 +260,14 @@ def _shape(rng: random.Random, x: float, y: float, size: float) -> dict[str, Any
 def _beside(rng: random.Random, machine: Machine, scale: float) -> dict[str, Any]:
     """A shape outside of the footprint of a robot at the origin."""
     size = max(scale * 10.0 ** rng.uniform(-1.3, 0.3), SMALLEST)
-    away = machine.radius + 1.5 * size + 0.01 + scale * rng.uniform(0.05, 1.0)
+    away = machine.radius + 1.2 * size + 0.01 + scale * rng.uniform(0.05, 0.8)
     angle = rng.uniform(-math.pi, math.pi)
     return _shape(rng, away * math.cos(angle), away * math.sin(angle), size)
 
 
 def _around(rng: random.Random, machine: Machine, scale: float) -> dict[str, Any]:
     """A box around a robot at the origin."""
-    half = machine.radius + 0.01 + scale * rng.uniform(0.2, 1.5)
+    half = machine.radius + 0.01 + scale * rng.uniform(0.2, 1.0)
     off = 0.4 * (half - machine.radius - 0.01)
     center = [rng.uniform(-off, off), rng.uniform(-off, off)]
     return {"box": {"center": center, "size": [2.0 * half, 2.0 * half], "yaw": rng.choice((0.0, rng.uniform(-3, 3)))}}
@@ -274,7 +280,7 @@ def guardrails(rng: random.Random, machine: Machine, scale: float) -> list[dict[
         if machine.ends and rng.random() < 0.3:
             found.append(joint_limits(rng, machine, "narrow"))
         return found
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         return found
     if rng.random() < 0.6:
         found.append({"name": "room", "kind": "keep_in", "unit": "m", **_around(rng, machine, scale)})

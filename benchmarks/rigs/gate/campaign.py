@@ -61,7 +61,7 @@ class Log:
 #: Stage: the files of the campaign, besides the gate's own, that decide what comes out of it.
 STAGES = {
     "histories": ("bodies", "faults", "histories", "judge", "motion_judge", "place_judge", "plant", "senses",
-                  "stream_judge"),
+                  "situations", "stream_judge"),
     "episode": ("episodes",),
 }  # fmt: skip
 

@@ -155,6 +155,7 @@ SPOILERS: dict[str, tuple[Make, ...]] = {
         _say({"guardrail/x": 1.0}, {"guardrail/x": NAN}, {"surprise": 5.0}, {"novelty": NAN}, {"novelty": 5.0},
              {"surprise": 1.5}, {"novelty": 1.5}, {"surprise": 1.0}),
     ),
+    "wrench": (_lose, _shift(), _set(force=((NAN, 0.0, 0.0), (1.0,), None))),
     "contact": (_lose, _set(value=(True,))),
     "people": (_lose, _shift(), _set(frame_id=("odom",), positions=(((NAN, 0.0),), ((1.0, 1.0),) * 101))),
 }  # fmt: skip
@@ -199,8 +200,14 @@ def begin(h: History, k: int) -> float | None:
     elif kind < 0.91:
         senses.errors = ("qos",)
         h.until.append((lasts, lambda: setattr(senses, "errors", ())))
-    elif kind < 0.94:
+    elif kind < 0.93:
         senses.world.bumper = not senses.world.bumper
+    elif kind < 0.945:
+        senses.world.force = rng.choice((0.0, 5.0, 10.0, 30.0))
+        h.until.append((lasts, lambda: setattr(senses.world, "force", 0.0)))
+    elif kind < 0.955:
+        senses.still = True
+        h.until.append((lasts, lambda: setattr(senses, "still", False)))
     elif kind < 0.97 and h.machine.position and h.state.mode.name in ("DISABLED", "ESTOP"):
         ends = h.machine.ends or (h.machine.low, h.machine.high)
         h.plant.push([(b - a) * rng.uniform(-0.2, 0.2) for a, b in zip(*ends)])

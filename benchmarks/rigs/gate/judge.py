@@ -49,7 +49,7 @@ class Source:
         self.newest = m
         machine, values = judge.machine, m.values
         judge.bombed = judge.bombed or isinstance(values, Bomb)
-        sound = isinstance(values, (list, tuple)) and len(values) == machine.size
+        sound = m.still or (isinstance(values, (list, tuple)) and len(values) == machine.size)
         sound = sound and (machine.joints or m.frame_id in ("", machine.contract.frames.base))
         sound = sound and all(type(v) in (int, float) and math.isfinite(v) for v in values)
         self.nonsense = not sound
@@ -108,7 +108,7 @@ class Judge:
         teleop = now - self.teleop_at <= TELEOP_RELEASE
         found += self._stops(out, bad, now, teleop, moving)
         held = (self.operator if teleop else self.planner).good
-        found += self.stream.look(out, i, dt, moving, None if held is None else held.values)
+        found += self.stream.look(out, i, dt, moving, held)
         found += self.place.look(out, i, now, moving)
         found += self.motion.look(out, i, now, moving, self.enabled, self.listening == now)
         found += self._chatter(out, i, bad, now, teleop, moving)
@@ -194,6 +194,8 @@ class Judge:
             if known is None or known[0] is not message:
                 known = self.sound[name] = (message, message is not None and nonsense(message, m))
             bad[name] = (known[1] or self._stale(message, timeout, now, ros), 0.0, True)
+        if m.force is not None and i.wrench is not None and not bad["wrench"][0]:
+            bad["force"] = (math.dist(i.wrench.force, (0.0, 0.0, 0.0)) >= m.force[1], 0.0, False)
         still = now - (self.ros_moved or 0.0) > CLOCK_TIMEOUT
         bad["clock"] = (not math.isfinite(ros) or jumped or still, 0.0, True)
         bad["late"] = (dt > LATE_TICK, 0.0, True)
@@ -345,6 +347,8 @@ def nonsense(m: Any, machine: Any) -> bool:
             return m.frame_id != frames.map or len(m.positions) > 100 or not finite(*flat)
         if name == "ContactIn":
             return False
+        if name == "WrenchIn":
+            return len(m.force) != 3 or not finite(*m.force)
         if len(m.names) != len(m.position) or not finite(*m.position):
             return True
         return bool(set(machine.contract.command.joints) - set(m.names))

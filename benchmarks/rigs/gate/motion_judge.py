@@ -158,9 +158,7 @@ class MotionJudge:
         size = math.sqrt(sum(values[k] ** 2 for k in linear))
         if size > 0.0 and all(self._along(values, way, linear) > 1e-6 * size for way in self.pushed):
             return [f"{said}: into it ({out.mode.name})"]
-        if m.joints and any(all(values[k] * way[k] > 0.0 for way in self.pushed) for k in linear):
-            return [f"{said}: a joint goes on"]
-        if m.settings.get("contact_response") == "stop":
+        if m.stops_at_contact:
             return [f"{said} ({out.mode.name})"]
         fast = [abs(u) > ESCAPE * v * (1.0 + 1e-6) for u, v in zip(values, m.velocity)]
         if any(f and abs(u) >= abs(b) for f, u, b in zip(fast, values, before)):
@@ -184,11 +182,10 @@ class MotionJudge:
         return [*ways, told] if not m.position else ways
 
     def _pressed_positions(self, out: GateOutput, moving: bool) -> list[str]:
-        """Joints by position slow down first; then none goes on the way in which it was pushed."""
+        """Joints by position slow down first; then none goes any way."""
         m = self.machine
         if out.mode is Mode.DISABLED or self.pressed_for * m.period <= m.stop_time + 4.0 * m.period or not moving:
             return []
-        assert self.pushed is not None
         on = [k for k, (p, b) in enumerate(zip(out.values.tolist(), self.values))
-              if all((p - b) * way[k] > 1e-6 * m.velocity[k] ** 2 * m.period for way in self.pushed)]  # fmt: skip
+              if abs(p - b) > 1e-7 * (abs(p) + m.velocity[k] * m.period)]  # fmt: skip
         return [f"joint {k} goes on though the bumper is pressed ({out.mode.name})" for k in on[:1]]

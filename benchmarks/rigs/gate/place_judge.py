@@ -67,7 +67,7 @@ class PlaceJudge:
         if self.off:
             return []
         if self.machine.joints:
-            return [] if self.machine.position else self._joints(now)
+            return [] if self.machine.position else self._joints(now, out)
         extra = self.excused_way * self.machine.speed if now <= self.excused_until else 0.0
         return [*self._regions(extra), *self._posts(extra), *self._speed(i, now)]
 
@@ -151,8 +151,8 @@ class PlaceJudge:
             self.news_until = now + self.stop
         self.seen = told
 
-    def _joints(self, now: float) -> list[str]:
-        m, q = self.machine, self.h.plant.q
+    def _joints(self, now: float, out: GateOutput) -> list[str]:
+        m, q, v = self.machine, self.h.plant.q, self.h.plant.v
         assert m.ends is not None
         rails = self.h.gate.config.guardrails.of("joint_limits")
         found = []
@@ -164,10 +164,10 @@ class PlaceJudge:
                 self.beyond.pop(k, None)
                 continue
             least = self.beyond.get(k, 0.0)
-            if now <= max(self.limits_until, self.excused_until):
+            sign = 1.0 if place > high else -1.0
+            brakes = k in self.beyond and sign * v[k] > 0.0 >= sign * out.values[k]
+            if now <= max(self.limits_until, self.excused_until) or brakes:
                 self.beyond[k] = max(beyond, 0.0 if least == math.inf else least)
-            elif k not in self.beyond and self.h.tick_index == 0:
-                self.beyond[k] = beyond
             elif beyond > (0.0 if least == math.inf else least) + JOINT * (m.ends[1][k] - m.ends[0][k]):
                 found.append(f"joint {k} at {place:.6g}, its range is {low:.6g} to {high:.6g}")
         return found

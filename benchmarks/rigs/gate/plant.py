@@ -17,8 +17,12 @@ from benchmarks.rigs.gate.bodies import Machine
 
 #: Parts that a tick is integrated in.
 PARTS = 4
+#: Joints stand off their set-points by at most so much: less than what counts as moved (docs/safety.md).
+SAGS = {"rad": 0.02, "m": 0.002}
 #: How a base brakes: each axis by itself, or all by one ratio.
 MODES = ("axis", "ratio")
+#: Of times [s].
+ROUNDING = 1e-9
 
 
 class Plant:
@@ -53,7 +57,7 @@ class Plant:
     def command(self, values: list[float]) -> None:
         """A command leaves the gate now; what is no number no driver takes."""
         if all(map(math.isfinite, values)):
-            self._coming.append((self.time + self.delay - 1e-9, values))
+            self._coming.append((self.time + self.delay, values))
 
     def advance(self, seconds: float) -> None:
         """Move on; what came from the gate takes effect when it is due."""
@@ -62,8 +66,8 @@ class Plant:
         h = seconds / parts
         before = self.tracked
         end = self.time + seconds
-        while self.time < end - 1e-12:
-            while self._coming and self._coming[0][0] <= self.time:
+        while self.time < end - ROUNDING:
+            while self._coming and self._coming[0][0] <= self.time + ROUNDING:
                 self._heard = self._coming.popleft()[1]
             due = self._coming[0][0] if self._coming else math.inf  # not later than promised
             step = min(h, end - self.time, max(due - self.time, 1e-6))
@@ -138,14 +142,15 @@ class Plant:
 def drawn(rng: random.Random, machine: Machine) -> Plant:
     """A plant of this machine, as bad as it may be."""
     delay = rng.choice((machine.reaction, machine.reaction, rng.uniform(0.0, machine.reaction), 0.0))
-    options: dict[str, Any] = {"delay": delay, "mode": rng.choice(MODES), "exact": rng.random() < 0.7}
-    if machine.joints:
-        options["mode"] = "axis"  # each joint has a drive of its own, and its braking is promised
+    mode = rng.choice(MODES) if not machine.joints else "axis"  # joints have drives of their own
+    options: dict[str, Any] = {"delay": delay, "mode": mode, "exact": rng.random() < 0.7}
     if machine.ends is not None:
         spans = list(zip(*machine.ends))
         options["q"] = [a + (b - a) * rng.uniform(0.1, 0.9) for a, b in spans]
         if machine.position:
             options["lag"] = rng.choice((0.0, machine.period * rng.uniform(0.0, 8.0)))
             if rng.random() < 0.3:
-                options["sag"] = [(b - a) * rng.uniform(-0.003, 0.003) for a, b in spans]
+                units = [action.unit for action in machine.contract.action]
+                options["sag"] = [min(SAGS[u], 0.003 * (b - a)) * rng.uniform(-1.0, 1.0)
+                                  for u, (a, b) in zip(units, spans)]  # fmt: skip
     return Plant(machine, **options)

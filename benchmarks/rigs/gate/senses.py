@@ -29,6 +29,7 @@ from jepa_ros.safety import (
     Requests,
     ScanIn,
     SignalsIn,
+    WrenchIn,
 )
 
 Spoil = Callable[[Any], Any]
@@ -41,12 +42,13 @@ MOST_BEAMS = 360
 
 
 class World:
-    """What stands around: posts (x, y, radius), people (x, y) or None where nobody tells, a bumper."""
+    """What stands around: posts (x, y, radius), people (x, y) or None where nobody tells, a bumper, a force [N]."""
 
     def __init__(self) -> None:
         self.posts: list[tuple[float, float, float]] = []
         self.people: list[tuple[float, float]] | None = None
         self.bumper = False
+        self.force = 0.0
 
 
 class Lidar:
@@ -105,6 +107,7 @@ class Senses:
         self.lidar = Lidar(rng, machine, scale) if "scan" in machine.states else None
         self.command: list[float] | None = None
         self.teleop: list[float] | None = None
+        self.still = False  # the planner says "stand still" in the place of its command
         self.signals: dict[str, float] = {}
         self.hash = ""
         self.spoil: dict[str, Spoil] = {}
@@ -117,7 +120,8 @@ class Senses:
         self._coming: list[tuple[int, str, Any]] = []
         self._drift = 1.0 + rng.uniform(-DRIFT, DRIFT)
         self._names = tuple(machine.contract.command.joints) or None
-        state = [n for n in ("odom", "joint_states", "pose", "scan", "contact", "people") if n in machine.states]
+        state = [n for n in ("odom", "joint_states", "pose", "scan", "contact", "people", "wrench")
+                 if n in machine.states]  # fmt: skip
         # {input: (every so many ticks, at which of them, how many ticks late)}; time-outs are at least 8 ticks
         self.rates: dict[str, tuple[int, int, int]] = {}
         for name in state:
@@ -173,6 +177,8 @@ class Senses:
             return scan
         if name == "contact":
             return ContactIn(ros, now, self.world.bumper)
+        if name == "wrench":
+            return WrenchIn(ros, now, (0.0, 0.6 * self.world.force, -0.8 * self.world.force))
         if name == "people":
             return (
                 None
@@ -187,7 +193,8 @@ class Senses:
             if values is None:
                 return None
             self._sequence += 1
-            return CommandIn(list(values), ros, now, self._sequence, "", self._names)
+            still = self.still and name == "command"
+            return CommandIn([] if still else list(values), ros, now, self._sequence, "", self._names, still)
         if name == "image":
             self._deliver("signals", SignalsIn(ros, now, dict(self.signals), self.hash, "model"))
             return ImageIn(ros, now, self.rng.getrandbits(32))

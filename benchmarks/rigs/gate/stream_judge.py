@@ -34,9 +34,14 @@ class StreamJudge:
         self.rate = [0.0] * history.machine.size  # of positions, at the tick before [1/s]
         self.last_dt = history.machine.period
         self.measured: deque[Any] = deque(maxlen=4)  # joint states of late
+        self.gap = 2.0 * history.machine.period * (1.0 + EPSILON)  # longer than this it was not told anything [s]
         self.slow_for = 0.0
         self.most = [0.0] * history.machine.size  # largest size asked for while slow
-        self.now_rate = self.rate
+
+    def note(self, i: GateInputs) -> None:
+        """What is measured at this tick."""
+        if i.joint_states is not None and (not self.measured or self.measured[-1] is not i.joint_states):
+            self.measured.append(i.joint_states)
 
     def going(self, out: GateOutput) -> bool:
         """Whether what leaves is motion."""
@@ -51,24 +56,23 @@ class StreamJudge:
             for k, (v, b) in enumerate(zip(out.values.tolist(), self.before))
         )
 
-    def note(self, i: GateInputs) -> None:
-        """Look at what the gate was given at this tick, before anything is judged."""
-        if i.joint_states is not None and (not self.measured or self.measured[-1] is not i.joint_states):
-            self.measured.append(i.joint_states)
-
-    def look(self, out: GateOutput, i: GateInputs, dt: float, moving: bool, asked: Any) -> list[str]:
-        """The rules that this tick breaks."""
+    def look(self, out: GateOutput, i: GateInputs, dt: float, moving: bool, held: Any) -> list[str]:
+        """The rules that this tick breaks; ``held`` is the command that is to be followed, or None."""
         m, values = self.machine, out.values.tolist()
         if len(values) != m.size or not all(math.isfinite(v) for v in values):
             return [f"the output is {values}"]
-        found = self._slow(out, i, dt, moving, asked) if moving and out.source == "planner" else self._not_slow()
+        asked = None if held is None else held.values
+        if held is not None and held.still:  # to stand still is to go nowhere from where it is
+            asked = list(self.before or values) if m.position else [0.0] * m.size
+        found = self._slow(out, i, dt, asked) if moving and out.source == "planner" else self._not_slow()
         if m.position:
             found += self._positions(out, values, dt, moving, asked)
         else:
             if not out.publish:
                 found.append("publishes nothing")
             found += self._velocities(values, dt, moving, asked)
-        self.last_dt = dt
+        if dt > 0.0:
+            self.last_dt = dt
         return found
 
     # ------------------------------------------------------------ velocities
@@ -81,6 +85,8 @@ class StreamJudge:
             if u == b == 0.0:
                 continue
             limit = m.velocity[k]
+            if not m.low[k] - EPSILON * limit <= u <= m.high[k] + EPSILON * limit:
+                found.append(f"axis {k}: {u:.6g} is outside of its range, {m.low[k]:.6g} to {m.high[k]:.6g}")
             if abs(u) > limit * (1.0 + EPSILON):
                 found.append(f"axis {k}: {u:.6g} is over its velocity limit {limit:.6g}")
             rounding = EPSILON * limit
@@ -120,12 +126,17 @@ class StreamJudge:
         if before is None:
             far = [k for k, kept in enumerate(self._captured(values)) if not kept]
             return [f"joint {k}: the first word is {values[k]:.6g}, where it was not measured" for k in far]
+        if dt <= 0.0:
+            jumps = [k for k, (p, b) in enumerate(zip(values, before)) if abs(p - b) > 1e-9 * (abs(p) + abs(b))]
+            return [f"joint {k}: from {before[k]:.6g} to {values[k]:.6g} in no time" for k in jumps]
         found = []
         captured: list[bool] | None = None
         rates = self.rate
-        self.rate = list(rates) if dt <= 0.0 else [(v - b) / dt for v, b in zip(values, before)]
+        if dt > self.gap:  # the drive has come to the last set-point meanwhile, and stands there
+            rates, dt = [0.0] * self.machine.size, self.gap
+        self.rate = [(v - b) / dt for v, b in zip(values, before)]
         for k, (p, b) in enumerate(zip(values, before)):
-            if p == b and rates[k] == 0.0:
+            if p == b and (rates[k] == 0.0 or dt == self.gap):
                 continue
             if out.mode in CAPTURING and abs(rates[k]) <= EPSILON * m.velocity[k]:
                 captured = captured or self._captured(values)
@@ -141,18 +152,15 @@ class StreamJudge:
         """One joint's set-point goes from ``b`` to ``p``; ``old``: its rate before."""
         m, found = self.machine, []
         limit, rounding = m.velocity[k], 1e-9 * (abs(p) + abs(b))
-        if dt <= 0.0:
-            return [f"joint {k}: from {b:.6g} to {p:.6g} in no time"] if abs(p - b) > rounding else []
         rate = self.rate[k]
         # A machine of 64 bits cannot tell a rate better than this.
-        blur = rounding / min(dt, self.last_dt or dt) * 4.0 + EPSILON * limit
+        blur = rounding / min(dt, self.last_dt) * 4.0 + EPSILON * limit
         if abs(rate) > limit * (1.0 + EPSILON) + blur:
             found.append(
                 f"joint {k}: from {b:.6g} to {p:.6g} in {dt:.4f} s is over its velocity limit ({out.mode.name})"
             )
         hardest = max(m.acceleration[k], m.braking[k]) * max(dt, self.last_dt, m.period)
-        late = dt > 2.0 * m.period * (1.0 + EPSILON)  # the drive came to rest at what it was told last
-        if not late and abs(rate - old) > hardest * (1.0 + EPSILON) + blur:
+        if abs(rate - old) > hardest * (1.0 + EPSILON) + blur:
             found.append(f"joint {k}: from {old:.6g}/s to {rate:.6g}/s in {dt:.4f} s is over its acceleration limit"
                          f" ({out.mode.name})")  # fmt: skip
         assert m.ends is not None
@@ -180,12 +188,17 @@ class StreamJudge:
         self.slow_for = 0.0
         return []
 
-    def _slow(self, out: GateOutput, i: GateInputs, dt: float, moving: bool, asked: Any) -> list[str]:
-        """While surprise or novelty is between its levels it goes slowly, once it had time to slow down."""
+    def _slow(self, out: GateOutput, i: GateInputs, dt: float, asked: Any) -> list[str]:
+        """While surprise, novelty or force is between its levels it goes slowly, once it had time to slow down."""
         m = self.machine
-        slow = i.signals is not None and any(
-            levels is not None and levels[0] <= i.signals.values.get(name, 0.0) < levels[1]
-            for name, levels in ((n, m.settings.get(n)) for n in ("surprise", "novelty"))
+        force = 0.0 if m.force is None or i.wrench is None else math.dist(i.wrench.force, (0.0, 0.0, 0.0))
+        slow = m.force is not None and m.force[0] <= force < m.force[1]
+        slow = slow or (
+            i.signals is not None
+            and any(
+                levels is not None and levels[0] <= i.signals.values.get(name, 0.0) < levels[1]
+                for name, levels in ((n, m.settings.get(n)) for n in ("surprise", "novelty"))
+            )
         )
         if not slow or asked is None:
             return self._not_slow()
@@ -204,4 +217,7 @@ class StreamJudge:
             fast = [
                 k for k, u in enumerate(out.values.tolist()) if abs(u) > SLOW * self.most[k] + EPSILON * m.velocity[k]
             ]
-        return [f"axis {k} is not slow though the planner is surprised: {out.values.tolist()[k]:.6g}" for k in fast[:1]]
+        return [
+            f"axis {k} is not slow though surprise, novelty or force says so: {out.values.tolist()[k]:.6g}"
+            for k in fast[:1]
+        ]
