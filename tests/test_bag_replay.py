@@ -24,7 +24,7 @@ from jepa_ros.bags.record.command import identity
 from jepa_ros.bags.replay import replay
 from jepa_ros.bags.replay.compare import Tolerance, compare
 from jepa_ros.bags.replay.run_log import RunLog
-from jepa_ros.bags.replay.stack_of_bag import Changes, prepare
+from jepa_ros.bags.replay.stack import Changes, prepare
 from jepa_ros.errors import JepaRosError
 from jepa_ros.safety import Gate
 
@@ -60,9 +60,9 @@ def test_plans_were_made_and_the_gate_let_them_through(recorded):
     bag, _ = recorded
     with BagReader(bag) as reader:
         prepared = prepare(reader, Changes(brain=False))
-    log, someone = prepared.recorded.log, prepared.recorded.gate["people"][0].content
+    log, someone = prepared.recording.log, prepared.recording.gate["people"][0].content
     assert (someone.positions, someone.frame_id) == ([(0.8, 0.7)], "map")
-    config = prepared.rerun.gate_config
+    config = prepared.offline.gate_config
     assert config.signals_required and config.identities_required, "as the node has it"
     reasons = {step.reason for step in log.steps.values()}
     assert {"idle", "ok"} <= reasons
@@ -120,7 +120,7 @@ def test_the_guardrails_and_gate_settings_in_the_bag_are_those_of_the_replay(tmp
     write_stack_bag(tmp_path / "bag", model, seconds=2.0, custom=custom)
     with BagReader(tmp_path / "bag") as reader:
         prepared = prepare(reader, Changes(brain=False))
-    config = prepared.rerun.gate_config
+    config = prepared.offline.gate_config
     assert [g.name for g in config.guardrails] == ["slow"] and config.region_margin == 0.25
     with pytest.raises(BagError, match="no_such"):
         identity("arena", None, str(tmp_path / "no_such.yaml"))
@@ -223,8 +223,8 @@ def test_a_change_beyond_the_tolerance_is_found(recorded):
     """The comparison itself: one value of each kind is changed, and named with its time."""
     bag, _ = recorded
     with BagReader(bag) as reader:
-        one = prepare(reader, Changes(brain=False)).recorded.log
-        two = prepare(reader, Changes(brain=False)).recorded.log
+        one = prepare(reader, Changes(brain=False)).recording.log
+        two = prepare(reader, Changes(brain=False)).recording.log
         assert compare(one, two, reader.start).agree
         stamp = sorted(two.steps)[20]
         two.embeddings[stamp][0, 0] += 1e-3
@@ -245,8 +245,8 @@ def test_ticks_of_one_log_time_are_told_apart(recorded):
     """Log times of a simulation are those of /clock, which is slower than the gate where the machine is busy."""
     bag, _ = recorded
     with BagReader(bag) as reader:
-        one = prepare(reader, Changes(brain=False)).recorded.log
-        two = prepare(reader, Changes(brain=False)).recorded.log
+        one = prepare(reader, Changes(brain=False)).recording.log
+        two = prepare(reader, Changes(brain=False)).recording.log
         for log in (one, two):
             for tick in log.ticks:
                 tick.time -= tick.time % 100_000_000

@@ -18,10 +18,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from jepa_ros.bags import BagError, info
 from jepa_ros.bags.dataset import build
 from jepa_ros.bags.dataset import command as dataset
-from jepa_ros.bags.dataset.steps import CutSettings
+from jepa_ros.bags.dataset.episodes import CutSettings
 from jepa_ros.bags.format.reader import BagReader, typestore
 from jepa_ros.bags.format.repair import repair
-from jepa_ros.bags.replay.recorded import read
+from jepa_ros.bags.replay.recording import read_recording
 from jepa_ros.contract import load_contract
 from jepa_ros.learning.data.dataset import Dataset
 
@@ -61,7 +61,7 @@ def test_messages_of_two_types_on_a_topic_are_each_read_as_their_own(two):
         assert reader.topics["/cmd_vel"].types == {
             "geometry_msgs/msg/TwistStamped": 300, "geometry_msgs/msg/Twist": 300,
         }  # fmt: skip
-        assert len(read(reader, ARENA).gated) == 600
+        assert len(read_recording(reader, ARENA).gated) == 600
 
 
 def test_a_drive_whose_commands_changed_their_type_is_not_standing_still(two, tmp_path, capsys):
@@ -143,7 +143,7 @@ def test_what_is_not_serialised_as_in_ros_2_is_refused_by_name(tmp_path, profile
         with pytest.raises(BagError, match=says):
             reader.deserialize(next(reader.messages(["/image"])))
         with pytest.raises(BagError, match=says):
-            read(reader, ARENA)
+            read_recording(reader, ARENA)
         assert [report.delay for report in info.analyse(reader)] == [None, None]
 
 

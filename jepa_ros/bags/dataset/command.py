@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`jepa-ros dataset BAG... --robot NAME --out DIR`: bags become a dataset that `jepa-ros train` reads.
 
-Two passes over each bag: the first finds the steps and the cuts (:mod:`jepa_ros.bags.dataset.steps`), the second
+Two passes over each bag: the first finds the steps and the cuts (:mod:`jepa_ros.bags.dataset.episodes`), the second
 decodes the images that are used, shard by shard and in several processes. Shards that are there are kept: the same
 command resumes.
 """
@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.bags import CONTRACT_KEY, BagError
+from jepa_ros.bags.dataset.episodes import CutReport, CutSettings, Segment, cut
 from jepa_ros.bags.dataset.series import Topics, resolve_topics
-from jepa_ros.bags.dataset.steps import CutReport, CutSettings, Segment, cut
 from jepa_ros.bags.decode import pixels
 from jepa_ros.bags.format.reader import BagReader
-from jepa_ros.bags.replay.recorded import require_images
+from jepa_ros.bags.replay.recording import require_images
 from jepa_ros.commands.options import duration, positive, whole
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from jepa_ros.bags import CONTRACT_KEY, GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, BagError
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
-from jepa_ros.bags.record.modesty import be_modest
-from jepa_ros.bags.record.sink import QUEUE_BYTES, RingWriter, WriterThread
+from jepa_ros.bags.record.priority import lower_priority
+from jepa_ros.bags.record.writer_thread import QUEUE_BYTES, RingWriter, WriterThread
 from jepa_ros.commands.options import namespace, topic
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
@@ -225,7 +225,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
         if args.ring:
             trigger = node.resolve_topic_name(args.trigger)
             modes = _modes(args.trigger_modes)
-            thread.sink = RingWriter(
+            thread.writer = RingWriter(
                 output,
                 args.ring,
                 args.after,
@@ -235,7 +235,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
                 attachments=attachments,
             )
         else:
-            thread.sink = BagWriter(output, config, custom_data=custom, attachments=attachments)
+            thread.writer = BagWriter(output, config, custom_data=custom, attachments=attachments)
         thread.start()
         node.look(force=True)
         progress = _Progress(node, thread, started, args.quiet, args.heard)
@@ -251,8 +251,8 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
         progress.end()
         report = node.report()
         report |= {"path": str(output), "seconds": round(time.monotonic() - started, 3)}
-        if isinstance(thread.sink, RingWriter):
-            report["bags"] = [str(path) for path in thread.sink.bags]
+        if isinstance(thread.writer, RingWriter):
+            report["bags"] = [str(path) for path in thread.writer.bags]
         report["error"] = str(thread.error) if thread.error is not None else None
         node.destroy_node()
     finally:
@@ -304,7 +304,7 @@ def _drain(node) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the command; 0 when the bag is whole."""
     _die_with_parent(args.die_with_parent)
-    be_modest()
+    lower_priority()
     report = record(args, getattr(args, "ros_args", None))
     if not args.quiet:
         print(summary(report))

@@ -22,7 +22,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.schema import Definition, definition, qos_entry
 from jepa_ros.bags.record.simulated_time import SimulatedTime
-from jepa_ros.bags.record.sink import WriterThread
+from jepa_ros.bags.record.writer_thread import WriterThread
 from jepa_ros.messages.types import MessageTypeError, message_class
 
 DEPTH = 100

@@ -80,7 +80,7 @@ def _refuse_the_other_ways(args: argparse.Namespace, fast: bool) -> None:
 
 def _run_fast(args: argparse.Namespace) -> int:
     from jepa_ros.bags.replay.compare import summary
-    from jepa_ros.bags.replay.stack_of_bag import Changes
+    from jepa_ros.bags.replay.stack import Changes
 
     changes = Changes(
         robot=args.robot, model=args.model, guardrails=args.guardrails, namespace=args.namespace, image=args.image,
@@ -112,7 +112,7 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
     """Run the stack over a bag.
 
     Args:
-        changes: a jepa_ros.bags.replay.stack_of_bag.Changes. progress: called with (seconds done, in all).
+        changes: a jepa_ros.bags.replay.stack.Changes. progress: called with (seconds done, in all).
         report: file for a page with plots and pictures.
 
     Returns:
@@ -122,15 +122,15 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
         JepaRosError: the bag, the model or a setting does not fit.
     """
     from jepa_ros.bags.replay.compare import compare
-    from jepa_ros.bags.replay.stack_of_bag import prepare
+    from jepa_ros.bags.replay.stack import prepare
 
     with BagReader(bag) as reader:
         began = time.monotonic()
         prepared = prepare(reader, changes)
         ready = time.monotonic()
-        log = prepared.rerun.run(progress)
+        log = prepared.offline.run(progress)
         took = time.monotonic() - ready
-        comparison = compare(prepared.recorded.log, log, reader.start, brain=changes.brain, gate=changes.gate)
+        comparison = compare(prepared.recording.log, log, reader.start, brain=changes.brain, gate=changes.gate)
         seconds = _seconds(reader)
         result = {
             "bag": str(bag),
@@ -143,11 +143,11 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
             "speed": seconds / took if took > 0 else None,
             "digest": log.digest(),
             "changed": prepared.changed,
-            "notes": prepared.recorded.log.notes + log.notes + reader.notes + reader.problems,
+            "notes": prepared.recording.log.notes + log.notes + reader.notes + reader.problems,
             "comparison": comparison.to_dict(),
         }
         if report:
-            from jepa_ros.bags.replay.replay_report import write_report
+            from jepa_ros.bags.replay.report import write_report
 
             write_report(Path(report), reader, prepared, log, comparison, result)
     return result, comparison
@@ -167,7 +167,7 @@ def _play(args: argparse.Namespace) -> int:
 
     from jepa_ros.bags.dataset.command import contract_of
     from jepa_ros.bags.replay.player import Player, PlaySettings, input_topics
-    from jepa_ros.bags.replay.recorded import camera_topic
+    from jepa_ros.bags.replay.recording import camera_topic
 
     settings = PlaySettings(args.rate, args.loop, args.start, args.duration, args.all, args.wait)
     ended: list[int] = []

@@ -20,7 +20,7 @@ from jepa_ros.agent.gate_part import GatePart
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags import BagError
 from jepa_ros.bags.decode import pixels
-from jepa_ros.bags.replay.recorded import Recorded
+from jepa_ros.bags.replay.recording import Recording
 from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
 from jepa_ros.perception.preprocess import ImageError
 from jepa_ros.safety.gate import Gate, GateConfig
@@ -34,7 +34,7 @@ RECEIPT_SECONDS = 0.25
 
 
 @dataclass
-class RerunSettings:
+class OfflineSettings:
     """What to change against the recording; the defaults change nothing.
 
     Attributes:
@@ -48,7 +48,7 @@ class RerunSettings:
     follow_iterations: bool = True
 
 
-class Rerun:
+class OfflineReplay:
     """One replay.
 
     Args:
@@ -58,16 +58,16 @@ class Rerun:
     """
 
     def __init__(
-        self, recorded: Recorded, perception: Any, planner: Any, gate_config: GateConfig | None,
-        settings: RerunSettings | None = None,
+        self, recording: Recording, perception: Any, planner: Any, gate_config: GateConfig | None,
+        settings: OfflineSettings | None = None,
     ) -> None:  # fmt: skip
-        self.recorded, self.perception, self.planner = recorded, perception, planner
+        self.recording, self.perception, self.planner = recording, perception, planner
         self._part: Any = None
         if planner is not None:
             from jepa_ros.agent.planner_part import PlannerPart  # and torch with it, which the gate alone does without
 
             self._part = PlannerPart(planner, perception)
-        self.gate_config, self.settings = gate_config, settings or RerunSettings()
+        self.gate_config, self.settings = gate_config, settings or OfflineSettings()
         self._lost: list[int] = []  # stamps of the steps whose images are not in the bag
 
     def run(self, progress=None) -> RunLog:
@@ -81,17 +81,17 @@ class Rerun:
 
     # ------------------------------------------------------------ perception and planner
     def _think(self, log: RunLog, progress) -> None:
-        recorded, planner = self.recorded, self.planner
-        reader = recorded.reader
+        recording, planner = self.recording, self.planner
+        reader = recording.reader
         steps = self._steps()
-        wanted = set(steps) | (set(recorded.log.embeddings) if recorded.log.embeddings else set())
-        goals, gated = iter(recorded.goals), iter(recorded.gated)
+        wanted = set(steps) | (set(recording.log.embeddings) if recording.log.embeddings else set())
+        goals, gated = iter(recording.goals), iter(recording.gated)
         self._next_goal, self._next_gated = next(goals, None), next(gated, None)
         self._taken = 0
         last: int | None = None
         unsure, left_out = False, 0
         total = (reader.end - reader.start) * 1e-9
-        for message, (_, stamp) in zip(reader.messages({recorded.image_topic}), recorded.images, strict=True):
+        for message, (_, stamp) in zip(reader.messages({recording.image_topic}), recording.images, strict=True):
             if stamp not in wanted or stamp in log.embeddings:
                 continue
             content = reader.deserialize(message)
@@ -118,7 +118,7 @@ class Rerun:
                     self._part.reset()  # what ~/clear_goal does; the recording has no other trace of it
                     unsure = False
             if last is None and told.executed is not None:
-                recorded.log.notes.append(
+                recording.log.notes.append(
                     "the planner was running before the bag began: what it remembered (history, map, what was in the "
                     "way) is not in it, and plans may differ until ~/clear_goal was called"
                 )
@@ -135,19 +135,19 @@ class Rerun:
 
     def _steps(self) -> dict[int, Step]:
         """The steps to repeat, by image stamp: those that were recorded, else those that the step clock chooses."""
-        recorded = self.recorded
-        images = {stamp for _, stamp in recorded.images}
-        told = {stamp: step for stamp, step in recorded.log.steps.items() if step.status}
+        recording = self.recording
+        images = {stamp for _, stamp in recording.images}
+        told = {stamp: step for stamp, step in recording.log.steps.items() if step.status}
         if told:
             self._lost = sorted(stamp for stamp in told if stamp not in images)
             if self._lost:
-                recorded.log.notes.append(
+                recording.log.notes.append(
                     f"{len(self._lost)} steps cannot be repeated: their images are not in the bag"
                 )
             return {stamp: step for stamp, step in told.items() if stamp in images}
-        clock = StepClock(recorded.contract.rate, recorded.contract.cameras[0].rate)
-        chosen = [stamp for _, stamp in recorded.images if clock.begins_step(_seconds(stamp))]
-        recorded.log.notes.append("no planner status in the bag: steps begin where the step clock puts them")
+        clock = StepClock(recording.contract.rate, recording.contract.cameras[0].rate)
+        chosen = [stamp for _, stamp in recording.images if clock.begins_step(_seconds(stamp))]
+        recording.log.notes.append("no planner status in the bag: steps begin where the step clock puts them")
         return {stamp: Step(stamp) for stamp in chosen}
 
     def _feed(self, gated: Iterator, until: int) -> None:
@@ -179,13 +179,13 @@ class Rerun:
             self._taken = 0
         elif self._told(then) and self._told(then) != self._taken:
             self._taken = self._told(then)
-            planner.set_goal(self.recorded.taken[self._taken])
+            planner.set_goal(self.recording.taken[self._taken])
 
     def _told(self, then: Step) -> int:
         """The stamp of the goal that the planner had taken; 0 where it is not in the bag, or means another model's."""
         text = str(then.status.get("goal_ns", ""))
         stamp = int(text) if text.isdigit() else 0  # an exact number: no float
-        goal = self.recorded.taken.get(stamp)
+        goal = self.recording.taken.get(stamp)
         return 0 if goal is None or (self.settings.new_model and goal.latent is not None) else stamp
 
     def _step(self, latent, stamp: int, then: Step, told) -> Step:
@@ -212,7 +212,7 @@ class Rerun:
         enabled = ticks[0].mode not in ("DISABLED", "")
         requests = Requests(enable=True) if enabled else Requests()
         unsure, left_out, missed = -math.inf, 0, 0
-        known = self.recorded.identities
+        known = self.recording.identities
         for number, tick in enumerate(ticks):
             unsure = max(unsure, tick.steady + UNSURE_SECONDS) if tick.made_up else unsure
             while tick.time is not None and told < len(known) and known[told].time <= tick.time:
@@ -251,18 +251,18 @@ class Rerun:
 
     def _ticks(self, config: GateConfig) -> list[GateTick]:
         """The recorded ticks in the order of their clock; without a recording, ticks at the contract's rate."""
-        recorded = self.recorded
-        ticks = sorted((t for t in recorded.log.ticks if math.isfinite(t.steady)), key=lambda t: t.steady)
+        recording = self.recording
+        ticks = sorted((t for t in recording.log.ticks if math.isfinite(t.steady)), key=lambda t: t.steady)
         if any(tick.ages for tick in ticks):
             return self._filled(ticks, config)
         note = "no ticks of the gate in the bag" if not ticks else "the recorded ticks lack the ages of their inputs"
-        recorded.log.notes.append(f"{note}: the gate is run on the times of receipt of the bag")
-        period = 1.0 / recorded.contract.gate_rate
-        reader = recorded.reader
-        first_time = recorded.images[0][0]
+        recording.log.notes.append(f"{note}: the gate is run on the times of receipt of the bag")
+        period = 1.0 / recording.contract.gate_rate
+        reader = recording.reader
+        first_time = recording.images[0][0]
         count = int((reader.end - first_time) * 1e-9 / period)
-        names = [name for name, arrivals in recorded.gate.items() if arrivals]
-        times = {name: [a.time for a in recorded.gate[name]] for name in names}
+        names = [name for name, arrivals in recording.gate.items() if arrivals]
+        times = {name: [a.time for a in recording.gate[name]] for name in names}
         made = []
         for k in range(count):
             time = first_time + round(k * period * 1e9)
@@ -272,9 +272,9 @@ class Rerun:
                 at = bisect.bisect_right(times[name], time) - 1
                 if at >= 0:
                     ages[name] = (time - times[name][at]) * 1e-9
-            at = bisect.bisect_right(recorded.images, (time, 2**63)) - 1
+            at = bisect.bisect_right(recording.images, (time, 2**63)) - 1
             ages |= dict.fromkeys(("heartbeat/perception", "heartbeat/planner"), 0.0)
-            image_time, image_stamp = recorded.images[max(at, 0)]
+            image_time, image_stamp = recording.images[max(at, 0)]
             ros = (image_stamp + time - image_time) * 1e-9
             made.append(GateTick(time, steady, ros, "ARMING", "", np.zeros(0), ages=ages))
         return made
@@ -295,18 +295,18 @@ class Rerun:
             missing += lost
             whole.append(tick)
         if missing:
-            self.recorded.log.notes.append(f"{missing} ticks of the gate are not in the bag; they were filled in")
+            self.recording.log.notes.append(f"{missing} ticks of the gate are not in the bag; they were filled in")
         return whole
 
     def _gate_inputs(self, log: RunLog) -> dict[str, list]:
         """The gate's inputs by name; with `new_commands` those of the replayed planner in the recorded ones' place."""
-        inputs = dict(self.recorded.gate)
+        inputs = dict(self.recording.gate)
         if not self.settings.new_commands:
             return inputs
         commands, signals = [], []
         for arrival in inputs.get("command", []):
             step = log.steps.get(round(arrival.content.stamp * 1e9)) or _nearest(log.steps, arrival.content.stamp)
-            still = step is not None and step.command is None and self.recorded.contract.by_position
+            still = step is not None and step.command is None and self.recording.contract.by_position
             if step is not None and (still or step.command is not None):
                 values = arrival.content.values if still else step.command
                 arrival = replace(arrival, content=replace(arrival.content, values=values, still=still))

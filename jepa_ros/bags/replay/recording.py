@@ -32,7 +32,7 @@ class Arrival:
 
 
 @dataclass
-class Recorded:
+class Recording:
     """The content of a bag.
 
     Attributes:
@@ -87,7 +87,7 @@ def require_images(reader: BagReader, topic: str) -> None:
             raise BagError(f"{reader.path}: {topic} is {kind}; expected {IMAGE} or {COMPRESSED}")
 
 
-def read(reader: BagReader, contract: RobotContract, namespace: str = "", image: str = "") -> Recorded:
+def read_recording(reader: BagReader, contract: RobotContract, namespace: str = "", image: str = "") -> Recording:
     """Read everything but the pixels.
 
     Args:
@@ -103,7 +103,7 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
 
     camera = image or camera_topic(reader, contract, namespace)
     require_images(reader, camera)
-    recorded = Recorded(reader, contract, camera)
+    recording = Recording(reader, contract, camera)
     state_topic, status_topic = full("safety_gate/state"), full("planner/status")
     state = {full(topic.topic): name for name, topic in contract.state.items()}
     takers = {
@@ -123,7 +123,7 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
         state_topic: _take_tick,
     }
     takers |= {topic: _STATE[name] for topic, name in state.items() if name in _STATE}
-    recorded.latched_pose = any(
+    recording.latched_pose = any(
         str(offer.get("durability")) in ("transient_local", "1")
         for topic, name in state.items()
         if name == "pose" and topic in reader.topics
@@ -131,27 +131,27 @@ def read(reader: BagReader, contract: RobotContract, namespace: str = "", image:
     )
     for message in reader.messages([topic for topic in takers if topic in reader.topics]):
         if message.topic == camera:
-            _take_image(recorded, message.time, message)
+            _take_image(recording, message.time, message)
         else:
             content = reader.deserialize(message)
             try:
-                takers[message.topic](recorded, message.time, content)
+                takers[message.topic](recording, message.time, content)
             except AttributeError as error:
                 raise BagError(
                     f"{reader.path}: {message.topic}: the message of time {message.time} is a {message.msgtype}, which "
                     f"is not what the stack has on this topic: {error}"
                 ) from None
-            if message.topic == state_topic and recorded.log.ticks:
-                recorded.log.ticks[-1].sequence = message.sequence
+            if message.topic == state_topic and recording.log.ticks:
+                recording.log.ticks[-1].sequence = message.sequence
             elif message.topic == status_topic:
-                _step(recorded, content).sequence = message.sequence
-    if not recorded.images:
+                _step(recording, content).sequence = message.sequence
+    if not recording.images:
         raise BagError(f"{reader.path}: no image on {camera} in this bag")
-    return recorded
+    return recording
 
 
-def _gate(recorded: Recorded, name: str, time: int, value: Any) -> None:
-    recorded.gate.setdefault(name, []).append(Arrival(time, value))
+def _gate(recording: Recording, name: str, time: int, value: Any) -> None:
+    recording.gate.setdefault(name, []).append(Arrival(time, value))
 
 
 def _seconds(message: Any) -> float:
@@ -159,25 +159,25 @@ def _seconds(message: Any) -> float:
     return stamp.sec + stamp.nanosec * 1e-9
 
 
-def _take_image(recorded: Recorded, time: int, message: Any) -> None:
+def _take_image(recording: Recording, time: int, message: Any) -> None:
     from jepa_ros.bags.decode import raw_image, raw_stamp
 
-    recorded.images.append((time, raw_stamp(message.data)))
+    recording.images.append((time, raw_stamp(message.data)))
     stamp, checksum = raw_image(message.data)
-    _gate(recorded, "image", time, gate_in.ImageIn(stamp, 0.0, checksum))
+    _gate(recording, "image", time, gate_in.ImageIn(stamp, 0.0, checksum))
 
 
-def _take_embedding(recorded: Recorded, time: int, message: Any) -> None:
+def _take_embedding(recording: Recording, time: int, message: Any) -> None:
     if message.encoding == "32FC1":
         latent = np.frombuffer(message.data, np.float32).reshape(message.height, message.width).copy()
-        recorded.log.embeddings[stamp_ns(message) or 0] = latent
+        recording.log.embeddings[stamp_ns(message) or 0] = latent
 
 
-def _take_goal(recorded: Recorded, time: int, message: Any) -> None:
-    recorded.goals.append(Arrival(time, message))
+def _take_goal(recording: Recording, time: int, message: Any) -> None:
+    recording.goals.append(Arrival(time, message))
 
 
-def _take_taken(recorded: Recorded, time: int, message: Any) -> None:
+def _take_taken(recording: Recording, time: int, message: Any) -> None:
     from jepa_ros.cost.goal import Goal
     from jepa_ros.planar.goals import pose_goal
 
@@ -190,36 +190,38 @@ def _take_taken(recorded: Recorded, time: int, message: Any) -> None:
     else:
         x, y, yaw = values.tolist()
         goal = pose_goal(x, y, None if math.isnan(yaw) else yaw, name=message.header.frame_id)
-    recorded.taken[stamp_ns(message) or 0] = goal
+    recording.taken[stamp_ns(message) or 0] = goal
 
 
-def _take_gated(recorded: Recorded, time: int, message: Any) -> None:
+def _take_gated(recording: Recording, time: int, message: Any) -> None:
     stamp = stamp_ns(message)
-    recorded.gated.append(Arrival(time, (None if stamp is None else stamp * 1e-9, command(message, recorded.contract))))
+    recording.gated.append(
+        Arrival(time, (None if stamp is None else stamp * 1e-9, command(message, recording.contract)))
+    )
 
 
-def _command_in(message: Any, recorded: Recorded) -> gate_in.CommandIn:
+def _command_in(message: Any, recording: Recording) -> gate_in.CommandIn:
     stamp, frame = _seconds(message), message.header.frame_id
     if not hasattr(message, "joint_names"):
-        return gate_in.CommandIn(command(message, recorded.contract).tolist(), stamp, 0.0, 0, frame)
-    joint = joint_command(message, recorded.contract)
+        return gate_in.CommandIn(command(message, recording.contract).tolist(), stamp, 0.0, 0, frame)
+    joint = joint_command(message, recording.contract)
     return gate_in.CommandIn(joint.values, stamp, 0.0, 0, frame, joint.names, joint.fault, joint.still)
 
 
-def _step(recorded: Recorded, message: Any) -> Step:
+def _step(recording: Recording, message: Any) -> Step:
     """The step of the image whose stamp a message carries."""
     stamp = stamp_ns(message) or 0
-    return recorded.log.steps.setdefault(stamp, Step(stamp))
+    return recording.log.steps.setdefault(stamp, Step(stamp))
 
 
-def _take_command(recorded: Recorded, time: int, message: Any) -> None:
-    taken = _command_in(message, recorded)
-    _gate(recorded, "command", time, taken)
-    step = _step(recorded, message)
-    step.command = None if taken.still else command(message, recorded.contract)
+def _take_command(recording: Recording, time: int, message: Any) -> None:
+    taken = _command_in(message, recording)
+    _gate(recording, "command", time, taken)
+    step = _step(recording, message)
+    step.command = None if taken.still else command(message, recording.contract)
 
 
-def _take_signals(recorded: Recorded, time: int, message: Any) -> None:
+def _take_signals(recording: Recording, time: int, message: Any) -> None:
     texts = key_values(message)
     identity = {key: texts.pop(key, None) for key in ("guardrail_hash", "model_id")}
     values = {}
@@ -228,29 +230,29 @@ def _take_signals(recorded: Recorded, time: int, message: Any) -> None:
             values[key] = float(text)
         except ValueError:
             values[key] = float("nan")
-    _gate(recorded, "signals", time, gate_in.SignalsIn(_seconds(message), 0.0, values, **identity))
+    _gate(recording, "signals", time, gate_in.SignalsIn(_seconds(message), 0.0, values, **identity))
     for key, name in (("model_id", "model/planner"), ("guardrail_hash", "guardrails/planner")):
         if identity[key] is not None:
-            recorded.identities.append(Arrival(time, (name, identity[key])))
-    step = _step(recorded, message)
+            recording.identities.append(Arrival(time, (name, identity[key])))
+    step = _step(recording, message)
     step.signals = values
 
 
-def _take_status(recorded: Recorded, time: int, message: Any) -> None:
-    step = _step(recorded, message)
+def _take_status(recording: Recording, time: int, message: Any) -> None:
+    step = _step(recording, message)
     step.time, step.status = time, key_values(message)
     for name in ("executed", "gated"):
         text = step.status.get(name, "")
         setattr(step, name, np.array([float(v) for v in text.split()]) if text else None)
 
 
-def _take_tick(recorded: Recorded, time: int, message: Any) -> None:
+def _take_tick(recording: Recording, time: int, message: Any) -> None:
     if not message.status:
         return
     pairs = {pair.key: pair.value for pair in message.status[0].values}
     try:
         ages, stamps = _inputs(pairs.get("inputs", ""))
-        recorded.log.ticks.append(
+        recording.log.ticks.append(
             GateTick(
                 time=time,
                 steady=float(pairs.get("tick", pairs.get("monotonic", "nan"))),
@@ -282,52 +284,52 @@ def _inputs(text: str) -> tuple[dict[str, float], dict[str, float]]:
     return ages, stamps
 
 
-def _take_odom(recorded: Recorded, time: int, m: Any) -> None:
+def _take_odom(recording: Recording, time: int, m: Any) -> None:
     from jepa_ros.bags.decode import planar_pose
 
-    velocity = command(m.twist, recorded.contract).tolist()
+    velocity = command(m.twist, recording.contract).tolist()
     fault = rotation_fault(m.pose.pose.orientation)
     value = gate_in.OdomIn(_seconds(m), 0.0, *planar_pose(m), velocity, m.header.frame_id, fault)
-    _gate(recorded, "odom", time, value)
+    _gate(recording, "odom", time, value)
 
 
-def _take_pose(recorded: Recorded, time: int, m: Any) -> None:
+def _take_pose(recording: Recording, time: int, m: Any) -> None:
     from jepa_ros.bags.decode import planar_pose
 
     rows = np.ix_((0, 1, 5), (0, 1, 5))
     covariance = np.asarray(m.pose.covariance, np.float64).reshape(6, 6)[rows]
     fault = rotation_fault(m.pose.pose.orientation)
-    frame, latched = m.header.frame_id, recorded.latched_pose
+    frame, latched = m.header.frame_id, recording.latched_pose
     value = gate_in.PoseIn(_seconds(m), 0.0, *planar_pose(m), covariance, frame, fault, latched)
-    _gate(recorded, "pose", time, value)
+    _gate(recording, "pose", time, value)
 
 
-def _take_joints(recorded: Recorded, time: int, m: Any) -> None:
-    value = recorded.joints.take(m, _seconds(m), 0.0)
+def _take_joints(recording: Recording, time: int, m: Any) -> None:
+    value = recording.joints.take(m, _seconds(m), 0.0)
     if value is not None:
-        _gate(recorded, "joint_states", time, value)
+        _gate(recording, "joint_states", time, value)
 
 
-def _take_scan(recorded: Recorded, time: int, m: Any) -> None:
+def _take_scan(recording: Recording, time: int, m: Any) -> None:
     ranges = np.asarray(m.ranges, np.float32).astype(np.float64)
     value = gate_in.ScanIn(
         _seconds(m), 0.0, m.angle_min, m.angle_increment, ranges, m.range_min, m.range_max, m.header.frame_id
     )
-    _gate(recorded, "scan", time, value)
+    _gate(recording, "scan", time, value)
 
 
-def _take_contact(recorded: Recorded, time: int, m: Any) -> None:
-    _gate(recorded, "contact", time, gate_in.ContactIn(0.0, 0.0, bool(m.data)))
+def _take_contact(recording: Recording, time: int, m: Any) -> None:
+    _gate(recording, "contact", time, gate_in.ContactIn(0.0, 0.0, bool(m.data)))
 
 
-def _take_people(recorded: Recorded, time: int, m: Any) -> None:
+def _take_people(recording: Recording, time: int, m: Any) -> None:
     positions = [(pose.position.x, pose.position.y) for pose in m.poses]
-    _gate(recorded, "people", time, gate_in.PeopleIn(_seconds(m), 0.0, positions, m.header.frame_id))
+    _gate(recording, "people", time, gate_in.PeopleIn(_seconds(m), 0.0, positions, m.header.frame_id))
 
 
-def _take_wrench(recorded: Recorded, time: int, m: Any) -> None:
+def _take_wrench(recording: Recording, time: int, m: Any) -> None:
     force = m.wrench.force
-    _gate(recorded, "wrench", time, gate_in.WrenchIn(_seconds(m), 0.0, (force.x, force.y, force.z)))
+    _gate(recording, "wrench", time, gate_in.WrenchIn(_seconds(m), 0.0, (force.x, force.y, force.z)))
 
 
 _STATE = {

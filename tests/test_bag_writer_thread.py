@@ -18,7 +18,7 @@ from jepa_ros.bags.format.reader import BagReader, typestore
 from jepa_ros.bags.format.schema import default_qos, definition
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 from jepa_ros.bags.record.command import gate_mode, gate_watch
-from jepa_ros.bags.record.sink import RingWriter, WriterThread
+from jepa_ros.bags.record.writer_thread import RingWriter, WriterThread
 
 STRING = definition("std_msgs/msg/String")
 
@@ -37,7 +37,7 @@ def gate_state(mode: str) -> bytes:
     return bytes(store.serialize_cdr(message, "diagnostic_msgs/msg/DiagnosticArray"))
 
 
-class SlowSink:
+class SlowWriter:
     """A disk that takes its time."""
 
     def __init__(self, gate: threading.Event) -> None:
@@ -59,8 +59,8 @@ class SlowSink:
 
 def test_a_slow_disk_never_blocks_and_drops_are_counted():
     gate = threading.Event()
-    sink = SlowSink(gate)
-    thread = WriterThread(sink, max_bytes=10_000)
+    writer = SlowWriter(gate)
+    thread = WriterThread(writer, max_bytes=10_000)
     thread.start()
     thread.declare("/a", STRING, [])
     began = time.monotonic()
@@ -73,11 +73,11 @@ def test_a_slow_disk_never_blocks_and_drops_are_counted():
     thread.dropped["/a"] -= 1
     gate.set()
     thread.finish(lambda: {"dropped": thread.dropped["/a"]})
-    assert len(sink.written) == taken and sink.report == {"dropped": 100 - taken}
+    assert len(writer.written) == taken and writer.report == {"dropped": 100 - taken}
     assert thread.pending_bytes == 0
 
 
-def test_a_sink_that_fails_stops_the_thread_from_writing_and_tells(tmp_path):
+def test_a_writer_that_fails_stops_the_thread_from_writing_and_tells(tmp_path):
     writer = BagWriter(tmp_path / "bag", WriterConfig(min_free_bytes=1 << 60))
     thread = WriterThread(writer)
     thread.start()
@@ -139,7 +139,7 @@ def test_every_intervention_has_a_bag_and_none_without(tmp_path):
 def test_the_recorder_loads_no_model_library():
     """Watching the gate's mode took the ring buffer's recorder seconds of loading torch, in the middle of a drive."""
     program = (
-        "import sys; from jepa_ros.bags.record.command import gate_mode; import jepa_ros.bags.replay.recorded\n"
+        "import sys; from jepa_ros.bags.record.command import gate_mode; import jepa_ros.bags.replay.recording\n"
         f"assert gate_mode({gate_state('stopped')!r}) == 'STOPPED'\n"
         "sys.exit('torch' in sys.modules)"
     )

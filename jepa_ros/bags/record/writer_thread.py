@@ -27,7 +27,7 @@ _OVERHEAD = 200
 """Bytes charged for a message besides its data, so that a flood of tiny messages is bounded too."""
 
 
-class Sink(Protocol):
+class MessageWriter(Protocol):
     """What the writer thread needs: a BagWriter or a RingWriter."""
 
     def add_topic(self, name: str, msgtype: Definition, qos: list[dict]) -> Topic: ...
@@ -40,15 +40,15 @@ class Sink(Protocol):
 
 
 class WriterThread(threading.Thread):
-    """Owns a sink. `declare`, `offer` and `hand_over` are called from one other thread and never block.
+    """Owns a MessageWriter. `declare`, `offer` and `hand_over` are called from one other thread and never block.
 
-    `dropped` counts by topic what found the queue full; `error` is set when the sink ended by itself (full disk).
+    `dropped` counts by topic what found the queue full; `error` is set when the writer ended by itself (full disk).
     """
 
-    def __init__(self, sink: Sink | None, max_bytes: int = QUEUE_BYTES) -> None:
-        """Take over `sink` (it may be set until `start`); `max_bytes` bounds the queue."""
+    def __init__(self, writer: MessageWriter | None, max_bytes: int = QUEUE_BYTES) -> None:
+        """Take over `writer` (it may be set until `start`); `max_bytes` bounds the queue."""
         super().__init__(name="bag writer", daemon=True)
-        self.sink: Any = sink
+        self.writer: Any = writer
         self.max_bytes = max_bytes
         self.dropped: dict[str, int] = {}
         self.error: Exception | None = None
@@ -67,7 +67,7 @@ class WriterThread(threading.Thread):
         self._queue.put(("topic", name, msgtype, qos))
 
     def offer(self, name: str, log_time: int, publish_time: int, data: bytes, sequence: int = 0) -> bool:
-        """Take a message for the next `hand_over`; False (and counted) when the queue is full or the sink has ended."""
+        """Take a message for the next `hand_over`; False (and counted) if the queue is full or the writer ended."""
         cost = len(data) + _OVERHEAD
         if self.error is not None or self._in - self._out + cost > self.max_bytes:
             self.dropped[name] = self.dropped.get(name, 0) + 1
@@ -83,7 +83,7 @@ class WriterThread(threading.Thread):
             self._batch = []
 
     def finish(self, report: Callable[[], dict] | None = None) -> None:
-        """Write what is queued, close the sink, end the thread. `report` is called just before the bag is closed."""
+        """Write what is queued, close the writer, end the thread. `report` is called just before the bag is closed."""
         self.hand_over()
         self._queue.put(("end", report))
         self.join()
@@ -101,15 +101,15 @@ class WriterThread(threading.Thread):
                     for name, log_time, publish_time, data, sequence in item[1]:
                         self._out += len(data) + _OVERHEAD
                         if self.error is None:
-                            self.sink.write(topics[name], log_time, data, publish_time, sequence)
+                            self.writer.write(topics[name], log_time, data, publish_time, sequence)
                 elif item[0] == "end":
                     if self.error is None:
-                        self.sink.close(item[1]() if item[1] else None)
+                        self.writer.close(item[1]() if item[1] else None)
                     return
                 elif self.error is None and item[0] == "topic":
-                    topics[item[1]] = self.sink.add_topic(*item[1:])
+                    topics[item[1]] = self.writer.add_topic(*item[1:])
                 elif self.error is None:
-                    self.sink.tick()
+                    self.writer.tick()
             except Exception as error:  # the receiving thread reports it and ends
                 self.error = error
                 if item[0] == "end":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the recorder's process takes no more of the machine than it must, so that the robot's loop does not feel it."""
+"""The priority of the recorder's process: low enough that the robot's loop does not feel it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 _KEPT_BYTES, _LARGEST_KEPT = 256 << 20, 32 << 20
 
 
-def be_modest() -> None:
+def lower_priority() -> None:
     """Yield to the loop and keep freed memory; for the process of the recorder, before it starts threads.
 
     SCHED_BATCH: a message that arrives for the recorder never interrupts what is running. The memory of an image is

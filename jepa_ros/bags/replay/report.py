@@ -35,7 +35,7 @@ def write_report(path: Path, reader: BagReader, prepared, log: RunLog, compariso
     Raises:
         BagError: the file cannot be written.
     """
-    old = prepared.recorded.log
+    old = prepared.recording.log
     verdict = "agrees with the recording" if comparison.agree else f"{len(comparison.differences)} differences"
     kind = "ok" if comparison.agree else "bad"
     parts = [
@@ -150,7 +150,7 @@ def _pictures(reader: BagReader, prepared, comparison: Comparison) -> list[str]:
     """Pictures at the first differences, and evenly over the bag."""
     import cv2
 
-    images = prepared.recorded.images
+    images = prepared.recording.images
     times = np.array([time for time, _ in images])
     marked = [reader.start + round(d.at * 1e9) for d in comparison.differences]
     chosen = {int(np.abs(times - t).argmin()): "difference" for t in marked[:: max(1, len(marked) // (PICTURES // 2))]}
@@ -160,7 +160,7 @@ def _pictures(reader: BagReader, prepared, comparison: Comparison) -> list[str]:
     shown = []
     for k, why in sorted(chosen.items()):
         time = int(times[k])
-        message = next(reader.messages({prepared.recorded.image_topic}, time, time + 1))
+        message = next(reader.messages({prepared.recording.image_topic}, time, time + 1))
         picture, encoding = pixels(reader.deserialize(message))
         rgb = to_rgb(picture, encoding)
         edge = 140 / max(rgb.shape[:2])

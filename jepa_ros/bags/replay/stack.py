@@ -11,8 +11,8 @@ from typing import Any
 from jepa_ros.bags import GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, BagError
 from jepa_ros.bags.dataset.command import contract_of
 from jepa_ros.bags.format.reader import BagReader
-from jepa_ros.bags.replay.recorded import Recorded, read
-from jepa_ros.bags.replay.rerun import Rerun, RerunSettings
+from jepa_ros.bags.replay.offline import OfflineReplay, OfflineSettings
+from jepa_ros.bags.replay.recording import Recording, read_recording
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.safety.config import watched
@@ -50,8 +50,8 @@ class Prepared:
     """A replay that is ready to run; `changed` says what is not as recorded."""
 
     contract: RobotContract
-    recorded: Recorded
-    rerun: Rerun
+    recording: Recording
+    offline: OfflineReplay
     changed: list[str]
     model_id: str = ""
 
@@ -63,17 +63,17 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
         JepaRosError: the bag, the model or a file does not fit; the message says what.
     """
     contract = contract_of(reader, changes.robot)
-    recorded = read(reader, contract, changes.namespace, changes.image)
+    recording = read_recording(reader, contract, changes.namespace, changes.image)
     changed: list[str] = []
     text = _text(changes.guardrails) or reader.custom_data.get(GUARDRAILS_KEY, "")
     guardrails = guardrails_for(contract, text).bind(contract)
-    then = {a.content[1] for a in recorded.identities if a.content[0] == "guardrails/planner"}
+    then = {a.content[1] for a in recording.identities if a.content[0] == "guardrails/planner"}
     if then and str(guardrails.hash) not in then:
         changed.append(f"guardrails: {guardrails.hash} in the place of {', '.join(sorted(then))}")
     perception = planner = None
     model_id, card = "", _recorded_card(reader)
     if changes.brain:
-        perception, planner, model_id, card = _brain(contract, recorded, changes, guardrails, changed)
+        perception, planner, model_id, card = _brain(contract, recording, changes, guardrails, changed)
     config = None
     if changes.gate:
         told = reader.custom_data.get(GATE_SETTINGS_KEY, "")
@@ -82,11 +82,11 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
         config = GateConfig.from_contract(contract, guardrails=guardrails, auto_enable=True, **chosen)
     own = bool(changed) and changes.brain
     other = any(line.startswith("model:") for line in changed)
-    how = RerunSettings(new_commands=own, new_model=other, follow_iterations=not changes.free_iterations)
-    return Prepared(contract, recorded, Rerun(recorded, perception, planner, config, how), changed, model_id)
+    how = OfflineSettings(new_commands=own, new_model=other, follow_iterations=not changes.free_iterations)
+    return Prepared(contract, recording, OfflineReplay(recording, perception, planner, config, how), changed, model_id)
 
 
-def _brain(contract: RobotContract, recorded: Recorded, changes: Changes, guardrails, changed: list[str]):
+def _brain(contract: RobotContract, recording: Recording, changes: Changes, guardrails, changed: list[str]):
     import torch
 
     from jepa_ros.perception import Perception
@@ -96,15 +96,15 @@ def _brain(contract: RobotContract, recorded: Recorded, changes: Changes, guardr
     torch.set_num_threads(changes.threads)
     model, card = load_checkpoint(changes.model or contract.name, contract)
     identity = model_id(card)
-    then = {a.content[1] for a in recorded.identities if a.content[0].startswith("model/")}
+    then = {a.content[1] for a in recording.identities if a.content[0].startswith("model/")}
     if then and identity not in then:
         changed.append(f"model: {identity} in the place of {', '.join(sorted(then))}")
-    planner = Planner(model, contract, _config(recorded, changed), card, guardrails)
+    planner = Planner(model, contract, _config(recording, changed), card, guardrails)
     planner.warm_up()
     return Perception(model, contract), planner, identity, card
 
 
-def _config(recorded: Recorded, changed: list[str]):
+def _config(recording: Recording, changed: list[str]):
     """The planner's configuration: as the recorded status tells it, else the defaults."""
     from jepa_ros.cost.risk import Risk
     from jepa_ros.cost.task import TaskWeights
@@ -112,9 +112,9 @@ def _config(recorded: Recorded, changed: list[str]):
     from jepa_ros.planning.config import SearchConfig
     from jepa_ros.planning.planner import PlannerConfig
 
-    text = next((s.status["settings"] for s in recorded.log.steps.values() if s.status.get("settings")), "")
+    text = next((s.status["settings"] for s in recording.log.steps.values() if s.status.get("settings")), "")
     if not text:
-        if any(step.status for step in recorded.log.steps.values()):
+        if any(step.status for step in recording.log.steps.values()):
             changed.append("planner settings: the defaults, the bag has none")
         return PlannerConfig()
     try:
@@ -124,7 +124,7 @@ def _config(recorded: Recorded, changed: list[str]):
         return PlannerConfig(SearchConfig(**search), ArrivalConfig(**plain["arrival"]), plain["max_gap"])
     except (ValueError, KeyError, TypeError) as error:
         raise BagError(
-            f"{recorded.reader.path}: the planner's settings in this bag are of another version: {error}"
+            f"{recording.reader.path}: the planner's settings in this bag are of another version: {error}"
         ) from None
 
 
