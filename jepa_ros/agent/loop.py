@@ -17,7 +17,7 @@ import numpy as np
 
 from jepa_ros.agent.agent import Agent
 from jepa_ros.safety.gate import Gate, GateConfig
-from jepa_ros.worlds.protocols import Decision, Observation, Policy, Scene
+from jepa_ros.worlds.protocols import Decision, Observation, Policy, Scene, WorldError
 
 #: States that are measured once more as a step begins: what models may take in and datasets keep.
 AT_STEP = ("pose", "joint_states")
@@ -76,6 +76,7 @@ class Loop:
         self._feels = "contact" in scene.rates
         self._ticked = 0
         self._ticks = contract.period / self.tick  # of a step; need not be whole
+        self._patience = 100 + 10 * self._ticks
         self._frame = max(1, round(contract.gate_rate / contract.cameras[0].rate)) if camera and gated else 0
         if gated:
             self._arm()
@@ -123,7 +124,11 @@ class Loop:
         return False
 
     def step(self) -> StepRecord:
-        """Run one control step and return what happened in it."""
+        """Run one control step and return what happened in it.
+
+        Raises:
+            WorldError: the scene's time does not move on.
+        """
         seen = self.scene.observe(self._at_step)
         self._show(seen)
         observation, decision = self.agent.decide(seen, self.touched)
@@ -133,6 +138,8 @@ class Loop:
             ticks.append(self._tick())
             if self.scene.over or self._next_begins(len(ticks)):
                 break
+            if len(ticks) > self._patience:
+                raise WorldError(f"a control step does not end: the scene's time is {self.scene.time:g} s")
         executed: Any = self.agent.executed(self.scene.time)
         modes, reasons = zip(*ticks, strict=True)
         return StepRecord(observation, decision, executed, self.touched, modes, reasons)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``jepa-ros check``: is this robot contract, is this checkpoint, fit to be used? Anybody can run it on their own.
+"""``jepa-ros check``: is this robot contract, checkpoint or world fit to be used? Anybody can run it on their own.
 
 Exit code 0 when it is, 1 when it can be read but will not do, 2 when it cannot be read (one line says why).
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.commands.check_world import check_world
 from jepa_ros.contract import RobotContract, load_contract
 
 #: A model's picture is encoded and a plan is searched within the share of the control period that this leaves.
@@ -21,19 +22,23 @@ BUDGET_SHARE = 0.8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare ``check robot FILE`` and ``check model DIR``."""
-    kinds = parser.add_subparsers(dest="kind", metavar="robot|model", required=True)
+    """Declare ``check robot FILE``, ``check model DIR`` and ``check world NAME``."""
+    kinds = parser.add_subparsers(dest="kind", metavar="robot|model|world", required=True)
     robot = kinds.add_parser("robot", help="a robot contract (robots/NAME.yaml)")
     robot.add_argument("file", help="a YAML file, or the name of a shipped robot")
     model = kinds.add_parser("model", help="a checkpoint")
     model.add_argument("folder", help="the folder, or the name of a shipped model")
     model.add_argument("--robot", metavar="NAME|FILE", help="contract it is to fit (default: the one it carries)")
     model.add_argument("--threads", type=int, default=1, help="compute threads, as the planner node has them")
+    world = kinds.add_parser("world", help="the world of a robot: its scene and its tasks")
+    world.add_argument("name", help="a robot whose world is installed, as --robot takes it")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the check that was asked for."""
-    return check_robot(args.file) if args.kind == "robot" else check_model(args.folder, args.robot, args.threads)
+    if args.kind == "robot":
+        return check_robot(args.file)
+    return check_world(args.name) if args.kind == "world" else check_model(args.folder, args.robot, args.threads)
 
 
 # ---------------------------------------------------------------- robot
