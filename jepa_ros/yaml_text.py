@@ -20,6 +20,8 @@ from jepa_ros.errors import JepaRosError
 
 #: Any of our texts is a page or two; more is a mistake, or an attack on the parser.
 MOST_CHARACTERS = 200_000
+#: Each costs some 50 us to read, twice. Whoever waits for a text of the greatest length waits no longer than for these.
+MOST_VALUES = 20_000
 #: Mappings and lists within each other; the parser would end in a RecursionError at about 300.
 MOST_DEPTH = 40
 
@@ -61,13 +63,15 @@ def load_yaml(text: str | bytes, where: str, error: type[JepaRosError] = YamlErr
         where: what messages call the text. error: the type to raise.
 
     Raises:
-        JepaRosError: of type ``error``: too long, too deep, a key twice, an alias, not UTF-8, or not YAML.
+        JepaRosError: of type ``error``: too long, too many values, too deep, a key twice, an alias, not UTF-8, or not YAML.
     """
     refuse_length(text, where, error)
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
         depth = 0
-        for event in yaml.parse(decoded, Loader=_Loader):
+        for count, event in enumerate(yaml.parse(decoded, Loader=_Loader)):
+            if count > MOST_VALUES:
+                raise error(f"{where}: more than {MOST_VALUES} values, lists and mappings")
             if isinstance(event, yaml.AliasEvent):
                 raise error(f"{where}: YAML aliases (*name) are not accepted: write the values out")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

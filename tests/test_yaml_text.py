@@ -69,3 +69,9 @@ def test_a_contract_takes_a_time_with_an_exponent(tmp_path):
     assert "odom: {topic: odom, timeout: 0.3}" in text
     (tmp_path / "r.yaml").write_text(text.replace("topic: odom, timeout: 0.3", "topic: odom, timeout: 3e-1"))
     assert load_contract(tmp_path / "r.yaml").state["odom"].timeout == 0.3
+
+
+def test_more_values_than_anybody_writes_are_refused_before_they_are_all_read():
+    with pytest.raises(YamlError, match="more than 20000 values"):
+        load_yaml("[" + "1," * 66_000 + "1]", "text")
+    assert len(load_yaml("[" + "1," * 19_000 + "1]", "text")) == 19_001
