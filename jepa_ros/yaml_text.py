@@ -63,7 +63,7 @@ def load_yaml(text: str | bytes, where: str, error: type[JepaRosError] = YamlErr
         where: what messages call the text. error: the type to raise.
 
     Raises:
-        JepaRosError: of type ``error``: too long, too many values, too deep, a key twice, an alias, or not YAML in UTF-8.
+        JepaRosError: of type ``error``: too long or deep, too many values, a key twice, an alias, or no YAML in UTF-8.
     """
     refuse_length(text, where, error)
     try:
