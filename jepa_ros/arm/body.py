@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from jepa_ros.arm.inverse import InverseKinematics, Motion
-from jepa_ros.arm.kinematics import ArmKinematics
+from jepa_ros.arm.kinematics import ArmKinematics, Pose
 from jepa_ros.arm.urdf import ArmError
 from jepa_ros.contract import RobotContract
 from jepa_ros.safety.inputs import JointsIn
@@ -115,12 +115,20 @@ class ArmBody:
     # ---- command to action ---------------------------------------------------------------------------------------
     def action(self, before: np.ndarray, after: np.ndarray, duration: float) -> np.ndarray:
         """The mean action (A,) that moved the joints from ``before`` to ``after`` (J,) in ``duration`` [s]."""
-        made = np.zeros(len(self.contract.action))
-        twist = self.kinematics.twist(before[: self._n], after[: self._n], duration)
-        made[self._moved] = twist[self._rows]
+        poses = (self.kinematics.pose(joints[: self._n]) for joints in (before, after))
+        return self.made(*poses, float(after[-1] - before[-1]), duration)
+
+    def made(self, before: Pose, after: Pose, opened: float, duration: float) -> np.ndarray:
+        """:meth:`action` from poses of the tip and by how much the gripper's joint moved."""
+        action = np.zeros(len(self.contract.action))
+        action[self._moved] = self.kinematics.between(before, after, duration)[self._rows]
         if self._grips is not None:
-            made[self._grips] = (after[-1] - before[-1]) / duration
-        return made
+            action[self._grips] = opened / duration
+        return action
+
+    def pose(self, joints: np.ndarray) -> Pose:
+        """Rotation and position of the tip at joint positions (J,)."""
+        return self.kinematics.pose(joints[: self._n])
 
 
 class TipMotion:
@@ -133,17 +141,19 @@ class TipMotion:
     def __init__(self, body: ArmBody) -> None:
         self._body = body
         self._at: np.ndarray | None = None
+        self._pose: Pose | None = None  # of the tip there
 
     def measured(self, name: str, value: JointsIn) -> None:
         """Hear a measurement; rates need the joints' positions, set-points only where the first one starts from."""
         if name == "joint_states" and (self._at is None or not self._body.positions):
-            self._at = self._body.joints(value)
+            self._at, self._pose = self._body.joints(value), None
 
     def of(self, stamp: float, values: np.ndarray) -> np.ndarray | None:
         """The action (A,) of a command (J,) that is in force for a tick; None before the joints were heard."""
         if self._at is None:
             return None
-        before, tick = self._at, self._body.period
-        after = np.asarray(values, dtype=float) if self._body.positions else before + tick * np.asarray(values)
-        self._at = after
-        return self._body.action(before, after, tick)
+        body, before, tick = self._body, self._at, self._body.period
+        after = np.asarray(values, dtype=float) if body.positions else before + tick * np.asarray(values)
+        begun, ended = body.pose(before) if self._pose is None else self._pose, body.pose(after)
+        self._at, self._pose = after, ended
+        return body.made(begun, ended, float(after[-1] - before[-1]), tick)

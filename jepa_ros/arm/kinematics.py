@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from jepa_ros.contract import RobotContract
 
 
+#: Rotation (3, 3) and position (3,) [m].
+Pose = tuple[np.ndarray, np.ndarray]
+
+
 class ArmKinematics:
     """One serial arm between two frames of a URDF.
 
@@ -64,7 +68,9 @@ class ArmKinematics:
         self.upper = np.where(self._plain, self.model.upperPositionLimit[self._rows], np.inf)
         self.velocity = self.model.velocityLimit[at].copy()
         self._neutral = pin.neutral(self.model)
-        self._simple = all(self._plain)
+        first = self._rows[0]
+        in_a_row = all(self._plain) and self._rows == list(range(first, first + len(ids)))
+        self._in_a_row = slice(first, first + len(ids)) if in_a_row else None
         pin.forwardKinematics(self.model, self.data, self._neutral)
         pin.updateFramePlacements(self.model, self.data)
         self._world_to_base = self.data.oMf[self._base].inverse()
@@ -130,8 +136,8 @@ class ArmKinematics:
         if len(q) != len(self.joints):
             raise ArmError(f"joint positions: expected {len(self.joints)} numbers, found {len(q)}")
         full = self._neutral.copy()
-        if self._simple:
-            full[self._rows] = q
+        if self._in_a_row is not None:
+            full[self._in_a_row] = q
         else:
             for row, plain, value in zip(self._rows, self._plain, q, strict=True):
                 full[row : row + 2 - plain] = value if plain else (np.cos(value), np.sin(value))
@@ -165,8 +171,15 @@ class ArmKinematics:
 
     def twist(self, before: np.ndarray, after: np.ndarray, duration: float) -> np.ndarray:
         """The mean twist (6,) that brought the tip from joint positions ``before`` to ``after`` in ``duration`` [s]."""
-        (turn, at), (turned, to) = self.pose(before), self.pose(after)
-        return np.concatenate([to - at, pin.log3(turned @ turn.T)]) / duration
+        return self.between(self.pose(before), self.pose(after), duration)
+
+    @staticmethod
+    def between(before: Pose, after: Pose, duration: float) -> np.ndarray:
+        """The mean twist (6,) that led from one pose of the tip to another in ``duration`` [s]."""
+        (turn, at), (turned, to) = before, after
+        made = np.empty(6)
+        made[:3], made[3:] = to - at, pin.log3(turned @ turn.T)
+        return made / duration
 
     def condition(self, q: np.ndarray) -> float:
         """Condition number of the Jacobian: the ratio of its largest to its smallest singular value; large near a
