@@ -86,7 +86,10 @@ setup(
     ],
     entry_points={
         "console_scripts": [f"jepa-ros = {NAME}.commands.cli:main"],
-        f"{NAME}.worlds": ["arena = jepa_ros_sim.arena.world:ArenaWorld"],
+        f"{NAME}.worlds": [
+            "arena = jepa_ros_sim.arena.world:ArenaWorld",
+            "panda = jepa_ros_sim.table.world:TableWorld",
+        ],
     },
     install_requires=[
         "torch~=2.13.0",

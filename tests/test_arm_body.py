@@ -45,9 +45,10 @@ def test_the_gate_moves_the_tip_as_the_action_asks():
 
 
 def test_zeros_stand_still():
-    at, made = through_the_gate(np.zeros(4), 0.5)
+    start = AT + np.array([0.3, -0.2, 0.4, 0.1, -0.3, 0.2, 0.5, 0.01])  # far from home, so that home would pull
+    at, made = through_the_gate(np.zeros(4), 0.5, start)
     assert np.abs(made).max() < 1e-9
-    np.testing.assert_allclose(at, AT, atol=1e-9)
+    np.testing.assert_allclose(at, start, atol=1e-9)
     np.testing.assert_allclose(BODY.command(np.zeros(4), AT), BODY.still(AT), atol=1e-9)
 
 

@@ -53,6 +53,14 @@ def test_near_a_singularity_rates_stay_bounded():
     assert np.abs(motion.rates).max() < 1.0 < 10.0 < np.abs(plain).max()
 
 
+@given(st.lists(st.floats(0.0, 1.0), min_size=7, max_size=7))
+@settings(max_examples=50, deadline=None)
+def test_asked_for_nothing_no_joint_moves(shares):
+    q = LOW + np.array(shares) * (HIGH - LOW)
+    motion = solver(held=(3, 4, 5)).rates(q, np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]))  # what is held is not asked for
+    assert np.abs(motion.rates).max() < 1e-12
+
+
 def test_a_joint_at_its_end_is_named_and_the_others_take_over():
     q = HOME.copy()
     q[5] = HIGH[5]

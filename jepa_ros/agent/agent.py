@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.agent.executed import executed_log
+from jepa_ros.agent.bodies import body_of
 from jepa_ros.agent.gate_part import GatePart
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.contract import RobotContract
@@ -52,13 +52,16 @@ class Agent:
     def __init__(self, contract: RobotContract, policy: Policy, gate: Gate | None) -> None:
         self.contract, self.policy = contract, policy
         self.clock = StepClock(contract.rate, contract.cameras[0].rate)
-        self.log = executed_log(contract)
+        self.body = body_of(contract)
+        self.log = self.body.log()
         self.guard = None if gate is None else GatePart(gate)
         self.last = Tick(self._at_rest())
         self.steps = 0
         self._begun: float | None = None
         self._pending: deque[tuple[float, CommandIn, SignalsIn]] = deque()
-        self._asked = self.last.values
+        self._asked = self._gated = self.last.values
+        self._names = tuple(contract.command.joints) if self.body.every_tick else None
+        self._action: CommandIn | None = None  # the one in force, where it is a new command every tick
         self._sequence = 0
 
     def _at_rest(self) -> np.ndarray:
@@ -77,7 +80,7 @@ class Agent:
     def decide(self, seen: Observation, touched: bool) -> tuple[Observation, Decision]:
         """Ask the policy about what begins a step; returns what it was told and what it answered."""
         told = replace(
-            seen, step=self.steps, executed=self.executed(seen.stamp), gated=self.last.values,
+            seen, step=self.steps, executed=self.executed(seen.stamp), gated=self._gated,
             gate_reason=self.last.reason, touched=touched,
         )  # fmt: skip
         self.steps, self._begun = self.steps + 1, seen.stamp
@@ -106,6 +109,7 @@ class Agent:
     def measured(self, name: str, value: Any) -> None:
         """Hear a measurement of the contract's state."""
         self.log.measured(name, value)
+        self.body.measured(name, value)
         if self.guard is not None:
             self.guard.hear(name, value)
 
@@ -120,10 +124,26 @@ class Agent:
             self.last = Tick(self._asked)
         else:
             while self._pending and self._pending[0][0] <= now + 1e-9:
-                _, command, signals = self._pending.popleft()
-                self.guard.hear("command", command)
+                _, self._action, signals = self._pending.popleft()
+                if not self.body.every_tick:
+                    self.guard.hear("command", self._action)
                 self.guard.hear("signals", signals)
+            if self.body.every_tick and self._action is not None:
+                self._command(self._action, now)
             output = self.guard.tick(now, now, heartbeats=dict.fromkeys(COMPONENTS, now), output_publishers=1)
             self.last = Tick(np.asarray(output.values), output.mode.name, output.reason, output.publish)
-        self.log.add(now, self.last.values)
+        if self.last.publish:
+            self.body.gated(self.last.values)
+        made = self.log.add(now, self.last.values) if self.last.publish or not self.body.every_tick else None
+        self._gated = self._gated if made is None else made
         return self.last
+
+    def _command(self, action: CommandIn, now: float) -> None:
+        """Let the gate have what the action in force is as a command now. Its stamp stays that of the image which it
+        came from, so that an action that nobody renews grows old."""
+        assert self.guard is not None
+        values = self.body.command(np.asarray(action.values))
+        if values is not None:
+            self._sequence += 1
+            told = CommandIn(values.tolist(), action.stamp, now, self._sequence, names=self._names)
+            self.guard.hear("command", told)

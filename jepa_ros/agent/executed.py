@@ -48,13 +48,10 @@ class ExecutedLog:
         if self._motion is not None:
             self._motion.measured(name, value)
 
-    def add(self, stamp: float, values: NDArray[np.float64]) -> None:
-        """Note a command as it left the gate, in force from ``stamp`` [s] on."""
+    def add(self, stamp: float, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Note a command as it left the gate, in force from ``stamp`` [s] on; the action (A,) that it makes, None where
+        that is not known."""
         made = values if self._motion is None else self._motion.of(stamp, values)
         if made is not None:
             self._log.add(stamp, made)
-
-
-def executed_log(contract: RobotContract) -> ExecutedLog:
-    """The log that the robot's kind of body needs."""
-    return ExecutedLog(contract)
+        return made

@@ -27,6 +27,8 @@ SINGULAR, DAMPING = 0.05, 0.08
 ENDING = 4.0
 #: Pull of the home posture on what the twist leaves free, and of the home pose on what the action leaves out [1/s].
 HOMING, HOLDING = 0.5, 2.0
+#: Both act in full from this speed of the tip on [m/s], and not at all on an arm that is asked to stand.
+MOVING = 0.05
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,17 @@ class InverseKinematics:
     ) -> Motion:
         """:meth:`rates` where rotation, position and Jacobian of the tip are known already."""
         wanted = np.array(twist, dtype=float)
+        wanted[self.held] = 0.0
+        share = min(1.0, float(np.linalg.norm(self._weights * wanted)) / MOVING)
         if self.held:
             error = np.concatenate([self._at - at, pin.log3(self._turn @ turn.T)])
-            wanted[self.held] = HOLDING * error[self.held]
-        return self._rates(q, wanted, jacobian)
+            wanted[self.held] = share * HOLDING * error[self.held]
+        return self._rates(q, wanted, jacobian, share)
 
-    def _rates(self, q: np.ndarray, wanted: np.ndarray, jacobian: np.ndarray) -> Motion:
+    def _rates(self, q: np.ndarray, wanted: np.ndarray, jacobian: np.ndarray, share: float = 1.0) -> Motion:
         fastest = np.minimum(self.velocity, ENDING * np.maximum(self.high - q, 0.0))
         slowest = np.maximum(-self.velocity, ENDING * np.minimum(self.low - q, 0.0))
-        home = np.minimum(np.maximum(HOMING * (self.home - q), slowest), fastest)
+        home = np.minimum(np.maximum(share * HOMING * (self.home - q), slowest), fastest)
         found, ends, damping = self._solve(
             self._weights[:, None] * jacobian, self._weights * wanted, home, slowest, fastest
         )

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from jepa_ros.agent.executed import executed_log
+from jepa_ros.agent.bodies import executed_log
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags import stamps as header_stamps
 from jepa_ros.bags.dataset.series import DRIVING, Series, Topics, read_series
