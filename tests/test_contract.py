@@ -181,8 +181,9 @@ def test_a_panda_plans_twists_of_its_tip_and_is_commanded_by_joint_positions():
     assert [a.name for a in contract.axes][:2] == ["panda_joint1", "panda_joint2"]
     assert [a.unit for a in contract.axes] == ["rad"] * 7 + ["m"]
     assert contract.axes[3].high == pytest.approx(-0.0698)
-    (state,) = contract.model_state
+    (state,) = contract.kept_state
     assert state.name == "joint_states" and state.values == tuple(a.name for a in contract.axes)
+    assert contract.model_state == ()
 
 
 def test_rates_are_commanded_where_the_contract_says_velocity(panda):

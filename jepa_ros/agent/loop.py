@@ -19,7 +19,7 @@ from jepa_ros.agent.agent import Agent
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.worlds.protocols import Decision, Observation, Policy, Scene, WorldError
 
-#: States that are measured once more as a step begins: what models may take in and datasets keep.
+#: States that are measured once more as a step begins: what policies may want to know, beside what datasets keep.
 AT_STEP = ("pose", "joint_states")
 
 
@@ -67,7 +67,8 @@ class Loop:
         self.touched = False
         cameras = tuple(c.name for c in contract.cameras) if look else ()
         self._guarded = cameras[:1] if gated else ()  # the camera that the gate watches
-        self._at_step = (*cameras, *(name for name in AT_STEP if name in scene.rates))
+        felt = (*AT_STEP, *(wanted.name for wanted in contract.kept_state))
+        self._at_step = (*cameras, *(name for name in dict.fromkeys(felt) if name in scene.rates))
         self._due = [
             (name, max(1, round(contract.gate_rate / rate)))
             for name, rate in scene.rates.items()

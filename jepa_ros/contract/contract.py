@@ -129,14 +129,21 @@ class RobotContract:
     def model_state(self) -> tuple[StateInput, ...]:
         """The state vectors that the model takes: of ``joint_states`` the positions of the command's joints, of
         ``odom`` the measured velocity along each action."""
-        found = []
-        for key, topic in self.state.items():
-            if topic.model and key == "joint_states":
-                units = tuple(axis.unit.removesuffix("/s") for axis in self.axes)
-                found.append(StateInput(key, tuple(axis.name for axis in self.axes), units))
-            elif topic.model:
-                found.append(StateInput(key, tuple(a.name for a in self.action), tuple(a.unit for a in self.action)))
-        return tuple(found)
+        return tuple(self._state_input(key) for key, topic in self.state.items() if topic.model)
+
+    @property
+    def kept_state(self) -> tuple[StateInput, ...]:
+        """The state vectors that a dataset keeps: what the model takes, and the joints of an arm, from which its own
+        labels come."""
+        arm = self.kinematics.arm is not None
+        kept = (key for key, topic in self.state.items() if topic.model or (key == "joint_states" and arm))
+        return tuple(self._state_input(key) for key in kept)
+
+    def _state_input(self, key: str) -> StateInput:
+        if key == "joint_states":
+            units = tuple(axis.unit.removesuffix("/s") for axis in self.axes)
+            return StateInput(key, tuple(axis.name for axis in self.axes), units)
+        return StateInput(key, tuple(a.name for a in self.action), tuple(a.unit for a in self.action))
 
     @property
     def by_position(self) -> bool:

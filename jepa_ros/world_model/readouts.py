@@ -127,7 +127,11 @@ PROPOSAL = Readout("proposal", ("action",), "1", "hindsight", "actions", pair=Tr
 #: Known by name.
 KNOWN: dict[str, Readout] = {r.name: r for r in (DISTANCE, CONTACT, NOVELTY, PROPOSAL)}
 #: Kind of kinematics -> module whose READOUTS such bodies have. A room is opened only when it is asked for.
-ROOMS = {"diff_drive": "jepa_ros.planar.readouts", "holonomic": "jepa_ros.planar.readouts"}
+ROOMS = {
+    "diff_drive": "jepa_ros.planar.readouts",
+    "holonomic": "jepa_ros.planar.readouts",
+    "arm": "jepa_ros.arm.readouts",
+}
 
 
 def body_readouts(kind: str) -> tuple[Readout, ...]:

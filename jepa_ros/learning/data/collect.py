@@ -18,6 +18,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import DatasetWriter, Episode
 from jepa_ros.perception.preprocess import model_input
+from jepa_ros.perception.state import kept_state
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress
 from jepa_ros.workers import worker_pool
@@ -66,6 +67,11 @@ def collect_episode(scene: Scene, task: Task, world: World, settings: CollectSet
 def _episode(records: list[StepRecord], contract: RobotContract, group: int) -> Episode:
     camera = contract.cameras[0]
     poses = [r.observation.state.get("pose") for r in records]
+    felt = [kept_state(contract, r.observation.state) for r in records]
+    further = {f"state_{s.name}": np.stack([f[s.name] for f in felt]) for s in contract.kept_state}
+    for other in (c for c in contract.model_cameras if c is not camera):
+        pictures = [model_input(r.observation.images[other.name], other) for r in records]
+        further[f"images_{other.name}"] = np.stack(pictures)
     return Episode(
         images=np.stack([model_input(r.observation.images[camera.name], camera) for r in records]),
         actions=np.array([r.executed for r in records], dtype=np.float32),
@@ -73,6 +79,7 @@ def _episode(records: list[StepRecord], contract: RobotContract, group: int) -> 
         poses=np.array([(np.nan,) * 3 if p is None else (p.x, p.y, p.yaw) for p in poses], dtype=np.float32),
         contacts=np.array([r.touched for r in records], dtype=bool),
         layout=group,
+        further=further,
     )
 
 

@@ -6,11 +6,13 @@ environments. A dataset is a folder::
 
     dataset.json            contract, settings, seed, format
     shard_00000/            a few episodes each; appears whole (written aside, then renamed)
-        images.npy          (N, size, size, 3) uint8   the model's input at t_k
+        images.npy          (N, height, width, 3) uint8  the model's picture of the first camera at t_k
         actions.npy         (N, A) float32             the mean of the gate's output over [t_k, t_k+1), physical units
         commands.npy        (N, A) float32             what the policy asked for at step k, physical units
         poses.npy           (N, 3) float32             localisation x, y, yaw at t_k (NaN where the robot has none)
         contacts.npy        (N,) bool                  bumper during [t_k, t_k+1)
+        images_NAME.npy     (N, height, width, 3) uint8  the same of each further camera that the model sees
+        state_NAME.npy      (N, n) float32             a state vector at t_k: what the model takes, an arm's joints
         episodes.npy        (E, 3) int64               start, length, layout of each episode within the shard
 
 Arrays are memory-mapped, so that data may be larger than memory. Localisation and bumper are the robot's own sensors
@@ -23,7 +25,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,8 @@ import numpy as np
 from jepa_ros.errors import JepaRosError
 from jepa_ros.contract import RobotContract
 
-FORMAT = 1
+#: Version of the format. Version 1 has one camera and no state; its contracts name no more, so it is read as it stands.
+FORMAT, READ = 2, (1, 2)
 META = "dataset.json"
 LOCK = "writing"
 ARRAYS = ("images", "actions", "commands", "poses", "contacts", "episodes")
@@ -42,6 +45,13 @@ def input_arrays(contract: RobotContract) -> dict[str, str]:
     """{input of the model: name of the array that holds it}."""
     pictures = {c.name: "images" if c is contract.cameras[0] else f"images_{c.name}" for c in contract.model_cameras}
     return pictures | {s.name: f"state_{s.name}" for s in contract.model_state}
+
+
+def further_arrays(contract: RobotContract) -> dict[str, tuple[int, ...]]:
+    """{array beside ARRAYS: shape of one of its rows} of a contract's datasets."""
+    others = [c for c in contract.model_cameras if c is not contract.cameras[0]]
+    pictures: dict[str, tuple[int, ...]] = {f"images_{c.name}": (c.size[1], c.size[0], 3) for c in others}
+    return pictures | {f"state_{s.name}": (len(s.values),) for s in contract.kept_state}
 
 
 class DatasetError(JepaRosError):
@@ -58,20 +68,19 @@ class Episode:
     poses: np.ndarray
     contacts: np.ndarray
     layout: int = 0
+    further: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.actions)
 
-    def check(self, size: tuple[int, int], action_dim: int) -> None:
+    def check(self, contract: RobotContract) -> None:
         """Refuse what would spoil a training hours later.
 
-        Args:
-            size: width and height of the frames. action_dim: A.
-
         Raises:
-            DatasetError: frames of another size, lengths that differ, or values that are not finite.
+            DatasetError: frames of another size, lengths that differ, an array that is missing, or values that are not
+                finite.
         """
-        steps = len(self.actions)
+        steps, action_dim, size = len(self.actions), contract.action_dim, contract.cameras[0].size
         shape = (steps, size[1], size[0], 3)
         if self.images.shape != shape or self.images.dtype != np.uint8:
             raise DatasetError(f"images of shape {self.images.shape} {self.images.dtype}: expected {shape} uint8")
@@ -87,6 +96,11 @@ class Episode:
             raise DatasetError(
                 f"poses {self.poses.shape} and contacts {self.contacts.shape}: expected ({steps}, 3) and ({steps},)"
             )
+        for name, row in further_arrays(contract).items():
+            found = self.further.get(name)
+            if found is None or found.shape != (steps, *row) or not np.isfinite(found).all():
+                what = "none" if found is None else f"shape {found.shape}, finite: {bool(np.isfinite(found).all())}"
+                raise DatasetError(f"{name}: {what}; expected finite values of shape {(steps, *row)}")
 
 
 class DatasetWriter:
@@ -140,9 +154,8 @@ class DatasetWriter:
         Raises:
             DatasetError: an episode that does not fit the contract.
         """
-        size = self.contract.cameras[0].size
         for episode in episodes:
-            episode.check(size, self.contract.action_dim)
+            episode.check(self.contract)
         starts = np.cumsum([0, *(len(e) for e in episodes)])[:-1]
         table = np.array([(s, len(e), e.layout) for s, e in zip(starts, episodes, strict=True)], dtype=np.int64)
         path = self.shard_path(index)
@@ -150,6 +163,8 @@ class DatasetWriter:
         temporary.mkdir()
         for name in ARRAYS[:-1]:
             np.save(temporary / f"{name}.npy", np.concatenate([getattr(e, name) for e in episodes]))
+        for name in further_arrays(self.contract):
+            np.save(temporary / f"{name}.npy", np.concatenate([e.further[name] for e in episodes]))
         np.save(temporary / "episodes.npy", table)
         os.replace(temporary, path)
 
@@ -176,8 +191,9 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise DatasetError(f"{path}: expected a dataset of format {FORMAT}")
+    if not isinstance(meta, dict) or meta.get("format") not in READ:
+        known = " or ".join(map(str, READ))
+        raise DatasetError(f"{path}: expected a dataset of format {known}; collect the data again")
     for key in ("contract", "settings"):
         if not isinstance(meta.get(key), dict):
             raise DatasetError(f"{path}: {key}: expected a mapping, found {type(meta.get(key)).__name__}")
@@ -220,11 +236,12 @@ class Dataset:
         shards = sorted(p for p in self.folder.glob("shard_*") if p.is_dir() and ".partial" not in p.name)
         if not shards:
             raise DatasetError(f"{self.folder} holds no data (no shard_* folder)")
-        self.arrays: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS[:-1]}
+        names = (*ARRAYS[:-1], *further_arrays(self.contract))
+        self.arrays: dict[str, list[np.ndarray]] = {name: [] for name in names}
         rows = []
         width, height = self.contract.cameras[0].size
         for i, shard in enumerate(shards):
-            for name in ARRAYS[:-1]:
+            for name in names:
                 self.arrays[name].append(_load(shard / f"{name}.npy"))
             images, actions = self.arrays["images"][i], self.arrays["actions"][i]
             if images.shape[1:] != (height, width, 3):

@@ -23,7 +23,7 @@ OPEN_LOOP_STEPS = (1, 5, 12)
 @dataclass
 class Latents:
     """Encoded episodes: z (E, T, D), normalised actions (E, T, A), poses (E, T, 3), contacts (E, T), numbers of their
-    layouts (E,), and states {name: (E, T, n)} that the model took; ``contract`` is the data's.
+    layouts (E,), and states {name: (E, T, n)} that the data keeps; ``contract`` is the data's.
 
     Episodes shorter than the longest are cut into pieces of ``T`` by :func:`encode_episodes`.
     """
@@ -55,7 +55,7 @@ def encode_episodes(model: WorldModel, data: Dataset, episodes: np.ndarray, leng
     was_training = model.training
     model.eval()
     z, actions, poses, contacts, layouts = [], [], [], [], []
-    states: dict[str, list[Tensor]] = {state.name: [] for state in data.contract.model_state}
+    states: dict[str, list[Tensor]] = {state.name: [] for state in data.contract.kept_state}
     device = model.device
     for episode in episodes:
         for start in range(0, int(data.index[episode, 2]) - length + 1, length):
@@ -63,7 +63,7 @@ def encode_episodes(model: WorldModel, data: Dataset, episodes: np.ndarray, leng
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
                 z.append(model.latent(inputs).float().cpu())
             for name, values in states.items():
-                values.append(inputs[name].cpu())
+                values.append(torch.from_numpy(np.array(data.slice(f"state_{name}", episode, start, length))))
             actions.append(data.contract.normalise(data.slice("actions", episode, start, length)).astype(np.float32))
             poses.append(data.slice("poses", episode, start, length))
             contacts.append(data.slice("contacts", episode, start, length))
