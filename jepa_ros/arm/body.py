@@ -115,8 +115,7 @@ class ArmBody:
     # ---- command to action ---------------------------------------------------------------------------------------
     def action(self, before: np.ndarray, after: np.ndarray, duration: float) -> np.ndarray:
         """The mean action (A,) that moved the joints from ``before`` to ``after`` (J,) in ``duration`` [s]."""
-        poses = (self.kinematics.pose(joints[: self._n]) for joints in (before, after))
-        return self.made(*poses, float(after[-1] - before[-1]), duration)
+        return self.made(self.pose(before), self.pose(after), float(after[-1] - before[-1]), duration)
 
     def made(self, before: Pose, after: Pose, opened: float, duration: float) -> np.ndarray:
         """:meth:`action` from poses of the tip and by how much the gripper's joint moved."""

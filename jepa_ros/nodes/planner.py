@@ -37,6 +37,7 @@ from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import load
 from jepa_ros.nodes.planner_memory import MemoryTopic, NoMemory
 from jepa_ros.nodes.process import leave, run
+from jepa_ros.nodes.servo import servo_for
 
 PARAMS = planner_settings.PARAMS
 MAP_EVERY = 5  # control steps between maps of where the robot can drive
@@ -57,6 +58,7 @@ class PlannerNode(ManagedNode):
         self._part: Any = None
         self._entities: list[Any] = []
         self._command_out: Any = None
+        self._servo: Any = None
         self._read_contract()
         self._signals_out = qos.publisher(self, DiagnosticArray, "signals", qos.SIGNALS)
         self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.STATUS)
@@ -84,6 +86,7 @@ class PlannerNode(ManagedNode):
 
     def configure(self) -> None:
         """Load the model, make the planner and spend its warm-up time now."""
+        from jepa_ros.agent.bodies import body_of
         from jepa_ros.agent.planner_part import PlannerPart
         from jepa_ros.perception import Perception
         from jepa_ros.planar.obstructions import Obstructions
@@ -99,6 +102,8 @@ class PlannerNode(ManagedNode):
         self._planner = Planner(model, contract, config, card, guardrails, memory=memory)
         self._settings = planner_messages.settings(config)
         self._part = PlannerPart(self._planner, Perception(model, contract))
+        self._body = body_of(contract)
+        self._servo = servo_for(self, contract, self._body, self._part.log, self._send)
         seconds = self._planner.warm_up()
         self.get_logger().info(f"model {self._identity}; one iteration of the search takes {seconds * 1e3:.1f} ms")
         if self._planner.too_slow:
@@ -125,7 +130,9 @@ class PlannerNode(ManagedNode):
         for entity in self._entities:
             self.destroy_subscription(entity)
         self._entities = []
-        self._planner = self._part = None
+        if self._servo is not None:
+            self._servo.close()
+        self._planner = self._part = self._servo = None
         self._memory.close()
 
     def close(self) -> None:
@@ -138,7 +145,9 @@ class PlannerNode(ManagedNode):
         self._last_stamp = None
         if not active:
             now = self.get_clock().now().nanoseconds * 1e-9
-            self._command_out.publish(self._codec.write_input(self._contract.neutral(), now))
+            if self._servo is not None:
+                self._servo.rest()
+            self._send(self._contract.neutral() if self._servo is None else None, now)
 
     def apply(self, changes: dict[str, Any]) -> None:
         """New guardrails or costs, all of them or none, from the next plan on."""
@@ -180,11 +189,15 @@ class PlannerNode(ManagedNode):
         thought = self._part.think(latent, stamp, self._part.told(stamp, self._gate_value("reason", "")))
         if thought.error:
             self.get_logger().error(f"planning failed: {thought.error}", throttle_duration_sec=2.0)
-        self._command_out.publish(self._codec.write_input(thought.output.command, stamp))
+        (self._send if self._servo is None else self._servo.ask)(thought.output.command, stamp)
         self._steps += 1
         self._tell(thought, stamp, time.monotonic() - started)
         if not thought.error:
             self.beat(self._identity)
+
+    def _send(self, values: NDArray[np.float64] | None, stamp: float) -> None:
+        """Publish a command (J,), None to stand still, with the stamp [s] of the image that it came from."""
+        self._command_out.publish(self._codec.write_input(values, stamp))
 
     def _tell(self, thought: Any, stamp: float, busy: float) -> None:
         """Publish what was thought: for the gate first, then for people."""
@@ -219,6 +232,7 @@ class PlannerNode(ManagedNode):
     def _on_gated(self, message: Any) -> None:
         reading = self._codec.read_output(message)
         now = self.get_clock().now().nanoseconds * 1e-9
+        self._body.gated(reading.values)
         self._part.log.add(now if reading.stamp is None else reading.stamp, reading.values)
 
     def _on_gate(self, data: bytes) -> None:
