@@ -83,9 +83,9 @@ class ArmBody:
     def command(self, action: np.ndarray, joints: np.ndarray) -> np.ndarray:
         """The joint command (J,) of one tick of the gate.
 
-        A position command lies where each joint comes to rest when it brakes from the rate that the action asks for:
-        the gate, which approaches a set-point no faster than it can brake before it, then moves at that rate, and a
-        command that is the last one ends in a standstill.
+        A position command lies so far along the way that the joint which takes longest just comes to rest there when it
+        brakes from its rate: the gate, which moves all joints in step and none faster than it can brake, then moves
+        them at the rates that the action asks for, and a command that is the last one ends in a standstill.
 
         Args:
             action: (A,). joints: (J,) the set-points in force where positions are commanded, else the measured ones.
@@ -93,7 +93,7 @@ class ArmBody:
         rates = self.rates(action, joints)
         if not self.positions:
             return rates
-        ahead = self.period + np.abs(rates) / (2.0 * self.contract.limits.braking)
+        ahead = self.period + float(np.max(np.abs(rates) / self.contract.limits.braking)) / 2.0
         low, high = self._range
         return np.minimum(np.maximum(joints + rates * ahead, low), high)
 
