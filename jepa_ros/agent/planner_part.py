@@ -16,6 +16,7 @@ from jepa_ros.agent.bodies import executed_log
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.perception import Perception
+from jepa_ros.perception.state import model_state
 from jepa_ros.planning.planner import Planner, PlannerOutput
 from jepa_ros.worlds.protocols import Decision, Observation
 
@@ -101,8 +102,8 @@ class PlannerPart:
         return decide(self.planner, embedding, observation)
 
     def encode(self, observation: Observation) -> NDArray[np.float32]:
-        """The embedding of what is seen by the cameras that the model looks through."""
-        return self._eyes().encode(observation.images)
+        """The embedding of what is seen by the cameras that the model looks through, and of the state that it takes."""
+        return self._eyes().encode(observation.images, state=model_state(self.planner.contract, observation.state))
 
     def goal(self, picture: NDArray[np.uint8], encoding: str = "rgb8", name: str = "") -> Goal:
         """The goal that a picture of the model's camera shows.
