@@ -9,7 +9,7 @@ from test_search_plans import GOAL, START, STATE, best_plan, make
 from toy_world import ToyWorld, toy_contract
 
 from jepa_ros.cost import Goal, Risk, RiskError
-from jepa_ros.planar.guardrails import leaving
+from jepa_ros.planar.region_constraints import leaving
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.safety.guardrails import GuardrailError, parse_guardrails
 

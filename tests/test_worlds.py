@@ -13,7 +13,7 @@ from benchmarks import worlds
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation import baselines
-from jepa_ros.evaluation.baselines import Reach, ReachPolicy, _moments, load_head, train_baseline
+from jepa_ros.evaluation.baselines import InverseModel, InverseModelPolicy, _moments, load_head, train_baseline
 from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.representation.reconstruction import ReconstructionTrainer
 from jepa_ros.learning.settings import TrainSettings
@@ -66,7 +66,7 @@ def test_goals_lie_ahead_and_no_further_than_they_may():
 
 def test_a_policy_learns_until_nothing_improves(monkeypatch):
     monkeypatch.setattr(baselines, "CHECK_EVERY", 20)
-    head = Reach(2, 2)
+    head = InverseModel(2, 2)
 
     def loss_of(training, generator):
         z = torch.rand(64, 2, 2, generator=generator) - 0.5
@@ -74,10 +74,10 @@ def test_a_policy_learns_until_nothing_improves(monkeypatch):
 
     found = baselines._fit(head, loss_of, 2000, 0, lambda *_: None, 2)
     assert found["held_out_error"] < 0.01 and 0 < found["steps"] <= 2000
-    flat = Reach(2, 2)
+    flat = InverseModel(2, 2)
     hopeless = baselines._fit(flat, lambda *_: 0.0 * flat.layers[0].weight.sum() + 1.0, 2000, 0, lambda *_: None, 2)
     assert hopeless["converged"] == 1.0 and hopeless["steps"] < 100
-    looks, late = [], Reach(2, 2)
+    looks, late = [], InverseModel(2, 2)
     baselines._fit(late, lambda *_: 0.0 * late.layers[0].weight.sum() + 1.0, 2000, 0,
                    lambda _, step, *__: looks.append(step), 2, 200)  # fmt: skip
     assert looks[-1] == 200  # however hopeless it looks
@@ -90,7 +90,7 @@ def test_a_baseline_is_a_checkpoint_with_a_head_that_drives(kind, data, base, tm
     model, _ = load_checkpoint(tmp_path / kind, data.contract)
     head = load_head(tmp_path / kind, model.config)
     goal = np.random.default_rng(1).integers(0, 255, (128, 128, 3), dtype=np.uint8)
-    policy = ReachPolicy(data.contract, model, head, goal)
+    policy = InverseModelPolicy(data.contract, model, head, goal)
     seen = Observation(0.0, {"image": np.zeros((128, 128, 3), np.uint8)})
     decision = policy.act(seen)
     command = decision.command
@@ -111,7 +111,7 @@ def test_cloning_from_pixels_stops_by_a_pose_readout_of_its_own(data, tmp_path, 
     model, _ = load_checkpoint(tmp_path / "bc", data.contract)
     assert "pose" in model.readouts and "distance" not in model.readouts
     here = np.zeros((128, 128, 3), np.uint8)
-    policy = ReachPolicy(data.contract, model, load_head(tmp_path / "bc", model.config), here)
+    policy = InverseModelPolicy(data.contract, model, load_head(tmp_path / "bc", model.config), here)
     seen = Observation(0.0, {"image": here})
     answers = [policy.act(seen) for _ in range(5)]
     assert answers[-1].info.status == {"arrived": True} and not answers[-1].command.any()

@@ -35,7 +35,7 @@ from jepa_ros.learning.stages.readouts import fit_heads
 from jepa_ros.perception import Perception
 from jepa_ros.planning.arrival import Arrival, read_distance
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
-from jepa_ros.world_model.reach import Reach
+from jepa_ros.world_model.inverse_model import InverseModel
 from jepa_ros.worlds.protocols import Decision, Observation
 
 KINDS = ("inverse", "bc", "bc_pixels")
@@ -93,7 +93,7 @@ def _fit(
 
 
 def _fit_latents(
-    kind: str, head: Reach, splits: dict[bool, Latents], steps: int, seed: int, report: Report
+    kind: str, head: InverseModel, splits: dict[bool, Latents], steps: int, seed: int, report: Report
 ) -> dict[str, float]:
     lengths = {k: torch.full((len(v.z),), v.z.shape[1]) for k, v in splits.items()}
 
@@ -109,7 +109,7 @@ def _fit_latents(
 
 
 def _fit_pixels(
-    model: WorldModel, head: Reach, data: Dataset, episodes: dict[bool, np.ndarray], steps: int, seed: int,
+    model: WorldModel, head: InverseModel, data: Dataset, episodes: dict[bool, np.ndarray], steps: int, seed: int,
     report: Report,
 ) -> dict[str, float]:  # fmt: skip
     lengths = {k: torch.from_numpy(data.index[v, 2].copy()) for k, v in episodes.items()}
@@ -169,7 +169,7 @@ def train_baseline(
     say: Report = report or (lambda *_: None)
     torch.manual_seed(seed)
     model, card = load_checkpoint(base, data.contract, device)
-    head = Reach(model.config.latent_dim, model.config.action_dim).to(device)
+    head = InverseModel(model.config.latent_dim, model.config.action_dim).to(device)
     training, held_out = data.split(0.08, seed)
     if kind == "bc_pixels":
         pose = [r for r in model.config.readouts if r.name == "pose"]
@@ -200,14 +200,14 @@ class Reached:
     status: dict[str, Any]
 
 
-class ReachPolicy:
+class InverseModelPolicy:
     """A policy without search in the loop.
 
     Args:
         model: its encoder sees. head: answers. goal: the goal picture, as the camera delivers it.
     """
 
-    def __init__(self, contract: RobotContract, model: WorldModel, head: Reach, goal: np.ndarray) -> None:
+    def __init__(self, contract: RobotContract, model: WorldModel, head: InverseModel, goal: np.ndarray) -> None:
         self.contract, self.model, self.head = contract, model, head
         self.perception = Perception(model, contract)
         self.target = self._latent(goal)
@@ -230,13 +230,13 @@ class ReachPolicy:
         return Decision(command, info=Reached({"arrived": bool(arrived)}))
 
 
-def load_head(folder: Path, config: ModelConfig) -> Reach:
+def load_head(folder: Path, config: ModelConfig) -> InverseModel:
     """The head of a baseline's folder.
 
     Raises:
         CheckpointError: it is missing or of another size.
     """
-    head = Reach(config.latent_dim, config.action_dim)
+    head = InverseModel(config.latent_dim, config.action_dim)
     try:
         head.load_state_dict(load_file(folder / HEAD))
     except Exception as error:

@@ -14,7 +14,7 @@ from jepa_ros.agent.policies import RandomPolicy
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.baselines import KINDS as BASELINES
-from jepa_ros.evaluation.baselines import ReachPolicy, load_head
+from jepa_ros.evaluation.baselines import InverseModelPolicy, load_head
 from jepa_ros.perception import Perception
 from jepa_ros.planar.goals import pose_goal
 from jepa_ros.planning.config import SearchConfig
@@ -68,7 +68,7 @@ def make_policy(kind: str, scene: Scene, task: Task, spec: Any, settings: EvalSe
     wanted = task.goal(scene, spec)
     if kind in BASELINES:
         picture = wanted.seen.images[contract.cameras[0].name]
-        return ReachPolicy(contract, model, load_head(folder, model.config), picture)
+        return InverseModelPolicy(contract, model, load_head(folder, model.config), picture)
     part = PlannerPart(Planner(model, contract, config, card=card), Perception(model, contract))
     part.planner.set_goal(_goal(part, wanted, settings.goal))
     return part

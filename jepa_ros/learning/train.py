@@ -26,13 +26,11 @@ from jepa_ros.learning.representation.diagnostics import encode_episodes, judge
 from jepa_ros.learning.representation.representation import RepresentationTrainer, run, seed_everything
 from jepa_ros.learning.settings import TrainError, TrainSettings, choose_device, has_fast_bf16
 from jepa_ros.learning.stages import readouts
+from jepa_ros.learning.stages.alarm_levels import fit_vigilance
+from jepa_ros.learning.stages.alarm_levels import grow_checkpoint as add_vigilance
 from jepa_ros.learning.stages.calibration import calibrate
 from jepa_ros.learning.stages.noise import calibrate_noise, judge_noise
-from jepa_ros.learning.stages.proposal import fit_proposal, grow_checkpoint, judge_proposal
-from jepa_ros.learning.stages.vigilance import fit_vigilance
-from jepa_ros.learning.stages.vigilance import grow_checkpoint as add_vigilance
-from jepa_ros.learning.state import load_state, read_info, save_state
-from jepa_ros.learning.traversability import (
+from jepa_ros.learning.stages.place_map import (
     MAP_CELLS,
     can_fit,
     fit_traversability,
@@ -40,6 +38,8 @@ from jepa_ros.learning.traversability import (
     map_extent,
     renew_map,
 )
+from jepa_ros.learning.stages.proposal import fit_proposal, grow_checkpoint, judge_proposal
+from jepa_ros.learning.state import load_state, read_info, save_state
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress, Task
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint

@@ -17,11 +17,12 @@ import numpy as np
 import torch
 
 from jepa_ros.cost.goal import Target
-from jepa_ros.cost.guardrails import GuardrailJudge
+from jepa_ros.cost.guardrail_constraints import GuardrailJudge
 from jepa_ros.cost.seam import Constraint, CostTerm
 from jepa_ros.memory.knowledge import Seen
 from jepa_ros.memory.long_term import LongTerm
-from jepa_ros.planar import guardrails
+from jepa_ros.planar import region_constraints
+from jepa_ros.planar.body_watch import PlanarWatch
 from jepa_ros.planar.motion_check import MotionCheck
 from jepa_ros.planar.movers import Movers
 from jepa_ros.planar.obstructions import Obstructions
@@ -141,10 +142,15 @@ class PlanarKnowledge:
 
     def judge(self, rails: Any, readouts: Any, samples: int) -> GuardrailJudge:
         """The constraints of guardrails, and from now on their regions are routed round; see GuardrailJudge."""
-        found = guardrails.judge(rails, readouts, self.contract, samples, self._region_margin, self.places)
+        found = region_constraints.judge(rails, readouts, self.contract, samples, self._region_margin, self.places)
         if self.places is not None:
-            self._closed = guardrails.closed(found, self.contract, self.places.centres())
+            self._closed = region_constraints.closed(found, self.contract, self.places.centres())
         return found
+
+
+def watch(model: Any) -> PlanarWatch | None:
+    """What tells surprise of a planar body; nothing where the model does not tell where it is."""
+    return PlanarWatch(model) if "pose" in model.readouts else None
 
 
 def knowledge(model: Any, contract: Any, config: Any, memory: LongTerm | None) -> list[PlanarKnowledge]:

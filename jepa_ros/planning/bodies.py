@@ -8,8 +8,10 @@ from typing import Any
 
 from jepa_ros.memory.knowledge import Knowledge
 from jepa_ros.memory.long_term import LongTerm, Remembering
+from jepa_ros.planning.surprise import BodyWatch, LatentWatch
 
-#: Kind of kinematics -> module with ``knowledge(model, contract, config, memory) -> list[Knowledge]``.
+#: Kind of kinematics -> module with ``knowledge(model, contract, config, memory) -> list[Knowledge]`` and
+#: ``watch(model) -> BodyWatch | None``.
 ROOMS = {"diff_drive": "jepa_ros.planar.knowledge", "holonomic": "jepa_ros.planar.knowledge"}
 
 
@@ -23,3 +25,10 @@ def knowledge_for(contract: Any, model: Any, config: Any, memory: LongTerm | Non
     if room := ROOMS.get(contract.kinematics.kind):
         found = import_module(room).knowledge(model, contract, config, memory)
     return [Remembering(memory)] if memory is not None and not found else found
+
+
+def watch_for(contract: Any, model: Any) -> BodyWatch:
+    """What tells surprise of this body."""
+    room = ROOMS.get(contract.kinematics.kind)
+    found: BodyWatch | None = None if room is None else import_module(room).watch(model)
+    return found or LatentWatch()

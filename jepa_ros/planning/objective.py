@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jepa_ros.cost.goal import Target
-from jepa_ros.cost.guardrails import GuardrailJudge
+from jepa_ros.cost.guardrail_constraints import GuardrailJudge
 from jepa_ros.cost.seam import Constraint, CostTerm
 from jepa_ros.cost.task import TaskCost, TaskWeights
 from jepa_ros.cost.terms import model_terms

@@ -21,7 +21,7 @@ from jepa_ros.cost.task import TaskWeights
 from jepa_ros.memory import LongTerm, RecallError
 from jepa_ros.memory.knowledge import Seen
 from jepa_ros.planning.arrival import Arrival, ArrivalConfig, Reading, read_distance
-from jepa_ros.planning.bodies import knowledge_for
+from jepa_ros.planning.bodies import knowledge_for, watch_for
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.planning.delay import Delay
 from jepa_ros.planning.history import History
@@ -30,7 +30,7 @@ from jepa_ros.planning.problem import Budget, Problem, SearchError
 from jepa_ros.planning.proposals import shift_plan
 from jepa_ros.planning.result import PlanResult
 from jepa_ros.planning.search import Search
-from jepa_ros.planning.vigilance import Normal, Vigilance
+from jepa_ros.planning.surprise import InputMonitor, Normal
 from jepa_ros.ranges import Range
 from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
 
@@ -135,7 +135,9 @@ class Planner:
         calibration = (card or {}).get("calibration", {}).get("prediction_error")
         self._error_scale = float(calibration) if calibration else None
         normal = Normal.from_card(card)
-        self.vigilance = None if normal is None else Vigilance(model, normal, contract.period)
+        self.monitor = None
+        if normal is not None:
+            self.monitor = InputMonitor(model, normal, contract.period, watch_for(contract, model))
         self.goal: Goal | None = None
         self._target: Target | None = None  # by the search's readouts, which may be coarser
         self._aim: Target | None = None  # by the model's own
@@ -149,8 +151,8 @@ class Planner:
         """Forget history and plan (the robot was moved, the clock jumped); the goal stays."""
         self.history.reset()
         self.arrival.reset()
-        if self.vigilance is not None:
-            self.vigilance.reset()
+        if self.monitor is not None:
+            self.monitor.reset()
         for part in self.knowledge:
             part.reset()
         self._warm: torch.Tensor | None = None
@@ -272,8 +274,8 @@ class Planner:
         steps = self._steps(stamp)
         self._stand_still_at(gated)
         self.history.observe(z, steps, self._unit(executed), self._unit(gated))
-        if self.vigilance is not None:
-            self.vigilance.observe(flat, z, self.history, steps, gate_reason == "contact")
+        if self.monitor is not None:
+            self.monitor.observe(flat, z, self.history, steps, gate_reason == "contact")
         seen = Seen(z, flat, stamp, steps, self._commanded, executed, gate_reason, self._failed)
         self._failed = False
         for part in self.knowledge:
@@ -412,8 +414,8 @@ class Planner:
 
     def _signals(self, result: PlanResult | None) -> dict[str, float]:
         signals = {} if result is None else {f"guardrail/{name}": value for name, value in result.excess.items()}
-        if self.vigilance is not None:
-            return signals | self.vigilance.signals()
+        if self.monitor is not None:
+            return signals | self.monitor.signals()
         if self.history.surprise is not None:
             signals["surprise"] = self.history.surprise / (self._error_scale or 1.0)
         if self.history.z is not None and "novelty" in self.model.readouts:

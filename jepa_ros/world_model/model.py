@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from jepa_ros.contract import RobotContract
 from jepa_ros.ranges import Range
 from jepa_ros.world_model.encoder import CELL, KeypointEncoder
-from jepa_ros.world_model.reach import Reach
+from jepa_ros.world_model.inverse_model import InverseModel
+from jepa_ros.world_model.picture_maps import NoveltyHead, PictureMaps
 from jepa_ros.world_model.readouts import Readout, declare
-from jepa_ros.world_model.scene import NoveltyHead, SceneHead
 from jepa_ros.world_model.seam import Embedding, Inputs
-from jepa_ros.world_model.traversability import TraversabilityHead
 
 OPTIONAL = ("map_cells", "scene_channels")  # sizes that are 0 where the model lacks the part
 #: Name of a contract's first camera.
@@ -43,7 +42,7 @@ class ModelConfig:
         max_distance: the temporal distance saturates here [control steps].
         readouts: the heads that the model has: declarations, or names of known ones.
         proposal_steps: actions that the head "proposal" answers with.
-        map_cells: edge of the traversability map in cells; 0: the model has none.
+        map_cells: edge of the map of places in cells; 0: the model has none.
         map_extent: of that map [m], x and y of its lower and of its upper corner.
         scene_channels: of the scene maps by which inputs are judged; 0: the model has none.
     """
@@ -167,7 +166,7 @@ def head_for(readout: Readout, config: ModelConfig) -> nn.Module:
     if readout.loss == "closed_form":
         return NoveltyHead(config.latent_dim)
     if readout.loss == "actions":
-        return Reach(config.latent_dim, config.action_dim, config.proposal_steps, config.width)
+        return InverseModel(config.latent_dim, config.action_dim, config.proposal_steps, config.width)
     if readout.pair:
         return _mlp(2 * config.latent_dim, config.width, len(readout.dims))
     return _mlp(config.latent_dim, HEAD_WIDTH, len(readout.dims))
@@ -185,10 +184,12 @@ class WorldModel(nn.Module):
         )
         self.predictor = Predictor(config)
         self.heads = nn.ModuleDict({readout.name: head_for(readout, config) for readout in config.readouts})
-        self.traversability = (
-            TraversabilityHead(config.encoder_width, config.grid, config.map_cells) if config.map_cells else None
-        )
-        self.scene = SceneHead(config.scene_channels) if config.scene_channels else None
+        self.traversability: Any = None
+        if config.map_cells:  # the room of planar bodies is opened for a model that has a map
+            from jepa_ros.planar.map_head import MapHead
+
+            self.traversability = MapHead(config.encoder_width, config.grid, config.map_cells)
+        self.scene = PictureMaps(config.scene_channels) if config.scene_channels else None
 
     @property
     def device(self) -> torch.device:

@@ -19,13 +19,13 @@ from jepa_ros.learning.representation.diagnostics import Latents, encode_episode
 from jepa_ros.learning.representation.representation import cosine
 from jepa_ros.learning.stages.readouts import Report, optimizer_for
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
-from jepa_ros.world_model.reach import Reach
+from jepa_ros.world_model.inverse_model import InverseModel
 from jepa_ros.world_model.readouts import PROPOSAL
 
 LONGEST = 2.0  # goals lie up to so many times the proposal's steps ahead
 
 
-def _loss(head: Reach, latents: Latents, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:
+def _loss(head: InverseModel, latents: Latents, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """Squared error of the actions up to the goal."""
     length, steps = latents.z.shape[1], head.steps
     e = torch.randint(0, latents.z.shape[0], (batch,), generator=generator)
@@ -46,7 +46,7 @@ def fit_proposal(
     if "proposal" not in model.readouts:
         return
     head = model.heads["proposal"]
-    assert isinstance(head, Reach)
+    assert isinstance(head, InverseModel)
     head.train().requires_grad_(True)
     optimizer, generator = optimizer_for(head.parameters(), 1e-3), torch.Generator().manual_seed(seed)
     for step in range(steps):
@@ -66,7 +66,7 @@ def fit_proposal(
 def judge_proposal(model: WorldModel, held_out: Latents, batch: int = 4096) -> dict[str, float]:
     """Squared error on held-out episodes, beside that of the mean action: 1 would be as good as not looking."""
     head = model.heads["proposal"]
-    assert isinstance(head, Reach)
+    assert isinstance(head, InverseModel)
     error = _loss(head, held_out, batch, torch.Generator().manual_seed(0), model.device)
     spread = held_out.actions.flatten(0, 1).var(0).mean()
     return {"error": float(error), "ratio": float(error / spread)}

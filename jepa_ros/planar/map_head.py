@@ -9,11 +9,13 @@ the robot's own bumps, as in Kahn et al., "BADGR: an autonomous self-supervised 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 
-class TraversabilityHead(nn.Module):
+class MapHead(nn.Module):
     """Feature maps of the picture -> logits that a place is blocked, on a grid in the contract's map frame.
 
     A small U-Net over the picture; its maps, twice as fine as the encoder's, are then seen from above. The camera hangs
@@ -41,7 +43,7 @@ class TraversabilityHead(nn.Module):
 
         self.register_buffer("xy", _coordinates(*grid)[None], persistent=False)
         self.register_buffer("places", _coordinates(cells, cells)[None] * (1.0 - 1.0 / cells), persistent=False)
-        # From map to picture, each in [-1, 1], and where that puts each cell: see learning/traversability.py.
+        # From map to picture, each in [-1, 1], and where that puts each cell: see learning/stages/place_map.py.
         self.register_buffer("homography", torch.eye(3))
         self.register_buffer("warp", torch.zeros(1, cells, cells, 2))
         self.first = block(2 * width + 2, channels)
@@ -136,3 +138,10 @@ def cell_centres(cells: int, extent: tuple[float, float, float, float]) -> Tenso
     steps = (torch.arange(cells) + 0.5) / cells
     y, x = torch.meshgrid(y0 + steps * (y1 - y0), x0 + steps * (x1 - x0), indexing="ij")
     return torch.stack([x, y], dim=-1)
+
+
+def picture_of_places(model: Any, places: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Where places (N, 2) [m] lie in the picture: (N, 2) column and row in cells of a grid of rows x columns."""
+    warp, extent = model.traversability.warp, model.config.map_extent
+    uv = torch.stack([look_up(warp[..., i], places[None].to(warp), extent)[0] for i in (0, 1)], dim=-1)
+    return (uv + 1.0) * 0.5 * (torch.tensor(grid[::-1], device=uv.device) - 1)

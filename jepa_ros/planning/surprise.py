@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the world does what was predicted (surprise), and whether the input is like the training data (novelty).
 
-Four measures, each judged by levels that were calibrated on held-out episodes (jepa_ros/learning/stages/vigilance.py)
-and are carried by the model card:
+Four measures, each judged by levels that were calibrated on held-out episodes
+(jepa_ros/learning/stages/alarm_levels.py) and are carried by the model card:
 
 - ``motion``: open-loop predictions begun a few control steps ago, from what was really executed, against what is seen.
   A wheel that is stuck shows here, and so does a picture that stands still while the robot drives. How far a prediction
   is off by itself depends on how the robot was driven; it is measured in units of that.
-- ``close``: the same where the robot was close to something that stands about, by the model's own map: there it may
-  have rubbed along it, which no bumper tells, so that more is normal. (Models without a map know no such place.)
-- ``scene``: what stands about stays as it was (jepa_ros/memory/scene.py).
+- ``close``: the same where the robot was close to something that stands about: there it may have rubbed along it, which
+  no bumper tells, so that more is normal. (A body whose room knows no such place has none.)
+- ``scene``: what stands about stays as it was (jepa_ros/memory/picture_memory.py).
 - ``familiar``: Mahalanobis distance of a description of the whole picture from those that the model was trained on (of
   the latent, where there are no scene maps).
 
@@ -19,25 +19,21 @@ Every measure is told on a scale on which 1 is the level to slow down at and 2 t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from jepa_ros.errors import JepaRosError
-from jepa_ros.memory.scene import SceneMemory
-from jepa_ros.world_model.scene import picture_of_places, summarise
-from jepa_ros.world_model.traversability import look_up
+from jepa_ros.memory.picture_memory import PictureMemory
+from jepa_ros.world_model.picture_maps import summarise
 
 #: Control steps over which motion is predicted: one shows a jolt, more what adds up slowly.
 SPANS = (1, 2, 3, 4)
 
-#: What is due at an image, {span: (residual (R,), drive (1 + 2 A,), close)}: see :func:`residual`; the mean squares of
-#: the actions and of their changes that led here, after a 1; whether the robot was close to something meanwhile.
+#: What is due at an image, {span: (residual (R,), drive (1 + 2 A,), close)}: see BodyWatch.residual; the mean squares
+#: of the actions and of their changes that led here, after a 1; whether the robot was close to something meanwhile.
 Due = dict[int, tuple[np.ndarray, np.ndarray, bool]]
-#: Chance that the robot's centre cannot be at a place about its own from which on it is close to something, and how far
-#: about [m]: the error of its place.
-CHANCE, ABOUT = 0.2, 0.05
 
 
 def on_scale(value: float, levels: tuple[float, float]) -> float:
@@ -46,15 +42,52 @@ def on_scale(value: float, levels: tuple[float, float]) -> float:
     return value / slow if value < slow else 1.0 + (value - slow) / (stop - slow)
 
 
+class BodyWatch(Protocol):
+    """What a body's room knows of it that tells surprise better than the latent alone."""
+
+    #: Whether :meth:`cell` knows where the robot is in the picture, so that places can be compared.
+    sees_places: bool
+
+    def residual(self, predicted: torch.Tensor, seen: torch.Tensor) -> np.ndarray:
+        """What is seen less what was predicted, of latents (N, D) each: (N, R)."""
+        ...
+
+    def close(self, embeddings: np.ndarray) -> np.ndarray:
+        """Whether the robot is close to something (N,), by its own embeddings (N, E)."""
+        ...
+
+    def cell(self, z: torch.Tensor) -> np.ndarray:
+        """Column and row (N, 2) of the robot in the scene maps, of latents (N, D)."""
+        ...
+
+
+class LatentWatch:
+    """A body of which nothing is known: see :class:`BodyWatch`."""
+
+    sees_places = False
+
+    def residual(self, predicted: torch.Tensor, seen: torch.Tensor) -> np.ndarray:
+        """The latent's."""
+        return (seen - predicted).cpu().numpy().astype(np.float64)
+
+    def close(self, embeddings: np.ndarray) -> np.ndarray:
+        """Never, as far as is known."""
+        return np.zeros(len(embeddings), dtype=bool)
+
+    def cell(self, z: torch.Tensor) -> np.ndarray:
+        """Nobody knows."""
+        raise NotImplementedError("where this body is in a picture is not known")
+
+
 class Motion:
     """Open-loop predictions begun in the last steps, carried on by what was executed.
 
     Args:
-        model: the world model.
+        model: the world model. watch: of the body, None where nothing is known of it.
     """
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    def __init__(self, model: Any, watch: BodyWatch | None = None) -> None:
+        self.model, self.watch = model, watch or LatentWatch()
         self.reset()
 
     def reset(self) -> None:
@@ -94,7 +127,7 @@ class Motion:
                 self._age += 1
             at = np.flatnonzero(np.isin(self._age, SPANS))
             if len(at):
-                found = residual(self.model, self._z[at], z.expand(len(at), -1))
+                found = self.watch.residual(self._z[at], z.expand(len(at), -1))
                 for i, r in zip(at, found, strict=True):
                     span = int(self._age[i])
                     mean = (self._driven[i] / span).square().cpu().numpy()
@@ -112,29 +145,14 @@ class Motion:
         return due
 
 
-def residual(model: Any, predicted: torch.Tensor, seen: torch.Tensor) -> np.ndarray:
-    """What is seen less what was predicted, latents (N, D) each: (N, R).
-
-    With a pose readout it is forward [m], leftward [m] and turned [rad], in the predicted robot's frame (R = 3): what
-    else changes in a latent from picture to picture only hides it. Without one it is the latent's (R = D).
-    """
-    if "pose" not in model.readouts:
-        return (seen - predicted).cpu().numpy().astype(np.float64)
-    p, q = (model.read("pose", v).cpu().numpy().astype(np.float64) for v in (predicted, seen))
-    yaw = np.arctan2(p[:, 3], p[:, 2])
-    turned = (np.arctan2(q[:, 3], q[:, 2]) - yaw + np.pi) % (2.0 * np.pi) - np.pi
-    dx, dy = q[:, 0] - p[:, 0], q[:, 1] - p[:, 1]
-    return np.stack([np.cos(yaw) * dx + np.sin(yaw) * dy, np.cos(yaw) * dy - np.sin(yaw) * dx, turned], axis=1)
-
-
 @dataclass(frozen=True)
 class Normal:
-    """What is normal, as the model card carries it; see jepa_ros/learning/stages/vigilance.py for how it is found.
+    """What is normal, as the model card carries it; see jepa_ros/learning/stages/alarm_levels.py for how it is found.
 
     Attributes:
         motion: {span: (precision (R, R), coefficients (1 + 2 A,))}: the squared Mahalanobis length of a residual is
             divided by what the drive lets expect.
-        spread: see SceneMemory. mean, precision: of the description of a picture; both empty without scene maps.
+        spread: see PictureMemory. mean, precision: of the description of a picture; both empty without scene maps.
         levels: (slow, stop) of "motion", "close", "scene" and "familiar".
     """
 
@@ -190,21 +208,22 @@ class Normal:
         return float(np.sqrt(off @ self.precision @ off))
 
 
-class Vigilance:
+class InputMonitor:
     """Judges image by image.
 
     Args:
-        model: the world model. normal: from its card. period: of a control step [s].
+        model: the world model. normal: from its card. period: of a control step [s]. watch: see BodyWatch.
 
     Attributes:
         found: the newest measures on the scale of 1 (slow) and 2 (stop), by name.
     """
 
-    def __init__(self, model: Any, normal: Normal, period: float) -> None:
-        self.model, self.normal, self.period = model, normal, period
-        self.motion = Motion(model)
+    def __init__(self, model: Any, normal: Normal, period: float, watch: BodyWatch | None = None) -> None:
+        self.model, self.normal, self.period, self.watch = model, normal, period, watch or LatentWatch()
+        self.motion = Motion(model, self.watch)
         levels = normal.levels
-        self.memory = SceneMemory(normal.spread, levels["scene"][0]) if "scene" in levels else None
+        places = "scene" in levels and self.watch.sees_places
+        self.memory = PictureMemory(normal.spread, levels["scene"][0]) if places else None
         self.reset()
 
     def reset(self) -> None:
@@ -227,11 +246,11 @@ class Vigilance:
         levels = self.normal.levels
         if touched:
             self.motion.reset()
-        due = self.motion.observe(z, history.h, history.action, steps, bool(is_close(self.model, embedding[None])[0]))
+        due = self.motion.observe(z, history.h, history.action, steps, bool(self.watch.close(embedding[None])[0]))
         self.found = {k: on_scale(v, levels[k]) for k, v in self.normal.motion_of(due).items()}
         if self.memory is not None:
             scene = scene_of(self.model.config, embedding)
-            robot = robot_cell(self.model, z[None])[0]
+            robot = self.watch.cell(z[None])[0]
             change = self.memory.observe(scene, robot, max(steps, 0) * self.period)
             self.found["scene"] = on_scale(change, levels["scene"])
             self.found["familiar"] = on_scale(self.normal.familiar_of(scene), levels["familiar"])
@@ -256,25 +275,3 @@ def scene_of(config: Any, embedding: np.ndarray) -> np.ndarray:
     """The scene maps (..., C, g, g) in embeddings (..., E)."""
     first, shape = config.latent_dim + config.map_cells**2, (config.scene_channels, *config.grid)
     return embedding[..., first : first + int(np.prod(shape))].reshape(*embedding.shape[:-1], *shape)
-
-
-@torch.no_grad()
-def robot_cell(model: Any, z: torch.Tensor) -> np.ndarray:
-    """(N, 2) column and row of the robot in the scene maps, by the pose readout of latents (N, D)."""
-    return picture_of_places(model, model.read("pose", z)[:, :2], model.config.grid).cpu().numpy()
-
-
-@torch.no_grad()
-def is_close(model: Any, embeddings: np.ndarray) -> np.ndarray:
-    """(N,) whether the robot is close to something, by the map in its own picture; embeddings (N, E)."""
-    config = model.config
-    if getattr(model, "traversability", None) is None or "pose" not in model.readouts:
-        return np.zeros(len(embeddings), dtype=bool)
-    told = torch.from_numpy(np.ascontiguousarray(embeddings, dtype=np.float32)).to(model.device)
-    maps = told[:, config.latent_dim : config.latent_dim + config.map_cells**2]
-    angle = torch.arange(8) * (torch.pi / 4.0)
-    about = ABOUT * torch.stack([angle.cos(), angle.sin()], dim=1)
-    about = torch.cat([torch.zeros(1, 2), about]).to(told)
-    places = model.read("pose", told[:, : config.latent_dim])[:, None, :2] + about
-    chance = look_up(maps.reshape(-1, config.map_cells, config.map_cells), places, config.map_extent).sigmoid()
-    return (chance.amax(1) >= CHANCE).cpu().numpy()

@@ -29,8 +29,8 @@ def rings(distance: np.ndarray, count: int) -> np.ndarray:
     return np.minimum((distance / RING).astype(int), count - 1)
 
 
-class SceneMemory:
-    """Remembers scene maps (C, g, g), see jepa_ros.world_model.scene.
+class PictureMemory:
+    """Remembers scene maps (C, g, g), see jepa_ros.world_model.picture_maps.
 
     Args:
         spread: what the change of a place in each ring about the robot hardly ever exceeds when nothing happens.

@@ -9,18 +9,18 @@ import torch
 from toy_world import ToyWorld, toy_contract, toy_planner
 
 from jepa_ros.contract import load_contract
-from jepa_ros.learning import traversability as fit
-from jepa_ros.learning.bumps import read_bumps
 from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.settings import TrainError
-from jepa_ros.planar import guardrails
+from jepa_ros.learning.stages import place_map as fit
+from jepa_ros.learning.stages.bump_labels import read_bumps
+from jepa_ros.planar import region_constraints
 from jepa_ros.planar.goals import pose_goal
+from jepa_ros.planar.map_head import cell_centres, look_up, project
 from jepa_ros.planar.places import Places
 from jepa_ros.planar.route import Route
 from jepa_ros.planning import Planner
 from jepa_ros.safety.guardrails import parse_guardrails
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
-from jepa_ros.world_model.traversability import cell_centres, look_up, project
 
 EXTENT = (-1.0, -1.0, 1.0, 1.0)
 WALL = np.zeros((20, 20))
@@ -149,7 +149,7 @@ def test_plans_keep_a_margin_to_regions_besides_what_the_guardrail_asks():
     near = np.array([[[0.0, edge + 0.05], [0.0, edge + 0.15]]])
     for margin, closed in ((0.0, [False, False]), (0.1, [True, False])):
         search = toy_planner(MappedToy(), contract, rails, horizon=8, region_margin=margin)
-        assert guardrails.closed(search.objective.guard, contract, near)[0].tolist() == closed
+        assert region_constraints.closed(search.objective.guard, contract, near)[0].tolist() == closed
 
 
 def straight_drive(contact: bool):

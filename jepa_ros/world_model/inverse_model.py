@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Reach(nn.Module):
+class InverseModel(nn.Module):
     """The next actions towards a goal, in [-1, 1].
 
     Args:

@@ -13,7 +13,7 @@ import torch
 
 from jepa_ros.cost.futures import Futures
 from jepa_ros.cost.goal import Target
-from jepa_ros.cost.guardrails import GuardrailConstraint, GuardrailJudge
+from jepa_ros.cost.guardrail_constraints import GuardrailConstraint, GuardrailJudge
 from jepa_ros.planar.places import Places
 from jepa_ros.planar.readouts import to_poses
 

@@ -15,13 +15,14 @@ from benchmarks.rigs.search.vigilance_trials import Alarm, Alarms, Drive
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
-from jepa_ros.learning.stages import vigilance as fit
-from jepa_ros.memory.scene import ACCEPT, SceneMemory
+from jepa_ros.learning.stages import alarm_levels as fit
+from jepa_ros.memory.picture_memory import ACCEPT, PictureMemory
+from jepa_ros.planar.body_watch import PlanarWatch
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
-from jepa_ros.planning.vigilance import SPANS, Motion, Normal, on_scale, scene_of
+from jepa_ros.planning.surprise import SPANS, Motion, Normal, on_scale, scene_of
 from jepa_ros.safety.config import LEVELS, GateConfig, watched
 from jepa_ros.world_model import ModelConfig, WorldModel
-from jepa_ros.world_model.scene import PATCH, SceneHead, patches
+from jepa_ros.world_model.picture_maps import PATCH, PictureMaps, patches
 
 MOTION = {str(k): {"precision": np.diag([1e4, 1e4, 1e2]).tolist(), "drive": [1.0, 0.0, 0.0, 0.0, 0.0]} for k in SPANS}
 VIGILANCE = {"levels": {"motion": [3.0, 6.0]}, "motion": MOTION, "spread": [], "mean": [], "precision": []}
@@ -63,7 +64,7 @@ def test_what_is_normal_depends_on_how_it_is_driven():
 
 
 def test_a_gap_begins_the_predictions_anew_and_a_missed_image_does_not():
-    motion, h, a = Motion(ToyWorld()), torch.zeros(1), torch.tensor([0.5, 0.0])
+    motion, h, a = Motion(ToyWorld(), PlanarWatch(ToyWorld())), torch.zeros(1), torch.tensor([0.5, 0.0])
     motion.observe(torch.zeros(2), h, None, 0)
     due = motion.observe(torch.tensor([0.1, 0.0]), h, a, 2)  # two steps at once
     assert set(due) == {2} and due[2][0] == pytest.approx([0.0, 0.0, 0.0], abs=1e-6)
@@ -83,7 +84,7 @@ def test_what_came_close_to_something_is_judged_by_levels_of_its_own():
 
 
 def test_a_prediction_is_close_if_the_robot_was_at_any_time_on_its_way():
-    motion, h, a = Motion(ToyWorld()), torch.zeros(1), torch.tensor([0.5, 0.0])
+    motion, h, a = Motion(ToyWorld(), PlanarWatch(ToyWorld())), torch.zeros(1), torch.tensor([0.5, 0.0])
     found = [
         motion.observe(torch.tensor([0.05 * k, 0.0]), h, a if k else None, int(k > 0), close=k == 2) for k in range(5)
     ]
@@ -110,7 +111,7 @@ def test_the_gate_watches_what_a_card_has_levels_for():
 
 
 def test_a_scene_map_sees_each_patch_by_itself():
-    head = SceneHead(8)
+    head = PictureMaps(8)
     head.weight.copy_(torch.randn(8, 3, PATCH, PATCH, generator=torch.Generator().manual_seed(0)))
     images = torch.full((2, 32, 32, 3), 100, dtype=torch.uint8)
     images[1, 8:12, 20:24] = 180  # row 2, column 5
@@ -163,7 +164,7 @@ def shots(rng, n, blob=None):
 
 def test_what_appears_away_from_the_robot_is_seen_at_once_and_believed_after_a_while():
     rng = np.random.default_rng(0)
-    memory = SceneMemory([100.0] * 8 + [4.5], level=3.0)
+    memory = PictureMemory([100.0] * 8 + [4.5], level=3.0)
     quiet = [memory.observe(s, ROBOT, 0.2) for s in shots(rng, 30)]
     assert quiet[0] == 0.0 and max(quiet[5:]) < 1.5
     seen = [memory.observe(s, ROBOT, 0.2) for s in shots(rng, 80, blob=(10, 10))]
@@ -174,7 +175,7 @@ def test_what_appears_away_from_the_robot_is_seen_at_once_and_believed_after_a_w
 
 def test_what_the_robot_does_at_its_place_is_no_change_and_a_place_is_known_once_it_has_left():
     rng = np.random.default_rng(0)
-    memory = SceneMemory([100.0] * 8 + [1.5])
+    memory = PictureMemory([100.0] * 8 + [1.5])
     for s in shots(rng, 5):
         memory.observe(s, ROBOT, 0.2)
     change, distance = memory.compare(shots(rng, 1)[0], ROBOT)
@@ -238,7 +239,7 @@ def packed(model, images):
     return model.pack(model.encode({"image": images}))
 
 
-def test_vigilance_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
+def test_surprise_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
     torch.manual_seed(0)
     data = small_data(tmp_path / "data")
     model = WorldModel(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fits the traversability map on frozen features, from what the robot went through, and judges it.
+"""Fits the map of places on frozen features, from what the robot went through, and judges it.
 
-Where the robot was and where it bumped are the labels (jepa_ros/learning/bumps.py). How the camera hangs is told by the
-robot too: where it is seen, against where it knows to be, throughout an episode.
+Where the robot was and where it bumped are the labels (bump_labels.py). How the camera hangs is told by the robot too:
+where it is seen, against where it knows to be, throughout an episode.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from jepa_ros.contract import RobotContract
-from jepa_ros.learning.bumps import SENT, LabelledPlaces, body_velocity, full_speed
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import tensors
 from jepa_ros.learning.representation.representation import cosine
 from jepa_ros.learning.settings import TrainError
+from jepa_ros.learning.stages.bump_labels import SENT, LabelledPlaces, body_velocity, full_speed
 from jepa_ros.learning.stages.readouts import Report, optimizer_for
+from jepa_ros.planar.map_head import look_up, on_map, project
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
-from jepa_ros.world_model.traversability import look_up, on_map, project
 
 #: m between the outermost place that the robot reached and the edge of the map.
 BORDER = 0.15

@@ -11,8 +11,6 @@ not) can compare places with what they were.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -23,7 +21,7 @@ NOISE = 0.01
 PATCH = 4
 
 
-class SceneHead(nn.Module):
+class PictureMaps(nn.Module):
     """Images (B, H, W, 3) uint8 -> scene maps (B, channels, H / 4, W / 4), float32; the noise of a place is NOISE.
 
     Args:
@@ -35,7 +33,7 @@ class SceneHead(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # Fitted in closed form, see learning/vigilance.py.
+        # Fitted in closed form, see learning/stages/alarm_levels.py.
         self.register_buffer("weight", torch.zeros(channels, 3, PATCH, PATCH))
         self.register_buffer("bias", torch.zeros(channels))
 
@@ -46,7 +44,7 @@ class SceneHead(nn.Module):
 
 
 def patches(images: Tensor) -> Tensor:
-    """Images (B, H, W, 3) uint8 -> the values of each patch in the order of SceneHead.weight, (B, 48, H / 4, W / 4)."""
+    """Images (B, H, W, 3) uint8 -> each patch's values in the order of PictureMaps.weight, (B, 48, H / 4, W / 4)."""
     x = (images.permute(0, 3, 1, 2).float() - 128.0) / 64.0
     return nn.functional.pixel_unshuffle(x, PATCH)
 
@@ -59,22 +57,13 @@ class NoveltyHead(nn.Module):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        # Fitted in closed form, see learning/vigilance.py; root @ root.T is the precision.
+        # Fitted in closed form, see learning/stages/alarm_levels.py; root @ root.T is the precision.
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("root", torch.zeros(latent_dim, latent_dim))
 
     def forward(self, z: Tensor) -> Tensor:
         """See the class."""
         return ((z.float() - self.mean) @ self.root).norm(dim=-1)
-
-
-def picture_of_places(model: Any, places: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Where places (N, 2) [m] lie in the picture: (N, 2) column and row in cells of a grid of rows x columns."""
-    from jepa_ros.world_model.traversability import look_up
-
-    warp, extent = model.traversability.warp, model.config.map_extent
-    uv = torch.stack([look_up(warp[..., i], places[None].to(warp), extent)[0] for i in (0, 1)], dim=-1)
-    return (uv + 1.0) * 0.5 * (torch.tensor(grid[::-1], device=uv.device) - 1)
 
 
 def summarise(scene: np.ndarray) -> np.ndarray:

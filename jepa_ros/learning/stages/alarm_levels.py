@@ -23,11 +23,12 @@ from scipy.optimize import nnls
 from jepa_ros.learning.data.dataset import Dataset, DatasetError
 from jepa_ros.learning.data.sampler import tensors
 from jepa_ros.learning.stages.readouts import Report
-from jepa_ros.memory.scene import REACH, SceneMemory, rings
-from jepa_ros.planning.vigilance import SPANS, Due, Motion, Normal, is_close, robot_cell, scene_of
+from jepa_ros.memory.picture_memory import REACH, PictureMemory, rings
+from jepa_ros.planning.bodies import watch_for
+from jepa_ros.planning.surprise import SPANS, BodyWatch, Due, Motion, Normal, scene_of
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.world_model.picture_maps import NOISE, PATCH, NoveltyHead, PictureMaps, patches, summarise
 from jepa_ros.world_model.readouts import NOVELTY
-from jepa_ros.world_model.scene import NOISE, PATCH, NoveltyHead, SceneHead, patches, summarise
 from jepa_ros.world_model.seam import Inputs
 
 CHANNELS = 8  # of the scene maps
@@ -53,13 +54,8 @@ FILL = max(SPANS) + 2
 CONTACT = max(SPANS) + 2
 
 
-def can_watch(model: WorldModel) -> bool:
-    """Whether places can be compared: the robot has to be found in the picture."""
-    return model.traversability is not None and "pose" in model.readouts
-
-
 @torch.inference_mode()
-def fit_scene(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int = 0) -> None:
+def fit_scene(model: WorldModel, watch: BodyWatch, data: Dataset, episodes: np.ndarray, seed: int = 0) -> None:
     """Give the model scene maps, in closed form: the channels in which places differ most, over their own noise."""
     width, grid = 3 * PATCH**2, model.config.grid
     rng = np.random.default_rng(seed)
@@ -67,7 +63,7 @@ def fit_scene(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int 
     for e in rng.choice(episodes, min(EPISODES, len(episodes)), replace=False):
         inputs = tensors(data.inputs(int(e)), model.device, slice(None, None, 10))
         images = inputs[model.encoder.camera]
-        cells = robot_cell(model, model.latent(inputs))
+        cells = watch.cell(model.latent(inputs))
         rows, columns = np.mgrid[: grid[0], : grid[1]]
         away = np.hypot(columns - cells[:, 0, None, None], rows - cells[:, 1, None, None]) > REACH
         f = patches(images).cpu().numpy().transpose(0, 2, 3, 1).astype(np.float64)
@@ -84,13 +80,13 @@ def fit_scene(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int 
     _, vectors = eigh(square / n - np.outer(mean, mean), noise)  # ascending
     weight = NOISE * vectors[:, ::-1][:, :CHANNELS].T
     model.config = replace(model.config, scene_channels=len(weight))
-    model.scene = SceneHead(len(weight)).to(model.device)
+    model.scene = PictureMaps(len(weight)).to(model.device)
     model.scene.weight.copy_(torch.from_numpy(weight.reshape(len(weight), 3, PATCH, PATCH)))
     model.scene.bias.copy_(torch.from_numpy(-weight @ mean))
 
 
 @torch.inference_mode()
-def _encode(model: WorldModel, inputs: Inputs) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray]:
+def _encode(model: WorldModel, watch: BodyWatch, inputs: Inputs) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray]:
     """Of inputs (N, ...): latents (N, D), scene maps (N, C, rows, columns) or None where the model has none, and
     whether the robot is close to something (N,)."""
     parts = [
@@ -99,33 +95,33 @@ def _encode(model: WorldModel, inputs: Inputs) -> tuple[torch.Tensor, np.ndarray
     told = torch.cat([model.pack(model.encode(part)).float() for part in parts])
     plain = told.cpu().numpy()
     scenes = None if model.scene is None else scene_of(model.config, plain)
-    return told[:, : model.config.latent_dim], scenes, is_close(model, plain)
+    return told[:, : model.config.latent_dim], scenes, watch.close(plain)
 
 
 class _Drive:
     """One episode as the robot would see it: what each measure is made of, step by step."""
 
-    def __init__(self, model: WorldModel, data: Dataset, episode: int) -> None:
-        z, self.scenes, close = _encode(model, tensors(data.inputs(episode), model.device))
+    def __init__(self, model: WorldModel, watch: BodyWatch, data: Dataset, episode: int) -> None:
+        z, self.scenes, close = _encode(model, watch, tensors(data.inputs(episode), model.device))
         actions = torch.from_numpy(data.contract.normalise(data.slice("actions", episode)).astype(np.float32))
         contacts = np.array(data.slice("contacts", episode), dtype=int)
         steps = len(z)
         touched = np.convolve(contacts, np.ones(CONTACT + 2, int))[1 : steps + 1] > 0
         self.counts = ~touched & (np.arange(steps) >= FILL)
         self.z = z.cpu()
-        motion, h = Motion(model), model.initial_state(1)
+        motion, h = Motion(model, watch), model.initial_state(1)
         self.due: list[Due] = []
         with torch.inference_mode():
             for t in range(steps):
                 if t:
                     _, h = model.predict(z[t - 1 : t], actions[t - 1 : t].to(z.device), None, h)
                 self.due.append(motion.observe(z[t], h[0], actions[t - 1] if t else None, int(t > 0), bool(close[t])))
-        self.cells = robot_cell(model, z) if self.scenes is not None else None
+        self.cells = watch.cell(z) if self.scenes is not None else None
         self.hours = float(self.counts.sum()) * data.contract.period / 3600.0
 
     def changes(self) -> tuple[np.ndarray, np.ndarray]:
         """Of all places that were known at the steps that count: ring (n,) and change (n,)."""
-        memory, ring, change = SceneMemory(), [], []
+        memory, ring, change = PictureMemory(), [], []
         assert self.scenes is not None and self.cells is not None
         for t, (scene, cell) in enumerate(zip(self.scenes, self.cells, strict=True)):
             found, distance = memory.compare(scene, cell)
@@ -140,7 +136,7 @@ class _Drive:
         found = [normal.motion_of(d) for d, c in zip(self.due, self.counts, strict=True) if c]
         worst = {name: max(f[name] for f in found) for name in found[0]}
         if self.scenes is not None and self.cells is not None:
-            memory = SceneMemory(normal.spread)
+            memory = PictureMemory(normal.spread)
             score = [memory.observe(s, c, 0.0) for s, c in zip(self.scenes, self.cells, strict=True)]
             worst["scene"] = float(np.array(score)[self.counts].max())
             worst["familiar"] = max(normal.familiar_of(s) for s in self.scenes[self.counts])
@@ -175,28 +171,29 @@ def fit_vigilance(
     Gives the model scene maps where it can have them, and the readout "novelty"; the rest of it stays as it is. None
     where there is too little data: no step of an episode without a contact about it.
     """
-    if can_watch(model):
-        fit_scene(model, data, training, seed)
+    watch = watch_for(data.contract, model)
+    if watch.sees_places:
+        fit_scene(model, watch, data, training, seed)
     rng = np.random.default_rng([seed, 1])
     chosen = rng.choice(training, min(EPISODES, len(training)), replace=False)
     total = len(chosen) + len(held_out)
     drives = []
     for i, e in enumerate(chosen):
-        drives.append(_Drive(model, data, int(e)))
+        drives.append(_Drive(model, watch, data, int(e)))
         report("vigilance", i, total, {})
     drives = [d for d in drives if d.counts.any()]
     if not drives:
         return None
     normal = Normal(_fit_motion(drives), np.ones(RINGS), np.zeros(0), np.zeros((0, 0)), {})
     if model.scene is not None:
-        mean, precision = _fit_familiar(model, data, training, rng)
+        mean, precision = _fit_familiar(model, watch, data, training, rng)
         normal = replace(normal, spread=_fit_spread(drives), mean=mean, precision=precision)
     novelty = _fit_novelty(drives, model.config.latent_dim)
     maxima: dict[str, list[float]] = {}
     latent: list[float] = []
     hours = []
     for i, e in enumerate(held_out):
-        drive = _Drive(model, data, int(e))
+        drive = _Drive(model, watch, data, int(e))
         report("vigilance", len(chosen) + i, total, {})
         if drive.counts.any():
             hours.append(drive.hours)
@@ -275,13 +272,13 @@ def _fit_spread(drives: list[_Drive]) -> np.ndarray:
 
 
 def _fit_familiar(
-    model: WorldModel, data: Dataset, episodes: np.ndarray, rng: np.random.Generator
+    model: WorldModel, watch: BodyWatch, data: Dataset, episodes: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean (6 C,) and precision (6 C, 6 C) of the descriptions of pictures."""
     found = []
     for e in episodes:
         at = np.sort(rng.choice(int(data.index[e, 2]), PICTURES))
-        _, scene, _ = _encode(model, tensors(data.inputs(int(e)), model.device, at))
+        _, scene, _ = _encode(model, watch, tensors(data.inputs(int(e)), model.device, at))
         assert scene is not None
         found.append(summarise(scene))
     x = np.concatenate(found).astype(np.float64)
