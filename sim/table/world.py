@@ -98,6 +98,7 @@ class TableWorld:
     tasks: Mapping[str, str] = {name: task.summary for name, task in TASKS.items()}
     outings: Mapping[str, str] = {"play": "the arm moves its hand about"}
     score_task, data_task = "reach", "play"
+    options = ("randomise", "distractors")
     episodes, shortest = 1000, 1
     model = "panda"
 
