@@ -19,6 +19,7 @@ from benchmarks.rigs.gate.bodies import KINDS
 from benchmarks.rigs.gate.directed import as_dict, search
 from benchmarks.rigs.gate.episodes import Episode, drive
 from benchmarks.rigs.gate.histories import play
+from benchmarks.rigs.gate.mutants import GUARANTEES, without
 from benchmarks.rigs.gate.rig import Rig
 from benchmarks.rigs.gate.scenarios import SCENARIOS
 from jepa_ros import safety
@@ -122,30 +123,42 @@ def histories(
 
 
 def judge_mutant(job: tuple[str, int, int]) -> tuple[str, dict[str, Any]]:
-    """Whether the row's scenario, and whether the histories, notice that the row is gone."""
-    row, seed, count = job
-    noticed = []
+    """Whether the row's scenario, and whether the histories, notice that a row or a guarantee is gone."""
+    name, seed, count = job
+    seeds = range(seed, seed + count)
+    if name in GUARANTEES:
+        kind = GUARANTEES[name][0]
+        with without(name):
+            played, _, broken, _, _ = play((kind, seeds, frozenset(), 1))
+        found = {kind: played} if broken else {}
+        said = broken[0] if broken else "no history is broken"
+        return name, {
+            "noticed_by": [f"histories of {k}" for k in found],
+            "said": said,
+            "histories_until_noticed": found,
+        }
+    noticed, until = [], {}
     try:
-        SCENARIOS[row](lambda *args, **settings: Rig(*args, without=frozenset({row}), **settings))
-        why = "its scenario passes all the same"
+        SCENARIOS[name](lambda *args, **settings: Rig(*args, without=frozenset({name}), **settings))
+        said = "its scenario passes all the same"
     except Exception as error:
         noticed.append("scenario")
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-    until = {}
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
     for kind in KINDS:
-        played, _, broken, _, _ = play((kind, range(seed, seed + count), frozenset({row}), 1))
+        played, _, broken, _, _ = play((kind, seeds, frozenset({name}), 1))
         if broken:
             until[kind] = played
     noticed += [f"histories of {kind}" for kind in until]
-    return row, {"noticed_by": noticed, "scenario": why, "histories_until_noticed": until}
+    return name, {"noticed_by": noticed, "said": said, "histories_until_noticed": until}
 
 
 def mutation(pool: Workers, seed: int, count: int, progress: Progress) -> dict[str, Any]:
-    """The gate without each row in turn."""
+    """The gate without each row, and without each guarantee, in turn."""
     found, start = {}, time.monotonic()
-    for row, result in pool.results(judge_mutant, [(row, seed, count) for row in SCENARIOS]):
-        found[row] = result
-        progress("mutants", len(found), len(SCENARIOS), start)
+    names = [*SCENARIOS, *GUARANTEES]
+    for name, result in pool.results(judge_mutant, [(name, seed, count) for name in names]):
+        found[name] = result
+        progress("mutants", len(found), len(names), start)
     return found
 
 

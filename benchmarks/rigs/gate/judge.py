@@ -169,7 +169,7 @@ class Judge:
         if jumped:
             self.planner.stamp = self.operator.stamp = self.image_stamp = -math.inf
             self.image_at, self.frozen, self.image = None, 0, None
-        odd = last is None or not math.isfinite(ros) or abs(ros - last - dt) > 1e-6
+        odd = not math.isfinite(ros) or (last is not None and abs(ros - last - dt) > 1e-6)
         if dt > LATE_TICK:
             self.listening = now
         if self.operator.take(i.teleop, self, ros):

@@ -166,7 +166,8 @@ class PlaceJudge:
             least = self.beyond.get(k, 0.0)
             sign = 1.0 if place > high else -1.0
             brakes = k in self.beyond and sign * v[k] > 0.0 >= sign * out.values[k]
-            if now <= max(self.limits_until, self.excused_until) or brakes:
+            begins = self.h.tick_index == 0
+            if begins or brakes or now <= max(self.limits_until, self.excused_until):
                 self.beyond[k] = max(beyond, 0.0 if least == math.inf else least)
             elif beyond > (0.0 if least == math.inf else least) + JOINT * (m.ends[1][k] - m.ends[0][k]):
                 found.append(f"joint {k} at {place:.6g}, its range is {low:.6g} to {high:.6g}")
