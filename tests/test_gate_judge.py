@@ -152,3 +152,22 @@ def test_a_robot_that_obeys_no_stop_has_to_be_latched(monkeypatch) -> None:
     h.plant.broken = True
     h.senses.spoil["command"] = lambda m: None
     assert "nothing is latched" in "\n".join(h.run(400))
+
+
+@pytest.mark.parametrize(("share", "said"), [(1.0, "a whole turn below range_min"), (0.2, "nearer than range_min")])
+def test_driving_at_what_is_nearer_than_the_lidar_can_measure_is_told(share, said, monkeypatch) -> None:
+    h = history("arena", monkeypatch)
+    h.drive = lambda k: [0.4, 0.0]
+    assert h.senses.lidar is not None
+    h.senses.lidar.start = -np.pi
+    h.run(40)
+    h.gate = Gate(h.gate.config, without=frozenset({"obstacle"}))
+
+    def spoil(m: Any) -> Any:
+        ranges = np.array(m.ranges)
+        half, some = len(ranges) // 2, round(0.5 * share * len(ranges))
+        ranges[half - some : half + some + 1] = -np.inf
+        return dataclasses.replace(m, ranges=ranges)
+
+    h.senses.spoil["scan"] = spoil
+    assert said in "\n".join(h.run(120))

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from jepa_ros.safety import GateInputs, GateOutput
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ FAST, OVER = 0.01, 0.03
 JOINT = 1e-3
 #: The gate keeps so much room to what the scan sees [m] (docs/safety.md, obstacle_margin).
 SEEN = 0.02
+#: Cosine of the angle to the way of travel below which something near is passed.
+AHEAD = 0.8
 #: So many ticks after something new it is not judged yet, besides the time of a stop: the news has to arrive.
 NEWS = 9
 
@@ -41,6 +45,8 @@ class PlaceJudge:
         self.stop = m.stop_time + m.reaction + NEWS * m.period
         self.listened = False
         self.blind_since: float | None = -math.inf
+        self.scan: object = None  # the newest that was looked at
+        self.near_since: np.ndarray | None = None  # of each beam: since when it is nearer than the lidar can measure
 
     def excuse(self, now: float, late: float, odd: bool) -> None:
         """The gate was run late by so many s, or the clocks do not go as clocks do."""
@@ -69,7 +75,7 @@ class PlaceJudge:
         if self.machine.joints:
             return [] if self.machine.position else self._joints(now, out)
         extra = self.excused_way * self.machine.speed if now <= self.excused_until else 0.0
-        return [*self._regions(extra), *self._posts(extra), *self._speed(i, now)]
+        return [*self._regions(extra), *self._posts(extra), *self._speed(i, now), *self._too_near(out, i, now)]
 
     def _rooms(self) -> list[tuple[str, float]]:
         p, radius = self.h.plant, self.machine.radius
@@ -106,6 +112,35 @@ class PlaceJudge:
                 found.append(f"{-room:.6g} m into a post that the scan shows")
                 self.least["posts"] = -room + radius
         return found
+
+    def _too_near(self, out: GateOutput, i: GateInputs, now: float) -> list[str]:
+        """A beam below ``range_min`` keeps its direction: nobody goes on that way; with a whole turn of them nowhere."""
+        m, lidar, scan = self.machine, self.h.senses.lidar, i.scan
+        if lidar is None or scan is None or "scan" in self.h.judge.bad_since:
+            self.near_since = None
+            return []
+        if scan is not self.scan:
+            self.scan = scan
+            near = np.asarray(scan.ranges) < scan.range_min
+            if not near.any():
+                self.near_since = None
+            elif self.near_since is None or len(self.near_since) != len(near):
+                self.near_since = np.where(near, now, math.inf)
+            else:
+                self.near_since = np.where(near, np.minimum(self.near_since, now), math.inf)
+        if self.near_since is None:
+            return []
+        vx, vy = (0.0 if k is None else float(out.values[k]) for k in (m.x, m.y))
+        if math.hypot(vx, vy) <= 1e-6 * m.speed:
+            return []
+        long = now - self.near_since > self.stop
+        if long.all():
+            return [f"goes {vx:.4g}, {vy:.4g} m/s with a whole turn below range_min"]
+        if math.hypot(lidar.x, lidar.y) > 0.1 * m.radius or scan.range_min > m.radius or not long.any():
+            return []
+        angles = scan.angle_min + scan.angle_increment * np.flatnonzero(long) + lidar.turn
+        ahead = float(np.cos(angles - math.atan2(vy, vx)).max())
+        return [f"goes {vx:.4g}, {vy:.4g} m/s towards what is nearer than range_min"] if ahead > AHEAD else []
 
     def _speed(self, i: GateInputs, now: float) -> list[str]:
         m, p, found = self.machine, self.h.plant, []

@@ -75,7 +75,7 @@ def driver(machine: Machine, points: list[Point], reached: float) -> Callable[[P
         dx, dy = left[0][0] - p.x, left[0][1] - p.y
         heading = (math.atan2(dy, dx) - p.yaw + math.pi) % (2.0 * math.pi) - math.pi
         brake = min(machine.braking[k] for k in (machine.x, machine.y) if k is not None)
-        fast = math.sqrt(1.6 * brake * math.hypot(dx, dy))  # so that it can stop there
+        fast = math.sqrt(1.2 * brake * math.hypot(dx, dy))  # so that it can stop there
         ways = [0.0] * machine.size
         assert machine.x is not None
         if machine.y is not None:
