@@ -20,6 +20,7 @@ from jepa_ros.cost import Goal, Risk
 from jepa_ros.memory import LongTerm
 from jepa_ros.memory.long_term import CONTACT
 from jepa_ros.planar.goals import pose_goal
+from jepa_ros.planar.way_memory import WayMemory
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.safety.guardrails import parse_guardrails
 from jepa_ros.world_model import load_checkpoint
@@ -72,9 +73,10 @@ def drive(case: str, backend: str = "model", dtype: str = "auto") -> dict[str, n
     model, card = load_checkpoint("arena", contract)
     memory = None
     if remembered:
-        memory = LongTerm(model.config.latent_dim, keep=0.11, clock=lambda: 1.0)
+        memory = LongTerm(model.config.latent_dim, [WayMemory(0.11)], clock=lambda: 1.0)
         for x in np.arange(-0.6, 0.6, 0.1):
-            memory.note(told["embeddings"][0, :64], (x, 0.0, 0.0), (x, 0.15), CONTACT)
+            memory.mark(told["embeddings"][0, :64], (x, 0.0, 0.0), CONTACT)
+            memory.annex(WayMemory).note((x, 0.15))
     config = PlannerConfig(SearchConfig(backend=backend, dtype=dtype, deadline=1e3, seed=11, **settings))
     bound = parse_guardrails(rails).bind(contract)
     planner = Planner(model, contract, config, card, bound, memory=memory)

@@ -11,6 +11,7 @@ from toy_world import ToyWorld, toy_contract
 from jepa_ros.memory import LongTerm, RecallError
 from jepa_ros.memory.long_term import CONTACT
 from jepa_ros.planar.goals import pose_goal
+from jepa_ros.planar.way_memory import WayMemory
 from jepa_ros.planning import PlannerConfig, SearchConfig
 from jepa_ros.planning.planner import Planner
 from jepa_ros.world_model import ModelConfig
@@ -42,11 +43,11 @@ def see(planner, x, y, step, seen=FREE, **told):
 
 @pytest.fixture
 def memory():
-    return LongTerm(2, keep=0.11)
+    return LongTerm(2, [WayMemory(0.11)])
 
 
 def again(memory):
-    other = LongTerm(memory.latent_dim, memory.keep)
+    other = LongTerm(memory.latent_dim, [WayMemory(0.11)])
     other.restore(list(memory.tags), memory.tensors())
     return other
 
@@ -57,17 +58,20 @@ def test_what_held_the_robot_back_is_remembered_where_it_was(memory):
     see(planner, 0.0, 0.0, 1)
     planner._commanded = np.array([0.4, 0.0])
     see(planner, 0.0, 0.0, 2, executed=np.array([0.0, 0.0]), gate_reason="contact")
-    np.testing.assert_allclose(memory.obstructions[:, :2], [[planner.knowledge[0].obstructions.keep, 0.0]], atol=1e-6)
+    np.testing.assert_allclose(
+        memory.annex(WayMemory).obstructions[:, :2], [[planner.knowledge[0].obstructions.keep, 0.0]], atol=1e-6
+    )
     assert memory.outcomes.tolist().count(CONTACT) == 1
     planner.reset()
     see(planner, 0.5, 0.5, 9)
-    assert len(memory.obstructions) == 1  # a reset forgets the drive, not the life
+    assert len(memory.annex(WayMemory).obstructions) == 1  # a reset forgets the drive, not the life
 
 
 def test_after_a_restart_the_way_round_what_no_picture_shows_is_known(memory):
     for _ in range(4):
         for x in np.arange(-0.5, 0.55, 0.1):
-            memory.note(np.array([x, 0.0]), (x, -0.1, 1.57), (x, 0.0), CONTACT)
+            memory.mark(np.array([x, 0.0]), (x, -0.1, 1.57), CONTACT)
+            memory.annex(WayMemory).note((x, 0.0))
     ahead = torch.tensor([[0.0, -0.3]])
     detours = {}
     for name, given in (("forgotten", None), ("kept", again(memory))):
@@ -110,6 +114,6 @@ def test_a_tag_is_a_goal_and_needs_a_picture(memory):
     reborn = make(again(memory))
     goal = reborn.remembered_goal("dock")
     assert goal.kind == "memory" and goal.name == "dock" and goal.latent.tolist() == [0.25, -0.5]
-    assert memory.tags["dock"].pose == pytest.approx((0.25, -0.5, 0.0))
+    assert memory.tags["dock"].where == pytest.approx((0.25, -0.5, 0.0))
     reborn.set_goal(goal)
     assert see(reborn, -0.5, -0.5, 1).status["reason"] == "ok"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.memory import LongTerm, RecallError, Store, StoreError
 from jepa_ros.memory.long_term import CONTACT, NOTHING, OBSTRUCTED, TAGS
+from jepa_ros.planar.way_memory import WayMemory
 
 HERE = (0.1, 0.2, 0.3)
 
@@ -26,7 +27,17 @@ def contract():
 
 @pytest.fixture
 def memory():
-    return LongTerm(4, keep=0.1)
+    return LongTerm(4, [WayMemory(0.1)])
+
+
+def ways(memory):
+    return memory.annex(WayMemory)
+
+
+def held(memory, latent, point, outcome):
+    """The robot was held back at HERE by something at a point."""
+    memory.mark(latent, HERE, outcome)
+    ways(memory).note(point)
 
 
 def latents(count, dim=4, seed=0):
@@ -34,7 +45,7 @@ def latents(count, dim=4, seed=0):
 
 
 def open_store(folder, contract, memory=None, model="model-a"):
-    return Store(folder, model, contract, LongTerm(4, keep=0.1) if memory is None else memory)
+    return Store(folder, model, contract, LongTerm(4, [WayMemory(0.1)]) if memory is None else memory)
 
 
 # ---------------------------------------------------------------- what is remembered
@@ -43,7 +54,7 @@ def open_store(folder, contract, memory=None, model="model-a"):
 @given(st.integers(1, 60), st.integers(1, 7), st.integers(1, 20), st.integers(0, 9))
 @settings(max_examples=50, deadline=None)
 def test_the_nearest_are_those_that_looking_at_all_of_them_finds(count, k, capacity, seed):
-    memory = LongTerm(3, keep=0.1, states=capacity)
+    memory = LongTerm(3, [WayMemory(0.1)], states=capacity)
     for z in latents(count, 3, seed):
         memory.observe(z + 100.0)  # far from the origin, where squares of norms are of no use
     asked = latents(5, 3, seed + 1) + 100.0
@@ -57,23 +68,23 @@ def test_the_nearest_are_those_that_looking_at_all_of_them_finds(count, k, capac
 @given(st.lists(st.tuples(st.floats(-3, 3, width=32), st.booleans()), max_size=60), st.integers(1, 8))
 @settings(max_examples=60, deadline=None)
 def test_it_never_grows_beyond_its_size_and_comes_back_as_it_was(events, capacity):
-    memory = LongTerm(2, keep=0.1, states=capacity)
-    for value, held in events:
+    memory = LongTerm(2, [WayMemory(0.1)], states=capacity)
+    for value, stopped in events:
         z = np.array([value, value * value], np.float32)
-        if held:
-            memory.note(z, HERE, (value, 0.0), OBSTRUCTED)
+        if stopped:
+            held(memory, z, (value, 0.0), OBSTRUCTED)
             assert (memory.outcomes == OBSTRUCTED).any()
         else:
             memory.observe(z, HERE)
         assert len(memory) <= capacity
-    again = LongTerm(2, keep=0.1, states=capacity)
+    again = LongTerm(2, [WayMemory(0.1)], states=capacity)
     again.restore(list(memory.tags), memory.tensors())
     for key, value in memory.tensors().items():
         np.testing.assert_array_equal(again.tensors()[key], value)
 
 
 def test_what_is_seen_again_is_not_taken_twice_and_what_lies_apart_outlives_the_rest():
-    memory = LongTerm(2, keep=0.1, states=8)
+    memory = LongTerm(2, [WayMemory(0.1)], states=8)
     for angle in np.linspace(0.0, 2.0 * np.pi, 8, endpoint=False):
         assert memory.observe(np.array([np.cos(angle), np.sin(angle)]) * (1.0 + angle))
     before = len(memory), memory.version
@@ -85,7 +96,7 @@ def test_what_is_seen_again_is_not_taken_twice_and_what_lies_apart_outlives_the_
 
 def test_states_with_an_outcome_outlive_those_that_nothing_came_of(memory):
     memory.capacity = 3
-    memory.note(np.zeros(4), HERE, (0.5, 0.0), CONTACT)
+    held(memory, np.zeros(4), (0.5, 0.0), CONTACT)
     for z in latents(20):
         memory.observe(10.0 * z)
     assert len(memory) == 3 and CONTACT in memory.outcomes and NOTHING in memory.outcomes
@@ -93,26 +104,26 @@ def test_states_with_an_outcome_outlive_those_that_nothing_came_of(memory):
 
 def test_an_obstruction_is_believed_the_more_the_more_often_it_was_met(memory):
     points = np.array([[0.5, 0.0], [0.5, 0.09], [0.5, 0.2]])
-    assert not memory.obstructed(points).any()
-    memory.note(np.zeros(4), HERE, (0.5, 0.0), OBSTRUCTED)
-    np.testing.assert_allclose(memory.obstructed(points), [0.2, 0.2, 0.0])
-    memory.note(np.zeros(4), HERE, (0.51, 0.0), OBSTRUCTED)
-    assert len(memory.obstructions) == 1
-    np.testing.assert_allclose(memory.obstructed(points), [0.36, 0.36, 0.0])
+    assert not ways(memory).obstructed(points).any()
+    held(memory, np.zeros(4), (0.5, 0.0), OBSTRUCTED)
+    np.testing.assert_allclose(ways(memory).obstructed(points), [0.2, 0.2, 0.0])
+    held(memory, np.zeros(4), (0.51, 0.0), OBSTRUCTED)
+    assert len(ways(memory).obstructions) == 1
+    np.testing.assert_allclose(ways(memory).obstructed(points), [0.36, 0.36, 0.0])
 
 
 def test_a_robot_that_drives_through_an_obstruction_shows_that_it_is_gone(memory):
-    memory.note(np.zeros(4), HERE, (0.5, 0.0), OBSTRUCTED)
-    memory.observe(np.zeros(4), (0.4, 0.0, 0.0))
-    assert len(memory.obstructions) == 1  # as near as it was when it was held back
-    memory.observe(np.zeros(4), (0.47, 0.0, 0.0))
-    assert len(memory.obstructions) == 0 and not memory.obstructed(np.array([[0.5, 0.0]])).any()
+    held(memory, np.zeros(4), (0.5, 0.0), OBSTRUCTED)
+    ways(memory).refute(0.4, 0.0)
+    assert len(ways(memory).obstructions) == 1  # as near as it was when it was held back
+    ways(memory).refute(0.47, 0.0)
+    assert len(ways(memory).obstructions) == 0 and not ways(memory).obstructed(np.array([[0.5, 0.0]])).any()
 
 
 def test_tags_are_places_by_name_and_an_unknown_one_lists_the_known(memory):
     memory.tag("dock", np.arange(4), HERE)
     memory.tag("a window", np.ones(4))
-    assert memory.tagged("dock").pose == HERE and memory.tagged("a window").pose is None
+    assert memory.tagged("dock").where == HERE and memory.tagged("a window").where is None
     memory.tag("dock", np.zeros(4))
     assert not memory.tagged("dock").latent.any() and len(memory.tags) == 2
     with pytest.raises(RecallError, match="'sink'; known: a window, dock"):
@@ -141,20 +152,20 @@ def test_there_is_room_for_so_many_tags(memory):
 def fill(memory):
     for z in latents(30):
         memory.observe(z, HERE)
-    memory.note(np.full(4, 9.0), HERE, (0.5, 0.0), CONTACT)
+    held(memory, np.full(4, 9.0), (0.5, 0.0), CONTACT)
     memory.tag("dock", np.arange(4), HERE)
     memory.tag("door", np.ones(4))
-    memory.map = np.linspace(-6.0, 6.0, 9, dtype=np.float32).reshape(3, 3)
+    ways(memory).map = np.linspace(-6.0, 6.0, 9, dtype=np.float32).reshape(3, 3)
 
 
 def test_what_was_remembered_is_there_after_a_restart(tmp_path, contract, memory):
     store = open_store(tmp_path / "m", contract, memory)
     fill(memory)
     store.close()
-    again = LongTerm(4, keep=0.1)
+    again = LongTerm(4, [WayMemory(0.1)])
     store = open_store(tmp_path / "m", contract, again)
     store.close()
-    assert not store.note and list(again.tags) == ["dock", "door"] and again.tags["dock"].pose == HERE
+    assert not store.note and list(again.tags) == ["dock", "door"] and again.tags["dock"].where == HERE
     for key, value in memory.tensors().items():
         np.testing.assert_array_equal(again.tensors()[key], value)
 
@@ -165,7 +176,8 @@ import os, sys, time
 import numpy as np
 from jepa_ros.memory import LongTerm, Store
 from jepa_ros.contract import load_contract
-memory = LongTerm(4, keep=0.1)
+from jepa_ros.planar.way_memory import WayMemory
+memory = LongTerm(4, [WayMemory(0.1)])
 store = Store(sys.argv[1], "model-a", load_contract("arena"), memory)
 memory.tag("dock", np.arange(4))
 assert not store.kept
@@ -178,7 +190,7 @@ os.kill(os.getpid(), 9)
 """
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert ended.returncode == -9, ended.stderr
-    memory = LongTerm(4, keep=0.1)
+    memory = LongTerm(4, [WayMemory(0.1)])
     open_store(tmp_path, contract, memory).close()  # and the dead one's lock is free
     assert memory.tagged("dock").latent.tolist() == [0.0, 1.0, 2.0, 3.0]
 
@@ -209,18 +221,18 @@ def test_a_damaged_memory_is_set_aside_with_a_word_and_the_robot_goes_on(tmp_pat
     else:
         data[int(where * len(data)) if isinstance(where, float) else where] ^= 0xFF
     store.path.write_bytes(data)
-    again = LongTerm(4, keep=0.1)
+    again = LongTerm(4, [WayMemory(0.1)])
     for number in (1, 2):
         store = open_store(tmp_path, contract, again)
         assert "damaged" in store.note and f"damaged-{number}" in store.note and not again.tags and not len(again)
         again.tag("new", np.zeros(4))
         store.close()
         assert (tmp_path / f"memory.safetensors.damaged-{number}").read_bytes() == bytes(data)
-        again = LongTerm(4, keep=0.1)
+        again = LongTerm(4, [WayMemory(0.1)])
         open_store(tmp_path, contract, again).close()
         assert list(again.tags) == ["new"]
         store.path.write_bytes(data)
-        again = LongTerm(4, keep=0.1)
+        again = LongTerm(4, [WayMemory(0.1)])
 
 
 def test_one_folder_is_one_planners(tmp_path, contract):

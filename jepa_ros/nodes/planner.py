@@ -89,7 +89,6 @@ class PlannerNode(ManagedNode):
         from jepa_ros.agent.bodies import body_of
         from jepa_ros.agent.planner_part import PlannerPart
         from jepa_ros.perception import Perception
-        from jepa_ros.planar.obstructions import Obstructions
         from jepa_ros.planning import Planner
 
         self._read_contract()
@@ -97,8 +96,7 @@ class PlannerNode(ManagedNode):
         model, card, self._identity = load(self.values, contract)
         config = planner_settings.planner_config(self, self.values)
         guardrails = planner_settings.guardrails(self.values.guardrails, contract)
-        keep = Obstructions(contract.footprint.radius, contract.period).keep
-        memory = self._memory.open(self.values.memory, self._identity, contract, model.config.latent_dim, keep)
+        memory = self._memory.open(self.values.memory, self._identity, contract, model.config.latent_dim)
         self._planner = Planner(model, contract, config, card, guardrails, memory=memory)
         self._settings = planner_messages.settings(config)
         self._part = PlannerPart(self._planner, Perception(model, contract))

@@ -41,14 +41,14 @@ class MemoryTopic:
         self._told: tuple[dict[str, str], float] = ({}, 0.0)
         self._timer: Any = None
 
-    def open(
-        self, folder: str, model_id: str, contract: RobotContract, latent_dim: int, keep: float
-    ) -> LongTerm | None:
+    def open(self, folder: str, model_id: str, contract: RobotContract, latent_dim: int) -> LongTerm | None:
         """The memory in a folder; None for no folder. See Store for errors and LongTerm for sizes."""
+        from jepa_ros.planning.bodies import new_memory
+
         self.close()
         memory = None
         if folder:
-            memory = LongTerm(latent_dim, keep)
+            memory = new_memory(contract, latent_dim)
             self._store = Store(folder, model_id, contract, memory)
             if self._store.note:
                 self._node.get_logger().error(self._store.note)
@@ -99,10 +99,10 @@ class MemoryTopic:
             "kept": planner_messages.text(store.kept),
             "tags": str(len(memory.tags)),
             "states": str(len(memory)),
-            "obstructions": str(len(memory.obstructions)),
+            **{name: str(count) for annex in memory.annexes for name, count in annex.counts().items()},
         }
         for name, place in sorted(memory.tags.items()):
             when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(place.time))
-            where = "" if place.pose is None else " at x {:.2f} m, y {:.2f} m, yaw {:.2f} rad".format(*place.pose)
+            where = "" if place.where is None else " at x {:.2f} m, y {:.2f} m, yaw {:.2f} rad".format(*place.where)
             values[f"tag/{name}"] = when + where
         return values

@@ -3,7 +3,7 @@
 
 - ``places``: what the pictures tell of where it can drive; ``route``: the ways over that map to the goal.
 - ``obstructions``: where it was held back; ``motion``: finds that out.
-- ``movers``: what moves; ``memory``: what came of earlier drives.
+- ``movers``: what moves; ``memory`` and in it ``ways``: what came of earlier drives.
 
 ``places``, ``route`` and ``movers`` need a model with a map.
 """
@@ -20,7 +20,7 @@ from jepa_ros.cost.goal import Target
 from jepa_ros.cost.guardrail_constraints import GuardrailJudge
 from jepa_ros.cost.seam import Constraint, CostTerm
 from jepa_ros.memory.knowledge import Seen
-from jepa_ros.memory.long_term import LongTerm
+from jepa_ros.memory.long_term import CONTACT, OBSTRUCTED, LongTerm
 from jepa_ros.planar import region_constraints
 from jepa_ros.planar.body_watch import PlanarWatch
 from jepa_ros.planar.motion_check import MotionCheck
@@ -30,6 +30,7 @@ from jepa_ros.planar.place_terms import BumpConstraint, MapConstraint, WayTerm
 from jepa_ros.planar.places import Places
 from jepa_ros.planar.readouts import to_poses
 from jepa_ros.planar.route import Route
+from jepa_ros.planar.way_memory import WayMemory
 from jepa_ros.world_model.seam import device_of
 
 #: Seconds for which an obstruction is remembered where a map tells what stands about: long enough to take another way.
@@ -51,6 +52,7 @@ class PlanarKnowledge:
         memory: LongTerm | None = None,
     ) -> None:  # fmt: skip
         self.model, self.contract, self.memory = model, contract, memory
+        self.ways = None if memory is None else memory.annex(WayMemory)
         self._region_margin = region_margin
         self.obstructions = Obstructions(contract.footprint.radius, contract.period)
         self.motion = MotionCheck(contract, self.obstructions)
@@ -78,8 +80,8 @@ class PlanarKnowledge:
         for part in (self.places, self.movers):
             if part is not None:
                 part.clear()
-        if self.places is not None and self.memory is not None and self.memory.map is not None:
-            self.places.observe(self.memory.map)  # the pictures of a second put right what has changed since
+        if self.places is not None and self.ways is not None and self.ways.map is not None:
+            self.places.observe(self.ways.map)  # the pictures of a second put right what has changed since
 
     def observe(self, seen: Seen) -> None:
         """Take an image: its map, and what came of the last command."""
@@ -95,9 +97,7 @@ class PlanarKnowledge:
             pose = self.model.read("pose", seen.latent[None])[0]
         self.motion.observe(pose, seen.steps, seen.commanded, seen.executed, seen.gate_reason, seen.stamp)
         if self.memory is not None:
-            self.memory.live(seen, self.motion.pose, self.motion.noted)
-            if self.places is not None:
-                self.memory.map = self.places.logits
+            self._remember(seen, self.memory)
 
     def prepare(self, goal: Target, distance: float | None = None, stamp: float = 0.0) -> None:
         """Find the ways to the goal round all that is known to be in between: seen, bumped into, or forbidden."""
@@ -114,8 +114,8 @@ class PlanarKnowledge:
             blocked = np.maximum(blocked, self._closed)
         if len(self.obstructions):
             blocked = np.maximum(blocked, self.obstructions.near(self.places.centres()))
-        if self.memory is not None and len(self.memory.obstructions):
-            blocked = np.maximum(blocked, self.memory.obstructed(self.places.centres()))
+        if self.ways is not None and len(self.ways.obstructions):
+            blocked = np.maximum(blocked, self.ways.obstructed(self.places.centres()))
         where = goal.read("pose")
         assert where is not None  # a goal without one was refused
         x, y = where[:2].tolist()
@@ -138,6 +138,21 @@ class PlanarKnowledge:
                 found["poses"] = to_poses(self.model.read("pose", latents))
         return found
 
+    def _remember(self, seen: Seen, memory: LongTerm) -> None:
+        """Tell the long-term memory what came of the step."""
+        latent, pose, held_at = seen.embedding[: memory.latent_dim], self.motion.pose, self.motion.noted
+        if held_at is not None:
+            memory.mark(latent, pose, CONTACT if seen.gate_reason == "contact" else OBSTRUCTED)
+        else:
+            memory.observe(latent, pose)
+        if self.ways is not None:
+            if held_at is not None:
+                self.ways.note(held_at)
+            elif pose is not None:
+                self.ways.refute(*pose[:2])
+            if self.places is not None:
+                self.ways.map = self.places.logits
+
     # -- guardrails ----------------------------------------------------------------------------------------------------
 
     def judge(self, rails: Any, readouts: Any, samples: int) -> GuardrailJudge:
@@ -146,6 +161,11 @@ class PlanarKnowledge:
         if self.places is not None:
             self._closed = region_constraints.closed(found, self.contract, self.places.centres())
         return found
+
+
+def annexes(contract: Any) -> list[WayMemory]:
+    """What a planar body remembers beside states."""
+    return [WayMemory(Obstructions(contract.footprint.radius, contract.period).keep)]
 
 
 def watch(model: Any) -> PlanarWatch | None:

@@ -10,8 +10,8 @@ from jepa_ros.memory.knowledge import Knowledge
 from jepa_ros.memory.long_term import LongTerm, Remembering
 from jepa_ros.planning.surprise import BodyWatch, LatentWatch
 
-#: Kind of kinematics -> module with ``knowledge(model, contract, config, memory) -> list[Knowledge]`` and
-#: ``watch(model) -> BodyWatch | None``.
+#: Kind of kinematics -> module with ``knowledge(model, contract, config, memory) -> list[Knowledge]``,
+#: ``watch(model) -> BodyWatch | None`` and ``annexes(contract) -> list[Annex]``.
 ROOMS = {"diff_drive": "jepa_ros.planar.knowledge", "holonomic": "jepa_ros.planar.knowledge"}
 
 
@@ -32,3 +32,9 @@ def watch_for(contract: Any, model: Any) -> BodyWatch:
     room = ROOMS.get(contract.kinematics.kind)
     found: BodyWatch | None = None if room is None else import_module(room).watch(model)
     return found or LatentWatch()
+
+
+def new_memory(contract: Any, latent_dim: int) -> LongTerm:
+    """An empty long-term memory for this body and a model's latents (D,)."""
+    room = ROOMS.get(contract.kinematics.kind)
+    return LongTerm(latent_dim, () if room is None else import_module(room).annexes(contract))
