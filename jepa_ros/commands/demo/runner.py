@@ -12,6 +12,7 @@ import contextlib
 import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,6 +34,7 @@ from jepa_ros.commands.demo.video import VideoError, save_film, save_picture
 from jepa_ros.contract import RobotContract, load_contract, share_dir
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import write_json
+from jepa_ros.progress import Progress
 from jepa_ros_sim.arena.reach import HOLD, PROTOCOL, TIME_LIMIT, EpisodeSpec, make_spec
 
 FILMED = 10  # episodes; the pictures of more would fill the memory
@@ -54,6 +56,14 @@ def run(args: argparse.Namespace) -> int:
     finally:
         with contextlib.suppress(OSError):
             out.rmdir()  # only succeeds where nothing was left in it
+
+
+@contextlib.contextmanager
+def _telling(what: str, quiet: bool = False) -> Iterator[None]:
+    """Say what takes long while the block runs."""
+    with Progress(keep=False, quiet=quiet) as progress:
+        progress.task(what)
+        yield
 
 
 class _Demo:
@@ -110,7 +120,8 @@ class _Demo:
             raise
         result = self._result(head, observer)
         scores = self._scores()
-        self._write(result, scores)
+        with _telling("films, plots and results are written"):
+            self._write(result, scores)
         return self._verdict(result, scores)
 
     def _scores(self) -> list[Any]:
@@ -185,7 +196,7 @@ class _Demo:
     def _drive(self, stack: Stack, observer: Observer) -> None:
         from jepa_ros_sim.arena import ArenaSim, SceneConfig
 
-        with self.console.status("starting the nodes"):
+        with _telling("the nodes start"):
             stack.wait_ready()
         first = self.specs[0]
         # A second arena, never stepped: it draws the goal pictures and knows where the camera hangs.
@@ -199,9 +210,10 @@ class _Demo:
                 painter.reset(spec.seed % 2**31, layout_seed=spec.layout_seed, start=spec.start)
                 picture = painter.image_at(spec.goal)
                 episode = Episode(spec.number, spec.start, spec.goal, picture, painter.view.project)
-                self._begin(spec, stack, observer)
-                if not spec.number:
-                    self._begin_bag(stack, observer)
+                with _telling(f"{table.title} begins", quiet=self.console.is_terminal):  # the table has the terminal
+                    self._begin(spec, stack, observer)
+                    if not spec.number:
+                        self._begin_bag(stack, observer)
                 self._episode(episode, stack, observer, table)
                 self.episodes.append(episode)
 
