@@ -21,12 +21,13 @@ from jepa_ros.bags.format.schema import default_qos
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 from jepa_ros.contract import load_contract
 from jepa_ros.cost.goal import Goal
+from jepa_ros.messages.images import image_in
 from jepa_ros.nodes import planner_messages
 from jepa_ros.perception import Perception
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.planning.planner import Planner, PlannerConfig
 from jepa_ros.safety.gate import Gate, GateConfig
-from jepa_ros.safety.inputs import CommandIn, GateInputs, ImageIn, OdomIn, PeopleIn, PoseIn, SignalsIn
+from jepa_ros.safety.inputs import CommandIn, GateInputs, OdomIn, PeopleIn, PoseIn, SignalsIn
 from jepa_ros.safety.settings import of_node
 from jepa_ros.world_model.checkpoint import load_checkpoint, model_id, save_checkpoint
 from jepa_ros.world_model.model import ModelConfig, WorldModel
@@ -166,9 +167,7 @@ def write_stack_bag(
                 picture = np.roll(pattern, k // 5, 1)
                 data = image(round(ros * 1e9), picture)
                 out.send("/image", t + 0.001, data)
-                from jepa_ros.bags.decode import raw_image
-
-                newest["image"] = ImageIn(*_pair(raw_image(data), steady))
+                newest["image"] = image_in(data, steady)
                 last = _think(out, perception, planner, clock, log, picture, t, last, pending, identity, state.reason)
             while pending and pending[0][0] <= t:
                 _, newest["command"], newest["signals"] = pending.pop(0)
@@ -188,10 +187,6 @@ def write_stack_bag(
             told = _account(output, inputs, steady, ros, state.slowest)
             out.send("/safety_gate/state", t + 0.0006, out.pairs(ros, told))
         out.flush(drop)
-
-
-def _pair(stamp_and_checksum: tuple[float, int], steady: float) -> tuple[float, float, int]:
-    return stamp_and_checksum[0], steady, stamp_and_checksum[1]
 
 
 def _think(out, perception, planner, clock, log, picture, t, last, pending, identity, reason) -> float | None:

@@ -128,7 +128,7 @@ def test_the_bags_clock_is_played_and_the_rate_is_kept(bag, listener, start):
     process = start(bag, "--rate", "2", "--start", "0.5", "--duration", "2")
     assert process.wait(60) == 0
     listener.wait("/clock", 40)
-    from jepa_ros.bags.decode import raw_stamp
+    from jepa_ros.messages.stamps import raw_stamp
 
     clock = [raw_stamp(data) for data in listener.data("/clock")]
     assert clock == sorted(clock)
@@ -150,7 +150,7 @@ def test_a_loop_goes_on_until_a_signal_and_the_clock_jumps_back(bag, listener, s
     listener.wait("/image", 70)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
-    from jepa_ros.bags.decode import raw_stamp
+    from jepa_ros.messages.stamps import raw_stamp
 
     clock = [raw_stamp(data) for data in listener.data("/clock")]
     assert any(b < a - 1e9 for a, b in pairwise(clock))

@@ -28,11 +28,11 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from jepa_ros.bags import CONTRACT_KEY, BagError
-from jepa_ros.bags.decode import raw_stamp
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.repair import repair
 from jepa_ros.bags.record.command import Recorder, run_module
 from jepa_ros.bags.record.simulated_time import DEPTH, SimulatedTime
+from jepa_ros.messages.stamps import raw_stamp
 
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

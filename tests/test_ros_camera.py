@@ -14,9 +14,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from ros_harness import Child, Probe
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from jepa_ros.messages.images import pixels as pixels_of
+from jepa_ros.messages.stamps import stamp_of
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.camera import Grabber
-from jepa_ros.nodes.convert import any_image_to_numpy, to_seconds
 
 FRAMES, RATE = 100, 20.0
 
@@ -75,9 +76,9 @@ def test_a_film_is_published_at_its_pace_each_frame_once_and_then_nothing(start,
                       scene.probe.last("/diagnostics").status[0].message, "the end of the film", 40)  # fmt: skip
     images = scene.images
     assert 5 <= len(images) <= FRAMES  # best effort, and the first may come before the probe is matched
-    grey = [int(any_image_to_numpy(m)[0].mean()) for m in images]
+    grey = [int(pixels_of(m)[0].mean()) for m in images]
     assert (np.diff(grey) > 0).all()  # newer each time, none twice
-    stamps = [to_seconds(m.header.stamp) for m in images]
+    stamps = [stamp_of(m) for m in images]
     assert (np.diff(stamps) > 0).all()
     assert np.median(np.diff(stamps)) == pytest.approx(1 / RATE, rel=0.5)
     assert (images[0].width, images[0].height, images[0].encoding) == (128, 128, "bgr8")
@@ -91,7 +92,7 @@ def test_compressed_images_can_be_published_instead(start, tmp_path):
     scene = start(device=f"'{video(tmp_path, 128, 128)}'", compressed="true", loop="true")
     kept = scene.probe.received["image/compressed"]
     scene.probe.until(lambda: len(kept) > 3, "compressed images", 40)
-    pixels, encoding = any_image_to_numpy(kept[-1][1])
+    pixels, encoding = pixels_of(kept[-1][1])
     assert pixels.shape == (128, 128, 3) and encoding == "bgr8"
     assert not scene.images
 
@@ -139,12 +140,12 @@ def test_a_stream_that_hangs_is_opened_again_and_its_last_frame_is_not_sent_as_n
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         scene = start(device=f"http://127.0.0.1:{server.server_port}/camera.mjpg")
-        bright = lambda: [int(any_image_to_numpy(m)[0].mean()) for m in scene.images]  # noqa: E731
+        bright = lambda: [int(pixels_of(m)[0].mean()) for m in scene.images]  # noqa: E731
         scene.probe.until(lambda: scene.images, "the first frames", 40)
         scene.probe.until(lambda: bright()[-1] > 60, "frames of the second visit", 20)
     finally:
         server.shutdown()
-    stamps = np.array([to_seconds(m.header.stamp) for m in scene.images])
+    stamps = np.array([stamp_of(m) for m in scene.images])
     first = [stamp for stamp, value in zip(stamps, bright(), strict=True) if value < 60]
     assert len(first) <= 20 and first[-1] - first[0] < 2.0  # as long as it delivered, and not while it hung
     assert "stopped delivering frames; opening it again" in scene.node.text

@@ -16,10 +16,13 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from jepa_ros.agent.step_clock import CommandLog, StepClock
 from jepa_ros.contract import load_contract
+from jepa_ros.messages import MessageError
+from jepa_ros.messages.commands import command_in
+from jepa_ros.messages.images import CHANNELS, latent_of, pixels, raw_image
 from jepa_ros.messages.rotation import yaw_of
+from jepa_ros.messages.stamps import seconds as seconds_of
 from jepa_ros.nodes import convert
 from jepa_ros.nodes.commands import CommandCodec
-from jepa_ros.nodes.convert import ConversionError
 from jepa_ros.nodes.params import ParameterError
 from jepa_ros.perception.preprocess import to_rgb
 
@@ -29,16 +32,16 @@ def picture():
     return np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("encoding", list(convert.CHANNELS))
+@pytest.mark.parametrize("encoding", list(CHANNELS))
 def test_every_encoding_comes_back_as_it_was(encoding, picture):
     code = {"rgb8": None, "bgr8": cv2.COLOR_RGB2BGR, "mono8": cv2.COLOR_RGB2GRAY, "rgba8": cv2.COLOR_RGB2RGBA,
             "bgra8": cv2.COLOR_RGB2BGRA}[encoding]  # fmt: skip
     sent = picture if code is None else cv2.cvtColor(picture, code)
     message = convert.fill(Image(), sent, encoding)
-    pixels = convert.image_to_numpy(message)
-    assert pixels.shape == (6, 8, convert.CHANNELS[encoding])
-    assert np.array_equal(pixels.reshape(sent.shape), sent)
-    rgb = to_rgb(pixels, encoding)
+    found, said = pixels(message)
+    assert said == encoding and found.shape == (6, 8, CHANNELS[encoding])
+    assert np.array_equal(found.reshape(sent.shape), sent)
+    rgb = to_rgb(found, encoding)
     if encoding != "mono8":
         assert np.array_equal(rgb, picture)
 
@@ -46,7 +49,7 @@ def test_every_encoding_comes_back_as_it_was(encoding, picture):
 def test_rows_may_be_padded(picture):
     message = convert.fill(Image(), np.pad(picture.reshape(6, 24), ((0, 0), (0, 5))), "mono8")
     message.encoding, message.width = "rgb8", 8
-    assert np.array_equal(convert.image_to_numpy(message), picture)
+    assert np.array_equal(pixels(message)[0], picture)
 
 
 def test_a_message_is_filled_again_without_growing(picture):
@@ -62,9 +65,9 @@ def test_compressed_images_are_decoded(suffix, channels, picture):
     sent = smooth if channels == 3 else cv2.cvtColor(smooth, cv2.COLOR_BGR2GRAY)
     message = CompressedImage(format=suffix)
     message.data.frombytes(cv2.imencode(suffix, sent)[1].tobytes())
-    pixels, encoding = convert.any_image_to_numpy(message)
+    found, encoding = pixels(message)
     assert encoding == {1: "mono8", 3: "bgr8"}[channels]
-    error = np.abs(pixels.reshape(sent.shape).astype(int) - sent).mean()
+    error = np.abs(found.reshape(sent.shape).astype(int) - sent).mean()
     assert error == 0 if suffix == ".png" else error < 12
 
 
@@ -80,26 +83,26 @@ def test_compressed_images_are_decoded(suffix, channels, picture):
 def test_a_broken_image_is_refused_with_what_was_found(break_it, said, picture):
     message = convert.fill(Image(), picture, "rgb8")
     break_it(message)
-    with pytest.raises(ConversionError, match=said):
-        convert.image_to_numpy(message)
+    with pytest.raises(MessageError, match=said):
+        pixels(message)
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF89a....", b"\xff\xd8garbage", b"\x89PNG\r\n\x1a\n"])
 def test_a_broken_compressed_image_is_refused(data):
     message = CompressedImage(format="x")
     message.data.frombytes(data)
-    with pytest.raises(ConversionError):
-        convert.compressed_to_numpy(message)
+    with pytest.raises(MessageError):
+        pixels(message)
 
 
 def test_a_latent_comes_back_bit_for_bit():
     latent = np.random.default_rng(1).standard_normal((4, 16)).astype(np.float32)
     message = convert.latent_to_image(Image(), latent)
     assert (message.encoding, message.height, message.width) == ("32FC1", 4, 16)
-    assert np.array_equal(convert.image_to_latent(message), latent)
+    assert np.array_equal(latent_of(message), latent)
     message.encoding = "rgb8"
-    with pytest.raises(ConversionError, match="rgb8"):
-        convert.image_to_latent(message)
+    with pytest.raises(MessageError, match="rgb8"):
+        latent_of(message)
 
 
 @pytest.mark.parametrize("frame", ["", "a", "camera", "a_long_name_of_a_frame"])
@@ -107,33 +110,33 @@ def test_header_and_checksum_are_read_from_the_bytes(frame, picture):
     message = convert.fill(Image(), picture, "rgb8")
     message.header.frame_id = frame
     message.header.stamp = convert.to_stamp(1234.5)
-    first = convert.read_raw_image(bytes(serialize_message(message)))
+    first = raw_image(bytes(serialize_message(message)))
     assert (first.stamp, first.frame_id) == (1234.5, frame)
     message.header.stamp = convert.to_stamp(1234.6)
-    assert convert.read_raw_image(bytes(serialize_message(message))).checksum == first.checksum
+    assert raw_image(bytes(serialize_message(message))).checksum == first.checksum
     picture[3, 3, 1] ^= 1
     convert.fill(message, picture, "rgb8")
-    assert convert.read_raw_image(bytes(serialize_message(message))).checksum != first.checksum
+    assert raw_image(bytes(serialize_message(message))).checksum != first.checksum
 
 
 def test_raw_compressed_images_are_read_by_the_same_reader():
     message = CompressedImage(format="jpeg")
     message.header.stamp = convert.to_stamp(7.25)
     message.data.frombytes(b"abcdef")
-    assert convert.read_raw_image(bytes(serialize_message(message))).stamp == 7.25
+    assert raw_image(bytes(serialize_message(message))).stamp == 7.25
 
 
 @given(st.binary(max_size=64))
 def test_bytes_that_are_no_image_never_do_worse_than_a_conversion_error(data):
-    with contextlib.suppress(ConversionError):
-        convert.read_raw_image(data)
+    with contextlib.suppress(MessageError):
+        raw_image(data)
 
 
 @given(st.floats(min_value=0.0, max_value=4.0e9))
 def test_stamps_keep_the_microsecond(seconds):
     stamp = convert.to_stamp(seconds)
     assert 0 <= stamp.nanosec < 10**9
-    assert abs(convert.to_seconds(stamp) - seconds) < 1e-6
+    assert abs(seconds_of(stamp) - seconds) < 1e-6
 
 
 @given(st.floats(min_value=-3.14, max_value=3.14))
@@ -156,14 +159,15 @@ def test_a_command_survives_its_message(kind):
     reading = codec.read_output(message)
     assert reading.values.tolist() == [0.25, -1.5]
     assert reading.stamp == (12.5 if kind == "twist_stamped" else None)
-    assert codec.read(codec.write_input([0.25, -1.5], 3.0)).stamp == 3.0
+    asked = command_in(codec.write_input([0.25, -1.5], 3.0), load_contract("arena"))
+    assert (asked.values, asked.stamp, asked.frame_id) == ([0.25, -1.5], 3.0, "base_link")
 
 
 def test_nan_on_an_axis_that_is_not_driven_shows():
     codec = CommandCodec(load_contract("arena"))
     message = codec.write_input([0.1, 0.0], 1.0)
     message.twist.linear.y = math.nan
-    assert np.isnan(codec.read(message).values).all()
+    assert np.isnan(command_in(message, load_contract("arena")).values).all()
 
 
 def test_a_kind_of_command_that_does_not_fit_the_robot_is_refused():

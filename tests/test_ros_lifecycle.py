@@ -16,8 +16,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
 from jepa_ros.contract import load_contract
+from jepa_ros.messages.images import latent_of
 from jepa_ros.nodes import qos
-from jepa_ros.nodes.convert import fill, image_to_latent, to_stamp
+from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.perception import Perception
 from jepa_ros.world_model.checkpoint import load_card, load_checkpoint, model_id, save_checkpoint
 from jepa_ros.world_model.model import ModelConfig, WorldModel
@@ -116,7 +117,7 @@ def test_it_says_its_model_when_configured_and_works_only_while_active(scene, mo
 def test_the_embedding_is_what_the_core_makes_of_the_same_picture(scene, model, encoding):
     channels = {"rgb8": 3, "bgr8": 3, "mono8": 1, "rgba8": 4, "bgra8": 4}[encoding]
     pixels = np.random.default_rng(1).integers(0, 255, (128, 128, channels), dtype=np.uint8)
-    latent = image_to_latent(scene.send_until_embedded(pixels, encoding))
+    latent = latent_of(scene.send_until_embedded(pixels, encoding))
     contract = load_contract("arena")
     torch.set_num_threads(1)
     expected = Perception(load_checkpoint(model, contract)[0], contract).encode(pixels, encoding)

@@ -13,8 +13,9 @@ from ros_harness import Child, Probe
 from sensor_msgs.msg import Image
 
 from jepa_ros.contract import load_contract
+from jepa_ros.messages.images import latent_of
 from jepa_ros.nodes import qos
-from jepa_ros.nodes.convert import fill, image_to_latent, to_stamp
+from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
 SPACE = "/mem"
@@ -92,7 +93,7 @@ def test_a_remembered_place_is_a_goal_after_the_planner_was_killed(scene):
     assert code == 0 and text.startswith("goal: memory"), text
     goal = scene.probe.last("planner/goal")
     assert goal.header.frame_id == "dock"
-    np.testing.assert_array_equal(image_to_latent(goal).ravel(), np.arange(16, dtype=np.float32))
+    np.testing.assert_array_equal(latent_of(goal).ravel(), np.arange(16, dtype=np.float32))
     code, text = scene.say("remember", "dock\n")
     assert code == 1 and "not remembered" in text and "printable" in text
 

@@ -27,8 +27,9 @@ from std_srvs.srv import SetBool, Trigger
 
 from jepa_ros.bringup.stack import Stack, StackError
 from jepa_ros.contract import load_contract
+from jepa_ros.messages.images import latent_of
 from jepa_ros.nodes import qos
-from jepa_ros.nodes.convert import fill, image_to_latent
+from jepa_ros.nodes.convert import fill
 from jepa_ros.nodes.models import card_id, read_card
 from jepa_ros.world_model.checkpoint import load_card, model_id, save_checkpoint
 from jepa_ros.world_model.model import ModelConfig, WorldModel
@@ -135,7 +136,7 @@ def test_the_embedding_carries_the_stamp_of_its_image(scene):
     stamps = {(m.header.stamp.sec, m.header.stamp.nanosec) for _, m in scene.probe.received["image"]}
     _, message = scene.probe.received["embedding"][-1]
     assert (message.header.stamp.sec, message.header.stamp.nanosec) in stamps
-    assert np.isfinite(image_to_latent(message)).all()
+    assert np.isfinite(latent_of(message)).all()
 
 
 def test_a_goal_image_makes_it_plan_and_the_command_carries_the_stamp_of_an_image(scene):

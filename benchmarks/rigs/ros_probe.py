@@ -19,8 +19,9 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, Header, String
 
+from jepa_ros.messages.stamps import stamp_of
 from jepa_ros.nodes import qos
-from jepa_ros.nodes.convert import fill, to_seconds, to_stamp
+from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.safety.guardrails import GuardrailSet
 
 
@@ -152,7 +153,7 @@ class GateWorld:
         message.header.stamp = self.now
         message.twist.linear.x, message.twist.angular.z = (float(v) for v in self.command)
         if self.on_command is not None:
-            self.on_command(to_seconds(message.header.stamp))
+            self.on_command(stamp_of(message))
         return message
 
     def _image(self) -> Image:

@@ -9,20 +9,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import struct
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 import numpy as np
 
 from jepa_ros.bags import CONTRACT_KEY, MODEL_CARD_KEY, REPORT_KEY, BagError
-from jepa_ros.bags.decode import raw_stamp
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.repair import repair
 from jepa_ros.bags.format.storage import CDR, Storage
 from jepa_ros.bags.format.unpack import is_packed
 from jepa_ros.bags.stamps import fault
 from jepa_ros.files import add_json, write_json
+from jepa_ros.messages import MessageError
+from jepa_ros.messages.stamps import raw_stamp
 
 CLOCK = "rosgraph_msgs/msg/Clock"
 GAP_FACTOR = 4.0
@@ -125,7 +125,7 @@ def analyse(reader: BagReader, *, stamps: bool = True) -> list[TopicReport]:
             if (message.topic, message.msgtype) in stamped:
                 try:
                     stamp = raw_stamp(message.data)
-                except struct.error:
+                except MessageError:
                     stamp = 0
                 marks.setdefault(message.topic, []).append((message.time, stamp))
     reports = []

@@ -35,10 +35,11 @@ from visualization_msgs.msg import MarkerArray
 from jepa_ros.console.desk import Refused, Said
 from jepa_ros.console.projection import Projection
 from jepa_ros.contract import RobotContract
+from jepa_ros.messages.images import pixels as pixels_of
 from jepa_ros.messages.rotation import yaw_of
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
-from jepa_ros.nodes.convert import any_image_to_numpy, set_yaw
+from jepa_ros.nodes.convert import set_yaw
 from jepa_ros.yaml_text import load_yaml
 
 #: Seconds to wait for an answer; a stop waits shorter, and is repeated by whoever presses again.
@@ -206,7 +207,7 @@ class Robot:
 
     def _on_goal(self, message: Image | CompressedImage) -> None:
         try:
-            pixels, encoding = any_image_to_numpy(message)
+            pixels, encoding = pixels_of(message)
         except ValueError:
             return
         self._goal_picture = _jpeg(pixels, encoding)
@@ -229,7 +230,7 @@ class Robot:
             version, message = kept.version, kept.get()
             try:
                 packed_already = isinstance(message, CompressedImage)
-                data = bytes(message.data) if packed_already else _jpeg(*any_image_to_numpy(message))
+                data = bytes(message.data) if packed_already else _jpeg(*pixels_of(message))
             except ValueError:  # a picture of an encoding that nobody can read: perception says so, the page shows none
                 return None
             self._picture = version, data

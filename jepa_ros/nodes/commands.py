@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place where an action vector becomes a command message, and back, as the contract's command says.
+"""The one place where an action vector becomes a command message, as the contract's command says.
 
 ``command_raw`` and ``command_teleop`` are always a stamped type (``TwistStamped`` or ``JointTrajectory``); the
 gate's output is what the robot's controller takes.
@@ -7,7 +7,6 @@ gate's output is what the robot's controller takes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,38 +20,24 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from jepa_ros.contract import RobotContract
 from jepa_ros.contract.topics import BASE_COMMANDS, COMMAND_TYPES, JOINT_COMMANDS, asked_type
-from jepa_ros.messages.joints import joint_command
+from jepa_ros.messages.commands import gate_output
+from jepa_ros.messages.stamps import stamp_of
 from jepa_ros.messages.types import message_class
-from jepa_ros.nodes.convert import to_seconds, to_stamp
+from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.params import ParameterError
 from jepa_ros.nodes.rate_points import Point
-
-_TWIST_AXES = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A command as it was received.
-
-    Attributes:
-        values: (n,) in the order of the contract's action; n differs from A when the message's size does.
-        stamp: seconds, or None where the message has no stamp.
-        frame_id: of the header; empty where there is none.
-        names: the joints, in the order of the action where they are the robot's; None for a base.
-        fault: what is wrong with its shape; empty where nothing is.
-        still: it says "stand still"; values is empty.
-    """
+    """What left the gate: values (A,) in the order of the contract's axes, and its stamp [s], None without one."""
 
     values: NDArray[np.float64]
     stamp: float | None
-    frame_id: str
-    names: tuple[str, ...] | None
-    fault: str = ""
-    still: bool = False
 
 
 class CommandCodec:
-    """Reads and writes the command messages of one robot.
+    """Writes the command messages of one robot, and reads what its gate wrote.
 
     Args:
         contract: the robot's.
@@ -124,28 +109,10 @@ class CommandCodec:
             return self._trajectory([(np.asarray(values), None, self._tick)], stamp)
         return Float64MultiArray(data=[float(v) for v in values])
 
-    def read(self, message: Any) -> Reading:
-        """A ``command_raw`` or ``command_teleop``. A NaN anywhere in a message shows in all values."""
-        stamp, frame = to_seconds(message.header.stamp), message.header.frame_id
-        if self.is_base:
-            return Reading(self.twist_values(message.twist), stamp, frame, None)
-        joint = joint_command(message, self._contract)
-        values = np.array(joint.values, dtype=np.float64)
-        return Reading(values, stamp, frame, joint.names, joint.fault, joint.still)
-
     def read_output(self, message: Any) -> Reading:
         """What the gate wrote for the robot, of any of the four types."""
-        header = getattr(message, "header", None)
-        stamp = None if header is None else to_seconds(header.stamp)
-        if isinstance(message, (Twist, TwistStamped)):
-            values = self.twist_values(getattr(message, "twist", message))
-        elif isinstance(message, JointTrajectory):
-            point = message.points[0] if message.points else JointTrajectoryPoint()
-            values = np.array(point.positions if self._position.all() else point.velocities, dtype=np.float64)
-        else:
-            values = np.array(message.data, dtype=np.float64)
-        names = tuple(message.joint_names) if isinstance(message, JointTrajectory) else None
-        return Reading(values, stamp, "" if header is None else header.frame_id, names)
+        stamp = stamp_of(message) if hasattr(message, "header") else None
+        return Reading(gate_output(message, self._contract), stamp)
 
     # ------------------------------------------------------------ details
 
@@ -160,17 +127,6 @@ class CommandCodec:
         for name, value in zip(self._names, values, strict=True):
             part, axis = name.split(".")
             setattr(getattr(twist, part), axis, float(value))
-
-    def twist_values(self, twist: Twist) -> NDArray[np.float64]:
-        """(A,) of a Twist, in the order of the action; all NaN when any of its six numbers is not finite."""
-        axes = {
-            f"{part}.{axis}": getattr(getattr(twist, part), axis)
-            for part, axis in (name.split(".") for name in _TWIST_AXES)
-        }
-        values = np.array([axes[name] for name in self._names])
-        if not all(math.isfinite(v) for v in axes.values()):
-            values[:] = math.nan
-        return values
 
     def _trajectory(
         self, points: Sequence[tuple[NDArray[Any] | None, NDArray[Any] | None, float]], stamp: float

@@ -21,9 +21,9 @@ from std_msgs.msg import Bool
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.contract import RobotContract
 from jepa_ros.learning.data.exploration import Exploration
+from jepa_ros.messages.images import raw_image
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
-from jepa_ros.nodes.convert import read_raw_image
 from jepa_ros.worlds.protocols import Observation
 
 #: Modes in which the gate lets through what is asked.
@@ -96,7 +96,7 @@ class ExplorerNode(Node):
         self.mode, self.reason = values.get("mode", ""), values.get("reason", "")
 
     def _on_image(self, data: bytes) -> None:
-        stamp = read_raw_image(data).stamp
+        stamp = raw_image(data).stamp
         if not self._step_clock.begins_step(stamp):
             return
         self._read_gate()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place where ROS messages become the gate's inputs, with the time of receipt on the steady clock.
+"""Hears what the gate listens to, and notes the time of receipt on the steady clock.
 
 Nothing is judged here: a message is taken as it is, and the gate decides. What cannot even be read (bytes that are no
 image, a publisher whose QoS cannot be received) is noted in ``errors``, which the gate answers with a stop.
@@ -7,13 +7,11 @@ image, a publisher whose QoS cannot be received) is noted in ``errors``, which t
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped, WrenchStamped
 from nav_msgs.msg import Odometry
@@ -24,33 +22,26 @@ from std_msgs.msg import Bool, Header, String
 
 from jepa_ros.contract import RobotContract
 from jepa_ros.contract.topics import STATE_TYPES
+from jepa_ros.messages.commands import command_in
+from jepa_ros.messages.diagnostics import identities, signals_in
+from jepa_ros.messages.images import image_in
 from jepa_ros.messages.joints import JointStates, robot_joints
-from jepa_ros.messages.rotation import rotation_fault, yaw_of
+from jepa_ros.messages.stamps import stamp_of
+from jepa_ros.messages.state import odom_in, people_in, pose_in, scan_in, wrench_in
 from jepa_ros.messages.types import message_class
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
-from jepa_ros.nodes.convert import read_raw_image, to_seconds
 from jepa_ros.safety.inputs import (
     CommandIn,
     ContactIn,
     EstopIn,
     GateInputs,
-    ImageIn,
     JointsIn,
-    OdomIn,
-    PeopleIn,
-    PoseIn,
     Requests,
-    ScanIn,
-    SignalsIn,
-    WrenchIn,
 )
 
 #: Seconds between two looks at the graph for publishers that cannot be received, or that keep their last message.
 LOOK_PERIOD = 0.2
-#: Values of a signals message that are identities and not numbers.
-IDENTITY_KEYS = ("guardrail_hash", "model_id")
-_XYYAW = (0, 1, 5)
 
 
 class InputCollector:
@@ -192,17 +183,11 @@ class InputCollector:
     # ------------------------------------------------------------ one callback an input
 
     def _on_image(self, data: bytes) -> None:
-        image = read_raw_image(data)
-        self._newest.image = ImageIn(image.stamp, time.monotonic(), image.checksum)
+        self._newest.image = image_in(data, time.monotonic())
 
     def _command(self, message: Any, topic: str) -> CommandIn:
-        reading = self._codec.read(message)
         self._seq[topic] += 1
-        stamp = math.nan if reading.stamp is None else reading.stamp
-        return CommandIn(
-            reading.values.tolist(), stamp, time.monotonic(), self._seq[topic], reading.frame_id, reading.names,
-            reading.fault, reading.still,
-        )  # fmt: skip
+        return command_in(message, self._contract, time.monotonic(), self._seq[topic])
 
     def _on_command(self, message: Any) -> None:
         self._commands.append(self._command(message, "command_raw"))
@@ -211,15 +196,8 @@ class InputCollector:
         self._teleop.append(self._command(message, "command_teleop"))
 
     def _on_signals(self, message: DiagnosticArray) -> None:
-        texts = {pair.key: pair.value for status in message.status for pair in status.values}
-        identity = {key: texts.pop(key, None) for key in IDENTITY_KEYS}
-        values = {key: _number(text) for key, text in texts.items()}
-        stamp = to_seconds(message.header.stamp)
-        self._newest.signals = SignalsIn(stamp, time.monotonic(), values, **identity)
-        if identity["model_id"] is not None:
-            self._newest.identities["model/planner"] = identity["model_id"]  # type: ignore[index]
-        if identity["guardrail_hash"] is not None:
-            self._newest.identities["guardrails/planner"] = identity["guardrail_hash"]  # type: ignore[index]
+        self._newest.signals = signals_in(message, time.monotonic())
+        self._newest.identities.update(identities(self._newest.signals))  # type: ignore[attr-defined]
 
     def _on_model_id(self, message: String) -> None:
         self._newest.identities["model/perception"] = message.data  # type: ignore[index]
@@ -239,65 +217,31 @@ class InputCollector:
         return on_heartbeat
 
     def _on_odom(self, message: Odometry) -> None:
-        pose = message.pose.pose
-        self._newest.odom = OdomIn(
-            to_seconds(message.header.stamp),
-            time.monotonic(),
-            pose.position.x,
-            pose.position.y,
-            yaw_of(pose.orientation),
-            self._codec.twist_values(message.twist.twist).tolist(),
-            message.header.frame_id,
-            rotation_fault(pose.orientation),
-        )
+        self._newest.odom = odom_in(message, self._contract, time.monotonic())
 
     def _on_pose(self, message: PoseWithCovarianceStamped, latched: bool = False) -> None:
-        pose, stamp, before = message.pose.pose, to_seconds(message.header.stamp), self._newest.pose
-        place = (pose.position.x, pose.position.y, yaw_of(pose.orientation))
-        received = time.monotonic()
-        if before is not None and (before.stamp, before.x, before.y) == (stamp, *place[:2]):
+        pose, before = pose_in(message, time.monotonic(), latched), self._newest.pose
+        if before is not None and (before.stamp, before.x, before.y) == (pose.stamp, pose.x, pose.y):
             if before.latched:
                 return  # by the other subscription, or sent again: it tells nothing new of where the robot is
-            received = before.received if latched else received
-        covariance = np.asarray(message.pose.covariance, dtype=np.float64).reshape(6, 6)[np.ix_(_XYYAW, _XYYAW)]
-        frame, fault = message.header.frame_id, rotation_fault(pose.orientation)
-        self._newest.pose = PoseIn(stamp, received, *place, covariance, frame, fault, latched)
+            pose.received = before.received if latched else pose.received
+        self._newest.pose = pose
 
     def _on_joints(self, message: JointState) -> None:
-        joints = self._joints.take(message, to_seconds(message.header.stamp), time.monotonic())
+        joints = self._joints.take(message, stamp_of(message), time.monotonic())
         if joints is not None:
             self._newest.joint_states = joints
 
     def _on_scan(self, message: LaserScan) -> None:
-        self._newest.scan = ScanIn(
-            to_seconds(message.header.stamp),
-            time.monotonic(),
-            message.angle_min,
-            message.angle_increment,
-            np.frombuffer(message.ranges, dtype=np.float32).astype(np.float64),
-            message.range_min,
-            message.range_max,
-            message.header.frame_id,
-        )
+        self._newest.scan = scan_in(message, time.monotonic())
 
     def _on_people(self, message: PoseArray) -> None:
-        positions = [(pose.position.x, pose.position.y) for pose in message.poses]
-        stamp = to_seconds(message.header.stamp)
-        self._newest.people = PeopleIn(stamp, time.monotonic(), positions, message.header.frame_id)
+        self._newest.people = people_in(message, time.monotonic())
 
     def _on_wrench(self, message: WrenchStamped) -> None:
-        force = message.wrench.force
-        stamp = to_seconds(message.header.stamp)
-        self._newest.wrench = WrenchIn(stamp, time.monotonic(), (force.x, force.y, force.z))
+        self._newest.wrench = wrench_in(message, time.monotonic())
 
     def _on_contact(self, message: Bool) -> None:
         # A Bool carries no stamp: the time of its receipt stands in.
         now = self._node.get_clock().now().nanoseconds * 1e-9
         self._newest.contact = ContactIn(now, time.monotonic(), self._press("contact", message))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -24,8 +24,10 @@ from std_msgs.msg import String
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
+from jepa_ros.messages.images import pixels as pixels_of
+from jepa_ros.messages.images import raw_image
 from jepa_ros.nodes import params, qos
-from jepa_ros.nodes.convert import any_image_to_numpy, latent_to_image, read_raw_image, to_seconds
+from jepa_ros.nodes.convert import latent_to_image
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import LOADING, load
 from jepa_ros.nodes.process import leave, run
@@ -92,7 +94,7 @@ class PerceptionNode(ManagedNode):
         if not self.active:
             return
         try:
-            stamp = read_raw_image(data).stamp
+            stamp = raw_image(data).stamp
         except JepaRosError as error:
             self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
             return
@@ -103,7 +105,7 @@ class PerceptionNode(ManagedNode):
             return
         message = deserialize_message(data, self._kind)
         try:
-            pixels, encoding = any_image_to_numpy(message)
+            pixels, encoding = pixels_of(message)
             started = time.perf_counter()
             latent = self._perception.encode(pixels, encoding)
             seconds = time.perf_counter() - started
@@ -115,7 +117,7 @@ class PerceptionNode(ManagedNode):
         self._refused = False
         self._encoded += 1
         if self.listener is not None:
-            self.listener(latent, to_seconds(message.header.stamp))
+            self.listener(latent, stamp)
         out = Image()
         out.header = message.header
         self._out.publish(latent_to_image(out, latent))

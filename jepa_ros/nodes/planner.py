@@ -21,7 +21,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
-from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
@@ -29,10 +28,14 @@ from visualization_msgs.msg import MarkerArray
 
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.messages.rotation import yaw_of
+from jepa_ros.messages.diagnostics import raw_value
+from jepa_ros.messages.images import latent_of
+from jepa_ros.messages.images import pixels as pixels_of
+from jepa_ros.messages.stamps import stamp_of
+from jepa_ros.messages.state import planar_pose
 from jepa_ros.nodes import planner_messages, planner_settings, qos
 from jepa_ros.nodes.commands import CommandCodec
-from jepa_ros.nodes.convert import any_image_to_numpy, image_to_latent, to_seconds, to_stamp
+from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import load
 from jepa_ros.nodes.planner_memory import MemoryTopic, NoMemory
@@ -169,11 +172,11 @@ class PlannerNode(ManagedNode):
 
     def _on_embedding(self, message: Image) -> None:
         try:
-            latent = image_to_latent(message)
+            latent = latent_of(message)
         except JepaRosError as error:
             self.get_logger().error(str(error), throttle_duration_sec=2.0)
             return
-        self.take_latent(latent, to_seconds(message.header.stamp))
+        self.take_latent(latent, stamp_of(message))
 
     def take_latent(self, latent: NDArray[np.float32], stamp: float) -> None:
         """Answer the image of ``stamp`` [s], which begins a control step: by topic and from the same process alike.
@@ -241,14 +244,14 @@ class PlannerNode(ManagedNode):
         """One value of the gate's newest state."""
         if self._gate_bytes is None:
             return default
-        state = deserialize_message(self._gate_bytes, DiagnosticArray)
-        return next((p.value for status in state.status for p in status.values if p.key == key), default)
+        found = raw_value(self._gate_bytes, key)
+        return default if found is None else found
 
     # ------------------------------------------------------------ goals
 
     def _on_goal_image(self, message: Image | CompressedImage) -> None:
         try:
-            pixels, encoding = any_image_to_numpy(message)
+            pixels, encoding = pixels_of(message)
             self._take_goal(self._part.goal(pixels, encoding, message.header.frame_id), "goal image")
         except JepaRosError as error:
             self._refuse(f"goal image refused: {error}")
@@ -260,10 +263,8 @@ class PlannerNode(ManagedNode):
         if frame not in ("", wanted):
             self._refuse(f"goal pose refused: it is in frame '{frame}'; expected '{wanted}'")
             return
-        pose = message.pose
         try:
-            goal = pose_goal(pose.position.x, pose.position.y, yaw_of(pose.orientation))
-            self._take_goal(goal, "goal pose")
+            self._take_goal(pose_goal(*planar_pose(message)), "goal pose")
         except JepaRosError as error:
             self._refuse(f"goal pose refused: {error}")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from jepa_ros.contract import Camera
 from jepa_ros.errors import JepaRosError
+from jepa_ros.messages.images import CHANNELS
 
 #: Encodings that are accepted (``sensor_msgs/Image`` names) and how OpenCV turns each into RGB.
 ENCODINGS: dict[str, int | None] = {
@@ -17,7 +18,6 @@ ENCODINGS: dict[str, int | None] = {
     "rgba8": cv2.COLOR_RGBA2RGB,
     "bgra8": cv2.COLOR_BGRA2RGB,
 }
-CHANNELS = {"rgb8": 3, "bgr8": 3, "mono8": 1, "rgba8": 4, "bgra8": 4}
 
 
 class ImageError(JepaRosError):

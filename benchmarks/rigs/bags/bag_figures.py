@@ -230,8 +230,8 @@ def other_readers(bag: Path) -> dict[str, Any]:
 def dataset_speed(bag: Path) -> dict[str, Any]:
     """Images of a bag a second into a dataset, and the limit: reading and decoding them, and nothing else."""
     from jepa_ros.bags.dataset.command import build, contract_of
-    from jepa_ros.bags.decode import pixels
     from jepa_ros.bags.replay.recording import camera_topic
+    from jepa_ros.messages.images import pixels
 
     with tempfile.TemporaryDirectory() as folder:
         report = build([bag], Path(folder) / "data")

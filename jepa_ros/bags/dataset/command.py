@@ -22,7 +22,6 @@ import numpy as np
 from jepa_ros.bags import CONTRACT_KEY, BagError
 from jepa_ros.bags.dataset.episodes import CutReport, CutSettings, Segment, cut
 from jepa_ros.bags.dataset.series import Topics, resolve_topics
-from jepa_ros.bags.decode import pixels
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.replay.recording import require_images
 from jepa_ros.commands.options import duration, positive, whole
@@ -30,6 +29,8 @@ from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import DatasetWriter, Episode
+from jepa_ros.messages import MessageError
+from jepa_ros.messages.images import pixels
 from jepa_ros.perception.preprocess import ImageError, model_input
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress
@@ -244,7 +245,7 @@ def _decode(reader: BagReader, topic: str, segment: Segment, contract: RobotCont
         try:
             image, encoding = pixels(content)
             images[k] = model_input(image, camera, encoding)
-        except (BagError, ImageError) as error:
+        except (MessageError, ImageError) as error:
             raise BagError(f"{reader.path}: {topic}: image of time {message.time}: {error}") from None
         left.discard(k)
     if left:

@@ -9,21 +9,15 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.decode import (
-    COMPRESSED,
-    IMAGE,
-    command,
-    key_values,
-    planar_pose,
-    raw_command,
-    raw_stamp,
-    raw_value,
-    stamp_ns,
-)
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.storage import Message
 from jepa_ros.contract import RobotContract
 from jepa_ros.contract.topics import COMMAND_TYPES
+from jepa_ros.messages.commands import gate_output, raw_command
+from jepa_ros.messages.diagnostics import key_values, raw_value
+from jepa_ros.messages.images import COMPRESSED, IMAGE
+from jepa_ros.messages.stamps import raw_stamp, stamp_ns
+from jepa_ros.messages.state import planar_pose
 from jepa_ros.safety.rows import TABLE
 
 COMMANDS = ("command", "asked", "teleop")
@@ -172,7 +166,7 @@ def _value(reader: BagReader, contract: RobotContract, name: str, message: Messa
             pairs = key_values(content)
             value = _driving(pairs.get("mode", ""), pairs.get("reason"))
         else:
-            value = command(content, contract)
+            value = gate_output(content, contract)
     except (AttributeError, TypeError, ValueError) as error:
         raise BagError(
             f"{reader.path}: {message.topic}: the message of time {message.time} is a {message.msgtype}, which is no "

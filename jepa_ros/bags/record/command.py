@@ -143,8 +143,8 @@ def gate_mode(data: bytes) -> str | None:
     """
     from rosbags.serde import SerdeError
 
-    from jepa_ros.bags.decode import key_values
     from jepa_ros.bags.format.reader import typestore
+    from jepa_ros.messages.diagnostics import key_values
 
     try:
         mode = key_values(typestore().deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")).get("mode")

@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
-from jepa_ros.bags.decode import raw_stamp
+from jepa_ros.messages.stamps import raw_stamp
 
 DEPTH = 5000
 """Words of /clock that are waited for and remembered: 20 s of a simulation that speaks at 250 Hz."""

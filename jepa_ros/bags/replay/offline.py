@@ -19,9 +19,10 @@ import numpy as np
 from jepa_ros.agent.gate_part import GatePart
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags import BagError
-from jepa_ros.bags.decode import pixels
 from jepa_ros.bags.replay.recording import Recording
 from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
+from jepa_ros.messages import MessageError
+from jepa_ros.messages.images import pixels
 from jepa_ros.perception.preprocess import ImageError
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.inputs import Requests
@@ -97,7 +98,7 @@ class OfflineReplay:
             content = reader.deserialize(message)
             try:
                 latent = self.perception.encode(*pixels(content))
-            except (BagError, ImageError) as error:
+            except (MessageError, ImageError) as error:
                 raise BagError(f"{reader.path}: {message.topic}: image of time {message.time}: {error}") from None
             log.embeddings[stamp] = latent
             if progress is not None:
@@ -167,7 +168,7 @@ class OfflineReplay:
             if self._told(then):
                 continue
             if hasattr(message, "pose"):
-                from jepa_ros.bags.decode import planar_pose
+                from jepa_ros.messages.state import planar_pose
 
                 x, y, yaw = planar_pose(message)
                 planner.set_goal(pose_goal(x, y, None if math.isnan(yaw) else yaw))

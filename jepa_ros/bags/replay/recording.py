@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.decode import COMPRESSED, IMAGE, command, key_values, stamp_ns
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
 from jepa_ros.contract import RobotContract
-from jepa_ros.messages.joints import JointStates, joint_command, robot_joints
-from jepa_ros.messages.rotation import rotation_fault
+from jepa_ros.messages import MessageError
+from jepa_ros.messages.commands import command_in, gate_output
+from jepa_ros.messages.diagnostics import identities, key_values, signals_in
+from jepa_ros.messages.images import COMPRESSED, IMAGE, image_in, latent_of
+from jepa_ros.messages.joints import JointStates, robot_joints
+from jepa_ros.messages.stamps import raw_stamp, stamp_ns, stamp_of
+from jepa_ros.messages.state import odom_in, people_in, pose_in, scan_in, wrench_in
 from jepa_ros.safety import inputs as gate_in
 
 if TYPE_CHECKING:  # torch: reading a bag for playing needs none
@@ -115,7 +120,7 @@ def read_recording(reader: BagReader, contract: RobotContract, namespace: str = 
         full("planner/goal"): _take_taken,
         full(contract.command.topic): _take_gated,
         full("command_raw"): _take_command,
-        full("command_teleop"): lambda r, t, m: _gate(r, "teleop", t, _command_in(m, r)),
+        full("command_teleop"): lambda r, t, m: _gate(r, "teleop", t, command_in(m, r.contract)),
         full("signals"): _take_signals,
         full("model_id"): lambda r, t, m: r.identities.append(Arrival(t, ("model/perception", m.data))),
         full(contract.estop_topic): lambda r, t, m: _gate(r, "estop", t, gate_in.EstopIn(0.0, bool(m.data))),
@@ -136,6 +141,9 @@ def read_recording(reader: BagReader, contract: RobotContract, namespace: str = 
             content = reader.deserialize(message)
             try:
                 takers[message.topic](recording, message.time, content)
+            except MessageError as error:
+                where = f"{reader.path}: {message.topic}: the message of time {message.time}"
+                raise BagError(f"{where} cannot be read: {error}") from None
             except AttributeError as error:
                 raise BagError(
                     f"{reader.path}: {message.topic}: the message of time {message.time} is a {message.msgtype}, which "
@@ -154,23 +162,16 @@ def _gate(recording: Recording, name: str, time: int, value: Any) -> None:
     recording.gate.setdefault(name, []).append(Arrival(time, value))
 
 
-def _seconds(message: Any) -> float:
-    stamp = message.header.stamp
-    return stamp.sec + stamp.nanosec * 1e-9
-
-
 def _take_image(recording: Recording, time: int, message: Any) -> None:
-    from jepa_ros.bags.decode import raw_image, raw_stamp
-
-    recording.images.append((time, raw_stamp(message.data)))
-    stamp, checksum = raw_image(message.data)
-    _gate(recording, "image", time, gate_in.ImageIn(stamp, 0.0, checksum))
+    try:
+        recording.images.append((time, raw_stamp(message.data)))
+        _gate(recording, "image", time, image_in(message.data, 0.0))
+    except MessageError as error:
+        raise BagError(f"{recording.reader.path}: {message.topic}: image of time {time}: {error}") from None
 
 
 def _take_embedding(recording: Recording, time: int, message: Any) -> None:
-    if message.encoding == "32FC1":
-        latent = np.frombuffer(message.data, np.float32).reshape(message.height, message.width).copy()
-        recording.log.embeddings[stamp_ns(message) or 0] = latent
+    recording.log.embeddings[stamp_ns(message) or 0] = latent_of(message).copy()
 
 
 def _take_goal(recording: Recording, time: int, message: Any) -> None:
@@ -196,16 +197,8 @@ def _take_taken(recording: Recording, time: int, message: Any) -> None:
 def _take_gated(recording: Recording, time: int, message: Any) -> None:
     stamp = stamp_ns(message)
     recording.gated.append(
-        Arrival(time, (None if stamp is None else stamp * 1e-9, command(message, recording.contract)))
+        Arrival(time, (None if stamp is None else stamp * 1e-9, gate_output(message, recording.contract)))
     )
-
-
-def _command_in(message: Any, recording: Recording) -> gate_in.CommandIn:
-    stamp, frame = _seconds(message), message.header.frame_id
-    if not hasattr(message, "joint_names"):
-        return gate_in.CommandIn(command(message, recording.contract).tolist(), stamp, 0.0, 0, frame)
-    joint = joint_command(message, recording.contract)
-    return gate_in.CommandIn(joint.values, stamp, 0.0, 0, frame, joint.names, joint.fault, joint.still)
 
 
 def _step(recording: Recording, message: Any) -> Step:
@@ -215,27 +208,18 @@ def _step(recording: Recording, message: Any) -> Step:
 
 
 def _take_command(recording: Recording, time: int, message: Any) -> None:
-    taken = _command_in(message, recording)
+    taken = command_in(message, recording.contract)
     _gate(recording, "command", time, taken)
     step = _step(recording, message)
-    step.command = None if taken.still else command(message, recording.contract)
+    step.command = None if taken.still else np.array(taken.values, dtype=np.float64)
 
 
 def _take_signals(recording: Recording, time: int, message: Any) -> None:
-    texts = key_values(message)
-    identity = {key: texts.pop(key, None) for key in ("guardrail_hash", "model_id")}
-    values = {}
-    for key, text in texts.items():
-        try:
-            values[key] = float(text)
-        except ValueError:
-            values[key] = float("nan")
-    _gate(recording, "signals", time, gate_in.SignalsIn(_seconds(message), 0.0, values, **identity))
-    for key, name in (("model_id", "model/planner"), ("guardrail_hash", "guardrails/planner")):
-        if identity[key] is not None:
-            recording.identities.append(Arrival(time, (name, identity[key])))
+    signals = signals_in(message)
+    _gate(recording, "signals", time, signals)
+    recording.identities += [Arrival(time, told) for told in identities(signals).items()]
     step = _step(recording, message)
-    step.signals = values
+    step.signals = dict(signals.values)
 
 
 def _take_status(recording: Recording, time: int, message: Any) -> None:
@@ -256,7 +240,7 @@ def _take_tick(recording: Recording, time: int, message: Any) -> None:
             GateTick(
                 time=time,
                 steady=float(pairs.get("tick", pairs.get("monotonic", "nan"))),
-                ros=float(pairs.get("tick_ros", _seconds(message))),
+                ros=float(pairs.get("tick_ros", stamp_of(message))),
                 mode=pairs.get("mode", ""),
                 reason=pairs.get("reason", ""),
                 values=np.array([float(v) for v in pairs.get("decided", "").split()]),
@@ -284,56 +268,22 @@ def _inputs(text: str) -> tuple[dict[str, float], dict[str, float]]:
     return ages, stamps
 
 
-def _take_odom(recording: Recording, time: int, m: Any) -> None:
-    from jepa_ros.bags.decode import planar_pose
-
-    velocity = command(m.twist, recording.contract).tolist()
-    fault = rotation_fault(m.pose.pose.orientation)
-    value = gate_in.OdomIn(_seconds(m), 0.0, *planar_pose(m), velocity, m.header.frame_id, fault)
-    _gate(recording, "odom", time, value)
-
-
-def _take_pose(recording: Recording, time: int, m: Any) -> None:
-    from jepa_ros.bags.decode import planar_pose
-
-    rows = np.ix_((0, 1, 5), (0, 1, 5))
-    covariance = np.asarray(m.pose.covariance, np.float64).reshape(6, 6)[rows]
-    fault = rotation_fault(m.pose.pose.orientation)
-    frame, latched = m.header.frame_id, recording.latched_pose
-    value = gate_in.PoseIn(_seconds(m), 0.0, *planar_pose(m), covariance, frame, fault, latched)
-    _gate(recording, "pose", time, value)
-
-
 def _take_joints(recording: Recording, time: int, m: Any) -> None:
-    value = recording.joints.take(m, _seconds(m), 0.0)
+    value = recording.joints.take(m, stamp_of(m), 0.0)
     if value is not None:
         _gate(recording, "joint_states", time, value)
-
-
-def _take_scan(recording: Recording, time: int, m: Any) -> None:
-    ranges = np.asarray(m.ranges, np.float32).astype(np.float64)
-    value = gate_in.ScanIn(
-        _seconds(m), 0.0, m.angle_min, m.angle_increment, ranges, m.range_min, m.range_max, m.header.frame_id
-    )
-    _gate(recording, "scan", time, value)
 
 
 def _take_contact(recording: Recording, time: int, m: Any) -> None:
     _gate(recording, "contact", time, gate_in.ContactIn(0.0, 0.0, bool(m.data)))
 
 
-def _take_people(recording: Recording, time: int, m: Any) -> None:
-    positions = [(pose.position.x, pose.position.y) for pose in m.poses]
-    _gate(recording, "people", time, gate_in.PeopleIn(_seconds(m), 0.0, positions, m.header.frame_id))
-
-
-def _take_wrench(recording: Recording, time: int, m: Any) -> None:
-    force = m.wrench.force
-    _gate(recording, "wrench", time, gate_in.WrenchIn(_seconds(m), 0.0, (force.x, force.y, force.z)))
-
-
-_STATE = {
-    "wrench": _take_wrench,
-    "odom": _take_odom, "pose": _take_pose, "joint_states": _take_joints, "scan": _take_scan, "contact": _take_contact,
-    "people": _take_people,
-}  # fmt: skip
+_STATE: dict[str, Callable[[Recording, int, Any], None]] = {
+    "odom": lambda r, t, m: _gate(r, "odom", t, odom_in(m, r.contract)),
+    "pose": lambda r, t, m: _gate(r, "pose", t, pose_in(m, latched=r.latched_pose)),
+    "joint_states": _take_joints,
+    "scan": lambda r, t, m: _gate(r, "scan", t, scan_in(m)),
+    "contact": _take_contact,
+    "people": lambda r, t, m: _gate(r, "people", t, people_in(m)),
+    "wrench": lambda r, t, m: _gate(r, "wrench", t, wrench_in(m)),
+}

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.decode import pixels
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.replay.compare import Comparison
 from jepa_ros.bags.replay.run_log import RunLog
+from jepa_ros.messages.images import pixels
 from jepa_ros.perception.preprocess import to_rgb
 
 PICTURES, ROWS, POINTS = 12, 200, 1500

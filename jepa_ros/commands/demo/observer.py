@@ -33,9 +33,11 @@ from visualization_msgs.msg import MarkerArray
 from jepa_ros.commands.demo.log import Episode, Frame
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
+from jepa_ros.messages.images import pixels
 from jepa_ros.messages.rotation import yaw_of
+from jepa_ros.messages.stamps import stamp_of
 from jepa_ros.nodes import qos
-from jepa_ros.nodes.convert import fill, image_to_numpy, to_seconds
+from jepa_ros.nodes.convert import fill
 from jepa_ros.ros_env import starting_ros
 
 NAN = math.nan
@@ -171,7 +173,7 @@ class Observer:
 
     def _on_truth(self, message: Odometry) -> None:
         position = message.pose.pose.position
-        self.now = to_seconds(message.header.stamp)
+        self.now = stamp_of(message)
         self.truth = (position.x, position.y, yaw_of(message.pose.pose.orientation))
         if self.episode is not None:
             self.episode.track.append((self.now - self.goal_time, *self.truth))
@@ -242,10 +244,10 @@ class Observer:
         self.candidates = found
 
     def _on_image(self, message: Image) -> None:
-        self.image = image_to_numpy(message).copy()  # the simulator publishes rgb8
+        self.image = pixels(message)[0].copy()  # the simulator publishes rgb8
         if self.episode is None:
             return
-        self.episode.frames.append(self.frame(to_seconds(message.header.stamp) - self.goal_time))
+        self.episode.frames.append(self.frame(stamp_of(message) - self.goal_time))
 
     def frame(self, at: float) -> Frame:
         """The newest of everything, as a frame at `at` seconds since the goal."""

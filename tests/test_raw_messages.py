@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from jepa_ros.bags.dataset.series import TWISTS
-from jepa_ros.bags.decode import command, key_values, raw_command, raw_value, stamp_ns
 from jepa_ros.bags.format.reader import typestore
 from jepa_ros.contract import load_contract
+from jepa_ros.messages.commands import gate_output, raw_command
+from jepa_ros.messages.diagnostics import key_values, raw_value
+from jepa_ros.messages.stamps import stamp_ns
 
 STATE = "diagnostic_msgs/msg/DiagnosticArray"
 
@@ -59,7 +61,7 @@ def test_a_command_is_what_the_whole_message_says(msgtype, frame, odd):
     data = twist(msgtype, (0.5, -0.0, odd, 1e-300, 7.0, -2.5), frame)
     whole = typestore().deserialize_cdr(data, msgtype)
     stamp, values = raw_command(data, TWISTS[msgtype], contract)
-    np.testing.assert_array_equal(values, command(whole, contract))
+    np.testing.assert_array_equal(values, gate_output(whole, contract))
     assert stamp == (stamp_ns(whole) or 0) and np.isfinite(values).all() == (odd == 0.25)
 
 
