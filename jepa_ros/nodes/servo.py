@@ -23,7 +23,7 @@ from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.messages.joints import JointStates, robot_joints
 from jepa_ros.nodes import qos
-from jepa_ros.nodes.convert import to_seconds
+from jepa_ros.messages.stamps import stamp_of
 
 #: An action older than this many control steps is no longer turned into commands: the planner is gone.
 OLD = 3.0
@@ -66,7 +66,7 @@ class Servo:
         self._node.destroy_timer(self._timer)
 
     def _on_joints(self, message: JointState) -> None:
-        stamp = to_seconds(message.header.stamp)
+        stamp = stamp_of(message)
         measured = self._joints.take(message, stamp, stamp)
         if measured is None:
             return
