@@ -132,6 +132,8 @@ ROOMS = {
     "holonomic": "jepa_ros.planar.readouts",
     "arm": "jepa_ros.arm.readouts",
 }
+#: Name of a readout -> the room that declares it.
+OWNERS = {"pose": "jepa_ros.planar.readouts", "tip": "jepa_ros.arm.readouts"}
 
 
 def body_readouts(kind: str) -> tuple[Readout, ...]:
@@ -145,10 +147,10 @@ def known(name: str) -> Readout:
     Raises:
         ReadoutError: nobody knows it; the known ones are listed.
     """
-    for kind in ROOMS if name not in KNOWN else ():
-        KNOWN.update({readout.name: readout for readout in body_readouts(kind)})
+    if name not in KNOWN and name in OWNERS:
+        KNOWN.update({readout.name: readout for readout in import_module(OWNERS[name]).READOUTS})
     if name not in KNOWN:
-        names = ", ".join(sorted(KNOWN))
+        names = ", ".join(sorted({*KNOWN, *OWNERS}))
         raise ReadoutError(f"no readout is called '{name}'; known: {names}; another one is declared in full")
     return KNOWN[name]
 
