@@ -90,6 +90,23 @@ def test_a_checkpoint_is_tried_and_timed(checkpoint, capsys):
     assert "parameters" in out and "p50 / p99" in out and out.splitlines()[-1] == "ok"
 
 
+def test_a_checkpoint_is_tried_with_all_that_it_sees_and_feels_and_an_unused_readout_is_told(tmp_path, capsys):
+    import torch
+
+    from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
+
+    torch.manual_seed(0)
+    panda = load_contract("panda")
+    sizes = {"action_dim": panda.action_dim, "readouts": ("distance",), "width": 16, "encoder_width": 8}
+    verdict = {"tip": {"r2": [0.1, 0.2, 0.3], "least": 0.8, "used": False}}
+    model = WorldModel(ModelConfig(**ModelConfig.inputs_of(panda), **sizes))
+    save_checkpoint(tmp_path, model, {"contract": panda.to_dict(), "metrics": {"readouts": verdict}})
+    code = cli.main(["check", "model", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert "readout 'tip' is not used" in said and "read 'distance': steps [steps]" in said
+
+
 def test_a_checkpoint_whose_search_is_too_slow_for_this_machine_does_not_fit(checkpoint, capsys, monkeypatch):
     monkeypatch.setattr(Search, "warm_up", lambda self, problem: setattr(self, "fastest", 9.0))
     assert cli.main(["check", "model", str(checkpoint)]) == 1

@@ -127,6 +127,7 @@ def check_model(folder: str, robot: str | None, threads: int) -> int:
     """Load a checkpoint, try every method that the planner calls, and time it on this machine."""
     import torch
 
+    from jepa_ros.perception import Perception
     from jepa_ros.world_model import load_checkpoint
     from jepa_ros.world_model.check import check_world_model
     from jepa_ros.world_model.checkpoint import CARD, load_card, resolve_model
@@ -138,9 +139,13 @@ def check_model(folder: str, robot: str | None, threads: int) -> int:
     model, card = load_checkpoint(path, contract)
     size = sum(f.stat().st_size for f in Path(path).iterdir() if f.is_file()) / 1e6
     print(f"{path}: {card['parameters']:,} parameters, {size:.1f} MB, for robot '{contract.name}'")
-    width, height = contract.cameras[0].size
-    for line in check_world_model(model, {"image": torch.zeros(2, height, width, 3, dtype=torch.uint8)}):
+    perception = Perception(model, contract)
+    here, there = (perception.inputs(pictures, state=state) for pictures, state in _made_up(contract, 2))
+    for line in check_world_model(model, {name: torch.cat([here[name], there[name]]) for name in here}):
         print(f"  {line}")
+    for name, verdict in card.get("metrics", {}).get("readouts", {}).items():
+        if not verdict["used"]:
+            print(f"  readout '{name}' is not used: its held-out R2 {verdict['r2']} misses {verdict['least']:g}")
     encode, plan = _time(model, contract, card)
     budget = BUDGET_SHARE * 1e3 * contract.period
     if isinstance(plan, str):
@@ -160,22 +165,38 @@ def check_model(folder: str, robot: str | None, threads: int) -> int:
     return 0
 
 
+def _made_up(contract: RobotContract, count: int) -> list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """Noise in the place of pictures and states, as often as is asked for."""
+    rng = np.random.default_rng(0)
+    return [
+        (
+            {c.name: rng.integers(0, 255, (c.height, c.width, 3), dtype=np.uint8) for c in contract.model_cameras},
+            {s.name: rng.normal(size=len(s.values)).astype(np.float32) for s in contract.model_state},
+        )
+        for _ in range(count)
+    ]
+
+
 def _time(model: Any, contract: RobotContract, card: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | str]:
-    """p50 and p99 in ms of encoding one camera image, and of one plan towards another picture, or why none is made."""
+    """p50 and p99 in ms of encoding what is seen once, and of one plan towards another sight, or why none is made."""
     from jepa_ros.cost.goal import Goal
     from jepa_ros.perception import Perception
     from jepa_ros.planning.planner import Planner
 
-    camera, rng = contract.cameras[0], np.random.default_rng(0)
-    images = rng.integers(0, 255, (8, camera.height, camera.width, 3), dtype=np.uint8)
+    seen = _made_up(contract, 8)
     perception = Perception(model, contract)
     planner = Planner(model, contract, card=card)
     planner.warm_up()
-    encode = _percentiles(lambda i: perception.encode(images[i % len(images)]), 50)
+
+    def look(i: int) -> np.ndarray:
+        pictures, state = seen[i % len(seen)]
+        return perception.encode(pictures, state=state)
+
+    encode = _percentiles(look, 50)
     if planner.too_slow:
         return encode, planner.too_slow
-    goal = Goal.from_latent(perception.encode(images[0]), name="check")
-    planner.step(perception.encode(images[1]), 0.0)  # fills the history
+    goal = Goal.from_latent(look(0), name="check")
+    planner.step(look(1), 0.0)  # fills the history
     history = planner.history
 
     def search(i: int) -> Any:  # the search itself: the planner would skip it where it believes that it has arrived
