@@ -114,7 +114,7 @@ class PlaceJudge:
         return found
 
     def _too_near(self, out: GateOutput, i: GateInputs, now: float) -> list[str]:
-        """A beam below ``range_min`` keeps its direction: nobody goes on that way; with a whole turn of them nowhere."""
+        """A beam below ``range_min`` keeps its direction: nobody goes that way; with a whole turn of them, nowhere."""
         m, lidar, scan = self.machine, self.h.senses.lidar, i.scan
         if lidar is None or scan is None or "scan" in self.h.judge.bad_since:
             self.near_since = None
