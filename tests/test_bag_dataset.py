@@ -17,7 +17,7 @@ from drive_bag import Drive, picture, write_drive
 from jepa_ros.bags import BagError
 from jepa_ros.bags.dataset import build
 from jepa_ros.bags.dataset import command as dataset
-from jepa_ros.bags.dataset.episodes import CutSettings
+from jepa_ros.bags.dataset.segments import CutSettings
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError

@@ -30,7 +30,8 @@ from std_msgs.msg import String
 from jepa_ros.bags import CONTRACT_KEY, BagError
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.repair import repair
-from jepa_ros.bags.record.command import Recorder, run_module
+from jepa_ros.bags.record.command import run_module
+from jepa_ros.bags.record.recorder import Recorder
 from jepa_ros.bags.record.simulated_time import DEPTH, SimulatedTime
 from jepa_ros.messages.stamps import raw_stamp
 

@@ -20,7 +20,7 @@ from stack_bag import make_model, write_stack_bag
 from jepa_ros.bags import BagError
 from jepa_ros.bags import replay as command
 from jepa_ros.bags.format.reader import BagReader
-from jepa_ros.bags.record.command import identity
+from jepa_ros.bags.identity import identity
 from jepa_ros.bags.replay import replay
 from jepa_ros.bags.replay.compare import Tolerance, compare
 from jepa_ros.bags.replay.run_log import RunLog

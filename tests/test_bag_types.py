@@ -18,7 +18,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from jepa_ros.bags import BagError, info
 from jepa_ros.bags.dataset import build
 from jepa_ros.bags.dataset import command as dataset
-from jepa_ros.bags.dataset.episodes import CutSettings
+from jepa_ros.bags.dataset.segments import CutSettings
 from jepa_ros.bags.format.reader import BagReader, typestore
 from jepa_ros.bags.format.repair import repair
 from jepa_ros.bags.replay.recording import read_recording

@@ -17,8 +17,8 @@ from jepa_ros.bags import BagError
 from jepa_ros.bags.format.reader import BagReader, typestore
 from jepa_ros.bags.format.schema import default_qos, definition
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
-from jepa_ros.bags.record.command import gate_mode, gate_watch
-from jepa_ros.bags.record.writer_thread import RingWriter, WriterThread
+from jepa_ros.bags.record.ring_buffer import RingWriter, gate_mode, gate_watch
+from jepa_ros.bags.record.writer_thread import WriterThread
 
 STRING = definition("std_msgs/msg/String")
 
@@ -139,7 +139,7 @@ def test_every_intervention_has_a_bag_and_none_without(tmp_path):
 def test_the_recorder_loads_no_model_library():
     """Watching the gate's mode took the ring buffer's recorder seconds of loading torch, in the middle of a drive."""
     program = (
-        "import sys; from jepa_ros.bags.record.command import gate_mode; import jepa_ros.bags.replay.recording\n"
+        "import sys; from jepa_ros.bags.record.ring_buffer import gate_mode; import jepa_ros.bags.replay.recording\n"
         f"assert gate_mode({gate_state('stopped')!r}) == 'STOPPED'\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -14,7 +14,7 @@ from ros_harness import Child, Probe
 
 from jepa_ros.bags import GUARDRAILS_KEY
 from jepa_ros.bags.dataset import build
-from jepa_ros.bags.dataset.episodes import CutSettings
+from jepa_ros.bags.dataset.segments import CutSettings
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bringup import graph as bringup
 from jepa_ros.bringup.stack import Stack

@@ -229,7 +229,8 @@ def other_readers(bag: Path) -> dict[str, Any]:
 
 def dataset_speed(bag: Path) -> dict[str, Any]:
     """Images of a bag a second into a dataset, and the limit: reading and decoding them, and nothing else."""
-    from jepa_ros.bags.dataset.command import build, contract_of
+    from jepa_ros.bags.dataset import build
+    from jepa_ros.bags.identity import contract_of
     from jepa_ros.bags.replay.recording import camera_topic
     from jepa_ros.messages.images import pixels
 

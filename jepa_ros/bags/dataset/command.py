@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.bags import CONTRACT_KEY, BagError
-from jepa_ros.bags.dataset.episodes import CutReport, CutSettings, Segment, cut
+from jepa_ros.bags import BagError
+from jepa_ros.bags.dataset.episodes import cut
+from jepa_ros.bags.dataset.segments import CutReport, CutSettings, Segment
 from jepa_ros.bags.dataset.series import Topics, resolve_topics
 from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.identity import contract_of
 from jepa_ros.bags.replay.recording import require_images
 from jepa_ros.commands.options import duration, positive, whole
-from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import DatasetWriter, Episode
@@ -55,34 +56,6 @@ class _Job:
     bag: str
     topic: str
     segments: tuple[Segment, ...]
-
-
-def contract_of(reader: BagReader, robot: str | None) -> RobotContract:
-    """The contract to build with: `robot` if given, else the bag's own.
-
-    Raises:
-        BagError: there is none, or the bag was recorded under one that differs in what a model depends on.
-    """
-    text = reader.custom_data.get(CONTRACT_KEY)
-    recorded = None
-    if text:
-        try:
-            recorded = RobotContract.from_dict(json.loads(text), f"{reader.path}: contract in the bag")
-        except ValueError as error:
-            raise BagError(f"{reader.path}: the contract in the bag is not JSON: {error}") from None
-    if robot is None:
-        if recorded is None:
-            raise BagError(f"{reader.path}: no robot contract in this bag: give one with --robot")
-        return recorded
-    contract = load_contract(robot)
-    if recorded is not None:
-        lines = contract.model_differences(recorded)
-        if lines:
-            raise BagError(
-                f"{reader.path} was recorded with robot '{recorded.name}', which differs from '{contract.name}' "
-                "(given != recorded):\n  " + "\n  ".join(lines)
-            )
-    return contract
 
 
 def build(

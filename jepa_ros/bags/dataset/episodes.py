@@ -7,16 +7,12 @@ from a bag has the steps that the planner took. Everything that is left out is c
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-from itertools import pairwise
-
 import numpy as np
 
-from jepa_ros.agent.bodies import executed_log
-from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags import stamps as header_stamps
-from jepa_ros.bags.dataset.series import DRIVING, Series, Topics, read_series
+from jepa_ros.bags.dataset.control_steps import Run
+from jepa_ros.bags.dataset.segments import CutReport, CutSettings, Segment
+from jepa_ros.bags.dataset.series import Series, Topics, read_series
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.info import JUMP_SECONDS
 from jepa_ros.contract import RobotContract
@@ -27,58 +23,6 @@ UNORDERED_SECONDS = 0.5
 """An image whose stamp is older by less than this came out of order and is skipped; by more, time has jumped."""
 WORTH_SAYING = 0.1
 """A topic of which more than this share was left out for its stamps is named."""
-MOVED_METRES = 0.15
-"""A localisation that moves further than the robot can, by more than this (its noise), was carried or reset."""
-BREAKS = ("carried or reset", "gate DISABLED")
-"""After these the robot may stand in another room, or what stands about may have been moved."""
-
-
-@dataclass(frozen=True)
-class CutSettings:
-    """Where episodes end: lengths in steps, `max_idle` in s; `static`: what stands about was the same throughout."""
-
-    min_length: int = 20
-    max_length: int = 600
-    max_idle: float = 2.0
-    static: bool = False
-
-
-@dataclass
-class Segment:
-    """An episode to be, T steps: `times` (log time) and `stamps` of its images in ns; arrays as in a dataset.
-
-    `layout`: episodes of one number share what stands about (0: `static`, nothing ever changed).
-    """
-
-    times: np.ndarray
-    stamps: np.ndarray
-    actions: np.ndarray
-    commands: np.ndarray
-    poses: np.ndarray
-    contacts: np.ndarray
-    layout: int = 0
-
-    def __len__(self) -> int:
-        return len(self.actions)
-
-
-@dataclass
-class CutReport:
-    """What became of a bag: steps kept, and for each reason the steps dropped and where (s after its start)."""
-
-    images: int = 0
-    steps: int = 0
-    kept: int = 0
-    episodes: int = 0
-    dropped: dict[str, dict] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def drop(self, reason: str, at: float, count: int = 1) -> None:
-        """Count `count` steps (or images) that were left out at `at` seconds."""
-        entry = self.dropped.setdefault(reason, {"count": 0, "at": []})
-        entry["count"] += count
-        if len(entry["at"]) < 20 and (not entry["at"] or at - entry["at"][-1] > 1.0):
-            entry["at"].append(round(at, 3))
 
 
 def cut(
@@ -102,7 +46,7 @@ def cut(
             used[name] |= rows
         part = {name: series[name].at(rows) for name, rows in chosen.items()}
         first = first_layout + (segments[-1].layout - first_layout + 1 if segments else 0)
-        segments += _Span(contract, settings, part, images, reader.start, report).segments(first)
+        segments += Run(contract, settings, part, images, reader.start, report).segments(first)
     report.notes += _about_stamps(series, topics, used)
     report.kept = sum(map(len, segments))
     report.episodes = len(segments)
@@ -159,223 +103,3 @@ def _belonging(series: Series, images: np.ndarray) -> np.ndarray:
     base = images[0, 0]
     delay = np.interp((times - base) * 1e-9, (images[:, 0] - base) * 1e-9, (images[:, 0] - images[:, 1]) * 1e-9)
     return here & ((stamps == 0) | (np.abs((times - stamps) * 1e-9 - delay) < STRAY_SECONDS))
-
-
-def _tolerance(contract: RobotContract) -> float:
-    """How much longer or shorter than the period a step may be [s].
-
-    Half a frame; where the camera's rate is no multiple of the control rate, also what the frames' own grid does to it.
-    """
-    camera = contract.cameras[0].rate
-    frames = camera * contract.period
-    grid = 0.0 if frames < 1.0 else max(math.ceil(frames - 1e-6) - frames, frames - math.floor(frames + 1e-6)) / camera
-    return max(0.5 * min(1.0 / camera, contract.period), grid * 1.1) + 1e-6
-
-
-class _Span:
-    """The steps of one run of images over which time did not jump."""
-
-    def __init__(self, contract, settings, series, images, origin, report) -> None:
-        self._contract, self._settings, self._report, self._origin = contract, settings, report, origin
-        self._series = series
-        self._reference = self._make_reference(images)
-        self._stamps = {name: self._stamps_of(values) for name, values in series.items() if name != "image"}
-        clock = StepClock(contract.rate, contract.cameras[0].rate)
-        begins = [clock.begins_step(stamp * 1e-9) for stamp in images[:, 1].tolist()]
-        self._starts = images[np.array(begins, bool)]  # (S, 2) log time, stamp
-
-    def _make_reference(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(log times, stamps) of a stamped topic with little delay, by which unstamped messages are placed."""
-        for name in ("gate", "command", "pose"):
-            times, stamps = self._series[name].arrays()
-            if len(times) > 1 and (stamps > 0).all():
-                return times, stamps
-        return images[:, 0], images[:, 1]
-
-    def _stamps_of(self, values: Series) -> np.ndarray:
-        """Stamps in ns, those that are missing estimated from the reference."""
-        times, stamps = values.arrays()
-        missing = stamps <= 0
-        if missing.any():
-            at = np.clip(np.searchsorted(self._reference[0], times[missing], "right") - 1, 0, None)
-            stamps[missing] = self._reference[1][at] + times[missing] - self._reference[0][at]
-        return stamps
-
-    def segments(self, first_layout: int) -> list[Segment]:
-        """The episodes of the run, in their order; their layouts count from `first_layout`."""
-        starts, contract = self._starts, self._contract
-        count = len(starts) - 1
-        if count < 1:
-            return []
-        self._report.steps += count
-        actions = self._executed()
-        poses = self._poses()
-        reasons = [self._reason(k, actions[k], poses[k : k + 2]) for k in range(count)]
-        self._mark_idle(actions, reasons)
-        asked, contacts = self._asked(actions), self._contacts()
-        breaks = np.array([reason in BREAKS for reason in reasons])
-        moved = np.cumsum(breaks & ~np.concatenate([[False], breaks[:-1]]))
-        segments = []
-        for first, last in self._runs(reasons):
-            rows = slice(first, last)
-            segments.append(
-                Segment(
-                    starts[rows, 0], starts[rows, 1], actions[rows].astype(np.float32), asked[rows].astype(np.float32),
-                    poses[rows].astype(np.float32), contacts[rows],
-                    0 if self._settings.static else first_layout + int(moved[first]),
-                )
-            )  # fmt: skip
-        return segments if contract.action_dim else []
-
-    # ------------------------------------------------------------ what happened in a step
-    def _executed(self) -> np.ndarray:
-        """The executed action of each step, (S-1, A); NaN where it is not known."""
-        contract, starts = self._contract, self._starts
-        log = executed_log(contract)
-        values = self._series["command"].values
-        good = np.array([v.shape == (contract.action_dim,) and bool(np.isfinite(v).all()) for v in values], bool)
-        stamps = self._stamps["command"]
-        result, fed = np.full((len(starts) - 1, contract.action_dim), math.nan), 0
-        order = np.argsort(stamps, kind="stable")
-        order = order[good[order]]
-        # A silence of the gate is not a command that holds: it publishes at every tick.
-        silence = max(5.0 / contract.gate_rate, 0.1)
-        for k in range(len(starts) - 1):
-            begin, end = int(starts[k, 1]), int(starts[k + 1, 1])
-            while fed < len(order) and stamps[order[fed]] < end:
-                log.add(stamps[order[fed]] * 1e-9, values[order[fed]])
-                fed += 1
-            inside = stamps[order[max(0, fed - 256) : fed]]
-            near = inside[inside >= begin - int(silence * 1e9)]
-            edges = np.concatenate([near, [end]])
-            if len(near) == 0 or near[0] > begin or (np.diff(edges) > silence * 1e9).any():
-                continue
-            mean = log.mean(begin * 1e-9, end * 1e-9)
-            if mean is not None:
-                result[k] = mean
-        return result
-
-    def _poses(self) -> np.ndarray:
-        """Localisation at each start, (S, 3), interpolated; NaN where none is near."""
-        wanted = self._starts[:, 1]
-        result = np.full((len(wanted), 3), math.nan)
-        if not self._series["pose"].times:
-            return result
-        order = np.argsort(self._stamps["pose"], kind="stable")
-        stamps = self._stamps["pose"][order]
-        rows = np.array(self._series["pose"].values, float)[order]
-        good = np.isfinite(rows).all(1)
-        stamps, rows = stamps[good], rows[good]
-        if not len(stamps):
-            return result
-        state = self._contract.state.get("pose")
-        reach = (state.timeout if state else 0.5) * 1e9
-        after = np.clip(np.searchsorted(stamps, wanted), 0, len(stamps) - 1)
-        before = np.clip(np.searchsorted(stamps, wanted, "right") - 1, 0, len(stamps) - 1)
-        gap = np.maximum(np.abs(stamps[after] - wanted), np.abs(wanted - stamps[before]))
-        yaw = np.unwrap(rows[:, 2])
-        base = stamps[0]
-        for axis, column in enumerate((rows[:, 0], rows[:, 1], yaw)):
-            result[:, axis] = np.interp((wanted - base) * 1e-9, (stamps - base) * 1e-9, column)
-        result[:, 2] = np.angle(np.exp(1j * result[:, 2]))
-        result[gap > reach] = math.nan
-        return result
-
-    def _contacts(self) -> np.ndarray:
-        """True for steps during which the bumper was pressed, (S-1,)."""
-        pressed = np.array(self._series["contact"].values, bool)
-        stamps = np.sort(self._stamps["contact"][pressed]) if len(pressed) else np.empty(0, np.int64)
-        begin, end = self._starts[:-1, 1], self._starts[1:, 1]
-        return np.searchsorted(stamps, end) > np.searchsorted(stamps, begin)
-
-    def _asked(self, actions: np.ndarray) -> np.ndarray:
-        """What planner or operator asked for, (S-1, A); where nothing was, what was executed."""
-        result = np.where(np.isfinite(actions), actions, 0.0)
-        planned = dict(zip(self._stamps["asked"].tolist(), self._series["asked"].values, strict=True))
-        teleop_at = self._stamps["teleop"]
-        for k, (begin, end) in enumerate(zip(self._starts[:-1, 1].tolist(), self._starts[1:, 1].tolist(), strict=True)):
-            found = planned.get(begin)
-            if found is None and len(teleop_at):
-                inside = np.flatnonzero((teleop_at >= begin) & (teleop_at < end))
-                found = self._series["teleop"].values[inside[0]] if len(inside) else None
-            if found is not None and np.isfinite(found).all():
-                result[k] = found
-        return result
-
-    # ------------------------------------------------------------ where to cut
-    def _reason(self, k: int, action: np.ndarray, poses: np.ndarray) -> str:
-        """Why step k cannot be used; '' when it can."""
-        contract = self._contract
-        begin, end = int(self._starts[k, 1]), int(self._starts[k + 1, 1])
-        late = (end - begin) * 1e-9 - contract.period
-        tolerance = _tolerance(contract)
-        if late > tolerance:
-            return "image gap"
-        if late < -tolerance:
-            return "irregular step"
-        modes = self._modes_between(begin, end)
-        if modes is not None:
-            if not modes:
-                return "no gate state"
-            if not modes <= set(DRIVING):
-                return f"gate {sorted(modes - set(DRIVING))[0]}"
-        if not np.isfinite(action).all():
-            return "no command"
-        if self._series["pose"].times:
-            if not np.isfinite(poses).all():
-                return "no pose"
-            if math.hypot(*(poses[1, :2] - poses[0, :2])) > self._reach() + MOVED_METRES:
-                return "carried or reset"
-        return ""
-
-    def _reach(self) -> float:
-        """How far the robot can drive in a step [m]."""
-        limits = zip(self._contract.limits.velocity, self._contract.axes, strict=True)
-        linear = [limit for limit, dim in limits if dim.unit == "m/s"]
-        return math.hypot(*linear) * self._contract.period * 1.2 if linear else 0.0
-
-    def _modes_between(self, begin: int, end: int) -> set[str] | None:
-        values = self._series["gate"].values
-        if not values:
-            return None
-        stamps = self._stamps["gate"]
-        return {values[i] for i in np.flatnonzero((stamps >= begin) & (stamps < end))}
-
-    def _mark_idle(self, actions: np.ndarray, reasons: list[str]) -> None:
-        still = np.isfinite(actions).all(1) & (np.abs(actions) < 1e-6).all(1)
-        first = 0
-        for k in range(len(still) + 1):
-            if k < len(still) and still[k]:
-                continue
-            if (k - first) * self._contract.period > self._settings.max_idle:
-                for j in range(first, k):
-                    reasons[j] = reasons[j] or "standing still"
-            first = k + 1
-
-    def _runs(self, reasons: list[str]) -> list[tuple[int, int]]:
-        """Steps [first, last) of each episode; what is dropped is reported."""
-        settings, runs, first = self._settings, [], 0
-        for k in range(len(reasons) + 1):
-            if k < len(reasons) and not reasons[k]:
-                continue
-            if k > first:
-                runs += self._parts(first, k)
-            if k < len(reasons):
-                self._report.drop(reasons[k], self._at(k))
-            first = k + 1
-        kept = []
-        for begin, end in runs:
-            if end - begin < settings.min_length:
-                self._report.drop(f"episode shorter than {settings.min_length} steps", self._at(begin), end - begin)
-            else:
-                kept.append((begin, end))
-        return kept
-
-    def _parts(self, first: int, last: int) -> list[tuple[int, int]]:
-        """A run in pieces of about equal length, none longer than `max_length`."""
-        pieces = -(-(last - first) // self._settings.max_length)
-        edges = np.linspace(first, last, pieces + 1).round().astype(int).tolist()
-        return list(pairwise(edges))
-
-    def _at(self, k: int) -> float:
-        return (int(self._starts[k, 0]) - self._origin) * 1e-9

@@ -8,27 +8,25 @@ robot's loop never waits for it. SIGINT and SIGTERM end the recording cleanly.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import math
 import os
 import re
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from jepa_ros.bags import CONTRACT_KEY, GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, BagError
+from jepa_ros.bags import BagError
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
+from jepa_ros.bags.identity import identity
 from jepa_ros.bags.record.priority import lower_priority
-from jepa_ros.bags.record.writer_thread import QUEUE_BYTES, RingWriter, WriterThread
+from jepa_ros.bags.record.ring_buffer import RingWriter, gate_watch
+from jepa_ros.bags.record.writer_thread import QUEUE_BYTES, WriterThread
 from jepa_ros.commands.options import namespace, topic
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 from jepa_ros.progress import StatusLine
-from jepa_ros.ros_env import large_environment, ready_for_ros, ros_environment, starting_ros
+from jepa_ros.ros_env import large_environment, ready_for_ros, starting_ros
 from jepa_ros.safety.output import Mode
 
 POLL_SECONDS = 0.04
@@ -73,87 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress line")
     parser.add_argument("--die-with-parent", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--heard", type=Path, help=argparse.SUPPRESS)  # a file that tells so far received messages
-
-
-def identity(
-    robot: str | None, model: str | None, guardrails: str | None = None, gate_params: str | None = None
-) -> tuple[dict[str, str], dict[str, tuple[str, bytes]]]:
-    """What ran, as (custom_data, attachments) of a bag.
-
-    Args:
-        robot: contract name or file, or None.
-        model: checkpoint folder with its `model_card.json` (any one JSON card is taken), or None.
-        guardrails, gate_params: YAML files as the stack was given them, or None.
-
-    Raises:
-        BagError: a file cannot be read; it names it.
-    """
-    custom: dict[str, str] = {}
-    attachments: dict[str, tuple[str, bytes]] = {}
-    if robot:
-        from jepa_ros.contract.contract import load_contract
-
-        contract = load_contract(robot)
-        custom[CONTRACT_KEY] = json.dumps(contract.to_dict(), sort_keys=True)
-        custom["jepa_ros.contract_digest"] = contract.digest()
-        attachments["contract.json"] = ("application/json", custom[CONTRACT_KEY].encode())
-    if model:
-        folder = Path(model)
-        cards = [folder / "card.json", folder / "model_card.json", *sorted(folder.glob("*.json"))]
-        card = next((path for path in cards if path.is_file()), None)
-        if card is None:
-            raise BagError(f"--model {model}: no model card (*.json) in that folder")
-        try:
-            text = card.read_text(encoding="utf-8")
-            json.loads(text)
-        except (OSError, ValueError) as error:
-            raise BagError(f"{card}: not a model card: {error}") from error
-        custom[MODEL_CARD_KEY] = text
-        attachments["model_card.json"] = ("application/json", text.encode())
-    for key, name in ((GUARDRAILS_KEY, guardrails), (GATE_SETTINGS_KEY, gate_params)):
-        if name:
-            try:
-                custom[key] = Path(name).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise BagError(f"{name}: cannot be read: {error}") from None
-            attachments[f"{key.removeprefix('jepa_ros.')}.yaml"] = ("application/yaml", custom[key].encode())
-    return custom, attachments
-
-
-def gate_watch(topic: str, modes: set[str]):
-    """A RingWriter watch: names the gate's mode when it enters one of `modes` on `topic` (DiagnosticArray)."""
-    last: list[str | None] = [None]
-
-    def watch(name: str, data: bytes) -> str | None:
-        if name != topic:
-            return None
-        mode = gate_mode(data)
-        entered = mode is not None and mode in modes and last[0] not in (None, mode)
-        last[0] = mode if mode is not None else last[0]
-        return mode if entered else None
-
-    return watch
-
-
-def gate_mode(data: bytes) -> str | None:
-    """The value `mode` in a serialised DiagnosticArray, in capitals; None when there is none.
-
-    Raises:
-        BagError: the bytes are of another type.
-    """
-    from rosbags.serde import SerdeError
-
-    from jepa_ros.bags.format.reader import typestore
-    from jepa_ros.messages.diagnostics import key_values
-
-    try:
-        mode = key_values(typestore().deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")).get("mode")
-    except (SerdeError, AssertionError, ValueError, IndexError) as error:
-        raise BagError(
-            f"a message on the topic of --trigger is no diagnostic_msgs/msg/DiagnosticArray ({error}): give the topic "
-            "of the gate's state"
-        ) from None
-    return None if mode is None else mode.upper()
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -328,136 +245,6 @@ def _die_with_parent(wanted: bool) -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
-
-
-class Recorder:
-    """The recorder as a child process.
-
-        with Recorder("runs/x/bag", topics=["image", "cmd_vel"], robot="arena") as recorder:
-            ...
-        recorder.report["dropped"]
-
-    `start` returns when the bag's folder is there and recording has begun.
-    """
-
-    def __init__(
-        self,
-        output: str | Path,
-        topics: tuple[str, ...] | list[str] = (),
-        *,
-        robot: str | Path | None = None,
-        model: str | Path | None = None,
-        namespace: str = "",
-        extra: list[str] | None = None,
-        env: dict[str, str] | None = None,
-        log: str | Path | None = None,
-    ) -> None:
-        """Describe the recording: `topics` () means all, `extra` are further arguments of the command.
-
-        `log` is a file for the process's output (default: nowhere but in error messages).
-        """
-        self.output = Path(output)
-        self.report: dict = {}
-        self._process: subprocess.Popen | None = None
-        self._env, self._log_path = env, log
-        handle, name = tempfile.mkstemp(prefix="jepa_ros_record_", suffix=".json")
-        os.close(handle)
-        os.unlink(name)
-        self._json = Path(name)
-        self._command = [sys.executable, "-m", "jepa_ros.bags.record", "--output", str(output), "--json", name]
-        self._heard = self._json.with_suffix(".heard")
-        self._command += ["--quiet", "--die-with-parent", "--heard", str(self._heard)]
-        for flag, value in (("--robot", robot), ("--model", model), ("--namespace", namespace)):
-            self._command += [flag, str(value)] if value else []
-        self._command += [*(extra or []), *topics]
-
-    @property
-    def pid(self) -> int | None:
-        """The process, or None before `start`."""
-        return self._process.pid if self._process else None
-
-    def start(self, timeout: float = 20.0) -> Recorder:
-        """Start and wait until it records.
-
-        Raises:
-            BagError: it ended at once (its own message) or did not begin in `timeout` seconds.
-        """
-        if self.output.exists():
-            raise BagError(f"{self.output} exists already: choose another folder, or remove it first")
-        self._log = open(self._log_path, "w+") if self._log_path else tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
-            env=ros_environment(self._env),
-            start_new_session=True,
-        )  # fmt: skip
-        end = time.monotonic() + timeout
-        while not (self.output / "metadata.yaml").exists() and not ("--ring" in self._command and self.output.exists()):
-            if self._process.poll() is not None:
-                raise BagError(f"the recorder ended at its start: {self._tail()}")
-            if time.monotonic() > end:
-                self.kill()
-                raise BagError(f"the recorder did not start within {timeout} s: {self._tail()}")
-            time.sleep(0.02)
-        return self
-
-    def _tail(self) -> str:
-        self._log.seek(0)
-        return " ".join(self._log.read().split())[-600:].removeprefix("error: ")
-
-    def heard(self, topic: str) -> int:
-        """How many messages of a topic (its full name) were received, as of half a second ago."""
-        try:
-            return int(json.loads(self._heard.read_text(encoding="utf-8")).get(topic, 0))
-        except FileNotFoundError:
-            return 0
-
-    def alive(self) -> bool:
-        """True while the process runs."""
-        return self._process is not None and self._process.poll() is None
-
-    def stop(self, timeout: float = 30.0) -> dict:
-        """End the recording and wait; returns the report.
-
-        Raises:
-            BagError: the recording ended with an error (its message), or had to be killed.
-        """
-        if self._process is None:
-            raise BagError("the recorder was not started")
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-        try:
-            code = self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise BagError(f"{self.output}: the recorder did not end within {timeout} s and was killed") from None
-        if self._json.exists():
-            self.report = json.loads(self._json.read_text())
-            self._json.unlink()
-        self._heard.unlink(missing_ok=True)
-        message = self._tail()
-        self._log.close()
-        if code != 0:
-            raise BagError(message or f"{self.output}: the recorder ended with code {code}")
-        return self.report
-
-    def kill(self) -> None:
-        """End it with SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._heard.unlink(missing_ok=True)
-
-    def __enter__(self) -> Recorder:
-        """Start."""
-        return self.start()
-
-    def __exit__(self, kind, value, trace) -> None:
-        """Stop; an error of the block is not hidden by one of the recorder."""
-        if kind is None:
-            self.stop()
-        else:
-            with contextlib.suppress(BagError):
-                self.stop()
 
 
 def run_module(argv: list[str]) -> int:

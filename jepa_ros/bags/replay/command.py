@@ -165,7 +165,7 @@ def _play(args: argparse.Namespace) -> int:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from jepa_ros.bags.dataset.command import contract_of
+    from jepa_ros.bags.identity import contract_of
     from jepa_ros.bags.replay.player import Player, PlaySettings, input_topics
     from jepa_ros.bags.replay.recording import camera_topic
 

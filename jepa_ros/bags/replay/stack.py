@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from jepa_ros.bags import GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, BagError
-from jepa_ros.bags.dataset.command import contract_of
 from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.identity import contract_of
 from jepa_ros.bags.replay.offline import OfflineReplay, OfflineSettings
 from jepa_ros.bags.replay.recording import Recording, read_recording
 from jepa_ros.contract import RobotContract
