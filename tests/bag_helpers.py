@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import numpy as np
+from rosbags.rosbag2 import StoragePlugin, Writer
 
-from jepa_ros.bags.format.reader import typestore
+from jepa_ros.bags.format.message_types import typestore
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.schema import default_qos
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 
@@ -58,3 +60,17 @@ def write_bag(path: Path, count: int = 50, config: WriterConfig | None = None, f
             if (k + 1) % flush_every == 0:
                 writer.flush()
     return sent
+
+
+def merged(target: Path, storage: StoragePlugin, *bags: Path) -> None:
+    """One bag of several, by the library rosbags: a topic has a channel for each of its types."""
+    topics = {}
+    with Writer(target, version=9, storage_plugin=storage) as writer:
+        for bag in bags:
+            with BagReader(bag) as reader:
+                for key, value in reader.custom_data.items():
+                    writer.set_custom_data(key, value)
+                for m in reader.messages():
+                    if (m.topic, m.msgtype) not in topics:
+                        topics[m.topic, m.msgtype] = writer.add_connection(m.topic, m.msgtype, typestore=typestore())
+                    writer.write(topics[m.topic, m.msgtype], m.time, m.data)

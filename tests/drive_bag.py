@@ -13,7 +13,7 @@ from bag_helpers import START as WALL
 from bag_helpers import header, image
 
 from jepa_ros.bags import CONTRACT_KEY
-from jepa_ros.bags.format.reader import typestore
+from jepa_ros.bags.format.message_types import typestore
 from jepa_ros.bags.format.schema import default_qos
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 from jepa_ros.contract import load_contract

@@ -16,7 +16,7 @@ from rclpy.serialization import serialize_message
 
 from jepa_ros.agent.step_clock import CommandLog, StepClock
 from jepa_ros.bags import CONTRACT_KEY
-from jepa_ros.bags.format.reader import typestore
+from jepa_ros.bags.format.message_types import typestore
 from jepa_ros.bags.format.schema import default_qos
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 from jepa_ros.contract import load_contract

@@ -19,7 +19,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from jepa_ros.bags import BagError, info
 from jepa_ros.bags.format.mcap_scan import scan
-from jepa_ros.bags.format.reader import BagReader, typestore
+from jepa_ros.bags.format.message_types import typestore
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.repair import repair
 from jepa_ros.bags.format.schema import Definition, default_qos
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig

@@ -16,7 +16,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from jepa_ros.bags import BagError, info
 from jepa_ros.bags.dataset import build
 from jepa_ros.bags.dataset.segments import CutSettings
-from jepa_ros.bags.format.reader import BagReader, typestore
+from jepa_ros.bags.format.message_types import typestore
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.schema import default_qos
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 from jepa_ros.bags.replay.compare import compare

@@ -9,21 +9,24 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
 import rclpy
-from bag_helpers import START
+from bag_helpers import START, merged
 from drive_bag import Drive, write_drive
 from geometry_msgs.msg import PoseWithCovarianceStamped, TwistStamped
 from rclpy.executors import SingleThreadedExecutor
+from rosbags.rosbag2 import StoragePlugin
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.replay.player import input_topics
 from jepa_ros.contract import load_contract
+from jepa_ros.messages.stamps import raw_stamp
 from jepa_ros.ros_env import ros_environment
 
 
@@ -124,12 +127,30 @@ def test_inputs_are_played_byte_for_byte_and_outputs_are_not(bag, listener, star
     assert "messages of" in out
 
 
+def test_of_two_types_on_a_topic_one_is_played_and_the_other_is_named(tmp_path, listener, start):
+    """And a bag that begins at log time 0 begins its clock there."""
+    late = Drive(seconds=2.0, twist=True, silent={"/cmd_vel": (0.0, 1.5)}, received=lambda t: round((t - 0.001) * 1e9))
+    early = replace(late, twist=False, silent={"/cmd_vel": (1.5, 2.0)})
+    write_drive(tmp_path / "early", early)
+    write_drive(tmp_path / "late", late)
+    merged(tmp_path / "bag", StoragePlugin.MCAP, tmp_path / "early", tmp_path / "late")
+    process = start(tmp_path / "bag", "--all", "--rate", "2")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    said = "/cmd_vel: 25 messages of geometry_msgs/msg/Twist, the others are geometry_msgs/msg/TwistStamped"
+    assert f"not played: {said}" in out
+    with BagReader(tmp_path / "bag") as reader:
+        sent = [m.data for m in reader.messages({"/cmd_vel"}) if m.msgtype.endswith("TwistStamped")]
+        assert reader.start == 0
+    listener.wait("/cmd_vel", 75)
+    assert padded(listener.data("/cmd_vel")) == padded(sent)
+    assert raw_stamp(listener.data("/clock")[0]) == 0
+
+
 def test_the_bags_clock_is_played_and_the_rate_is_kept(bag, listener, start):
     process = start(bag, "--rate", "2", "--start", "0.5", "--duration", "2")
     assert process.wait(60) == 0
     listener.wait("/clock", 40)
-    from jepa_ros.messages.stamps import raw_stamp
-
     clock = [raw_stamp(data) for data in listener.data("/clock")]
     assert clock == sorted(clock)
     assert clock[0] == pytest.approx(START + 0.5e9, abs=0.1e9) and clock[-1] - clock[0] == pytest.approx(2e9, rel=0.05)
@@ -150,8 +171,6 @@ def test_a_loop_goes_on_until_a_signal_and_the_clock_jumps_back(bag, listener, s
     listener.wait("/image", 70)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
-    from jepa_ros.messages.stamps import raw_stamp
-
     clock = [raw_stamp(data) for data in listener.data("/clock")]
     assert any(b < a - 1e9 for a, b in pairwise(clock))
 

@@ -26,7 +26,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from jepa_ros.bags import BagError, info
 from jepa_ros.bags.format import repair as module
 from jepa_ros.bags.format.mcap_scan import scan
-from jepa_ros.bags.format.reader import BagReader, typestore
+from jepa_ros.bags.format.message_types import typestore
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.repair import STAGING, repair
 
 COUNT = 200

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_helpers import START, image, string, write_bag
+from bag_helpers import START, image, merged, string, write_bag
 from drive_bag import Drive, write_drive
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -19,7 +19,8 @@ from jepa_ros.bags import BagError, info
 from jepa_ros.bags.dataset import build
 from jepa_ros.bags.dataset import command as dataset
 from jepa_ros.bags.dataset.segments import CutSettings
-from jepa_ros.bags.format.reader import BagReader, typestore
+from jepa_ros.bags.format.message_types import typestore
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.repair import repair
 from jepa_ros.bags.replay.recording import read_recording
 from jepa_ros.contract import load_contract
@@ -27,20 +28,6 @@ from jepa_ros.learning.data.dataset import Dataset
 
 SHORT = CutSettings(min_length=5)
 ARENA = load_contract("arena")
-
-
-def merged(target: Path, storage: StoragePlugin, *bags: Path) -> None:
-    """One bag of several, by the library rosbags: a topic has a channel for each of its types."""
-    topics = {}
-    with Writer(target, version=9, storage_plugin=storage) as writer:
-        for bag in bags:
-            with BagReader(bag) as reader:
-                for key, value in reader.custom_data.items():
-                    writer.set_custom_data(key, value)
-                for m in reader.messages():
-                    if (m.topic, m.msgtype) not in topics:
-                        topics[m.topic, m.msgtype] = writer.add_connection(m.topic, m.msgtype, typestore=typestore())
-                    writer.write(topics[m.topic, m.msgtype], m.time, m.data)
 
 
 @pytest.fixture(params=[StoragePlugin.MCAP, StoragePlugin.SQLITE3], ids=["mcap", "sqlite3"])

@@ -14,7 +14,8 @@ from bag_helpers import START, string
 from rosbags.highlevel import AnyReader
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.format.reader import BagReader, typestore
+from jepa_ros.bags.format.message_types import typestore
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.schema import default_qos, definition
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 from jepa_ros.bags.record.ring_buffer import RingWriter, gate_mode, gate_watch

@@ -26,7 +26,7 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from benchmarks.rigs.gate.rig import contract_of
-from jepa_ros.bags.format.reader import typestore
+from jepa_ros.bags.format.message_types import typestore
 from jepa_ros.contract import load_contract
 from jepa_ros.messages import MessageError
 from jepa_ros.messages.commands import command_in, gate_output

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jepa_ros.bags.dataset.series import TWISTS
-from jepa_ros.bags.format.reader import typestore
+from jepa_ros.bags.format.message_types import typestore
 from jepa_ros.contract import load_contract
 from jepa_ros.messages.commands import gate_output, raw_command
 from jepa_ros.messages.diagnostics import key_values, raw_value

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from mcap.opcode import Opcode
 
-from jepa_ros.bags.format import mcap_scan
-from jepa_ros.bags.format.mcap_file import ChunkBuilder, McapFile
+from jepa_ros.bags.format import mcap_messages, mcap_scan
+from jepa_ros.bags.format.chunk import ChunkBuilder
+from jepa_ros.bags.format.mcap_file import McapFile
 from jepa_ros.bags.format.storage import CDR, Channel, Message, parse_qos
 
 CHUNK_BYTES = 4 << 20
@@ -59,7 +60,7 @@ class McapStorage:
             for c in self.scan.channels.values()
             if c.topic in topics
         }
-        for time, channel, publish, sequence, data in mcap_scan.messages(self.scan, set(names), start, stop):
+        for time, channel, publish, sequence, data in mcap_messages.messages(self.scan, set(names), start, stop):
             yield Message(*names[channel], time, publish, sequence, data)
 
     def times(self) -> dict[str, np.ndarray]:
@@ -74,7 +75,7 @@ class McapStorage:
                         entries = np.frombuffer(file.read(length), "<u8").reshape(-1, 2)
                         found.setdefault(channel, []).append(entries[:, 0].astype(np.int64))
                 else:
-                    for opcode, body in mcap_scan.records(mcap_scan.load(self.path, chunk.index, file)):
+                    for opcode, body in mcap_messages.records(mcap_messages.load(self.path, chunk.index, file)):
                         if opcode == Opcode.MESSAGE:
                             channel, _, log_time = struct.unpack_from("<HIQ", body)
                             found.setdefault(channel, []).append(np.array([log_time], np.int64))
@@ -124,7 +125,7 @@ class McapStorage:
                 described = channel.schema_id, channel.topic, channel.metadata, channel.message_encoding
                 file.add_channel(channel.id, *described)
             builder = ChunkBuilder()
-            for time, number, publish, sequence, data in mcap_scan.messages(scan, set(scan.channels)):
+            for time, number, publish, sequence, data in mcap_messages.messages(scan, set(scan.channels)):
                 builder.add(number, time, publish, data, sequence)
                 if builder.size >= CHUNK_BYTES:
                     file.add_chunk(builder.close())

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""metadata.yaml of rosbag2, versions 1 (Dashing) to 9 (Jazzy): read, and written anew for a bag that was mended."""
+"""metadata.yaml of rosbag2, versions 1 (Dashing) to 9 (Jazzy): read and written."""
 
 from __future__ import annotations
 
 import copy
+import os
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -153,3 +154,31 @@ def _version_for(bag: BagReader) -> int:
     if numbers or old:
         return 8 if hashes else 5
     return NEWEST
+
+
+class _Dumper(yaml.SafeDumper):
+    """No anchors: other YAML readers of metadata.yaml need not know them."""
+
+    def ignore_aliases(self, data) -> bool:
+        return True
+
+
+def metadata_text(information: dict) -> str:
+    """The YAML text of metadata, as other YAML readers take it."""
+    return yaml.dump(information, Dumper=_Dumper, sort_keys=False)
+
+
+def write_metadata(folder: Path, information: dict) -> None:
+    """Write metadata.yaml whole or not at all.
+
+    Raises:
+        OSError: the disk refuses; an earlier metadata.yaml is left as it was.
+    """
+    text = metadata_text({KEY: information})
+    temporary = folder / ".metadata.yaml.tmp"
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, folder / "metadata.yaml")
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

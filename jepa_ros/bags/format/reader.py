@@ -13,28 +13,18 @@ import heapq
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import zstandard
 
 from jepa_ros.bags import BagError
+from jepa_ros.bags.format.folder import BagFolder
 from jepa_ros.bags.format.mcap_storage import McapStorage
+from jepa_ros.bags.format.message_types import MessageTypes, undecodable
 from jepa_ros.bags.format.metadata import BagMetadata
 from jepa_ros.bags.format.storage import CDR, Message, Storage, TopicInfo
-from jepa_ros.bags.format.unpack import is_packed, open_storage, plain_name
-
-_SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
-_STORES = {1: "DASHING", 2: "ELOQUENT", 3: "FOXY", 4: "GALACTIC", 5: "HUMBLE", 6: "IRON", 7: "IRON", 8: "IRON"}
-
-
-@cache
-def typestore(distro: str = "JAZZY"):
-    """rosbags' table of the common message types of a ROS distribution (Jazzy's where it knows none)."""
-    from rosbags.typesys import Stores, get_typestore
-
-    return get_typestore(getattr(Stores, f"ROS2_{distro.upper()}", Stores.ROS2_JAZZY))
+from jepa_ros.bags.format.unpack import is_packed
 
 
 class BagReader:
@@ -64,23 +54,22 @@ class BagReader:
             BagError: it does not exist, holds no bag, or nothing in it can be read.
         """
         self.path = Path(path)
-        self.problems: list[str] = []
-        self.version, self.distro = 0, ""
-        self.metadata: BagMetadata | None = None
-        self.embedded: BagMetadata | None = None
-        self.metadata_stale = False
-        self.superseded: list[Path] = []
         self.unpacked = 0
-        self.custom_data: dict[str, str] = {}
         self._scratch = tempfile.TemporaryDirectory(prefix="jepa_ros_bag_")
-        self._store: Any = None
+        self._types: MessageTypes | None = None
         self._checked: set[str] = set()
         try:
-            self.files = self._open_all(self._find_files(), thorough)
+            folder = BagFolder(self.path, Path(self._scratch.name), thorough)
         except BaseException:
             self._scratch.cleanup()
             raise
-        self._read_embedded()
+        self.files, self.problems, self.metadata = folder.files, folder.problems, folder.metadata
+        self.metadata_stale, self.superseded = folder.stale, folder.superseded
+        self.embedded = None if self.metadata else self._read_embedded()
+        known = self.metadata or self.embedded
+        self.version = self.metadata.version if self.metadata else 0
+        self.distro = known.distro if known else ""
+        self.custom_data = self._read_custom_data(known)
         self.topics = self._merge_topics()
         self._compare_metadata()
         self.notes = self._describe_types()
@@ -94,105 +83,6 @@ class BagReader:
             )
 
     # ------------------------------------------------------------------ opening
-    def _find_files(self) -> list[list[Path]]:
-        """The bag's files in their order; each as the paths that it may be read from, the best first."""
-        if not self.path.exists():
-            raise BagError(f"{self.path}: no such bag")
-        if self.path.is_file():
-            if self.path.name == "metadata.yaml":
-                raise BagError(f"{self.path}: give the bag's folder, {self.path.parent}")
-            return [[self.path]]
-        present: dict[str, list[Path]] = {}
-        for path in sorted(
-            (p for p in self.path.iterdir() if p.is_file() and p.name.endswith(_SUFFIXES)), key=_natural
-        ):
-            present.setdefault(plain_name(path.name), []).append(path)
-        for paths in present.values():
-            # `ros2 bag play` leaves what it decompressed beside the compressed file, and a recorder that was killed
-            # while it compressed leaves a part beside the whole: the same messages once more.
-            paths.sort(key=lambda path: not is_packed(path))
-        listed = self._read_metadata()
-        if listed is None:
-            if not present:
-                holds = ", ".join(sorted(p.name for p in self.path.iterdir())[:8]) or "nothing"
-                raise BagError(f"{self.path}: no bag in here: no metadata.yaml, no .mcap, no .db3 (it holds {holds})")
-            return list(present.values())
-        found, missing = [], []
-        for name in dict.fromkeys(listed):
-            paths = present.pop(plain_name(name), [])
-            paths = [p for p in paths if p.name == name] + [p for p in paths if p.name != name]
-            if not paths:
-                missing.append(name)
-                self._stale(f"{name}: listed in metadata.yaml, but the file is missing")
-            elif paths[0].name != name:
-                self._stale(f"{name}: listed in metadata.yaml, found as {paths[0].name}")
-            found += [paths] if paths else []
-        # A recorder that was killed just after a split has a file more than metadata.yaml says; or one was renamed.
-        for paths in present.values():
-            self._stale(f"{paths[0].name}: not listed in metadata.yaml; read all the same")
-            found.append(paths)
-        if not found:
-            raise BagError(f"{self.path}: every file that metadata.yaml lists is missing: {', '.join(sorted(missing))}")
-        return found
-
-    def _stale(self, problem: str) -> None:
-        """Note something that metadata.yaml says wrongly."""
-        self.metadata_stale = True
-        self.problems.append(problem)
-
-    def _read_metadata(self) -> list[str] | None:
-        """The names of the files that metadata.yaml lists; None where it is missing or says nothing."""
-        path = self.path / "metadata.yaml"
-        if not path.exists():
-            self._stale("metadata.yaml is missing; the topics were read from the files")
-            return None
-        try:
-            self.metadata = BagMetadata.parse(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BagError(f"{path}: cannot be read: {error}") from error
-        except BagError as error:
-            raise BagError(f"{path}: {error}") from None
-        except ValueError as error:
-            self._stale(f"metadata.yaml: {error}; the topics were read from the files")
-            return None
-        self.version, self.distro = self.metadata.version, self.metadata.distro
-        self.custom_data = dict(self.metadata.custom_data)
-        return self.metadata.files
-
-    def _open_all(self, units: list[list[Path]], thorough: bool) -> list[Storage]:
-        files: list[Storage] = []
-        errors: list[str] = []
-        for paths in units:
-            storage = self._open_best(paths, errors, thorough)
-            if storage is not None:
-                files.append(storage)
-                self.problems += [f"{storage.source.name}: {problem}" for problem in storage.problems]
-        if not files:
-            raise BagError(errors[0] if len(errors) == 1 else f"{self.path}: no file can be read: {'; '.join(errors)}")
-        self.problems += errors
-        return sorted(files, key=lambda storage: storage.span or (2**63, 0))
-
-    def _open_best(self, paths: list[Path], errors: list[str], thorough: bool) -> Storage | None:
-        """The first whole one of the paths of a file, else the one that holds most."""
-        opened: list[Storage] = []
-        failed: list[str] = []
-        for path in paths:
-            try:
-                storage = open_storage(path, Path(self._scratch.name), thorough=thorough)
-            except BagError as error:
-                failed.append(str(error))
-                continue
-            opened.append(storage)
-            if storage.complete:
-                break
-        best = max(opened, key=lambda storage: sum(channel.count for channel in storage.channels), default=None)
-        if best is None:
-            errors += failed
-        elif best.source != paths[0]:
-            self._stale(f"{paths[0].name}: cut or damaged; {best.source.name} beside it was read in its place")
-            self.superseded.append(paths[0])
-        return best
-
     def _merge_topics(self) -> dict[str, TopicInfo]:
         merged: dict[str, TopicInfo] = {}
         qos = self.metadata.qos if self.metadata else {}
@@ -238,20 +128,27 @@ class BagReader:
                 return "message" if message.data.startswith(zstandard.FRAME_HEADER) else ""
         return ""
 
-    def _read_embedded(self) -> None:
-        """What the recorder put into the files themselves, where metadata.yaml does not say it."""
+    def _read_embedded(self) -> BagMetadata | None:
+        """The metadata that the recorder put into the last of the files that have it."""
+        found = None
         for storage in self.files:
             with contextlib.suppress(ValueError, BagError):
-                embedded = BagMetadata.parse(storage.embedded) if storage.embedded else None
-                if embedded is not None and self.metadata is None:
-                    self.embedded = embedded
-        if self.metadata is None and self.embedded is not None:
-            self.distro = self.embedded.distro
-            self.custom_data = dict(self.embedded.custom_data)
+                found = BagMetadata.parse(storage.embedded) if storage.embedded else found
+        return found
+
+    def _read_custom_data(self, known: BagMetadata | None) -> dict[str, str]:
+        """Custom data of the metadata, and what our recorder wrote into each file."""
+        found = dict(known.custom_data) if known else {}
         for storage in self.files:
             if isinstance(storage, McapStorage):
                 for key, value in storage.scan.read_metadata().get("jepa_ros", {}).items():
-                    self.custom_data.setdefault(key, value)
+                    found.setdefault(key, value)
+        return found
+
+    def _stale(self, problem: str) -> None:
+        """Note something that metadata.yaml says wrongly."""
+        self.metadata_stale = True
+        self.problems.append(problem)
 
     def _describe_types(self) -> list[str]:
         """A line for each topic on which messages of several types came."""
@@ -328,13 +225,10 @@ class BagReader:
             try:
                 data = frame.decompress(message.data)
             except zstandard.ZstdError as error:
-                raise BagError(self._undecodable(message, f"cannot be decompressed: {error}")) from error
+                raise BagError(undecodable(self.path, message, f"cannot be decompressed: {error}")) from error
             if not frame.eof:
-                raise BagError(self._undecodable(message, "is compressed, and cut"))
+                raise BagError(undecodable(self.path, message, "is compressed, and cut"))
             yield message._replace(data=data)
-
-    def _undecodable(self, message: Message, why: str) -> str:
-        return f"{self.path}: {message.topic}: the message of time {message.time} {why}"
 
     def require(self, *topics: str) -> None:
         """Check that topics are there.
@@ -365,24 +259,16 @@ class BagReader:
                         f"{channel.serialization!r}; expected {CDR!r}, which is what ROS 2 records"
                     )
 
-    def deserialize(self, message: Message):
+    def deserialize(self, message: Message) -> Any:
         """The message as an object with the fields of its type (arrays are numpy arrays).
 
         Raises:
             BagError: its bytes do not fit its type, or the type is unknown.
         """
-        from rosbags.serde import SerdeError
-
         if message.topic not in self._checked:
             self.require_cdr(message.topic)
             self._checked.add(message.topic)
-        store = self._types()
-        if message.msgtype not in store.fielddefs:
-            raise BagError(self._unknown(message.msgtype))
-        try:
-            return store.deserialize_cdr(message.data, message.msgtype)
-        except (SerdeError, KeyError, AssertionError, ValueError, IndexError) as error:
-            raise BagError(self._undecodable(message, f"is not a {message.msgtype}: {error}")) from error
+        return self._message_types().deserialize(message)
 
     def fields(self, msgtype: str) -> list[str]:
         """The types of a message type's fields, where a field is itself a message (else ''), in their order.
@@ -390,42 +276,14 @@ class BagReader:
         Raises:
             BagError: the type is unknown.
         """
-        from rosbags.interfaces import Nodetype
+        return self._message_types().fields(msgtype)
 
-        store = self._types()
-        if msgtype not in store.fielddefs:
-            raise BagError(self._unknown(msgtype))
-        return [node[1] if node[0] == Nodetype.NAME else "" for _, node in store.fielddefs[msgtype][1]]
-
-    def _unknown(self, msgtype: str) -> str:
-        return f"{self.path}: type {msgtype} is defined neither in the bag nor among the common types"
-
-    def _types(self):
-        if self._store is None:
-            from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
-
-            base = typestore(self.distro or _STORES.get(self.version, "JAZZY"))
-            # Events of services and actions: nothing here reads them, nor can their texts be parsed.
+    def _message_types(self) -> MessageTypes:
+        if self._types is None:
             channels = [channel for info in self.topics.values() for channel in info.channels]
-            new = [c for c in channels if "/msg/" in c.msgtype and c.definition and c.msgtype not in base.fielddefs]
-            store = base
-            if new:
-                store = get_typestore(Stores.EMPTY)
-                store.register({name: value for name, value in base.fielddefs.items()})
-            for channel in new:
-                try:
-                    if channel.encoding == "ros2msg":
-                        store.register(get_types_from_msg(channel.definition, channel.msgtype))
-                    elif channel.encoding == "ros2idl":
-                        parts = channel.definition.split("=" * 80 + "\n")
-                        for part in parts[1:] if len(parts) > 1 else parts:
-                            store.register(get_types_from_idl(part.split("\n", 1)[1] if len(parts) > 1 else part))
-                except TypesysError as error:
-                    self.problems.append(
-                        f"{channel.topic}: its definition of {channel.msgtype} cannot be read: {error}"
-                    )
-            self._store = store
-        return self._store
+            self._types = MessageTypes(self.path, channels, self.distro, self.version)
+            self.problems += self._types.problems
+        return self._types
 
     def close(self) -> None:
         """Remove what was decompressed."""
@@ -438,10 +296,3 @@ class BagReader:
     def __exit__(self, kind, value, trace) -> None:
         """Close."""
         self.close()
-
-
-def _natural(path: Path) -> list:
-    """Sort key that puts x_10 behind x_9."""
-    import re
-
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]

@@ -17,12 +17,11 @@ from pathlib import Path
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.fingerprint import Fingerprint, by_another_library, by_this_package
-from jepa_ros.bags.format.metadata import compose
+from jepa_ros.bags.format.metadata import compose, write_metadata
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.sqlite_storage import LOGS, SqliteStorage, beside, in_use
 from jepa_ros.bags.format.storage import Storage
 from jepa_ros.bags.format.unpack import is_packed, pack, plain_name
-from jepa_ros.bags.format.writer import write_metadata
 
 STAGING = ".jepa_ros_repair"
 """Name of the folder in which the mended files are made."""

@@ -14,11 +14,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 import jepa_ros
 from jepa_ros.bags import BagError
-from jepa_ros.bags.format.mcap_file import Chunk, ChunkBuilder, McapFile
+from jepa_ros.bags.format.chunk import Chunk, ChunkBuilder
+from jepa_ros.bags.format.mcap_file import McapFile
+from jepa_ros.bags.format.metadata import metadata_text, write_metadata
 from jepa_ros.bags.format.schema import Definition, definition, qos_text
 
 CHUNK_SECONDS = 0.4
@@ -307,7 +307,7 @@ class BagWriter:
         }
 
     def _metadata_text(self) -> str:
-        return yaml.dump(self._metadata(), Dumper=_Dumper, sort_keys=False)
+        return metadata_text(self._metadata())
 
     def _write_metadata(self) -> None:
         write_metadata(self.path, self._metadata())
@@ -393,26 +393,3 @@ class BagWriter:
             self.close()
         else:
             self.abort()
-
-
-class _Dumper(yaml.SafeDumper):
-    """No anchors: other YAML readers of metadata.yaml need not know them."""
-
-    def ignore_aliases(self, data) -> bool:
-        return True
-
-
-def write_metadata(folder: Path, information: dict) -> None:
-    """Write metadata.yaml whole or not at all.
-
-    Raises:
-        OSError: the disk refuses; an earlier metadata.yaml is left as it was.
-    """
-    text = yaml.dump({"rosbag2_bagfile_information": information}, Dumper=_Dumper, sort_keys=False)
-    temporary = folder / ".metadata.yaml.tmp"
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, folder / "metadata.yaml")
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.format.mcap_file import Chunk, ChunkBuilder
+from jepa_ros.bags.format.chunk import Chunk, ChunkBuilder
 from jepa_ros.bags.format.schema import Definition
 from jepa_ros.bags.format.writer import BagWriter, Topic, WriterConfig
 
@@ -177,7 +177,7 @@ def gate_mode(data: bytes) -> str | None:
     """
     from rosbags.serde import SerdeError
 
-    from jepa_ros.bags.format.reader import typestore
+    from jepa_ros.bags.format.message_types import typestore
     from jepa_ros.messages.diagnostics import key_values
 
     try:
