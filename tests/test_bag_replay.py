@@ -23,8 +23,10 @@ from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.identity import identity
 from jepa_ros.bags.replay import replay
 from jepa_ros.bags.replay.compare import Tolerance, compare
+from jepa_ros.bags.replay.recording import read_recording
 from jepa_ros.bags.replay.run_log import RunLog
 from jepa_ros.bags.replay.stack import Changes, prepare
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.safety import Gate
 
@@ -53,6 +55,17 @@ def test_a_replay_agrees_with_the_recording(recorded):
     counts = comparison.counts
     assert counts["embedding"] == 60 and counts["command_raw"] == 30 and counts["safety_gate/state"] > 240
     assert comparison.largest["embedding"] == 0.0 and comparison.largest["command_raw"] == 0.0
+
+
+def test_a_state_topic_of_another_type_is_left_out_as_the_gate_does(tmp_path):
+    write_bag(tmp_path / "bag")
+    data = load_contract("arena").to_dict()
+    data["state"]["pose"]["topic"] = "/a"  # where the bag has texts
+    with BagReader(tmp_path / "bag") as reader:
+        found = read_recording(reader, RobotContract.from_dict(data))
+    assert "pose" not in found.gate and found.images
+    (note,) = found.log.notes
+    assert note.startswith("/a: its messages of type std_msgs/msg/String are left out") and "PoseWithCov" in note
 
 
 def test_plans_were_made_and_the_gate_let_them_through(recorded):

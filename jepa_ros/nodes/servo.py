@@ -22,8 +22,8 @@ from jepa_ros.agent.executed import ExecutedLog
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.messages.joints import JointStates, robot_joints
-from jepa_ros.nodes import qos
 from jepa_ros.messages.stamps import stamp_of
+from jepa_ros.nodes import qos
 
 #: An action older than this many control steps is no longer turned into commands: the planner is gone.
 OLD = 3.0

@@ -15,6 +15,7 @@ from jepa_ros.bags import BagError
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
 from jepa_ros.contract import RobotContract
+from jepa_ros.contract.topics import STATE_TYPES
 from jepa_ros.messages import MessageError
 from jepa_ros.messages.commands import command_in, gate_output
 from jepa_ros.messages.diagnostics import identities, key_values, signals_in
@@ -134,9 +135,12 @@ def read_recording(reader: BagReader, contract: RobotContract, namespace: str = 
         if name == "pose" and topic in reader.topics
         for offer in reader.topics[topic].qos
     )
+    deaf: dict[str, str] = {}
     for message in reader.messages([topic for topic in takers if topic in reader.topics]):
         if message.topic == camera:
             _take_image(recording, message.time, message)
+        elif message.topic in state and message.msgtype != STATE_TYPES[state[message.topic]]:
+            deaf[message.topic] = message.msgtype
         else:
             content = reader.deserialize(message)
             try:
@@ -153,6 +157,9 @@ def read_recording(reader: BagReader, contract: RobotContract, namespace: str = 
                 recording.log.ticks[-1].sequence = message.sequence
             elif message.topic == status_topic:
                 _step(recording, content).sequence = message.sequence
+    for topic, found in deaf.items():
+        heard = f"a gate hears {STATE_TYPES[state[topic]]} alone on this topic"
+        recording.log.notes.append(f"{topic}: its messages of type {found} are left out: {heard}")
     if not recording.images:
         raise BagError(f"{reader.path}: no image on {camera} in this bag")
     return recording
