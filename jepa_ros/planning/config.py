@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of a search, checked when they are made."""
+"""The settings of a search and of the planner, checked when they are made."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
+from jepa_ros.planning.arrival import ArrivalConfig
 from jepa_ros.planning.problem import SearchError
 from jepa_ros.ranges import SHARE, Range
 
@@ -99,3 +100,21 @@ class SearchConfig:
         if self.keep > self.elites:
             raise SearchError(f"search keep is {self.keep}; expected at most elites = {self.elites}")
         check_level(self.risk, self.noise_samples)
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """Settings of the planner.
+
+    Args:
+        search: see SearchConfig. arrival: see ArrivalConfig.
+        max_gap: seconds without an image after which the history is forgotten.
+    """
+
+    search: SearchConfig = field(default_factory=SearchConfig)
+    arrival: ArrivalConfig = field(default_factory=ArrivalConfig)
+    max_gap: float = 1.0
+
+    def __post_init__(self) -> None:
+        if problem := Range(0.0, above=True, unit="s").problem(self.max_gap):
+            raise SearchError(f"planner max_gap: {problem}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,79 +20,19 @@ from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.memory import LongTerm, RecallError
 from jepa_ros.memory.knowledge import Seen
-from jepa_ros.planning.arrival import Arrival, ArrivalConfig, Reading, read_distance
+from jepa_ros.planning.arrival import Arrival, Reading, read_distance
 from jepa_ros.planning.bodies import knowledge_for, watch_for
-from jepa_ros.planning.config import SearchConfig
+from jepa_ros.planning.config import PlannerConfig
 from jepa_ros.planning.delay import Delay
 from jepa_ros.planning.history import History
 from jepa_ros.planning.objective import Objective
-from jepa_ros.planning.problem import Budget, Problem, SearchError
+from jepa_ros.planning.output import SENTENCES, PlannerOutput, status_of
+from jepa_ros.planning.problem import Budget, Problem
 from jepa_ros.planning.proposals import shift_plan
 from jepa_ros.planning.result import PlanResult
 from jepa_ros.planning.search import Search
 from jepa_ros.planning.surprise import InputMonitor, Normal
-from jepa_ros.ranges import Range
 from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
-
-#: One sentence for each reason word of the status.
-SENTENCES = {
-    "ok": "a plan was found",
-    "idle": "no goal is set",
-    "paused": "planning is paused",
-    "arrived": "the goal is reached",
-    "infeasible": "no candidate keeps every guardrail",
-    "non_finite": "the model gave no finite cost for any candidate",
-    "deadline": "the deadline is shorter than one iteration of the search",
-    "error": "planning failed",
-    "bad_latent": "the embedding is not finite or has another size than the model's",
-}
-
-
-@dataclass(frozen=True)
-class PlannerConfig:
-    """Settings of the planner.
-
-    Args:
-        search: see SearchConfig. arrival: see ArrivalConfig.
-        max_gap: seconds without an image after which the history is forgotten.
-    """
-
-    search: SearchConfig = field(default_factory=SearchConfig)
-    arrival: ArrivalConfig = field(default_factory=ArrivalConfig)
-    max_gap: float = 1.0
-
-    def __post_init__(self) -> None:
-        if problem := Range(0.0, above=True, unit="s").problem(self.max_gap):
-            raise SearchError(f"planner max_gap: {problem}")
-
-
-@dataclass
-class PlannerOutput:
-    """The answer to one image.
-
-    Args:
-        command: (A,) physical units; when idle, arrived, or without a feasible plan it stands still, which is None for
-            joints that are commanded by position (see ``RobotContract.neutral``).
-        status: plain values: reason, sentence, arrived, feasible, blocked_by, iterations, cost, terms, distance,
-            distance_unit, heading_error, elapsed_s, evaluated, dropped, converged, source, shares (of each source in
-            the last elites), winners (share of all plans so far that each source found), seed, backend,
-            guardrails_left_to_the_gate.
-        signals: what the gate reads: "guardrail/NAME" (excess, > 0 violates), "surprise", "novelty" (with a card that
-            has levels: 1 is the one to slow down at, 2 the one to stop at).
-        plan_actions: (T, A) physical, plan_poses: (T, 3) x, y, yaw; None without a plan (or a pose readout).
-        candidates: [(poses (T, 3), cost)] of the last iteration, best first.
-        history: [(seconds, best cost)] of the search.
-        guardrail_hash: of the set in force, "" without guardrails.
-    """
-
-    command: np.ndarray | None
-    status: dict[str, Any]
-    signals: dict[str, float]
-    plan_actions: np.ndarray | None = None
-    plan_poses: np.ndarray | None = None
-    candidates: list[tuple[np.ndarray, float]] = field(default_factory=list)
-    history: list[tuple[float, float]] = field(default_factory=list)
-    guardrail_hash: str = ""
 
 
 class Planner:
@@ -381,29 +321,17 @@ class Planner:
         return self._output(reason, None, reading, result)
 
     def _output(self, reason: str, plan: np.ndarray | None, reading, result: PlanResult | None) -> PlannerOutput:
-        sentence = SENTENCES[reason]
-        if reason == "infeasible" and result is not None:
-            sentence = f"{sentence}; in the way: {result.blocked_by}"
-        status: dict[str, Any] = {"reason": reason, "sentence": sentence, "arrived": reason == "arrived"}
-        status["backend"] = self.search.backend
-        status["guardrails_left_to_the_gate"] = list(self.objective.guard.unjudged)
-        if reading is not None:
-            status |= {
-                "distance": reading.distance, "distance_unit": reading.unit, "heading_error": reading.heading_error,
-            }  # fmt: skip
-        if result is not None:
-            status |= {
-                "feasible": result.feasible, "blocked_by": result.blocked_by, "iterations": result.iterations,
-                "cost": result.cost, "terms": result.terms, "elapsed_s": result.elapsed, "evaluated": result.evaluated,
-                "dropped": result.dropped, "converged": result.converged, "source": result.source,
-                "shares": result.shares, "winners": self._winners(), "seed": result.seed, "warm_cost": result.warm_cost,
-            }  # fmt: skip
+        status = {
+            **status_of(reason, reading, result), "backend": self.search.backend,
+            "guardrails_left_to_the_gate": list(self.objective.guard.unjudged),
+        }  # fmt: skip
         output = PlannerOutput(
             command=self.contract.neutral() if plan is None else plan[0].copy(),
             status=status, signals=self._signals(result), plan_actions=plan,
             guardrail_hash=str(getattr(self.guardrails, "hash", "") or ""),
         )  # fmt: skip
         if result is not None:
+            status["winners"] = self._winners()
             output.history = result.history
             self._draw(output, result)
         return output
