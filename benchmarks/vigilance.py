@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
     model = args.model or contract.name
     card = load_checkpoint(model, contract)[1]
     if not card.get("calibration", {}).get("vigilance"):
-        raise JepaRosError(f"{model} cannot tell surprise: jepa-ros train --data DATA --out {model} --add-vigilance")
+        raise JepaRosError(f"{model} cannot tell surprise: jepa-ros train --data DATA --out {model} --only alarms")
     log = Log(args.log, model_id(card), card["calibration"]["vigilance"]["levels"])
     with worker_pool(args.workers, "vigilance", start_worker, (contract.to_dict(), str(model))) as pool:
         drives = {case: enough(pool, log, case, args.trials, args.first) for case in cases}

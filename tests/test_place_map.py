@@ -13,6 +13,7 @@ from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.settings import TrainError
 from jepa_ros.learning.stages import place_map as fit
 from jepa_ros.learning.stages.bump_labels import read_bumps
+from jepa_ros.learning.stages.order import Order
 from jepa_ros.planar import region_constraints
 from jepa_ros.planar.goals import pose_goal
 from jepa_ros.planar.map_head import cell_centres, look_up, project
@@ -360,10 +361,10 @@ def test_a_map_is_fitted_anew_and_an_earlier_kind_of_map_is_refused(bumpy_data, 
     model, _, _ = fitted(bumpy_data, monkeypatch, 1)
     model.traversability.homography = None  # what an earlier version did not have
     save_checkpoint(tmp_path, model, {"contract": bumpy_data.contract.to_dict(), "metrics": {"probe": 1.0}})
-    with pytest.raises(CheckpointError, match="--renew-map"):
+    with pytest.raises(CheckpointError, match="--only map"):
         load_checkpoint(tmp_path)
     monkeypatch.setattr(fit, "MAP_CELLS", 20)
-    fit.renew_map(tmp_path, bumpy_data, 2, 0, lambda *_: None)
+    fit.renew_map(Order(tmp_path, bumpy_data, 2, 0, lambda *_: None))
     renewed, card = load_checkpoint(tmp_path, bumpy_data.contract)
     assert renewed.config.map_cells == card["model"]["map_cells"] == 20
     assert card["metrics"]["probe"] == 1.0 and "auc" in card["metrics"]["traversability"]
@@ -375,4 +376,4 @@ def test_a_map_is_fitted_anew_and_an_earlier_kind_of_map_is_refused(bumpy_data, 
 def test_a_checkpoint_without_a_map_has_none_to_fit_anew(bumpy_data, tmp_path):
     save_checkpoint(tmp_path, WorldModel(ModelConfig()), {"contract": bumpy_data.contract.to_dict()})
     with pytest.raises(TrainError, match="no map"):
-        fit.renew_map(tmp_path, bumpy_data, 2, 0, lambda *_: None)
+        fit.renew_map(Order(tmp_path, bumpy_data, 2, 0, lambda *_: None))

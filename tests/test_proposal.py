@@ -98,7 +98,8 @@ def test_a_checkpoint_is_given_a_proposal_and_nothing_else_changes(tmp_path):
     from test_worlds import blob_episode
 
     from jepa_ros.learning.data.dataset import Dataset, DatasetWriter
-    from jepa_ros.learning.stages.proposal import grow_checkpoint
+    from jepa_ros.learning.stages.order import Order
+    from jepa_ros.learning.stages.proposal import renew_proposal
 
     contract, rng = load_contract("arena"), np.random.default_rng(0)
     writer = DatasetWriter(tmp_path / "data", contract, {})
@@ -107,7 +108,7 @@ def test_a_checkpoint_is_given_a_proposal_and_nothing_else_changes(tmp_path):
     writer.finish()
     save_checkpoint(tmp_path / "m", WorldModel(SMALL).eval(), {"contract": contract.to_dict(), "metrics": {"a": 1}})
     before, _ = load_checkpoint(tmp_path / "m")
-    card = grow_checkpoint(tmp_path / "m", Dataset(tmp_path / "data", min_length=14), 3, 0, silent, 4)
+    card = renew_proposal(Order(tmp_path / "m", Dataset(tmp_path / "data", min_length=14), 3, 0, silent), 4)
     after, _ = load_checkpoint(tmp_path / "m", contract)
     assert set(card["metrics"]) == {"a", "proposal"} and "proposal" in after.readouts
     assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())

@@ -180,8 +180,6 @@ def test_the_command_on_the_card_trains_the_same_model():
         "robot",
         "device",
         "threads",
-        "add_proposal",
-        "add_vigilance",
-        "renew_map",
+        "only",
     }
     assert {action.dest for action in parser._actions} - others == set(SHAPING)

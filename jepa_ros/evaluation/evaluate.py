@@ -192,7 +192,7 @@ def main(args: argparse.Namespace) -> int:
     # Loaded here too, so that a bad checkpoint is one clear error and not one of a worker.
     card = load_checkpoint(model, contract)[1] if "planner" in policies else None
     if args.watch and card and not (card.get("calibration") or {}).get("vigilance"):
-        raise JepaRosError(f"--watch: {model} cannot tell surprise: jepa-ros train ... --out {model} --add-vigilance")
+        raise JepaRosError(f"--watch: {model} cannot tell surprise: jepa-ros train ... --out {model} --only alarms")
     results, described = evaluate(assignment, model if card else None, settings, policies, args.workers, args.threads)
     named = (model, model_id(card)) if card else ("", "")
     report = summarise(assignment, described, *named, settings, results, args.workers, args.threads)

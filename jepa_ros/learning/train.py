@@ -21,24 +21,25 @@ from jepa_ros.contract import RobotContract
 from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
+from jepa_ros.learning.log import Log
 from jepa_ros.learning.report import write_report
 from jepa_ros.learning.representation.diagnostics import encode_episodes, judge
 from jepa_ros.learning.representation.representation import RepresentationTrainer, run, seed_everything
 from jepa_ros.learning.settings import TrainError, TrainSettings, choose_device, has_fast_bf16
 from jepa_ros.learning.stages import readouts
 from jepa_ros.learning.stages.alarm_levels import fit_vigilance
-from jepa_ros.learning.stages.alarm_levels import grow_checkpoint as add_vigilance
+from jepa_ros.learning.stages.alone import STAGES
 from jepa_ros.learning.stages.calibration import calibrate
 from jepa_ros.learning.stages.noise import calibrate_noise, judge_noise
+from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.place_map import (
     MAP_CELLS,
     can_fit,
     fit_traversability,
     judge_traversability,
     map_extent,
-    renew_map,
 )
-from jepa_ros.learning.stages.proposal import fit_proposal, grow_checkpoint, judge_proposal
+from jepa_ros.learning.stages.proposal import fit_proposal, judge_proposal
 from jepa_ros.learning.state import load_state, read_info, save_state
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress, Task
@@ -48,49 +49,6 @@ from jepa_ros.world_model.readouts import CONTACT, DISTANCE, Readout, body_reado
 SAVE_EVERY = 200  # steps between saved states: a kill costs at most as many
 JUDGE_EVERY = 500
 PIECE = 40  # control steps of the pieces that episodes are cut into for diagnostics and readouts
-
-
-class Log:
-    """One line of JSON a record, and TensorBoard where it is installed. Resuming drops what comes after the state."""
-
-    def __init__(self, folder: Path, step: int) -> None:
-        self.path = folder / "log.jsonl"
-        kept = []
-        if self.path.exists() and step:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            records = [json.loads(line) for line in lines if line.endswith("}")]
-            # What comes after the representation begins anew after a kill.
-            kept = [json.dumps(r) for r in records if r["phase"] in ("representation", "judged") and r["step"] < step]
-        self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        self.board: Any = None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            return
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
-
-    def write(self, phase: str, step: int, values: dict[str, Any]) -> None:
-        """Append one record."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"phase": phase, "step": step, **values}) + "\n")
-        if self.board is not None:
-            for name, value in _flat(values):
-                self.board.add_scalar(f"{phase}/{name}", value, step)
-
-    def close(self) -> None:
-        """Flush TensorBoard."""
-        if self.board is not None:
-            self.board.close()
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    flat: list[tuple[str, float]] = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat += _flat(value, f"{prefix}{key}/")
-        elif value is not None and not isinstance(value, list):  # a table is no curve
-            flat.append((prefix + key, float(value)))
-    return flat
 
 
 def train(
@@ -347,19 +305,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the arithmetic (default: %(default)s: bf16 where it is fast)",
     )
     parser.add_argument(
-        "--add-proposal",
-        action="store_true",
-        help="give the checkpoint in --out a learned proposal, and change no more",
-    )
-    parser.add_argument(
-        "--add-vigilance",
-        action="store_true",
-        help="give the checkpoint in --out what it needs to tell surprise and novelty, and change no more",
-    )
-    parser.add_argument(
-        "--renew-map",
-        action="store_true",
-        help="fit the traversability map of the checkpoint in --out anew, on its encoder as it is, and change no more",
+        "--only",
+        choices=sorted(STAGES),
+        metavar="STAGE",
+        help="renew one thing in the checkpoint in --out and leave all else as it is: "
+        + "; ".join(f"{name}: {stage.does}" for name, stage in sorted(STAGES.items())),
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
     parser.add_argument(
@@ -382,47 +332,17 @@ def command_of(args: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def _add_proposal(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> dict[str, Any]:
-    """``--add-proposal``: everything else in the checkpoint stays as it is."""
-    with progress:
-        bar = progress.task("proposal", settings.readout_steps)
+def run_alone(name: str, folder: Path, data: Dataset, settings: TrainSettings, bf16: bool) -> dict[str, Any]:
+    """``--only STAGE`` on the checkpoint in ``folder``; the card as written."""
+    stage = STAGES[name]
+    with Progress() as progress:
+        bar = progress.task(name, settings.readout_steps)
 
         def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
-            bar.update(step, note=_told(values))
+            bar.update(step + 1, total, note=_told(values))
 
-        card = grow_checkpoint(folder, data, settings.readout_steps, settings.seed, report)
-    found = card["metrics"]["proposal"]
-    print(f"{folder}: proposal added; held-out error {found['error']:.3f}, {found['ratio']:.2f} of the mean action's")
-    return card
-
-
-def _add_vigilance(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> dict[str, Any]:
-    """``--add-vigilance``: every weight that was trained stays as it is."""
-    with progress:
-        bar = progress.task("vigilance", 1)
-
-        def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
-            bar.update(step + 1, total)
-
-        card = add_vigilance(folder, data, settings.seed, report)
-    levels = card["calibration"]["vigilance"]["levels"]
-    told = ", ".join(f"{name} {slow:.3g} / {stop:.3g}" for name, (slow, stop) in levels.items())
-    print(f"{folder}: vigilance added; levels (slow / stop): {told}")
-    return card
-
-
-def _renew_map(folder: Path, data: Dataset, settings: TrainSettings, progress: Progress) -> dict[str, Any]:
-    """``--renew-map``: the encoder and all other readouts stay as they are."""
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))
-    with progress:
-        bar = progress.task("traversability", settings.readout_steps)
-
-        def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
-            bar.update(step, note=_told(values))
-
-        card = renew_map(folder, data, settings.readout_steps, settings.seed, report, bf16)
-    found = card["metrics"]["traversability"]
-    print(f"{folder}: map fitted anew; held-out places told apart {found['auc']:.3f} (area under curve)")
+        card = stage.run(Order(folder, data, settings.readout_steps, settings.seed, report, bf16))
+    print(f"{folder}: {stage.does}, anew; {stage.tell(card)}")
     return card
 
 
@@ -444,10 +364,9 @@ def main(args: argparse.Namespace) -> int:
     config = config_for(
         data, settings, latent_dim=args.latent_dim, encoder_width=args.encoder_width, keypoints=args.keypoints
     )
-    add = _add_proposal if args.add_proposal else _add_vigilance if args.add_vigilance else None
-    add = _renew_map if args.renew_map else add
-    if add is not None:
-        card = add(args.out, data, settings, Progress())
+    if args.only:
+        bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))
+        card = run_alone(args.only, args.out, data, settings, bf16)
         if args.json is not None:
             write_json(args.json, card)
         return 0

@@ -236,7 +236,7 @@ class SafetyGateNode(Node):
                     "the settings say so"
                     if watched(self._card)
                     else f"the model {values.model} has no levels for them; jepa-ros train --data DATA --out MODEL "
-                    "--add-vigilance gives it some"
+                    "--only alarms gives it some"
                 )
             )
         self._tell_of_people(config)

@@ -33,9 +33,9 @@ class PlannerOutput:
         command: (A,) physical units; when idle, arrived, or without a feasible plan it stands still, which is None for
             joints that are commanded by position (see ``RobotContract.neutral``).
         status: plain values: reason, sentence, arrived, feasible, blocked_by, iterations, cost, terms, distance,
-            distance_unit, heading_error, elapsed_s, evaluated, calls (of the model, see PlanResult), dropped, converged,
-            source, shares (of each source in the last elites), winners (share of all plans so far that each source found), seed, backend,
-            guardrails_left_to_the_gate.
+            distance_unit, heading_error, elapsed_s, evaluated, calls (of the model, see PlanResult), dropped,
+            converged, source, shares (of each source in the last elites), winners (share of all plans so far that each
+            source found), seed, backend, guardrails_left_to_the_gate.
         signals: what the gate reads: "guardrail/NAME" (excess, > 0 violates), "surprise", "novelty" (with a card that
             has levels: 1 is the one to slow down at, 2 the one to stop at).
         plan_actions: (T, A) physical, plan_poses: (T, 3) x, y, yaw; None without a plan (or a pose readout).

@@ -167,7 +167,7 @@ def load_checkpoint(
         elif config.map_cells and MAP + "homography" not in tensors:
             raise CheckpointError(
                 f"{path}: its traversability map is of an earlier version's kind: fit it anew on the same encoder "
-                f"(jepa-ros train --data FOLDER --out {folder} --renew-map), or train again"
+                f"(jepa-ros train --data FOLDER --out {folder} --only map), or train again"
             )
         model = WorldModel(config)
         fresh = {k: v for k, v in model.state_dict().items() if k.startswith(MAP)} if map_cells is not None else {}

@@ -12,7 +12,6 @@ independent. Steps about a contact do not count: the bumper tells of those, and 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from scipy.optimize import nnls
 
 from jepa_ros.learning.data.dataset import Dataset, DatasetError
 from jepa_ros.learning.data.sampler import tensors
+from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.readouts import Report
 from jepa_ros.memory.picture_memory import REACH, PictureMemory, rings
 from jepa_ros.planning.bodies import watch_for
@@ -287,16 +287,21 @@ def _fit_familiar(
     return x.mean(0), np.linalg.inv(covariance)
 
 
-def grow_checkpoint(folder: Path, data: Dataset, seed: int, report: Report) -> dict[str, Any]:
-    """Give a checkpoint that was trained without it vigilance, in place; returns the card as written."""
-    model, card = load_checkpoint(folder, data.contract)
+def renew_alarms(order: Order) -> dict[str, Any]:
+    """Give a checkpoint the levels of surprise and novelty anew, in place; returns the card as written.
+
+    Raises:
+        DatasetError: too little data to tell what is normal.
+    """
+    data, seed = order.data, order.seed
+    model, card = load_checkpoint(order.folder, data.contract)
     settings = card.get("settings", {})
     held = float(settings.get("held_out", 0.08)), int(settings.get("seed", seed))  # what it was not trained on
     training, held_out = data.split(*held)
     model.scene = None  # where it has them already they are made anew
     model.config = replace(model.config, scene_channels=0)
-    found = fit_vigilance(model, data, training, held_out, report, seed)
+    found = fit_vigilance(model, data, training, held_out, order.report, seed)
     if found is None:
         raise DatasetError(f"{data.folder}: no step without a contact about it: collect more or longer episodes")
     calibration = {**card.get("calibration", {}), "vigilance": found}
-    return save_checkpoint(folder, model, {**card, "calibration": calibration})
+    return save_checkpoint(order.folder, model, {**card, "calibration": calibration})

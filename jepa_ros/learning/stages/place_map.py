@@ -8,7 +8,6 @@ where it is seen, against where it knows to be, throughout an episode.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from jepa_ros.learning.data.sampler import tensors
 from jepa_ros.learning.representation.representation import cosine
 from jepa_ros.learning.settings import TrainError
 from jepa_ros.learning.stages.bump_labels import SENT, LabelledPlaces, body_velocity, full_speed
+from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.readouts import Report, optimizer_for
 from jepa_ros.planar.map_head import look_up, on_map, project
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
@@ -209,12 +209,13 @@ def _maps(model: WorldModel, images: Tensor) -> Tensor:
     return torch.cat([head(*encoder.early_and_late(p.to(model.device))) for p in images.split(128)])
 
 
-def renew_map(folder: Path, data: Dataset, steps: int, seed: int, report: Report, bf16: bool = False) -> dict[str, Any]:
+def renew_map(order: Order) -> dict[str, Any]:
     """Fit a checkpoint's map anew on its frozen encoder, in place; nothing else changes. Returns the card as written.
 
     Raises:
         TrainError: the checkpoint has no map, or its encoder does not tell where the robot is.
     """
+    folder, data, seed = order.folder, order.data, order.seed
     model, card = load_checkpoint(folder, data.contract, map_cells=MAP_CELLS)
     if model.traversability is None:
         raise TrainError(
@@ -222,7 +223,7 @@ def renew_map(folder: Path, data: Dataset, steps: int, seed: int, report: Report
         )
     training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
     torch.manual_seed(seed)
-    if not fit_traversability(model, data, training, steps, seed + 3, report, bf16):
+    if not fit_traversability(model, data, training, order.steps, seed + 3, order.report, order.bf16):
         raise TrainError(f"{folder}: no keypoint of the encoder follows the robot in {data.folder}; train longer")
     metrics = {**card.get("metrics", {}), "traversability": judge_traversability(model, data, held_out)}
     return save_checkpoint(folder, model, {**card, "metrics": metrics})

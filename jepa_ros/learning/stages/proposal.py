@@ -8,15 +8,14 @@ it say nothing (Ghosh et al., "Learning to reach goals via iterated supervised l
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.representation.diagnostics import Latents, encode_episodes
 from jepa_ros.learning.representation.representation import cosine
+from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.readouts import Report, optimizer_for
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.world_model.inverse_model import InverseModel
@@ -85,13 +84,13 @@ def add_proposal(
     return grown
 
 
-def grow_checkpoint(
-    folder: Path, data: Dataset, steps: int, seed: int, report: Report, proposal_steps: int = 12
-) -> dict[str, Any]:
-    """Give a checkpoint that was trained without one a proposal, in place; returns the card as written."""
-    model, card = load_checkpoint(folder, data.contract)
+def renew_proposal(order: Order, proposal_steps: int = 12) -> dict[str, Any]:
+    """Give a checkpoint a proposal, in place; returns the card as written."""
+    data, seed = order.data, order.seed
+    model, card = load_checkpoint(order.folder, data.contract)
     training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
     length = min(120, *(data.usual_length(part) for part in (training, held_out)))
-    grown = add_proposal(model, encode_episodes(model, data, training, length), proposal_steps, steps, seed, report)
+    latents = encode_episodes(model, data, training, length)
+    grown = add_proposal(model, latents, proposal_steps, order.steps, seed, order.report)
     judged = judge_proposal(grown, encode_episodes(model, data, held_out, length))
-    return save_checkpoint(folder, grown, {**card, "metrics": {**card.get("metrics", {}), "proposal": judged}})
+    return save_checkpoint(order.folder, grown, {**card, "metrics": {**card.get("metrics", {}), "proposal": judged}})

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stages that can be run alone on a checkpoint: ``jepa-ros train --only STAGE``. All else in it stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jepa_ros.learning.stages.alarm_levels import renew_alarms
+from jepa_ros.learning.stages.order import Order
+from jepa_ros.learning.stages.place_map import renew_map
+from jepa_ros.learning.stages.proposal import renew_proposal
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage: what it does, in a few words; how it is run, which returns the card as written; what it says then."""
+
+    does: str
+    run: Callable[[Order], dict[str, Any]]
+    tell: Callable[[dict[str, Any]], str]
+
+
+def _alarms_told(card: dict[str, Any]) -> str:
+    levels = card["calibration"]["vigilance"]["levels"]
+    told = ", ".join(f"{name} {slow:.3g} / {stop:.3g}" for name, (slow, stop) in levels.items())
+    return f"levels of surprise and novelty (slow / stop): {told}"
+
+
+def _proposal_told(card: dict[str, Any]) -> str:
+    found = card["metrics"]["proposal"]
+    return f"held-out error of the proposal {found['error']:.3f}, {found['ratio']:.2f} of the mean action's"
+
+
+def _map_told(card: dict[str, Any]) -> str:
+    return f"held-out places told apart {card['metrics']['traversability']['auc']:.3f} (area under curve)"
+
+
+#: Name -> stage.
+STAGES: dict[str, Stage] = {
+    "alarms": Stage("what it needs to tell surprise and novelty", renew_alarms, _alarms_told),
+    "map": Stage("its map of places, on its encoder as it is", renew_map, _map_told),
+    "proposal": Stage("a learned proposal for the search", renew_proposal, _proposal_told),
+}
