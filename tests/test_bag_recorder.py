@@ -261,10 +261,10 @@ def test_an_existing_folder_is_a_clear_error(tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--max-size", "-3"], "--max-size -3: expected 0 or more"),
-        (["--duration", "nan"], "--duration nan: expected 0 or more"),
-        (["--queue", "0"], "--queue 0: expected at least 1 MB"),
-        (["--level", "0"], "--level 0: expected 1 to 22"),
+        (["--max-size", "-3"], "--max-size: expected a number of at least 0, found '-3'"),
+        (["--duration", "nan"], "--duration: expected a finite number of at least 0"),
+        (["--queue", "0"], "--queue: expected a number of at least 1, found '0'"),
+        (["--level", "0"], "--level: expected a whole number from 1 to 22"),
         (["--regex", "image("], "--regex 'image(' is no regular expression"),
         (["--exclude", "*"], "--exclude '*' is no regular expression"),
     ],

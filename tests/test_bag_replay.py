@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -26,6 +25,7 @@ from jepa_ros.bags.replay.compare import Tolerance, compare
 from jepa_ros.bags.replay.recording import read_recording
 from jepa_ros.bags.replay.run_log import RunLog
 from jepa_ros.bags.replay.stack import Changes, prepare
+from jepa_ros.commands.options import Parser
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.safety import Gate
@@ -42,7 +42,7 @@ def recorded(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def run(*words: str) -> int:
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     command.add_arguments(parser)
     return command.main(parser.parse_args([str(word) for word in words]))
 
@@ -277,7 +277,7 @@ def test_ticks_of_one_log_time_are_told_apart(recorded):
         (write_drive, ["--model", "/nowhere"], "/nowhere"),
         (write_drive, ["--image", "/front"], "no topic /front"),
         (write_drive, ["--guardrails", "/nowhere.yaml"], "nowhere.yaml"),
-        (write_drive, ["--threads", "0"], "--threads at least 1"),
+        (write_drive, ["--threads", "0"], "--threads: expected a whole number of at least 1"),
     ],
 )
 def test_what_cannot_be_replayed_says_why(tmp_path, make, words, says):

@@ -45,7 +45,7 @@ MISTAKES = [
     ("record --trigger 'a b'", "--trigger"),
     ("record --trigger-modes BANANA", "--trigger-modes BANANA: expected some of DISABLED"),
     ("record -e '['", "--regex '[' is no regular expression"),
-    ("record --level 99", "--level 99"),
+    ("record --level 99", "--level: expected a whole number from 1 to 22, found '99'"),
     # files that cannot be written are told before the work
     ("doctor --json {file}/x", "--json"),
     ("eval --json {tmp}", "--json"),

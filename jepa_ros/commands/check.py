@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.commands.check_world import check_world
+from jepa_ros.commands.options import positive
 from jepa_ros.contract import RobotContract, load_contract
 
 #: A model's picture is encoded and a plan is searched within the share of the control period that this leaves.
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = kinds.add_parser("model", help="a checkpoint")
     model.add_argument("folder", help="the folder, or the name of a shipped model")
     model.add_argument("--robot", metavar="NAME|FILE", help="contract it is to fit (default: the one it carries)")
-    model.add_argument("--threads", type=int, default=1, help="compute threads, as the planner node has them")
+    model.add_argument("--threads", type=positive, default=1, help="compute threads, as the planner node has them")
     world = kinds.add_parser("world", help="the world of a robot: its scene and its tasks")
     world.add_argument("name", help="a robot whose world is installed, as --robot takes it")
 

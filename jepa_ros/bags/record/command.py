@@ -8,7 +8,6 @@ robot's loop never waits for it. SIGINT and SIGTERM end the recording cleanly.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
 import signal
@@ -22,7 +21,7 @@ from jepa_ros.bags.identity import identity
 from jepa_ros.bags.record.priority import lower_priority
 from jepa_ros.bags.record.ring_buffer import RingWriter, gate_watch
 from jepa_ros.bags.record.writer_thread import QUEUE_BYTES, WriterThread
-from jepa_ros.commands.options import namespace, topic
+from jepa_ros.commands.options import Parser, duration, namespace, number, topic, whole
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 from jepa_ros.progress import StatusLine
@@ -44,19 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="DIR", help="checkpoint whose model card goes into the bag")
     parser.add_argument("--guardrails", metavar="FILE", help="guardrail set (YAML) in force, to put into the bag")
     parser.add_argument("--gate-params", metavar="FILE", help="further settings of the gate (YAML), likewise")
-    parser.add_argument("--max-size", type=float, default=0, metavar="MB", help="new file after so many MB")
-    parser.add_argument("--max-duration", type=float, default=0, metavar="S", help="new file after so many seconds")
-    parser.add_argument("--duration", type=float, default=0, metavar="S", help="end after so many seconds")
+    parser.add_argument("--max-size", type=duration, default=0, metavar="MB", help="new file after so many MB")
+    parser.add_argument("--max-duration", type=duration, default=0, metavar="S", help="new file after so many seconds")
+    parser.add_argument("--duration", type=duration, default=0, metavar="S", help="end after so many seconds")
     parser.add_argument("--compression", choices=("zstd", "none"), default="zstd", help="of the chunks")
-    parser.add_argument("--level", type=int, default=1, metavar="N", help="zstd level (default 1)")
-    parser.add_argument("--queue", type=float, default=QUEUE_BYTES / 1e6, metavar="MB", help="bound of the queue")
-    parser.add_argument("--min-free", type=float, default=64, metavar="MB", help="end when the disk has less left")
+    parser.add_argument("--level", type=whole(1, 22), default=1, metavar="N", help="zstd level (default 1)")
+    parser.add_argument("--queue", type=number(1.0), default=QUEUE_BYTES / 1e6, metavar="MB", help="bound of the queue")
+    parser.add_argument("--min-free", type=duration, default=64, metavar="MB", help="end when the disk has less left")
     parser.add_argument("--use-sim-time", action="store_true", help="log times from /clock instead of the system")
     parser.add_argument(
         "--namespace", type=namespace, default="", help="namespace in which relative topics are resolved"
     )
-    parser.add_argument("--ring", type=float, default=0, metavar="S", help="ring buffer: keep the last S seconds")
-    parser.add_argument("--after", type=float, default=5.0, metavar="S", help="ring buffer: go on for so long")
+    parser.add_argument("--ring", type=duration, default=0, metavar="S", help="ring buffer: keep the last S seconds")
+    parser.add_argument("--after", type=duration, default=5.0, metavar="S", help="ring buffer: go on for so long")
     parser.add_argument(
         "--trigger",
         type=topic,
@@ -79,13 +78,6 @@ def _check(args: argparse.Namespace) -> None:
     Raises:
         BagError: one of them; it names the option.
     """
-    for name in ("max_size", "max_duration", "duration", "min_free", "ring", "after"):
-        if not 0.0 <= getattr(args, name) < math.inf:
-            raise BagError(f"--{name.replace('_', '-')} {getattr(args, name):g}: expected 0 or more")
-    if not 1.0 <= args.queue < math.inf:
-        raise BagError(f"--queue {args.queue:g}: expected at least 1 MB")
-    if not 1 <= args.level <= 22:
-        raise BagError(f"--level {args.level}: expected 1 to 22")
     for name in ("regex", "exclude"):
         try:
             re.compile(getattr(args, name) or "")
@@ -116,8 +108,8 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
     from jepa_ros.bags.record.recorder_node import RecorderNode, Selection
 
     stop: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda signum, frame: stop.append(signum))
+    for asking in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asking, lambda signum, frame: stop.append(signum))
     config = WriterConfig(
         compression="zstd" if args.compression == "zstd" else "",
         level=args.level,
@@ -250,11 +242,11 @@ def _die_with_parent(wanted: bool) -> None:
 def run_module(argv: list[str]) -> int:
     """Entry of `python -m jepa_ros.bags.record`; what follows --ros-args goes to ROS."""
     at = argv.index("--ros-args") if "--ros-args" in argv else len(argv)
-    parser = argparse.ArgumentParser(prog="jepa-ros record", description=__doc__.splitlines()[0])
+    parser = Parser(prog="jepa-ros record", description=__doc__.splitlines()[0])
     add_arguments(parser)
-    args = parser.parse_args(argv[:at])
-    args.ros_args = argv[at:]
     try:
+        args = parser.parse_args(argv[:at])
+        args.ros_args = argv[at:]
         return main(args)
     except JepaRosError as error:
         print(f"error: {error}", file=sys.stderr)

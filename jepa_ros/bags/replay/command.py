@@ -17,6 +17,7 @@ from typing import Any
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.commands.options import duration, positive
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
 from jepa_ros.progress import StatusLine
@@ -29,13 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--robot", help="contract: a name or a YAML file (default: the one in the bag)")
     parser.add_argument("--namespace", default="", help="namespace of the robot in the bag")
     over = parser.add_argument_group("playing over ROS")
-    over.add_argument("--rate", type=float, default=1.0, help="times real time; 0 is as fast as possible (default: 1)")
+    over.add_argument("--rate", type=duration, default=1.0, help="times real time; 0: as fast as it goes (default: 1)")
     over.add_argument("--loop", action="store_true", help="begin again at the end")
     over.add_argument("--step", action="store_true", help="wait for Enter before each image")
-    over.add_argument("--start", type=float, default=0.0, metavar="S", help="begin so many seconds into the bag")
-    over.add_argument("--duration", type=float, default=0.0, metavar="S", help="play so many seconds")
+    over.add_argument("--start", type=duration, default=0.0, metavar="S", help="begin so many seconds into the bag")
+    over.add_argument("--duration", type=duration, default=0.0, metavar="S", help="play so many seconds")
     over.add_argument("--all", action="store_true", help="play every topic, outputs too")
-    over.add_argument("--wait", type=float, default=10.0, metavar="S", help="wait so long for a listener to the images")
+    over.add_argument(
+        "--wait", type=duration, default=10.0, metavar="S", help="wait so long for listeners to the images"
+    )
     fast = parser.add_argument_group("running the stack over the bag, in this process")
     fast.add_argument("--fast", action="store_true", help="run it, as fast as possible")
     fast.add_argument("--compare", action="store_true", help="list what differs from the recording (exit code 1)")
@@ -47,13 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fast.add_argument("--no-brain", action="store_true", help="the gate alone, on the recorded commands")
     fast.add_argument("--no-gate", action="store_true", help="perception and planner alone")
     fast.add_argument("--free-iterations", action="store_true", help="do not follow the recorded numbers of iterations")
-    fast.add_argument("--threads", type=int, default=1, help="compute threads (default: 1)")
+    fast.add_argument("--threads", type=positive, default=1, help="compute threads (default: 1)")
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command; 1 when `--compare` found a difference."""
-    if args.rate < 0 or args.start < 0 or args.duration < 0 or args.threads < 1:
-        raise JepaRosError("--rate, --start and --duration must not be negative, --threads at least 1")
     fast = args.fast or args.compare or bool(args.report) or bool(args.json)
     _refuse_the_other_ways(args, fast)
     return _run_fast(args) if fast else _play(args)
