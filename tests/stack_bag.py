@@ -140,7 +140,8 @@ def write_stack_bag(
                 picture = np.roll(pattern, 40, 0)
                 out.send("/goal_image", t, image(round(ros * 1e9), picture))
                 planner.set_goal(Goal.from_latent(perception.encode(picture, "rgb8"), name="camera"))
-                out.send("/planner/goal", t, bytes(serialize_message(planner_messages.goal(GOAL_NS, planner.goal))))
+                taken = planner_messages.goal(GOAL_NS, planner.goal, planner.contract)
+                out.send("/planner/goal", t, bytes(serialize_message(taken)))
             if k % 2 == 0:
                 x = 0.1 * t
                 odometry = out.types["nav_msgs/msg/Odometry"](

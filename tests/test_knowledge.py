@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import torch
 from test_memory_recall import CELLS, FREE, MappedToy
 from toy_world import ToyWorld, toy_contract
 
-from jepa_ros.cost import Futures, Goal, Target
+from jepa_ros.contract import load_contract
+from jepa_ros.contract.parts import Kinematics
+from jepa_ros.cost import Futures, Goal, GoalError, Target
 from jepa_ros.cost.check import CostCheckError
 from jepa_ros.memory import LongTerm
 from jepa_ros.memory.check import KnowledgeCheckError, check_knowledge
@@ -20,6 +23,7 @@ from jepa_ros.memory.knowledge import Seen
 from jepa_ros.memory.long_term import Remembering
 from jepa_ros.planar.knowledge import PlanarKnowledge
 from jepa_ros.planar.way_memory import WayMemory
+from jepa_ros.planning.bodies import goals_of
 
 SEEN = Seen(torch.zeros(2), np.concatenate([np.zeros(2, np.float32), FREE]), 1.0, 1, executed=np.zeros(2))
 
@@ -95,3 +99,30 @@ print([name for name in sys.modules if name.startswith("jepa_ros.planar.")])
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert ended.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("robot", "frame", "kind", "values"),
+    [("arena", "map", "pose", [0.3, -0.2, 0.5]), ("panda", "panda_link0", "tip", [0.3, -0.2, 0.5])],
+)
+def test_goals_in_numbers_are_those_of_the_body_and_come_back_as_they_went(robot, frame, kind, values):
+    contract = load_contract(robot)
+    goals = goals_of(contract)
+    goal = goals.from_values(values, "here")
+    assert goals.frame(contract) == frame and goal.kind == goals.KIND == kind and goal.name == "here"
+    np.testing.assert_allclose(goals.to_values(goal), values)
+    by_place = goals.to_values(goals.from_place((0.3, -0.2, 0.5), 0.5))
+    np.testing.assert_allclose(by_place, values)
+    with pytest.raises(GoalError, match=f"goal {kind}"):
+        goals.from_values(values[:2])
+
+
+def test_a_heading_that_is_free_stays_free():
+    goals = goals_of(load_contract("arena"))
+    assert np.isnan(goals.to_values(goals.from_values([0.1, 0.2, np.nan]))[2])
+
+
+def test_bodies_whose_goals_are_pictures_alone_say_so():
+    joints = replace(load_contract("arena"), kinematics=Kinematics("joints"))
+    with pytest.raises(GoalError, match=r"goals of 'arena' \(joints\) are pictures"):
+        goals_of(joints)

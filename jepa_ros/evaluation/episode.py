@@ -16,7 +16,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.baselines import KINDS as BASELINES
 from jepa_ros.evaluation.baselines import InverseModelPolicy, load_head
 from jepa_ros.perception import Perception
-from jepa_ros.planar.goals import pose_goal
+from jepa_ros.planning.bodies import goals_of
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.planning.planner import Planner, PlannerConfig
 from jepa_ros.safety.config import watched
@@ -80,7 +80,10 @@ def _goal(part: PlannerPart, wanted: Any, how: str) -> Goal:
     if how not in wanted.readouts:
         known = ", ".join(["image", *wanted.readouts])
         raise JepaRosError(f"--goal {how}: this task's goals are not given so; expected one of {known}")
-    return pose_goal(*wanted.readouts[how])
+    goals = goals_of(part.planner.contract)
+    if how != goals.KIND:
+        raise JepaRosError(f"--goal {how}: goals of this robot are given as image or {goals.KIND}")
+    return goals.from_values([float(value) for value in wanted.readouts[how]])
 
 
 def run_episode(

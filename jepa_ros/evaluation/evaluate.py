@@ -94,7 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw lighting, colours, camera, slip and latency anew each episode",
     )  # fmt: skip
     parser.add_argument(
-        "--goal", choices=("image", "pose"), default="image", help="how the goal is given (default: %(default)s)"
+        "--goal",
+        choices=("image", "pose", "tip"),
+        default="image",
+        help="how the goal is given: a picture, or numbers as the robot's goals have them (default: %(default)s)",
     )
     parser.add_argument(
         "--policies",

@@ -28,6 +28,12 @@ def planar_pose(message: Any) -> tuple[float, float, float]:
     return pose.position.x, pose.position.y, yaw_of(pose.orientation)
 
 
+def place_of(message: Any) -> tuple[tuple[float, float, float], float]:
+    """Position (x, y, z) [m] and yaw [rad] of a PoseStamped."""
+    at = message.pose.position
+    return (at.x, at.y, at.z), yaw_of(message.pose.orientation)
+
+
 def odom_in(message: Any, contract: RobotContract, received: float = 0.0) -> OdomIn:
     """An ``Odometry``."""
     velocity = twist_values(message.twist.twist, contract).tolist()

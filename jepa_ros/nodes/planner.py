@@ -32,7 +32,7 @@ from jepa_ros.messages.diagnostics import raw_value
 from jepa_ros.messages.images import latent_of
 from jepa_ros.messages.images import pixels as pixels_of
 from jepa_ros.messages.stamps import stamp_of
-from jepa_ros.messages.state import planar_pose
+from jepa_ros.messages.state import place_of
 from jepa_ros.nodes import planner_messages, planner_settings, qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import to_stamp
@@ -257,14 +257,15 @@ class PlannerNode(ManagedNode):
             self._refuse(f"goal image refused: {error}")
 
     def _on_goal_pose(self, message: PoseStamped) -> None:
-        from jepa_ros.planar.goals import pose_goal
+        from jepa_ros.planning.bodies import goals_of
 
-        wanted, frame = self._contract.frames.map, message.header.frame_id
-        if frame not in ("", wanted):
-            self._refuse(f"goal pose refused: it is in frame '{frame}'; expected '{wanted}'")
-            return
         try:
-            self._take_goal(pose_goal(*planar_pose(message)), "goal pose")
+            goals = goals_of(self._contract)
+            wanted, frame = goals.frame(self._contract), message.header.frame_id
+            if frame not in ("", wanted):
+                self._refuse(f"goal pose refused: it is in frame '{frame}'; expected '{wanted}'")
+                return
+            self._take_goal(goals.from_place(*place_of(message)), "goal pose")
         except JepaRosError as error:
             self._refuse(f"goal pose refused: {error}")
 
@@ -293,7 +294,7 @@ class PlannerNode(ManagedNode):
         self._refused = ""
         # Latched, and named by its time: a recording that began later, or missed the message, has the goal too.
         self._goal_ns = max(self._goal_ns + 1, self.get_clock().now().nanoseconds)
-        self._goal_out.publish(planner_messages.goal(self._goal_ns, goal))
+        self._goal_out.publish(planner_messages.goal(self._goal_ns, goal, self._contract))
         self.get_logger().info(f"{what} taken")
 
     def _refuse(self, text: str) -> None:

@@ -19,8 +19,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from jepa_ros.contract import RobotContract
 from jepa_ros.nodes.convert import fill, set_yaw
-from jepa_ros.planar.goals import pose_of
+from jepa_ros.planning.bodies import goals_of
 
 #: Reasons of the planner that are no trouble.
 CALM = ("ok", "idle", "paused", "arrived")
@@ -44,12 +45,10 @@ def exact(values: NDArray[np.float64] | None) -> str:
     return "" if values is None else " ".join(repr(float(v)) for v in values)
 
 
-def goal(when_ns: int, taken: Any) -> Image:
-    """A goal with all its digits: a latent as 32FC1 (1, D), a pose as 64FC1 (1, 3) with NaN for a free yaw."""
-    pose = pose_of(taken)
-    if pose is not None:
-        x, y, yaw = pose
-        message = fill(Image(), np.array([[x, y, math.nan if yaw is None else yaw]]), "64FC1")
+def goal(when_ns: int, taken: Any, contract: RobotContract) -> Image:
+    """A goal with all its digits: a latent as 32FC1 (1, D), else as 64FC1 (1, n) what the body's goals consist of."""
+    if taken.latent is None:
+        message = fill(Image(), np.array([goals_of(contract).to_values(taken)]), "64FC1")
     else:
         message = fill(Image(), taken.latent[None], "32FC1")
     message.header.stamp = Time(sec=when_ns // 1_000_000_000, nanosec=when_ns % 1_000_000_000)

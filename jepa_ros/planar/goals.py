@@ -1,11 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pose as a goal: values of the pose readout. The ONE place where a pose becomes one, and is told again."""
+"""A pose as a goal: values of the pose readout; see :func:`jepa_ros.planning.bodies.goals_of`.
+
+The ONE place where a pose becomes one, and is told again.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from jepa_ros.cost.goal import Goal
+from jepa_ros.contract import RobotContract
+from jepa_ros.cost.goal import Goal, GoalError
+
+#: The readout whose values these goals have.
+KIND = "pose"
+
+
+def frame(contract: RobotContract) -> str:
+    """Name of the frame that goals are in."""
+    return contract.frames.map
+
+
+def from_place(position: tuple[float, float, float], yaw: float, name: str = "") -> Goal:
+    """A goal from a place (x, y, z) [m] and a heading [rad]; see :func:`pose_goal` for errors."""
+    return pose_goal(position[0], position[1], yaw, name)
+
+
+def from_values(values: Sequence[float], name: str = "") -> Goal:
+    """A goal from x, y [m] and yaw [rad], NaN where it is free; the inverse of :func:`to_values`.
+
+    Raises:
+        GoalError: other than three values, or see :func:`pose_goal`.
+    """
+    if len(values) != 3:
+        raise GoalError(f"goal pose {list(values)}: expected x, y and yaw")
+    x, y, yaw = (float(v) for v in values)
+    return pose_goal(x, y, None if math.isnan(yaw) else yaw, name)
+
+
+def to_values(goal: Goal) -> list[float]:
+    """x, y [m] and yaw [rad], NaN where it is free."""
+    pose = pose_of(goal)
+    assert pose is not None  # it is one of these goals
+    return [pose[0], pose[1], math.nan if pose[2] is None else pose[2]]
 
 
 def pose_goal(x: float, y: float, yaw: float | None = None, name: str = "") -> Goal:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from jepa_ros.cost.goal import GoalError
 from jepa_ros.memory.knowledge import Knowledge
 from jepa_ros.memory.long_term import LongTerm, Remembering
 from jepa_ros.planning.surprise import BodyWatch, LatentWatch
@@ -13,6 +14,8 @@ from jepa_ros.planning.surprise import BodyWatch, LatentWatch
 #: Kind of kinematics -> module with ``knowledge(model, contract, config, memory) -> list[Knowledge]``,
 #: ``watch(model) -> BodyWatch | None`` and ``annexes(contract) -> list[Annex]``.
 ROOMS = {"diff_drive": "jepa_ros.planar.knowledge", "holonomic": "jepa_ros.planar.knowledge"}
+#: Kind of kinematics -> module of :func:`goals_of`.
+GOALS = {"diff_drive": "jepa_ros.planar.goals", "holonomic": "jepa_ros.planar.goals", "arm": "jepa_ros.arm.goals"}
 
 
 def knowledge_for(contract: Any, model: Any, config: Any, memory: LongTerm | None) -> list[Knowledge]:
@@ -38,3 +41,16 @@ def new_memory(contract: Any, latent_dim: int) -> LongTerm:
     """An empty long-term memory for this body and a model's latents (D,)."""
     room = ROOMS.get(contract.kinematics.kind)
     return LongTerm(latent_dim, () if room is None else import_module(room).annexes(contract))
+
+
+def goals_of(contract: Any) -> Any:
+    """How goals are given to this body as numbers: a module with ``KIND`` (the readout), ``frame(contract)``,
+    ``from_place(position, yaw, name)``, ``from_values(values, name)`` and ``to_values(goal)``.
+
+    Raises:
+        GoalError: goals of such bodies are latents alone.
+    """
+    kind = contract.kinematics.kind
+    if kind not in GOALS:
+        raise GoalError(f"goals of '{contract.name}' ({kind}) are pictures or remembered places; no numbers are known")
+    return import_module(GOALS[kind])

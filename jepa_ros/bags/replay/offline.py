@@ -149,8 +149,6 @@ class OfflineReplay:
             self._next_gated = next(gated, None)
 
     def _set_goals(self, goals: Iterator, until: int, then: Step) -> None:
-        from jepa_ros.planar.goals import pose_goal
-
         planner = self.planner
         while self._next_goal is not None and self._next_goal.time <= until:
             message = self._next_goal.content
@@ -158,10 +156,10 @@ class OfflineReplay:
             if self._told(then):
                 continue
             if hasattr(message, "pose"):
-                from jepa_ros.messages.state import planar_pose
+                from jepa_ros.messages.state import place_of
+                from jepa_ros.planning.bodies import goals_of
 
-                x, y, yaw = planar_pose(message)
-                planner.set_goal(pose_goal(x, y, None if math.isnan(yaw) else yaw))
+                planner.set_goal(goals_of(planner.contract).from_place(*place_of(message)))
             else:
                 planner.set_goal(self._part.goal(*pixels(message), message.header.frame_id))
         if then.status.get("goal") == "none":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -187,7 +186,7 @@ def _take_goal(recording: Recording, time: int, message: Any) -> None:
 
 def _take_taken(recording: Recording, time: int, message: Any) -> None:
     from jepa_ros.cost.goal import Goal
-    from jepa_ros.planar.goals import pose_goal
+    from jepa_ros.planning.bodies import goals_of
 
     kind = {"32FC1": np.float32, "64FC1": np.float64}.get(message.encoding)
     if kind is None:
@@ -196,8 +195,7 @@ def _take_taken(recording: Recording, time: int, message: Any) -> None:
     if kind is np.float32:
         goal = Goal.from_latent(values.copy(), name=message.header.frame_id)
     else:
-        x, y, yaw = values.tolist()
-        goal = pose_goal(x, y, None if math.isnan(yaw) else yaw, name=message.header.frame_id)
+        goal = goals_of(recording.contract).from_values(values.tolist(), message.header.frame_id)
     recording.taken[stamp_ns(message) or 0] = goal
 
 
