@@ -15,6 +15,7 @@ from jepa_ros.contract import load_contract
 from jepa_ros.learning import train as training
 from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.data.sampler import BatchShape
+from jepa_ros.learning.representation.diagnostics import Encoded
 from jepa_ros.learning.representation.losses import anti_collapse, energy_score, open_loop
 from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.learning.train import SHAPING, add_arguments, command_of
@@ -95,6 +96,18 @@ def test_open_loop_error_is_zero_for_a_predictor_that_is_right():
     assert open_loop(Still(CONFIG), z, torch.zeros(2, 3, 6, 2)) == 0.0
     moving = torch.randn(2, 3, 6, 16)
     assert open_loop(Still(CONFIG), moving, torch.zeros(2, 3, 6, 2)) > 0.1
+
+
+def test_an_episode_is_encoded_once_however_it_is_cut(data, monkeypatch):
+    torch.manual_seed(0)
+    model, seen = WorldModel(CONFIG).eval(), []
+    latent = model.latent
+    monkeypatch.setattr(model, "latent", lambda inputs: seen.append(len(inputs["image"])) or latent(inputs))
+    encoded = Encoded(model, data)
+    whole, halves = encoded.pieces(np.arange(3), 24), encoded.pieces(np.arange(3), 12)
+    assert sum(seen) == 3 * 24 and whole.z.shape == (3, 24, 16)
+    assert torch.equal(halves.z, whole.z.unflatten(1, (2, 12)).flatten(0, 1))
+    assert torch.equal(halves.poses, whole.poses.unflatten(1, (2, 12)).flatten(0, 1))
 
 
 def test_training_writes_a_checkpoint_with_card_and_log(data, tmp_path):

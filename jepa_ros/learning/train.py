@@ -23,7 +23,7 @@ from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
 from jepa_ros.learning.log import Log
 from jepa_ros.learning.report import write_report
-from jepa_ros.learning.representation.diagnostics import encode_episodes, judge
+from jepa_ros.learning.representation.diagnostics import Encoded, encode_episodes, judge
 from jepa_ros.learning.representation.representation import RepresentationTrainer, run, seed_everything
 from jepa_ros.learning.settings import TrainError, TrainSettings, choose_device, has_fast_bf16
 from jepa_ros.learning.stages import readouts
@@ -163,9 +163,10 @@ def finish(
     """Phase two on frozen latents, and the metrics and calibration that the card carries."""
     model.eval().requires_grad_(False)
     shortest, usual = (min(120, n) for n in (int(data.index[training, 2].min()), data.usual_length(training)))
-    latents = encode_episodes(model, data, training, shortest, bf16)
-    long_ones = latents if usual == shortest else encode_episodes(model, data, training, usual, bf16)
-    held_out = encode_episodes(model, data, validation, piece, bf16)
+    encoded = Encoded(model, data, bf16)
+    latents = encoded.pieces(training, shortest)
+    long_ones = latents if usual == shortest else encoded.pieces(training, usual)
+    held_out = encoded.pieces(validation, piece)
     bars: dict[str, Task] = {}
 
     def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
@@ -188,7 +189,7 @@ def finish(
         fitted = "pose" in model.readouts and fit_traversability(model, data, training, steps, seed + 3, report, bf16)
         if not fitted:  # the picture does not tell where the robot is: no map is better than a wrong one
             model.traversability, model.config = None, replace(model.config, map_cells=0)
-    metrics: dict[str, Any] = judge(model, encode_episodes(model, data, training[:60], piece, bf16), held_out)
+    metrics: dict[str, Any] = judge(model, encoded.pieces(training[:60], piece), held_out)
     if model.traversability is not None:
         metrics["traversability"] = judge_traversability(model, data, validation)
     metrics["readouts"] = judged

@@ -18,6 +18,8 @@ from jepa_ros.learning.data.sampler import tensors
 from jepa_ros.world_model import WorldModel
 
 OPEN_LOOP_STEPS = (1, 5, 12)
+#: Pictures that are encoded at once.
+CHUNK = 128
 
 
 @dataclass
@@ -25,7 +27,7 @@ class Latents:
     """Encoded episodes: z (E, T, D), normalised actions (E, T, A), poses (E, T, 3), contacts (E, T), numbers of their
     layouts (E,), and states {name: (E, T, n)} that the data keeps; ``contract`` is the data's.
 
-    Episodes shorter than the longest are cut into pieces of ``T`` by :func:`encode_episodes`.
+    Episodes shorter than the longest are cut into pieces of ``T`` by :class:`Encoded`.
     """
 
     z: Tensor
@@ -49,35 +51,62 @@ class Latents:
         )  # fmt: skip
 
 
-@torch.inference_mode()
+class Encoded:
+    """Episodes of a dataset as a frozen model encodes them, each once, however they are cut.
+
+    Args:
+        model: not trained on while this is used. bf16: encode under bfloat16 autocast.
+    """
+
+    def __init__(self, model: WorldModel, data: Dataset, bf16: bool = False) -> None:
+        self.model, self.data, self.bf16 = model, data, bf16
+        self._latents: dict[int, Tensor] = {}
+
+    @torch.inference_mode()
+    def latents(self, episode: int) -> Tensor:
+        """(T, D) of a whole episode."""
+        if episode not in self._latents:
+            was_training, device = self.model.training, self.model.device
+            self.model.eval()
+            parts = []
+            for start in range(0, int(self.data.index[episode, 2]), CHUNK):
+                length = min(CHUNK, int(self.data.index[episode, 2]) - start)
+                inputs = tensors(self.data.inputs(episode, start, length), device)
+                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16):
+                    parts.append(self.model.latent(inputs).float().cpu())
+            self.model.train(was_training)
+            self._latents[episode] = torch.cat(parts)
+        return self._latents[episode]
+
+    def pieces(self, episodes: np.ndarray, length: int) -> Latents:
+        """Episodes cut into pieces of ``length`` steps; a shorter rest is left out."""
+        data = self.data
+        z, actions, poses, contacts, layouts = [], [], [], [], []
+        states: dict[str, list[np.ndarray]] = {state.name: [] for state in data.contract.kept_state}
+        for episode in episodes.tolist():
+            for start in range(0, int(data.index[episode, 2]) - length + 1, length):
+                z.append(self.latents(episode)[start : start + length])
+                for name, values in states.items():
+                    values.append(data.slice(f"state_{name}", episode, start, length))
+                unit = data.contract.normalise(data.slice("actions", episode, start, length))
+                actions.append(unit.astype(np.float32))
+                poses.append(data.slice("poses", episode, start, length))
+                contacts.append(data.slice("contacts", episode, start, length))
+                layouts.append(int(data.index[episode, 3]))
+        return Latents(
+            torch.stack(z),
+            torch.from_numpy(np.stack(actions)),
+            torch.from_numpy(np.stack(poses).astype(np.float32)),
+            torch.from_numpy(np.stack(contacts)),
+            np.array(layouts),
+            {name: torch.from_numpy(np.stack(values)) for name, values in states.items()},
+            data.contract,
+        )
+
+
 def encode_episodes(model: WorldModel, data: Dataset, episodes: np.ndarray, length: int, bf16: bool = False) -> Latents:
-    """Encode whole episodes, cut into pieces of ``length`` steps (a shorter rest is left out)."""
-    was_training = model.training
-    model.eval()
-    z, actions, poses, contacts, layouts = [], [], [], [], []
-    states: dict[str, list[Tensor]] = {state.name: [] for state in data.contract.kept_state}
-    device = model.device
-    for episode in episodes:
-        for start in range(0, int(data.index[episode, 2]) - length + 1, length):
-            inputs = tensors(data.inputs(episode, start, length), device)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
-                z.append(model.latent(inputs).float().cpu())
-            for name, values in states.items():
-                values.append(torch.from_numpy(np.array(data.slice(f"state_{name}", episode, start, length))))
-            actions.append(data.contract.normalise(data.slice("actions", episode, start, length)).astype(np.float32))
-            poses.append(data.slice("poses", episode, start, length))
-            contacts.append(data.slice("contacts", episode, start, length))
-            layouts.append(int(data.index[episode, 3]))
-    model.train(was_training)
-    return Latents(
-        torch.stack(z),
-        torch.from_numpy(np.stack(actions)),
-        torch.from_numpy(np.stack(poses).astype(np.float32)),
-        torch.from_numpy(np.stack(contacts)),
-        np.array(layouts),
-        {name: torch.stack(values) for name, values in states.items()},
-        data.contract,
-    )
+    """Encode episodes once and cut them into pieces: see :class:`Encoded`."""
+    return Encoded(model, data, bf16).pieces(episodes, length)
 
 
 def pose_targets(poses: Tensor) -> Tensor:
