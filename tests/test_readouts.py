@@ -160,3 +160,13 @@ def test_the_checkers_pass_what_the_project_has_and_name_what_is_wrong():
         check_term(Negative(), futures(model), goal)
     with pytest.raises(CostCheckError, match="constraint Negative has no 'risk'"):
         check_constraint(Negative(), futures(model), goal)
+
+
+def test_small_values_far_from_zero_are_learned_as_well_as_any():
+    near = felt(True)
+    near.states["tip"] = 5.0 + 0.01 * near.states["tip"]  # centimetres about five metres
+    torch.manual_seed(0)
+    model = WorldModel(ModelConfig(**SIZES, readouts=(TIP,))).eval().requires_grad_(False)
+    fit_heads(model, near, 300, 0, lambda *_: None, batch=128)
+    assert min(judge_readouts(model, near)["tip"]["r2"]) > 0.9
+    assert abs(float(model.read("tip", near.z).mean()) - 5.0) < 0.01

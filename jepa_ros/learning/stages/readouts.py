@@ -157,6 +157,9 @@ def _same_layout(latents: Latents) -> tuple[Tensor, Tensor]:
 def fit_heads(model: WorldModel, latents: Latents, steps: int, seed: int, report: Report, batch: int = 1024) -> None:
     """Fit every plain readout of a single latent to its labels: what the robot's own sensors said.
 
+    Values that are regressed are brought to mean 0 and variance 1 while they are learned, so that centimetres in a
+    label of metres count for as much as anything; the last layer takes the units back at the end.
+
     Raises:
         TrainError: a readout without labels.
     """
@@ -165,6 +168,8 @@ def fit_heads(model: WorldModel, latents: Latents, steps: int, seed: int, report
     if not fitted:
         return
     labels = {name: labels_of(readout, latents) for name, readout in fitted.items()}
+    units = {name: _units(labels[name]) for name, readout in fitted.items() if readout.loss == "squared"}
+    labels |= {name: (labels[name] - mean) / spread for name, (mean, spread) in units.items()}
     parameters = [p for name in fitted for p in model.heads[name].parameters()]
     for name in fitted:
         model.heads[name].train().requires_grad_(True)
@@ -188,6 +193,17 @@ def fit_heads(model: WorldModel, latents: Latents, steps: int, seed: int, report
             report("readouts", step, steps, {k: v.item() for k, v in losses.items()})
     for name in fitted:
         model.heads[name].eval().requires_grad_(False)
+    for name, (mean, spread) in units.items():
+        last = model.heads[name][-1]  # type: ignore[index]
+        last.weight.mul_(spread.to(device)[:, None])
+        last.bias.mul_(spread.to(device)).add_(mean.to(device))
+
+
+def _units(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (n,) of labels (E, T, n); 1 for a value that never changes."""
+    flat = labels.flatten(0, 1)
+    spread = flat.std(0)
+    return flat.mean(0), torch.where(spread > 1e-6, spread, torch.ones_like(spread))
 
 
 @torch.inference_mode()
