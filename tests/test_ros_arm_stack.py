@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole graph with an arm at its table: it comes up, the gate lets it move, and its joints are all that is sent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pinocchio")
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PointStamped
+from ros_harness import Probe
+from sensor_msgs.msg import Image
+from trajectory_msgs.msg import JointTrajectory
+
+from jepa_ros.bringup.stack import Stack
+from jepa_ros.contract import load_contract
+from jepa_ros.nodes import qos
+from jepa_ros.nodes.convert import fill
+from jepa_ros.world_model.checkpoint import save_checkpoint
+from jepa_ros.world_model.model import ModelConfig, WorldModel
+
+pytestmark = pytest.mark.slow
+CONTRACT = load_contract("panda")
+STATE, OUT, TRUTH = "safety_gate/state", CONTRACT.command.topic, "sim/truth"
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory):
+    """A running stack, whose checkpoint has random weights (it drives, and gets nowhere), and what is heard of it."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    sizes = ModelConfig.inputs_of(CONTRACT)
+    model = WorldModel(ModelConfig(**sizes, action_dim=CONTRACT.action_dim, readouts=("distance", "tip")))
+    save_checkpoint(folder, model, {"contract": CONTRACT.to_dict()})
+    planner = folder / "planner.yaml"
+    planner.write_text("{arrival.arrive: 1.0e-9, arrival.leave: 1.0e-9, search.samples: 32, search.elites: 8}\n")
+    stack = Stack("sim", {"robot": "panda", "model": str(folder), "planner_params": str(planner)})
+    stack.start()
+    listening = Probe()
+    listening.listen(DiagnosticArray, STATE, qos.LATCHED)
+    listening.listen(JointTrajectory, OUT, qos.COMMAND)
+    listening.listen(PointStamped, TRUTH, qos.STATE)
+    try:
+        stack.wait_ready()
+        yield listening
+    finally:
+        stack.stop()
+        listening.close()
+
+
+def test_an_arm_is_moved_by_joint_commands_that_the_gate_lets_through(probe):
+    def tip():
+        point = probe.last(TRUTH).point
+        return np.array([point.x, point.y, point.z])
+
+    probe.until(lambda: probe.values(STATE).get("mode") in ("ACTIVE", "LIMITED"), "a gate that is armed", 60)
+    probe.until(lambda: probe.last(TRUTH) is not None, "the tip")
+    start = tip()
+    goals = probe.node.create_publisher(Image, "goal_image", qos.LATCHED)
+    camera = CONTRACT.cameras[0]
+    pixels = np.random.default_rng(5).integers(0, 255, (camera.height, camera.width, 3), dtype=np.uint8)
+    goals.publish(fill(Image(), pixels, "rgb8"))
+    probe.until(lambda: np.linalg.norm(tip() - start) > 0.02, "a tip that moves", 60)
+    sent = probe.last(OUT)
+    assert list(sent.joint_names) == list(CONTRACT.command.joints) and len(sent.points[0].positions) == 8
+    low, high = np.array(CONTRACT.kinematics.arm.workspace)
+    assert (tip() > low - 0.02).all() and (tip() < high + 0.02).all()
