@@ -352,6 +352,26 @@ def test_a_damaged_chunk_of_a_file_that_is_otherwise_whole_is_left_out(tmp_path)
         assert len(list(reader.messages())) == len(sent) - 10
 
 
+def test_a_damaged_chunk_without_a_checksum_is_named_and_left_out(tmp_path):
+    (tmp_path / "bag").mkdir()
+    file = tmp_path / "bag/bag_0.mcap"
+    with file.open("wb") as stream:
+        writer = McapWriter(stream, chunk_size=2000, compression=CompressionType.NONE, enable_crcs=False)
+        writer.start(profile="ros2", library="somebody's")
+        channel = writer.register_channel("/a", "cdr", writer.register_schema("std_msgs/msg/String", "ros2msg", b""))
+        for k in range(COUNT):
+            writer.add_message(channel, START + k, string(f"message {k}"), START + k)
+        writer.finish()
+    content = bytearray(file.read_bytes())
+    at = content.index(string(f"message {COUNT // 2}")) - 30  # the length of its record
+    content[at : at + 8] = bytes([0xFF] * 7 + [0])
+    file.write_bytes(content)
+    with pytest.raises(BagError, match=r"byte \d+: the chunk is damaged: a record reaches beyond its chunk"):
+        ours(tmp_path / "bag")
+    assert "1 damaged chunks left out" in repair(tmp_path / "bag")[0]
+    assert COUNT * 0.7 < len(ours(tmp_path / "bag")) < COUNT
+
+
 def test_a_recording_of_another_profile_is_mended_too(tmp_path):
     file = tmp_path / "x.mcap"
     with file.open("wb") as stream:

@@ -72,6 +72,20 @@ def records(raw: bytes) -> Iterator[tuple[int, memoryview]]:
         position += length
 
 
+def inside(path: Path, index: ChunkIndex, file) -> Iterator[tuple[int, int, int, int, memoryview]]:
+    """The messages in a chunk as they stand: (channel id, sequence, log time, publish time, bytes).
+
+    Raises:
+        BagError: it is damaged (without a checksum that shows only here); says at which byte it begins.
+    """
+    try:
+        for opcode, body in records(load(path, index, file)):
+            if opcode == Opcode.MESSAGE:
+                yield *_MESSAGE.unpack_from(body), body[22:]
+    except (struct.error, ValueError) as error:
+        raise BagError(f"{path}: byte {index.chunk_start_offset}: the chunk is damaged: {error}") from error
+
+
 def messages(
     found: McapScan, channels: set[int], start: int | None = None, stop: int | None = None
 ) -> Iterator[tuple[int, int, int, int, bytes]]:
@@ -100,12 +114,9 @@ def messages(
         for position in range(len(sources) + 1):
             if position < len(sources):
                 index = sources[position][2]
-                for opcode, body in records(load(found.path, index, file)):
-                    if opcode != Opcode.MESSAGE:
-                        continue
-                    channel, sequence, log_time, publish_time = _MESSAGE.unpack_from(body)
+                for channel, sequence, log_time, publish_time, body in inside(found.path, index, file):
                     if channel in channels and low <= log_time < high:
-                        heapq.heappush(heap, (log_time, serial, channel, publish_time, sequence, bytes(body[22:])))
+                        heapq.heappush(heap, (log_time, serial, channel, publish_time, sequence, bytes(body)))
                         serial += 1
             limit = sources[position + 1][0] if position + 1 < len(sources) else 2**63
             while True:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from mcap.opcode import Opcode
 
 from jepa_ros.bags.format import mcap_messages, mcap_scan
 from jepa_ros.bags.format.chunk import ChunkBuilder
@@ -75,10 +74,8 @@ class McapStorage:
                         entries = np.frombuffer(file.read(length), "<u8").reshape(-1, 2)
                         found.setdefault(channel, []).append(entries[:, 0].astype(np.int64))
                 else:
-                    for opcode, body in mcap_messages.records(mcap_messages.load(self.path, chunk.index, file)):
-                        if opcode == Opcode.MESSAGE:
-                            channel, _, log_time = struct.unpack_from("<HIQ", body)
-                            found.setdefault(channel, []).append(np.array([log_time], np.int64))
+                    for channel, _, log_time, _, _ in mcap_messages.inside(self.path, chunk.index, file):
+                        found.setdefault(channel, []).append(np.array([log_time], np.int64))
         for log_time, _, _, channel in self.scan.loose:
             found.setdefault(channel, []).append(np.array([log_time], np.int64))
         by_topic: dict[str, list[np.ndarray]] = {}
