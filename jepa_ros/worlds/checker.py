@@ -19,7 +19,7 @@ from jepa_ros.safety import inputs
 from jepa_ros.worlds.protocols import Judge, Observation, Sample, Scene, Task, World
 
 #: What each state of a contract is measured as.
-MEASURED = {
+MEASURED: dict[str, type[Any]] = {
     "odom": inputs.OdomIn, "pose": inputs.PoseIn, "joint_states": inputs.JointsIn, "scan": inputs.ScanIn,
     "contact": inputs.ContactIn, "people": inputs.PeopleIn, "wrench": inputs.WrenchIn,
 }  # fmt: skip
@@ -142,7 +142,7 @@ def _observes(scene: Scene, contract: RobotContract) -> Iterator[str]:
     if set(seen.state) != set(scene.rates):
         yield f"observe(): states {sorted(seen.state)}, expected those of rates, {sorted(scene.rates)}"
     for name, value in seen.state.items():
-        kind = MEASURED.get(name)
+        kind: type[Any] | None = MEASURED.get(name)
         if kind is None or not isinstance(value, kind):
             wanted = "no known state" if kind is None else f"expected {kind.__name__}"
             yield f"observe(): state '{name}' is a {type(value).__name__}, {wanted}"

@@ -249,26 +249,58 @@ class Task(Protocol):
 class World(Protocol):
     """A robot, its scene and its tasks: what an entry point of the group ``jepa_ros.worlds`` makes when it is called.
 
-    Attributes:
-        name: of the world. gated: commands go through the safety gate; others have nothing to be guarded.
-        tasks: {task to be scored: what it is}. outings: {task in which data is gathered: what it is}.
-        score_task, data_task: those that are taken where none is named. options: of its tasks, as the command line
-            names them (``per_layout`` for ``--per-layout``).
-        episodes: so many are gathered where no number is given.
-        shortest: control steps; an episode of data that ends sooner is tried again.
-        model: name of the shipped model, "" where there is none.
+    It can be pickled: worker processes get it.
     """
 
-    name: str
-    gated: bool
-    tasks: Mapping[str, str]
-    outings: Mapping[str, str]
-    score_task: str
-    data_task: str
-    options: Collection[str]
-    episodes: int
-    shortest: int
-    model: str
+    @property
+    def name(self) -> str:
+        """Of the world."""
+        ...
+
+    @property
+    def gated(self) -> bool:
+        """Commands go through the safety gate; worlds without one have nothing to be guarded."""
+        ...
+
+    @property
+    def tasks(self) -> Mapping[str, str]:
+        """{task to be scored: what it is}."""
+        ...
+
+    @property
+    def outings(self) -> Mapping[str, str]:
+        """{task in which data is gathered: what it is}."""
+        ...
+
+    @property
+    def score_task(self) -> str:
+        """The one of ``tasks`` that is taken where none is named."""
+        ...
+
+    @property
+    def data_task(self) -> str:
+        """The one of ``outings`` that is taken where none is named."""
+        ...
+
+    @property
+    def options(self) -> Collection[str]:
+        """Options of its tasks, as the command line has them (``per_layout`` for ``--per-layout``)."""
+        ...
+
+    @property
+    def episodes(self) -> int:
+        """So many are gathered where no number is given."""
+        ...
+
+    @property
+    def shortest(self) -> int:
+        """Control steps; an episode of data that ends sooner is tried again."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """Name of the shipped model, "" where there is none."""
+        ...
 
     def contract(self) -> RobotContract:
         """The robot of this world."""

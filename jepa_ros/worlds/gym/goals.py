@@ -129,7 +129,7 @@ def _pair_from(scene: GymScene, measure: Measure, begin: Beginning, draw: list[i
         states, commands, succeeded = [read_state(env)], list[np.ndarray](), bool(env.success)
         driver = RandomPolicy(scene.contract, rng, scale)
         for record in rollout(scene, driver, GOAL_STEPS[1] + STAY, look=False):
-            commands.append(record.decision.command)
+            commands.append(np.asarray(record.decision.command))
             states.append(read_state(env))
             if env.success:
                 break
