@@ -162,7 +162,7 @@ class Guide(Dot):
         here, self.goal = self.at, np.array(options.get("far", [0.9, 0.9]))
         self.at = self.goal
         picture, state, self.at = self.render(), self.observe(), here
-        return {"goal_rendered": picture, "goal_state": state, "success": False}
+        return {"goal_rendered": picture, "goal_state": state}
 
 
 ENVIRONMENTS = (
