@@ -25,7 +25,8 @@ from std_msgs.msg import Header, String
 from jepa_ros.agent.loop import Loop
 from jepa_ros.agent.planner_part import PlannerPart
 from jepa_ros.bags import CONTRACT_KEY
-from jepa_ros.bags.format.reader import BagReader, typestore
+from jepa_ros.bags.format.message_types import typestore
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.schema import default_qos
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 from jepa_ros.bags.replay.stack import Changes, prepare
