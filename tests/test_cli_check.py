@@ -8,10 +8,12 @@ import json
 import pytest
 import yaml
 
+from benchmarks.rigs.gate.rig import contract_of
 from jepa_ros.commands import cli
 from jepa_ros.commands.check import contract_warnings
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.planning import Search
+from jepa_ros.safety import GateConfig, GateConfigError
 
 
 @pytest.fixture
@@ -150,3 +152,27 @@ def test_a_second_camera_is_told_to_be_for_recording_alone(arena):
     further = {**arena["cameras"][0], "name": "left"}
     said = contract_warnings(RobotContract.from_dict({**arena, "cameras": [*arena["cameras"], further]}))
     assert any("camera 'left' (left) is recorded and played back, but no model looks at it" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("robot", "change", "said"),
+    [
+        ("arm", {"state": {}}, "has to declare the state topic 'joint_states'"),
+        ("joints", {"action": [{"name": "shoulder", "unit": "rad", "low": -1.0, "high": 1.0},
+                               {"name": "elbow", "unit": "rad/s", "low": -1.0, "high": 1.0}]}, "mixes positions"),
+        ("arm", {"guardrails": [{"name": "cell", "kind": "workspace", "unit": "m", "low": [0, 0], "high": [1, 1]}]},
+         "guardrail 'cell' (workspace)"),
+        ("base", {"guardrails": [{"name": "ends", "kind": "joint_limits", "unit": "rad", "low": [0], "high": [1]}]},
+         "guardrail 'ends'"),
+        ("drone", {"guardrails": [{"name": "gap", "kind": "obstacle_distance", "unit": "m", "min_distance": 0.1}]},
+         "guardrail 'gap' (obstacle_distance)"),
+    ],
+)  # fmt: skip
+def test_what_the_gate_cannot_guard_is_refused_by_the_check_as_by_the_gate(tmp_path, capsys, robot, change, said):
+    data = {**contract_of(robot).to_dict(), **change}
+    assert check_robot(tmp_path, data) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path / 'robot.yaml'}") and error.count("\n") == 1 and said in error
+    with pytest.raises(GateConfigError) as found:
+        GateConfig.from_contract(RobotContract.from_dict(data))
+    assert said in str(found.value)

@@ -75,7 +75,7 @@ def test_a_distance_to_obstacles_is_refused_where_no_scan_could_keep_it() -> Non
     arm = contract_of("arm").to_dict()
     arm["state"]["scan"] = {"timeout": 0.5}
     for robot in (data, arm):
-        with pytest.raises(GateConfigError, match="'gap' is kept on the lidar's scan"):
+        with pytest.raises(GateConfigError, match=r"'gap' .*(the lidar's scan|where a base drives)"):
             GateConfig.from_contract(RobotContract.from_dict(robot), guardrails=gap)
 
 

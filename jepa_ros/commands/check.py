@@ -47,10 +47,15 @@ def main(args: argparse.Namespace) -> int:
 
 def check_robot(name_or_path: str) -> int:
     """Validate a contract and its guardrails, show what it says, and warn of what is allowed but unwise."""
+    from jepa_ros.safety.config import GateConfig, GateConfigError
     from jepa_ros.safety.guardrails import parse_guardrails
 
     contract = load_contract(name_or_path)
     rails = parse_guardrails(list(contract.guardrails))
+    try:
+        GateConfig.from_contract(contract)  # what the gate would refuse when it is configured
+    except GateConfigError as error:
+        raise GateConfigError(f"{contract.source}: {error}") from None
     camera = contract.cameras[0]
     print(f"{contract.source}: robot '{contract.name}' ({contract.description or 'no description'})")
     latency = 1e3 * contract.actuation_latency

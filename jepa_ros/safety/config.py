@@ -7,12 +7,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jepa_ros.ranges import Range
-from jepa_ros.safety import settings
+from jepa_ros.safety import guarded, settings
 from jepa_ros.safety.body import Body, Positions, Rates
-from jepa_ros.safety.guardrails import PLACES, Guardrail, GuardrailSet, parse_guardrails
+from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
 from jepa_ros.safety.settings import COMPONENTS, GateConfigError, default
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class GateConfig:
         pose_travel, pose_turn: so far may the robot go [m] and turn [rad] before a latched localisation speaks again.
         region_margin: room kept to regions for what is not modelled [m].
         obstacle_margin: room kept to what the scan sees [m]; time_to_contact: kept at the speed asked for.
-        scan_offset: (x, y, yaw) of the lidar in the base frame. scan_frame: its name.
+        scan_offset: (x, y, yaw) of the lidar in the base frame. scan_frame: its name. scan_no_return: what the lidar
+            writes, besides +inf, where a beam comes back from nowhere ("zero", "nan").
         escape_speed: share of the velocity limit that is allowed out of a forbidden region.
         surprise, novelty: (slow, stop) levels, None: not watched; see :func:`watched`.
         slow_scale: share of the command left when slow.
@@ -107,6 +109,7 @@ class GateConfig:
     base_frame: str = "base_link"
     scan_frame: str = default("scan_frame")
     scan_offset: tuple[float, float, float] = default("scan_offset")
+    scan_no_return: tuple[str, ...] = ()
     footprint_radius: float = 0.0
     states: dict[str, tuple[float, bool]] = field(default_factory=dict)
     guardrails: GuardrailSet = field(default_factory=GuardrailSet)
@@ -163,18 +166,10 @@ class GateConfig:
         object.__setattr__(self, "body", Positions(self) if self.by_position else Rates(self))
         linear = tuple(k for k in (self.forward, self.sideways, self.up) if k is not None)
         object.__setattr__(self, "linear", linear)
-        if self.guardrails.needs_pose and self.forward is not None and "pose" not in self.states:
-            raise GateConfigError(
-                f"gate: guardrail '{self.guardrails.needs_pose}' needs the robot's pose, but the contract of "
-                f"'{self.name}' declares no state topic 'pose': add it, or leave the guardrail out"
-            )
-        if self.guardrails.needs_scan and ("scan" not in self.states or self.forward is None):
-            name = self.guardrails.of("obstacle_distance")[0].name
-            lacks = "declares no state topic 'scan'" if self.forward is not None else "drives nowhere"
-            raise GateConfigError(
-                f"gate: guardrail '{name}' is kept on the lidar's scan, but the contract of '{self.name}' {lacks}: "
-                "add it, or leave the guardrail out"
-            )
+        for guardrail in self.guardrails:
+            why = guarded.refusal(guardrail.kind, guarded.Facts.of(self))
+            if why is not None:
+                raise GateConfigError(f"gate: guardrail '{guardrail.name}' ({guardrail.kind}) of '{self.name}' {why}")
         for guardrail in self.guardrails:
             if guardrail.frame not in ("", self.map_frame):
                 raise GateConfigError(
@@ -195,13 +190,6 @@ class GateConfig:
             if any(a >= b for a, b in zip(low, high, strict=True)):
                 raise GateConfigError(f"gate: guardrail '{g.name}' leaves a joint no room: {low} to {high}")
         return None if low is None or high is None else (low, high)
-
-    @property
-    def planner_judged(self) -> tuple[Guardrail, ...]:
-        """Guardrails that the gate cannot judge itself: of the model, and places of a robot that does not drive."""
-        if not self.joints:
-            return self.guardrails.from_planner
-        return (*self.guardrails.from_planner, *self.guardrails.of(*PLACES))
 
     def _check_axes(self) -> None:
         size = len(self.low)
@@ -251,7 +239,13 @@ class GateConfig:
     @property
     def needs_signals(self) -> bool:
         """Whether the planner's signals have to come: asked for, or watched for something only the planner knows."""
-        return bool(self.signals_required or self.surprise or self.novelty or self.planner_judged)
+        return bool(self.signals_required or self.surprise or self.novelty or self.guardrails.from_planner)
+
+    @cached_property
+    def fastest_way(self) -> tuple[float, float]:
+        """(fastest speed [m/s], longest braking time [s]) of a base, which bound every way that it may still go."""
+        fast = math.hypot(*(self.velocity[k] for k in self.linear))
+        return fast, max(v / b for v, b in zip(self.velocity, self.braking, strict=True))
 
     @property
     def stop_time(self) -> float:
@@ -310,7 +304,7 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
     joints = contract.jointed
     states = {k: (s.timeout, s.required or (joints and k == "joint_states")) for k, s in contract.state.items()}
     rates = tuple(u if u.endswith("/s") else f"{u}/s" for u in units)
-    contact, people, wrench = (contract.state.get(name) for name in ("contact", "people", "wrench"))
+    contact, people, wrench, scan = (contract.state.get(name) for name in ("contact", "people", "wrench", "scan"))
     return {
         "name": contract.name,
         "output": "position" if positions else "velocity",
@@ -335,6 +329,7 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
         "base_frame": contract.frames.base,
         "scan_frame": contract.frames.base,
         **contract.lidar(),
+        "scan_no_return": (scan.no_return or ()) if scan is not None else (),
         "footprint_radius": contract.footprint.radius,
         "states": states,
         "guardrails": guardrails,

@@ -9,6 +9,7 @@ still be in force.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from jepa_ros.safety.tick import Tick
@@ -22,94 +23,107 @@ def follow(t: Tick) -> None:
     s, cfg = t.s, t.cfg
     if cfg.by_position:
         return
-    now, wait, sent = t.now, cfg.reaction_time, s.out
-    recent = s.recent
-    begin = now - t.dt  # when it left
+    wait, begin, recent = cfg.reaction_time, t.now - t.dt, s.recent  # it left at the last tick
     if recent and begin - recent[-1][0] < wait / SPANS:
         first, lows, highs = recent[-1]
-        recent = (*recent[:-1], (first, [*map(min, lows, sent)], [*map(max, highs, sent)]))
+        recent = (*recent[:-1], (first, [*map(min, lows, s.out)], [*map(max, highs, s.out)]))
     else:
-        recent = (*recent, (begin, sent, sent))
+        recent = (*recent, (begin, s.out, s.out))
+    if any(s.out):
+        s.led = (begin, s.out)
+    lows, highs = s.swing or (s.out, s.out)
+    if any(lows) or any(highs):
+        least = [b * t.dt for b in cfg.braking]
+        lows = [v + b if v < -b else 0.0 for v, b in zip(lows, least, strict=True)]
+        highs = [v - b if v > b else 0.0 for v, b in zip(highs, least, strict=True)]
     drop = 0
-    while drop + 1 < len(recent) and recent[drop + 1][0] <= now - wait:
+    while drop + 1 < len(recent) and recent[drop + 1][0] <= t.now - wait:
+        if any(recent[drop][1]) or any(recent[drop][2]):
+            lows, highs = [*map(min, lows, recent[drop][1])], [*map(max, highs, recent[drop][2])]
         drop += 1
-    s.recent = recent = recent[drop:]
-    lows, highs = recent[0][1], recent[0][2]
-    for _, low, high in recent[1:]:
-        lows, highs = [*map(min, lows, low)], [*map(max, highs, high)]
-    t.sent = (lows, highs)
-    if s.swing is None:
-        s.swing = t.sent
-    else:
-        less = [b * t.dt for b in cfg.braking]
-        s.swing = (
-            [min(e, min(0.0, v + m)) for e, v, m in zip(lows, s.swing[0], less, strict=True)],
-            [max(e, max(0.0, v - m)) for e, v, m in zip(highs, s.swing[1], less, strict=True)],
-        )
+    s.recent, s.swing = recent[drop:] if drop else recent, (lows, highs)
+
+
+def sent(t: Tick) -> tuple[list[float], list[float]]:
+    """(least, highest) rate of each axis that was sent and may still be in force, (A,) each."""
+    if t.sent is None:
+        recent = t.s.recent
+        lows, highs = (recent[0][1], recent[0][2]) if recent else (t.s.out, t.s.out)
+        for _, low, high in recent[1:]:
+            if low is not lows or high is not highs:
+                lows, highs = [*map(min, lows, low)], [*map(max, highs, high)]
+        t.sent = (lows, highs)
+    return t.sent
+
+
+def coasting(t: Tick) -> tuple[list[float], list[float]]:
+    """The same with what braking may have left of what was sent before."""
+    lows, highs = sent(t)
+    if t.s.swing is None:
+        return lows, highs
+    return [*map(min, lows, t.s.swing[0])], [*map(max, highs, t.s.swing[1])]
 
 
 def hull(t: Tick) -> tuple[list[float], list[float]]:
     """(least, highest) rate that each axis may have from now until it obeys what is sent at this tick, (A,) each."""
     if t.hull is None:
-        lows, highs = t.sent if t.measured is not None and t.prompt else t.s.swing or t.sent
+        lows, highs = sent(t) if t.measured is not None and t.prompt else coasting(t)
         if t.measured is not None:
             lows, highs = [*map(min, lows, t.measured)], [*map(max, highs, t.measured)]
         t.hull = (lows, highs)
     return t.hull
 
 
-class Decay(NamedTuple):
-    """The highest rate of an axis over time: ``h0`` for ``t0`` s, braked to ``h1``, that for ``t1`` s, braked to 0."""
+def in_force(t: Tick) -> list[tuple[float, list[float], list[float]]]:
+    """What was sent of late as (for how long [s] it may still be in force, least rates, highest rates)."""
+    if t.held is None:
+        recent, wait = t.s.recent, t.cfg.reaction_time
+        last = len(recent) - 1
+        t.held = [
+            (max(0.0, recent[k + 1][0] + wait - t.now) if k < last else wait, low, high)
+            for k, (_, low, high) in enumerate(recent)
+        ]
+    return t.held
 
-    h0: float
-    t0: float
-    h1: float
-    t1: float
+
+class Decay(NamedTuple):
+    """The highest rate that an axis may have over time: ``high`` for ``held`` s, then braked to nothing."""
+
+    high: float
+    held: float
     braking: float
 
     @staticmethod
-    def of(now: float, asked: float, braking: float, wait: float, tick: float) -> Decay:
-        """Of an axis whose rate is up to ``now``, under ``asked`` for one tick and a stop after it, both at least 0."""
-        if asked >= now:
-            return Decay(asked, wait + tick, 0.0, 0.0, braking)
-        left = tick - (now - asked) / braking
-        return Decay(now, wait, asked, left, braking) if left > 0.0 else Decay(now, wait, 0.0, 0.0, braking)
+    def of(high: float, braking: float, held: Sequence[tuple[float, float]]) -> Decay:
+        """The curve over all that may be in force.
+
+        Args:
+            high: the highest rate of all, at least 0. held: (rate, for how long it may be in force) of each.
+        """
+        longest = 0.0
+        for rate, time in held:
+            if rate > 0.0:
+                longest = max(longest, time - (high - rate) / braking)
+        return Decay(high, longest, braking)
 
     @property
     def end(self) -> float:
         """When it stands [s]."""
-        return self.t0 + self.h0 / self.braking + self.t1
+        return self.held + self.high / self.braking if self.high > 0.0 else 0.0
 
     @property
     def way(self) -> float:
         """How far it comes until it stands."""
-        return self.h0 * self.t0 + 0.5 * self.h0 * self.h0 / self.braking + self.h1 * self.t1
-
-    def rate(self, time: float) -> float:
-        """The rate after ``time`` s."""
-        if time <= self.t0:
-            return self.h0
-        v = self.h0 - self.braking * (time - self.t0)
-        if v >= self.h1 or self.t1 <= 0.0:
-            return v if v > 0.0 else 0.0
-        v = self.h0 - self.braking * max(time - self.t0 - self.t1, 0.0)
-        return max(0.0, min(self.h1, v))
+        return self.high * (self.held + 0.5 * self.high / self.braking) if self.high > 0.0 else 0.0
 
     def gone(self, time: float) -> float:
         """How far it comes within ``time`` s."""
-        if time <= self.t0:
-            return self.h0 * time
-        gone, time = self.h0 * self.t0, time - self.t0
-        b, down = self.braking, (self.h0 - self.h1) / self.braking
-        if time <= down:
-            return gone + time * (self.h0 - 0.5 * b * time)
-        gone, time = gone + down * 0.5 * (self.h0 + self.h1), time - down
-        if time <= self.t1:
-            return gone + self.h1 * time
-        gone, time = gone + self.h1 * self.t1, min(time - self.t1, self.h1 / b)
-        return gone + time * (self.h1 - 0.5 * b * time)
+        if time <= self.held or self.high <= 0.0:
+            return self.high * time
+        after = min(time - self.held, self.high / self.braking)
+        return self.high * (self.held + after) - 0.5 * self.braking * after * after
 
 
-def wait(t: Tick) -> tuple[float, float]:
-    """(reaction time, how long it may be until the next command) [s]: late ticks of late are reckoned with."""
-    return t.cfg.reaction_time, max(t.cfg.period, t.s.slowest)
+def next_tick(t: Tick) -> float:
+    """How long it may be until the next command [s]: late ticks of late are reckoned with."""
+    return max(t.cfg.period, t.s.slowest)

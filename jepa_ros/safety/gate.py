@@ -27,6 +27,7 @@ from jepa_ros.safety import (  # noqa: F401
     sensing,
     touch,
     watchdogs,
+    zones,
 )
 from jepa_ros.safety.config import GateConfig, GateConfigError
 from jepa_ros.safety.guardrails import GuardrailSet

@@ -167,6 +167,48 @@ def advance(x: Any, y: Any, yaw: Any, vx: Any, vy: Any, w: Any, time: Any) -> tu
     return x + c * dx - s * dy, y + s * dx + c * dy, yaw + w * time
 
 
+def convex_hull(points: Sequence[Point]) -> list[Point]:
+    """The corners of the smallest convex polygon around some points, counter-clockwise; one or two where it is flat."""
+    ordered = sorted(set(points))
+    if len(ordered) < 3:
+        return ordered
+    lower: list[Point] = []
+    upper: list[Point] = []
+    for chain, run in ((lower, ordered), (upper, ordered[::-1])):
+        for p in run:
+            while len(chain) > 1 and _turn(chain[-2], chain[-1], p) <= 0.0:
+                chain.pop()
+            chain.append(p)
+    return lower[:-1] + upper[:-1]
+
+
+def within(corners: Sequence[Point], x: float, y: float) -> bool:
+    """Whether a point lies in a convex polygon, corners counter-clockwise; a flat one holds none."""
+    if len(corners) < 3:
+        return False
+    return all(_turn(a, b, (x, y)) >= 0.0 for a, b in zip(corners, [*corners[1:], corners[0]], strict=True))
+
+
+def outline_clear(clearance: Any, corners: Sequence[Point], least: float, step: float) -> bool:
+    """Whether ``clearance(x, y)`` [m] is more than ``least`` on the whole outline of a polygon.
+
+    Sphere tracing: with a clearance of c to spare, no way of length c can use it up, so the outline is walked by such
+    strides, of at least ``step`` [m]: what is only grazed may be grazed by less than that.
+    """
+    count = len(corners)
+    for k in range(count if count > 2 else count - 1):
+        (ax, ay), (bx, by) = corners[k], corners[(k + 1) % count]
+        length = math.hypot(bx - ax, by - ay)
+        gone = 0.0
+        while gone < length:
+            share = gone / length
+            spare = clearance(ax + share * (bx - ax), ay + share * (by - ay)) - least
+            if not spare > 0.0:
+                return False
+            gone += spare if spare > step else step
+    return bool(clearance(*corners[-1]) > least)
+
+
 def free_length(shape_clearance: Any, pose: tuple[float, float, float], twist: tuple[float, float, float],
                 length: float, step: float = 0.004) -> float:  # fmt: skip
     """How far [m] a body may go along the arc of ``twist`` before ``shape_clearance(x, y)`` [m] is used up.

@@ -94,7 +94,7 @@ class Guardrail:
     high: tuple[float, ...] = ()
     data: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     radius: float = field(default=0.0, compare=False)
-    axes: tuple[int | None, int | None] = field(default=(0, None), compare=False)
+    axes: tuple[int | None, ...] = field(default=(0, None), compare=False)
 
     # ------------------------------------------------------------ at one place (floats or arrays)
 
@@ -155,7 +155,7 @@ class Guardrail:
     def _speed(self, states: Any) -> np.ndarray:
         actions = self._need(states, "actions")
         parts = [actions[..., k] for k in self.axes if k is not None]
-        return np.hypot(parts[0], parts[1]) if len(parts) == 2 else np.abs(parts[0])
+        return np.sqrt(sum((np.square(part) for part in parts), np.zeros(actions.shape[:-1])))
 
     def _zone(self, states: Any) -> np.ndarray:
         assert self.shape is not None
@@ -251,9 +251,9 @@ class GuardrailSet:
     def bind(self, contract: Any) -> GuardrailSet:
         """The set for one robot: its footprint's radius and which action drives it (for the planner's side)."""
         names = [a.name for a in contract.action]
-        forward, sideways = (names.index(n) if n in names else None for n in ("linear.x", "linear.y"))
+        linear = tuple(names.index(n) for n in ("linear.x", "linear.y", "linear.z") if n in names)
         radius = contract.footprint.radius
-        bound = (dataclasses.replace(g, radius=radius, axes=(forward, sideways)) for g in self.guardrails)
+        bound = (dataclasses.replace(g, radius=radius, axes=linear) for g in self.guardrails)
         return GuardrailSet(tuple(bound))
 
     def to_list(self) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from jepa_ros.safety.envelope import Decay, hull, wait
+from jepa_ros.safety.envelope import Decay, hull, in_force, next_tick
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.tick import Tick
 
@@ -91,19 +91,20 @@ def _towards_limit(t: Tick, k: int, u: float, low: float, high: float) -> float:
     lows, highs = hull(t)
     if u > 0.0:
         room, now = high - t.joints[k] - up, max(highs[k], 0.0)
+        sent = [(fast[k], time) for time, _, fast in in_force(t)]
     else:
         room, now = t.joints[k] + down - low, max(-lows[k], 0.0)
-    reaction, tick = wait(t)
-    b = t.cfg.braking[k]
+        sent = [(-slow[k], time) for time, slow, _ in in_force(t)]
+    held, b = t.cfg.reaction_time + next_tick(t), t.cfg.braking[k]
 
     def way(asked: float) -> float:
-        return Decay.of(now, asked, b, reaction, tick).way
+        return Decay.of(max(now, asked), b, [*sent, (asked, held)]).way
 
     if way(abs(u)) <= room:
         return u
-    least, most = 0.0, abs(u)
     if way(0.0) > room:
         return 0.0
+    least, most = 0.0, abs(u)
     for _ in range(12):
         middle = 0.5 * (least + most)
         least, most = (middle, most) if way(middle) <= room else (least, middle)

@@ -74,7 +74,7 @@ def follow_pose(t: Tick) -> None:
 @check("pose_lost")
 def pose_lost(t: Tick) -> None:
     """The pose, which the regions depend on."""
-    needed = t.cfg.guardrails.needs_pose is not None and t.cfg.forward is not None
+    needed = t.cfg.guardrails.needs_pose is not None and not t.cfg.joints
     located(t, "pose", "pose_lost", t.i.pose, read_pose, needed, pose_late)
     if needed and (found := pose_now(t)) is not None and found[3] > t.cfg.pose_uncertainty:
         t.trip("pose_lost", f"pose is sure to within {found[3]:.2f} m only (limit {t.cfg.pose_uncertainty:.2f} m)")

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from jepa_ros.safety import regions
-from jepa_ros.safety.geometry import advance
+from jepa_ros.safety.geometry import Point, advance
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.sensing import examine, read_scan
 from jepa_ros.safety.tick import Tick
@@ -60,13 +60,28 @@ def free_ahead(x: np.ndarray, y: np.ndarray, twist: tuple[float, float, float], 
     return max(0.0, float(((turned - reach)[met] * bend).min())), any_touched
 
 
+def keeps_off(corners: list[Point], more: float, x: np.ndarray, y: np.ndarray, room: float) -> bool:
+    """Whether some points (n,) stay further than ``room`` [m] from a convex polygon grown by ``more`` [m]."""
+    if x.size == 0:
+        return True
+    a = np.array(corners)
+    d = np.roll(a, -1, axis=0) - a
+    squared = np.maximum((d * d).sum(1), 1e-18)
+    rx, ry = x[:, None] - a[:, 0], y[:, None] - a[:, 1]  # (n, corners)
+    along = np.clip((rx * d[:, 0] + ry * d[:, 1]) / squared, 0.0, 1.0)
+    gap = np.hypot(rx - along * d[:, 0], ry - along * d[:, 1]).min(1)
+    if len(corners) > 2:
+        gap = np.where((d[:, 0] * ry - d[:, 1] * rx >= 0.0).all(1), 0.0, gap)
+    return bool(gap.min() >= room + more)
+
+
 def follow_scan(t: Tick) -> None:
     """Carry on where the robot has come to since the newest scan was taken, tick by tick.
 
     From the present speed and the scan's age alone, a robot that has been braking would have come less far than it has.
     """
     scan = t.i.scan
-    if scan is None or "scan" not in t.cfg.states or t.cfg.forward is None:
+    if scan is None or "scan" not in t.cfg.states or t.cfg.joints:
         t.s.since_scan = None
         return
     known = t.s.cache.get("scan")
@@ -84,32 +99,51 @@ def follow_scan(t: Tick) -> None:
 def obstacle(t: Tick) -> None:
     """Scaled to the fastest command that stops before what the scan sees, and keeps the time to contact."""
     cfg, scan = t.cfg, t.i.scan
-    if scan is None or "scan" not in cfg.states or cfg.forward is None:
+    if scan is None or "scan" not in cfg.states or cfg.joints:
         return
     wrong, value = examine(t, "scan", scan, read_scan)
-    if wrong is not None:
+    if wrong is not None or not any(t.u):
         return
     wanted = regions.twist(t, t.u)
-    if wanted[0] == 0.0 and wanted[1] == 0.0:
-        return
+    speed = math.hypot(wanted[0], wanted[1])
     points_x, points_y, nearest = value
-    since = t.s.since_scan or (0.0, 0.0, 0.0)
-    moved = advance(*since, *regions.twist(t, regions.motion(t)), cfg.reaction_time)
-    path = regions.Path(t, regions.Place(t, (moved,), 0.0, 0.0))
+    moved = t.s.since_scan or (0.0, 0.0, 0.0)
     kept = [g.bound for g in cfg.guardrails.of("obstacle_distance")]
     radius = cfg.footprint_radius + max([cfg.obstacle_margin, *kept])
-    reach = max(path.length, path.speed * cfg.time_to_contact)
-    if nearest > reach + radius + math.hypot(moved[0], moved[1]):
+    far = max(regions.farthest(t), speed * (cfg.time_to_contact + cfg.reaction_time)) + radius
+    if nearest > far + math.hypot(moved[0], moved[1]):
         t.s.obstacle_scale = 1.0
         return
     c, s = math.cos(moved[2]), math.sin(moved[2])
     dx, dy = points_x - moved[0], points_y - moved[1]
-    free, touched = free_ahead(c * dx + s * dy, c * dy - s * dx, wanted, radius)
-    scale = path.scale(free)
-    if path.speed * cfg.time_to_contact > 0.0:
-        scale = min(scale, free / (path.speed * cfg.time_to_contact))
-    if touched and scale > 0.0:
-        scale = min(scale, cfg.escape_speed * cfg.velocity[cfg.forward] / path.speed)
-    t.s.obstacle_scale, scale = regions.settle(t, t.s.obstacle_scale, scale)
+    x, y = c * dx + s * dy, c * dy - s * dx
+    gap = np.hypot(x, y)
+    close = gap < far
+    x, y, gap = x[close], y[close], gap[close]
+    if x.size == 0:
+        t.s.obstacle_scale = 1.0
+        return
+    free, touched = math.inf, bool((gap < radius).any())
+    scale = regions.ceiling(t, t.s.obstacle_scale)
+    if speed > 0.0:
+        free, _ = free_ahead(x, y, wanted, radius)
+        if cfg.time_to_contact > 0.0:
+            ahead = max(0.0, free - speed * cfg.reaction_time)
+            scale = min(scale, ahead / (speed * cfg.time_to_contact))
+        if touched and scale > 0.0:
+            fast = max(cfg.velocity[k] for k in cfg.linear)
+            scale = min(scale, cfg.escape_speed * fast / speed)
+    room = max(float(gap.min()) - NEARER, 0.0) if touched else radius
+
+    def fits(share: float, spare: float) -> bool:
+        reach = regions.reach_of(t, share)
+        found = reach.places()
+        if found is None:
+            return bool(gap.min() >= reach.length + room + spare)
+        return keeps_off(*found, x, y, room + spare)
+
+    scale = regions.scaled(t, fits, scale, t.s.obstacle_scale) if scale > 0.0 else 0.0
+    t.s.obstacle_scale = scale
     if scale < 1.0:
-        regions.apply(t, "obstacle", scale, f"an obstacle {max(free, 0.0):.2f} m ahead")
+        beside = "an obstacle close beside it" if touched else "an obstacle within reach"
+        regions.apply(t, "obstacle", scale, f"an obstacle {free:.2f} m ahead" if free < far else beside)

@@ -33,7 +33,7 @@ def guardrail_cost(t: Tick) -> None:
                 return
     if t.body.idle(t):
         return
-    for g in cfg.planner_judged:
+    for g in cfg.guardrails.from_planner:
         excess = _number(values.get(f"guardrail/{g.name}"))
         if math.isnan(excess):
             t.stop("guardrail_cost", f"the planner says nothing of '{g.name}', which it alone can judge", urgent=False)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Regions: where the robot may not go, and how fast it may be, with the distance that it needs to stop.
+"""Regions: where a base may not go, with the room that it needs to stop.
 
-The pose is carried on by the measured motion since it (:mod:`jepa_ros.safety.localisation`) and over the reaction time,
-then by the command for one tick (the longest of late: a machine that is busy ticks late more than once), then by the
-guaranteed braking, all along the arc of the command. The command is scaled to the fastest that ends inside; the margin
-is the footprint, plus ``pose_sigma`` standard deviations of the pose, plus what the heading's uncertainty makes of the
-length of the arc.
+A command is let through as it is where a stop at the next tick still ends outside, whatever the base makes of what its
+contract leaves open: every place that it may reach (:mod:`jepa_ros.safety.reach`) keeps clear. Else it is scaled to the
+fastest that does. The margin is the footprint, plus ``pose_sigma`` standard deviations of the pose, plus what the
+heading's uncertainty makes of the way.
 
-Each region is judged from the pose as it came and from a smoothed one, whichever lies nearer to it. From the raw pose
-alone a robot that pushes against an edge would use each moment in which the noise is kind to move a little, and never
-move back when it is not: it would creep over the edge by as much as the largest of a thousand draws.
+Each region is judged from the pose as it came, carried on by odometry (:mod:`jepa_ros.safety.localisation`), and from a
+smoothed one, whichever lies nearer to it. From the raw pose alone a robot that pushes against an edge would use each
+moment in which the noise is kind to move a little, and never move back when it is not: it would creep over the edge by
+as much as the largest of a thousand draws.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from jepa_ros.safety.geometry import Circle, Shape, advance, free_length
+from jepa_ros.safety import envelope
+from jepa_ros.safety.envelope import next_tick
+from jepa_ros.safety.geometry import Circle, Point, Shape, advance, outline_clear, within
 from jepa_ros.safety.guardrails import Guardrail
 from jepa_ros.safety.localisation import pose_now
+from jepa_ros.safety.reach import Reach
 from jepa_ros.safety.rows import check
-from jepa_ros.safety.sensing import examine, read_people
 from jepa_ros.safety.tick import Tick
 
 Pose = tuple[float, float, float]
@@ -31,75 +33,44 @@ Clearance = Callable[[float, float], float]
 #: A scale that a geometric row has cut grows back by this much a second: the noise of a pose must not make the robot
 #: nod at a boundary, nor creep over it in the moments in which the noise is kind.
 RECOVERY = 1.0
-#: Less than this share of the present stopping distance is left: nothing but zeros, at once. (Between this share and
-#: all of it the command that fits is below the present speed, and the robot brakes as hard as is guaranteed.)
-TOO_LATE = 0.7
 #: A command scaled to less than this share of the velocity limits is a stop.
 LEAST = 0.01
-
-
+#: Shares of the one that was too much that are tried in turn, before the gap between the last two of them is halved.
+TRIED = (0.94, 0.85, 0.7, 0.5, 0.0)
+#: Share of the way to standstill by which a base that brakes may come too near before it is sent zeros.
+TOO_NEAR = 0.15
 #: Turning on the spot lets a base slip a little each time. Within the margin of a region it may turn by so many rad,
 #: which is enough to face the way out, until it has left.
 TURNS = 1.25 * math.pi
 #: Time constant of the smoothed pose [s]; further off than this from the raw one [m], it starts anew.
 SMOOTHING = 0.5
 LOST = 0.1
+#: Least stride along the edge of what can be reached [m], and as a share of its length.
+STRIDE, STRIDE_SHARE = 0.004, 0.04
 
 
 class Place:
-    """Where the robot is when the next command takes effect, whatever that command is: worked out once a tick.
+    """Where the robot is now: worked out once a tick.
 
     Attributes:
-        starts: (x, y, yaw) then, one or two of them. margin, yaw_margin: uncertainty of the pose [m], [rad].
-        now_length: metres that the present motion needs to stop.
+        starts: (x, y, yaw), one or two of them. margin, yaw_margin: uncertainty of the pose [m], [rad].
     """
 
-    __slots__ = ("_rooms", "margin", "now_length", "starts", "yaw_margin")
+    __slots__ = ("_rooms", "margin", "starts", "yaw_margin")
 
-    def __init__(self, t: Tick, starts: tuple[Pose, ...], margin: float, yaw_margin: float) -> None:
+    def __init__(self, starts: tuple[Pose, ...], margin: float, yaw_margin: float) -> None:
         self.starts, self.margin, self.yaw_margin = starts, margin, yaw_margin
-        self.now_length = _stopping(t)
         self._rooms: dict[str, tuple[Pose, float]] = {}
 
     def room(self, g: Guardrail, radius: float) -> tuple[Pose, float]:
         """The start with the least room to a region, and that room, without any margin [m]."""
         found = self._rooms.get(g.name)
         if found is None:
-            found = self._rooms[g.name] = _nearest(self.starts, partial(_room, g, radius, 0.0))
+            found = self._rooms[g.name] = nearest(self.starts, partial(_room, g, radius))
         return found
 
 
-class Path:
-    """How the robot would go on from there, and stop.
-
-    Attributes:
-        place: where it begins. twist: (vx, vy, w) asked for, body frame. speed: of it [m/s].
-        margin: room for the uncertainty of the pose [m]. length: metres until standstill at the full command.
-        stop_time: s to brake from the full command.
-    """
-
-    __slots__ = ("length", "margin", "place", "speed", "stop_time", "twist")
-
-    def __init__(self, t: Tick, place: Place) -> None:
-        cfg = t.cfg
-        self.place = place
-        self.twist = twist(t, t.u)
-        self.speed = math.hypot(self.twist[0], self.twist[1])
-        self.stop_time = max(abs(u) / b for u, b in zip(t.u, cfg.braking, strict=True))
-        self.length = self.speed * (max(cfg.period, t.s.slowest) + 0.5 * self.stop_time)
-        self.margin = place.margin + place.yaw_margin * self.length + cfg.region_margin
-
-    def scale(self, free: float) -> float:
-        """The largest share of the command that stops within ``free`` metres: s v t + s^2 v T / 2 = free."""
-        if free >= self.length:
-            return 1.0
-        if free <= 0.0 or free < TOO_LATE * self.place.now_length:
-            return 0.0
-        a, b = 0.5 * self.speed * self.stop_time, self.speed * _tick(self)
-        return min(1.0, (math.sqrt(b * b + 4.0 * a * free) - b) / (2.0 * a)) if a > 0.0 else min(1.0, free / b)
-
-
-def _nearest(starts: tuple[Pose, ...], clearance: Clearance) -> tuple[Pose, float]:
+def nearest(starts: tuple[Pose, ...], clearance: Clearance) -> tuple[Pose, float]:
     """The start with the least clearance, and that clearance."""
     best, least = starts[0], clearance(starts[0][0], starts[0][1])
     for start in starts[1:]:
@@ -109,11 +80,7 @@ def _nearest(starts: tuple[Pose, ...], clearance: Clearance) -> tuple[Pose, floa
     return best, least
 
 
-def _tick(path: Path) -> float:
-    return path.length / path.speed - 0.5 * path.stop_time
-
-
-def twist(t: Tick, u: list[float]) -> tuple[float, float, float]:
+def twist(t: Tick, u: list[float]) -> Pose:
     """A command or a measured velocity (A,) as (vx, vy, w) in the body frame."""
     cfg = t.cfg
     return (
@@ -135,41 +102,47 @@ def motion(t: Tick) -> list[float]:
     return t.motion
 
 
-def _stopping(t: Tick) -> float:
-    """Metres that the robot needs to stop from the speed that it will have when the next command takes effect: that of
-    the last command, or what is left of the measured one after braking until then."""
-    slowest = min(t.cfg.braking[k] for k in (t.cfg.forward, t.cfg.sideways) if k is not None)
-    vx, vy, _ = twist(t, t.s.out)
-    speed = math.hypot(vx, vy)
-    if t.measured is not None:
-        vx, vy, _ = twist(t, t.measured)
-        speed = max(speed, math.hypot(vx, vy) - slowest * t.cfg.reaction_time)
-    return speed * speed / (2.0 * slowest)
-
-
-def path_of(t: Tick) -> Path | None:
-    """The path of the command on its way out; None where there is no pose to start from."""
-    pose = t.i.pose
-    if pose is None or t.cfg.forward is None:
+def place_of(t: Tick) -> Place | None:
+    """Where the robot is; None where there is no pose, or the body drives nowhere."""
+    if t.cfg.joints or t.i.pose is None:
         return None
     if t.place is None:
         found = pose_now(t)
         if found is None:
             return None
         x, y, yaw, margin, yaw_margin = found
-        vx, vy, w = twist(t, motion(t))
-        wait = t.cfg.reaction_time
-        starts: tuple[Pose, ...] = (advance(x, y, yaw, vx, vy, w, wait),)
+        starts: tuple[Pose, ...] = ((x, y, yaw),)
         if t.s.place is not None:
-            starts = (*starts, advance(*t.s.place, vx, vy, w, wait))
-        t.place = Place(t, starts, margin, yaw_margin)
-    return Path(t, t.place)
+            starts = (*starts, t.s.place)
+        t.place = Place(starts, margin, yaw_margin)
+    return t.place
+
+
+def reach_of(t: Tick, share: float = 1.0) -> Reach:
+    """What may come of the command on its way out, scaled; the last few are kept."""
+    key = (share, tuple(t.u))
+    found = t.reached.get(key)
+    if found is None:
+        found = t.reached[key] = Reach(t, t.u, share)
+    return found
+
+
+def farthest(t: Tick) -> float:
+    """No place further than this can be reached, whatever the command [m]: what is further off is not looked at."""
+    if t.farthest is None:
+        cfg = t.cfg
+        fast, stop = cfg.fastest_way
+        if t.measured is not None:
+            fast = max(fast, math.hypot(*(max(cfg.velocity[k], abs(t.measured[k])) for k in cfg.linear)))
+            stop = max(stop, *(abs(v) / b for v, b in zip(t.measured, cfg.braking, strict=True)))
+        t.farthest = fast * (cfg.reaction_time + 2.0 * next_tick(t) + 0.5 * stop)
+    return t.farthest
 
 
 def smooth_pose(t: Tick) -> None:
     """Carry the smoothed pose on by the motion of this tick, and draw it towards a pose that is new."""
     s, pose = t.s, t.i.pose
-    if pose is None or t.cfg.guardrails.needs_pose is None or t.cfg.forward is None:
+    if pose is None or t.cfg.guardrails.needs_pose is None or t.cfg.joints:
         return
     known = s.cache.get("pose")
     new = known is None or known[0] is not pose
@@ -194,12 +167,90 @@ def smooth_pose(t: Tick) -> None:
     s.place = (px + gain * (x - px), py + gain * (y - py), pyaw + gain * turn)
 
 
-def settle(t: Tick, kept: float, scale: float) -> tuple[float, float]:
-    """(what to remember, what to apply): a scale falls at once and grows back slowly."""
-    if scale >= 1.0:
-        return 1.0, 1.0
-    kept = min(scale, kept + RECOVERY * min(t.dt, 0.1))
-    return kept, kept
+# ---------------------------------------------------------------- the fastest that fits
+
+
+def clear(
+    start: Pose, reach: Reach, clearance: Clearance, here: float, inside: Callable[[list[Point]], bool],
+    time: float | None = None, spare: float = 0.0,
+) -> bool:  # fmt: skip
+    """Whether every place within reach keeps clear.
+
+    Args:
+        start: where it is. clearance: room at a place [m], all margins in it; ``here``: at the start.
+        inside: whether what is to be kept clear of lies wholly inside of a convex polygon.
+        time: [s] until which, None: until it stands. spare: room that has to be left besides [m].
+    """
+    if here >= reach.length + spare:
+        return True
+    if not here > spare:
+        return False
+    found = reach.places(time)
+    if found is None:
+        return False
+    corners, more = found
+    c, s = math.cos(start[2]), math.sin(start[2])
+    placed = [(start[0] + c * x - s * y, start[1] + s * x + c * y) for x, y in corners]
+    step = min(STRIDE, STRIDE_SHARE * reach.length)
+    return outline_clear(clearance, placed, more + spare, step) and not inside(placed)
+
+
+def holds(shape: Shape | None) -> Callable[[list[Point]], bool]:
+    """Whether a polygon holds a shape that its outline does not touch."""
+    if shape is None:
+        return lambda corners: False
+    at = (shape.x, shape.y) if isinstance(shape, Circle) else shape.points[0]
+    return lambda corners: within(corners, *at)
+
+
+def fastest(fits: Callable[[float], bool], most: float, last: float = 1.0) -> float:
+    """The largest share of the command up to ``most`` that fits, to a few percent; 0 where none does.
+
+    What can be reached grows with the share, so that one that is smaller than one that fits does so, too. The share of
+    the ``last`` tick is tried soon: near a boundary it changes little from tick to tick.
+    """
+    if fits(most):
+        return most
+    if last < most and fits(last):
+        return last
+    bad = min(most, last)
+    for share in TRIED:
+        good = share * bad
+        if good == 0.0 or fits(good):
+            break
+        bad = good
+    middle = 0.5 * (good + bad)
+    return middle if fits(middle) else good
+
+
+def braking(t: Tick) -> float:
+    """The largest share of the command under which the base brakes as it would under zeros, up to the next tick: one
+    that is slower than the base may be by then, however slow it is now."""
+    lows, highs = envelope.hull(t)
+    wait, share = t.cfg.reaction_time + next_tick(t), 1.0
+    stop = max(max(high, -low, 0.0) / b for low, high, b in zip(lows, highs, t.cfg.braking, strict=True))
+    for u, low, high in zip(t.u, lows, highs, strict=True):
+        if u != 0.0:
+            least = max(low if u > 0.0 else -high, 0.0)
+            share = min(share, max(0.0, least - max(high, -low) * wait / stop) / abs(u) if stop > 0.0 else 0.0)
+    return max(0.0, share)
+
+
+def scaled(t: Tick, fits: Callable[[float, float], bool], most: float, last: float) -> float:
+    """The share of the command that is let through; ``fits(share, spare)`` says whether one does with so much to spare.
+
+    A base that brakes already, and may come a little too near all the same, is left to brake: zeros would change
+    nothing but the tick after. One that may come much too near is sent zeros.
+    """
+    if most < 1.0 and fits(1.0, 0.0):
+        return 1.0  # another way is asked for, and it is free
+    found = fastest(lambda share: fits(share, 0.0), most, last)
+    if found >= most:
+        return found
+    floor = min(most, braking(t))
+    if found >= floor or (found <= 0.0 and not fits(0.0, -TOO_NEAR * reach_of(t, 0.0).length)):
+        return found
+    return floor
 
 
 def apply(t: Tick, name: str, scale: float, sentence: str) -> None:
@@ -211,14 +262,22 @@ def apply(t: Tick, name: str, scale: float, sentence: str) -> None:
         t.trip(name, f"{sentence}: scaled to {scale:.2f}")
 
 
-def _room(g: Guardrail, radius: float, margin: float, x: float, y: float) -> float:
+def ceiling(t: Tick, kept: float) -> float:
+    """The scale that may be given after ``kept`` was the last one: it falls at once and grows back slowly."""
+    return 1.0 if kept >= 1.0 else min(1.0, kept + RECOVERY * min(t.dt, 0.1))
+
+
+# ---------------------------------------------------------------- rows
+
+
+def _room(g: Guardrail, radius: float, x: float, y: float) -> float:
     """Room left to a region [m]."""
-    return float(g.clearance(x, y, radius)) - margin
+    return float(g.clearance(x, y, radius))
 
 
-def _beside(shape: Shape, room: float, x: float, y: float) -> float:
-    """Distance to a shape grown by ``room`` [m]."""
-    return float(shape.signed_distance(x, y)) - room
+def margin_of(t: Tick, place: Place, length: float) -> float:
+    """Room kept for the uncertainty of the pose over a way of ``length`` [m]."""
+    return place.margin + place.yaw_margin * length + t.cfg.region_margin
 
 
 @check("inside_region")
@@ -226,35 +285,37 @@ def inside_region(t: Tick) -> None:
     """Started inside, or the region was dropped on it: only motion that leaves, slowly.
 
     Within the margin of the pose's uncertainty, where it is not certain that it is inside, motion along the edge is
-    allowed too.
+    allowed too. All turning counts, whatever motion goes with it.
     """
     regions = t.cfg.guardrails.of("keep_out", "keep_in", "workspace")
-    if not regions or (path := path_of(t)) is None:
+    if not regions or (place := place_of(t)) is None:
         return
-    radius = t.cfg.footprint_radius
-    within = False
+    radius, name, deep = t.cfg.footprint_radius, "", 0.0
     for g in regions:
-        start, here = path.place.room(g, radius)
-        if here > path.margin:
+        start, here = place.room(g, radius)
+        if here > margin_of(t, place, farthest(t)):
             continue
-        within = True
+        margin = margin_of(t, place, reach_of(t).length)
+        if here > margin:
+            continue
+        if not name:
+            name, deep = g.name, margin - here
         if not any(t.u):
             continue
-        slow = slowed(t)
-        if path.speed == 0.0 and t.s.turned >= TURNS:
-            t.stop("inside_region", f"stands inside '{g.name}' by {path.margin - here:.3f} m and has turned on the spot"
+        drives = any(t.u[k] for k in t.cfg.linear)
+        if not drives and t.s.turned >= TURNS:
+            t.stop("inside_region", f"stands inside '{g.name}' by {margin - here:.3f} m and has turned on the spot"
                    f" there by {math.degrees(t.s.turned):.0f} degrees: drive out of it")  # fmt: skip
             return
-        if path.speed > 0.0 and not _leaves(g, path, start, radius, here):
-            t.stop("inside_region", f"stands inside '{g.name}' by {path.margin - here:.3f} m and would not leave it")
+        if drives and not _leaves(t, g, start, here):
+            t.stop("inside_region", f"stands inside '{g.name}' by {margin - here:.3f} m and would not leave it")
             return
-        t.u = slow
-        t.trip("inside_region", f"stands inside '{g.name}' by {path.margin - here:.3f} m: leaves it slowly")
-        path = path_of(t) or path
-    if not within:
+        t.u = slowed(t)
+    if not name:
         t.s.turned = 0.0
-    elif path.speed == 0.0:
-        t.s.turned += abs(path.twist[2]) * min(t.dt, 0.1)
+    elif any(t.u):
+        t.s.turned += abs(twist(t, t.u)[2]) * min(t.dt, 0.1)
+        t.trip("inside_region", f"stands inside '{name}' by {deep:.3f} m: leaves it slowly")
 
 
 def slowed(t: Tick) -> list[float]:
@@ -263,14 +324,18 @@ def slowed(t: Tick) -> list[float]:
     return [u * share for u in t.u]
 
 
-def _leaves(g: Guardrail, path: Path, start: Pose, radius: float, here: float) -> bool:
+def _leaves(t: Tick, g: Guardrail, start: Pose, here: float) -> bool:
     """Whether the clearance grows along the way (or, outside for all that is known, does not shrink)."""
-    vx, vy, w = path.twist
-    reach = max(path.length, 0.03)
+    vx, vy, w = twist(t, t.u)
+    speed = math.hypot(vx, vy)
+    if speed == 0.0:
+        return True  # up and down changes no place
+    brakes = max(abs(u) / b for u, b in zip(t.u, t.cfg.braking, strict=True))
+    reach = max(speed * (t.cfg.period + 0.5 * brakes), min(0.03, speed))
     last = here
     for k in (1, 2, 3):
-        x, y, _ = advance(*start, vx, vy, w, k / 3.0 * reach / path.speed)
-        there = g.clearance(x, y, radius)
+        x, y, _ = advance(*start, vx, vy, w, k / 3.0 * reach / speed)
+        there = g.clearance(x, y, t.cfg.footprint_radius)
         least = -1e-4 if here > 0.0 else 0.2 * reach / 3.0
         if not there - last >= least:
             return False
@@ -282,81 +347,38 @@ def _leaves(g: Guardrail, path: Path, start: Pose, radius: float, here: float) -
 def region(t: Tick) -> None:
     """The fastest command that does not enter a forbidden region and does not leave an allowed one."""
     regions = t.cfg.guardrails.of("keep_out", "keep_in", "workspace")
-    if not regions or (path := path_of(t)) is None or path.speed == 0.0:
+    if not regions or (place := place_of(t)) is None:
         return
-    radius = t.cfg.footprint_radius
-    margin, worst, name = path.margin, 1.0, ""
     inside = any(row.name == "inside_region" for row, _ in t.trips)
+    most = scale = ceiling(t, t.s.region_scale)
+    name, radius = "", t.cfg.footprint_radius
     for g in regions:
-        start, room = path.place.room(g, radius)
-        here = room - margin
-        if here >= path.length:
-            continue  # nothing near: no way of that length can reach it
-        if inside and here <= 0.0:
+        start, room = place.room(g, radius)
+        if room - margin_of(t, place, farthest(t)) >= farthest(t):
+            continue  # nothing near
+        whole = reach_of(t).length
+        margin = margin_of(t, place, whole)
+        if room - margin >= whole:
+            continue
+        if inside and room <= margin:
             continue  # judged by inside_region
-        free = free_length(partial(_room, g, radius, margin), start, path.twist, path.length)
-        scale = path.scale(free)
-        if scale < worst:
-            worst, name = scale, g.name
-    t.s.region_scale, worst = settle(t, t.s.region_scale, worst)
-    if worst < 1.0:
+        found = scaled(t, partial(_fits, t, g, place, start, room), scale, t.s.region_scale)
+        if found < scale or not name:
+            scale, name = found, g.name
+    t.s.region_scale = scale if name else 1.0
+    if name and scale < most and any(t.u):
         verb = "leave" if t.cfg.guardrails[name].kind != "keep_out" else "enter"
-        apply(t, "region", worst, f"would {verb} '{name}' before it could stop")
+        apply(t, "region", scale, f"would {verb} '{name}' before it could stop")
+    elif name and scale < 1.0 and any(t.u):
+        apply(t, "region", scale, f"is near '{name}'")
 
 
-def _cap(t: Tick, path: Path, free: float, limit: float) -> float:
-    """The speed allowed ``free`` metres ahead of where ``limit`` begins to hold: v^2 = limit^2 + 2 b free."""
-    if free <= 0.0:
-        return limit
-    brake = path.speed / path.stop_time
-    wait = brake * _tick(path)
-    return max(limit, math.sqrt(limit * limit + 2.0 * brake * free + wait * wait) - wait)
+def _fits(t: Tick, g: Guardrail, place: Place, start: Pose, room: float, share: float, spare: float) -> bool:
+    reach = reach_of(t, share)
+    margin = margin_of(t, place, reach.length)
 
+    def clearance(x: float, y: float) -> float:
+        return float(g.clearance(x, y, t.cfg.footprint_radius)) - margin
 
-def _slow_to(t: Tick, name: str, path: Path, cap: float, sentence: str) -> None:
-    if path.speed > cap + 1e-9:
-        share = cap / path.speed
-        t.u = [u * share for u in t.u]
-        t.trip(name, f"{sentence}: {cap:.2f} m/s, scaled to {share:.2f}")
-
-
-@check("speed_zone")
-def speed_zone(t: Tick) -> None:
-    """A zone's limit holds where the footprint meets it, and is reached by braking before it."""
-    for g in t.cfg.guardrails.of("speed_zone"):
-        path = path_of(t)
-        if path is None or path.speed <= g.bound or g.shape is None:
-            continue
-        room = t.cfg.footprint_radius + g.margin + path.margin
-        clearance = partial(_beside, g.shape, room)
-        start, here = _nearest(path.place.starts, clearance)
-        if here >= path.length:
-            continue
-        free = free_length(clearance, start, path.twist, path.length)
-        if free < path.length:
-            _slow_to(t, "speed_zone", path, _cap(t, path, free, g.bound), f"zone '{g.name}'")
-
-
-@check("person")
-def person(t: Tick) -> None:
-    """Near a person; where nobody says whether there is one, there is one."""
-    for g in t.cfg.guardrails.of("near_person"):
-        path = path_of(t)
-        if path is None or path.speed <= g.bound:
-            continue
-        people = t.i.people
-        unknown = people is None or t.late(people, t.cfg.people_timeout) is not None
-        wrong, places = ("", ()) if unknown else examine(t, "people", people, read_people)
-        if unknown or wrong is not None:
-            _slow_to(t, "person", path, g.bound, f"'{g.name}': nobody says where people are")
-            continue
-        free = path.length
-        room = t.cfg.footprint_radius + g.distance + path.margin
-        for px, py in places:
-            clearance = partial(_beside, Circle(px, py, 0.0), room)
-            start, here = _nearest(path.place.starts, clearance)
-            if here >= free:
-                continue  # no way of that length can reach them
-            free = min(free, free_length(clearance, start, path.twist, path.length))
-        if free < path.length:
-            _slow_to(t, "person", path, _cap(t, path, free, g.bound), f"'{g.name}': a person is near")
+    inside = holds(g.shape if g.kind == "keep_out" else None)
+    return clear(start, reach, clearance, room - margin, inside, None, spare)

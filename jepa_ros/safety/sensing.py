@@ -117,8 +117,15 @@ def read_pose(t: Tick, m: PoseIn) -> tuple[str | None, Any]:
 
 
 def read_scan(t: Tick, m: ScanIn) -> tuple[str | None, Any]:
-    """Points seen, (n, 2) in the base frame [m], and the distance of the nearest. REP-117: +inf sees nothing."""
-    wrong = _frame(m.frame_id, t.cfg.scan_frame)
+    """Points seen, (n,) x and y in the base frame [m], and the distance of the nearest.
+
+    REP-117: +inf sees nothing; -inf, and what is below ``range_min``, is an obstacle in the beam's own direction that
+    is too near to be measured. It is taken to stand where the beam leaves the footprint: at the worst place in that
+    direction. A whole turn of those is a lidar that is covered, or broken. What a lidar writes besides for a beam
+    that comes back from nowhere, the contract says (``no_return``).
+    """
+    cfg = t.cfg
+    wrong = _frame(m.frame_id, cfg.scan_frame)
     if wrong:
         return wrong, None
     r = np.asarray(m.ranges, dtype=np.float64)
@@ -130,13 +137,27 @@ def read_scan(t: Tick, m: ScanIn) -> tuple[str | None, Any]:
         return f"has angles {numbers[0]} + n x {numbers[1]}, range {low} to {high}", None
     if r.size > 1 and not 1e-6 < abs(numbers[1]) * (r.size - 1) <= 2.0 * math.pi + abs(numbers[1]):
         return f"has {r.size} ranges {numbers[1]:.6f} rad apart, more than a turn or none at all", None
+    if "zero" in cfg.scan_no_return:
+        r = np.where(r == 0.0, math.inf, r)
+    if "nan" in cfg.scan_no_return:
+        r = np.where(np.isnan(r), math.inf, r)
     if np.isnan(r).any():
         return f"holds {int(np.isnan(r).sum())} NaN of {r.size}", None
-    seen = (r <= high) & (r < math.inf)  # a range_max of infinity makes no return a thing that is seen
-    angles = numbers[0] + numbers[1] * np.flatnonzero(seen)
-    near = np.maximum(np.where(r[seen] < low, 0.0, r[seen]), 0.0)  # nearer than it can measure: it touches
-    dx, dy, turn = t.cfg.scan_offset
-    x, y = dx + near * np.cos(angles + turn), dy + near * np.sin(angles + turn)
+    near = (r < low) | (r <= 0.0)
+    if near.all():
+        return f"shows nothing but what is nearer than its range_min of {low:g} m: it is covered or broken", None
+    seen = near | ((r <= high) & (r < math.inf))  # a range_max of infinity makes no return a thing that is seen
+    angles = numbers[0] + numbers[1] * np.flatnonzero(seen) + cfg.scan_offset[2]
+    c, s = np.cos(angles), np.sin(angles)
+    dx, dy, _ = cfg.scan_offset
+    along = dx * c + dy * s
+    inside = cfg.footprint_radius**2 - (dx * dx + dy * dy) + along * along
+    leaves = np.where(inside > 0.0, np.sqrt(np.maximum(inside, 0.0)) - along, -1.0)
+    # Of a lidar outside of the footprint, the place on the beam, up to range_min, that is nearest to the base.
+    beside = np.clip(-along, 0.0, low)
+    within = dx * dx + dy * dy <= cfg.footprint_radius**2
+    away = np.where(near[seen], leaves if within else beside, r[seen])
+    x, y = dx + away * c, dy + away * s
     nearest = float(np.hypot(x, y).min()) if x.size else math.inf
     return None, (x, y, nearest)
 

@@ -174,7 +174,7 @@ FREE_SETTINGS = tuple(s for s in _TABLE if s.source == FREE)
 OF_THE_CONTRACT = frozenset((
     "name", "output", "kinematics", "units", "period", "low", "high", "velocity", "acceleration", "braking",
     "position_low", "position_high", "joints", "forward", "sideways", "up", "turn", "tilts", "map_frame",
-    "odom_frame", "base_frame", "footprint_radius", "states", "motion", "force",
+    "odom_frame", "base_frame", "footprint_radius", "states", "motion", "force", "scan_no_return",
 ))  # fmt: skip
 #: What the node takes as a parameter of its own.
 OF_THE_NODE = ("guardrails", "auto_enable")

@@ -66,6 +66,7 @@ class GateState:
     joints_before: tuple[float, list[float], list[float] | None] | None  # (stamp, positions, speeds) of joint_states
     recent: tuple[tuple[float, list[float], list[float]], ...]  # (since, least, highest rates) sent within the reaction
     swing: tuple[list[float], list[float]] | None  # least and highest rates that braking leaves of all that was sent
+    led: tuple[float, list[float]] | None  # when, and to what rates, the last command that asked for motion left
     hull_before: tuple[list[float], list[float]] | None  # least and highest rates that the robot could have last tick
     ways: tuple[tuple[float, list[float], list[float]], ...]  # (ROS time, how far joints may have come, down and up)
     planner: Track
@@ -117,7 +118,7 @@ class GateState:
         self.known = False
         self.nearest = self.settled_since = self.joints_before = None
         self.recent = ()
-        self.swing = self.hull_before = None
+        self.swing = self.hull_before = self.led = None
         self.ways = ()
         self.planner = Track()
         self.teleop = Track()

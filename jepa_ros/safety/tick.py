@@ -31,15 +31,16 @@ class Tick:
         measured: measured velocity (A,) or None where none is good. joints: measured positions (A,) or None;
             joints_fresh: they are not late.
         prompt: the measured velocity is no older than the reaction time.
-        sent, hull: least and highest rates, (A,) each, that are in force, and that the robot may have
-            (:mod:`jepa_ros.safety.envelope`).
-        motion, place: how and where the robot moves, worked out once by :mod:`jepa_ros.safety.regions`; None: not yet.
+        sent, held, hull: least and highest rates, (A,) each, that are in force, and that the robot may have, worked out
+            once by :mod:`jepa_ros.safety.envelope`; None: not yet.
+        motion, place, reached, farthest: how and where the robot moves and may come to, worked out once by
+            :mod:`jepa_ros.safety.regions`; None: not yet.
     """
 
     __slots__ = (
-        "asked", "bounded", "cfg", "dt", "hull", "i", "joints", "joints_fresh", "measured", "motion", "now", "pace",
-        "place", "prompt", "ros", "s", "sent", "shape_stop", "smooth", "source", "span", "still", "track",
-        "trips", "u", "urgent",
+        "asked", "bounded", "cfg", "dt", "farthest", "held", "hull", "i", "joints", "joints_fresh", "measured",
+        "motion", "now", "pace", "place", "prompt", "reached", "ros", "s", "sent", "shape_stop", "smooth", "source",
+        "span", "still", "track", "trips", "u", "urgent",
     )  # fmt: skip
 
     def __init__(self, cfg: GateConfig, s: GateState, i: GateInputs, now: float, ros: float, dt: float) -> None:
@@ -62,10 +63,13 @@ class Tick:
         self.measured: list[float] | None = None
         self.joints: list[float] | None = None
         self.prompt = False
-        self.sent: tuple[list[float], list[float]] = (s.out, s.out)
+        self.sent: tuple[list[float], list[float]] | None = None
+        self.held: list[tuple[float, list[float], list[float]]] | None = None
         self.hull: tuple[list[float], list[float]] | None = None
         self.motion: list[float] | None = None
         self.place: Any = None
+        self.reached: dict[Any, Any] = {}
+        self.farthest: float | None = None
 
     @property
     def body(self) -> Body:

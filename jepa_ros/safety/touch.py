@@ -6,9 +6,13 @@ from __future__ import annotations
 import math
 
 from jepa_ros.safety import regions
+from jepa_ros.safety.envelope import coasting
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.sensing import examine, read_wrench
 from jepa_ros.safety.tick import Tick
+
+#: A command that asked for motion so long ago [s] still says what a base that touches something was at.
+LED = 1.0
 
 
 def pressed(t: Tick) -> bool:
@@ -48,15 +52,16 @@ def _went(t: Tick) -> list[float]:
     """The way in which it went when it was pressed, (A,): 0 on an axis on which it hardly moved.
 
     That is the measured motion. Where it goes against all that was sent and may still be braking, the base rebounds,
-    and where it is next to nothing, it was just stopped by what it touches: the command says what it was at.
+    and where it is next to nothing, it was just stopped by what it touches: the command says what it was at, or the
+    last one, of a moment ago, that asked for motion.
     """
-    lows, highs = t.s.swing or t.sent
+    lows, highs = coasting(t)
+    led = t.s.led[1] if t.s.led is not None and t.now - t.s.led[0] <= LED else t.s.out
     went = []
     for k, least in enumerate(t.cfg.motion):
         measured = 0.0 if t.measured is None else t.measured[k]
-        low, high = lows[k], highs[k]
-        told = t.s.out[k] or (high if high > -low else low)
-        asked_for = low < 0.0 if measured < 0.0 else high > 0.0
+        told = t.s.out[k] or (highs[k] if highs[k] > -lows[k] else lows[k]) or led[k]
+        asked_for = lows[k] < 0.0 if measured < 0.0 else highs[k] > 0.0
         rebounds = measured * told < 0.0 and not asked_for
         went.append(measured if abs(measured) > least and not rebounds else told)
     return went

@@ -105,7 +105,8 @@ def command_not_finite(make: Make) -> None:
         rig = driving(make())
         rig.spoil["command"] = change(values=[0.1, bad])
         outs = rig.run(0.2)
-        first = next(k for k, o in enumerate(outs) if o.reason == "command_not_finite")
+        first = next((k for k, o in enumerate(outs) if o.reason == "command_not_finite"), None)
+        assert first is not None, outs[-1].sentence
         stopped(outs[first], "command_not_finite")
         assert outs[-1].level == 2
         rig.spoil.clear()
@@ -163,7 +164,7 @@ def acceleration_limit(make: Make) -> None:
     steps = [b.values - a.values for a, b in itertools.pairwise(outs)]
     for step in steps:
         assert abs(step[0]) <= 1.5 * 0.02 + 1e-9 and abs(step[1]) <= 8.0 * 0.02 + 1e-9, f"jumped by {step}"
-    middle = next(o for o in outs if 0.1 < o.values[0] < 0.4)
+    middle = next((o for o in outs if 0.1 < o.values[0] < 0.4), outs[-1])
     assert middle.mode is Mode.LIMITED and middle.reason == "acceleration_limit"
     assert abs(middle.values[0] - middle.values[1]) < 1e-9, "not scaled by one ratio"
     assert outs[-1].mode is Mode.ACTIVE
@@ -234,7 +235,8 @@ def state_stale(make: Make) -> None:
         rig.spoil["odom"] = spoiler
         outs = rig.run(0.4)
         stopped(outs[-1], "state_stale")
-        first = next(k for k, o in enumerate(outs) if o.mode is Mode.STOPPED)
+        first = next((k for k, o in enumerate(outs) if o.mode is Mode.STOPPED), None)
+        assert first is not None, outs[-1].sentence
         assert not any(outs[first].values), "a base without odometry stops at once"
         rig.spoil.clear()
         resumes(rig)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast a base may be: in a zone, and near a person. The limit holds by the time that the footprint meets them.
+
+The speed counts in space, up and down included, and it is the speed that the base may really have: a base whose brakes
+are slower than its drive goes on along its old way while it takes up the new one, and is then faster than any command.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+from jepa_ros.safety.geometry import Circle, Point, Shape, within
+from jepa_ros.safety.regions import Pose, clear, farthest, fastest, holds, margin_of, nearest, place_of, reach_of
+from jepa_ros.safety.rows import check
+from jepa_ros.safety.sensing import examine, read_people
+from jepa_ros.safety.tick import Tick
+
+#: Rounding of a speed [share].
+EPSILON = 1e-6
+
+
+def _speed(t: Tick) -> float:
+    return math.sqrt(sum(t.u[k] ** 2 for k in t.cfg.linear))
+
+
+def _within(t: Tick, bound: float) -> float:
+    """The largest share of the command that makes the base no faster than ``bound``, or than it may be already."""
+    speed = _speed(t)
+    most = min(1.0, bound / speed) if speed > 0.0 else 1.0
+    allowed = max(bound, reach_of(t, 0.0).peak) * (1.0 + EPSILON)
+    return fastest(lambda share: reach_of(t, share).peak <= allowed, most)
+
+
+def _limit(t: Tick, name: str, bound: float, sentence: str, fits: Callable[[float], bool] | None) -> None:
+    """Scale the command to where it is slow enough in time (``fits``), or as slow as the limit."""
+    if reach_of(t).peak <= bound * (1.0 + EPSILON) or (fits is not None and fits(1.0)):
+        return
+    share = _within(t, bound)
+    if fits is not None and share < 1.0:
+        share = max(share, fastest(fits, 1.0))
+    if share < 1.0:
+        t.u = [u * share for u in t.u]
+        t.trip(name, f"{sentence}: {_speed(t):.2f} m/s, scaled to {share:.2f}")
+
+
+def _slow_in_time(
+    t: Tick, bound: float, clearance: Callable[[float, float], float], start: Pose, here: float,
+    inside: Callable[[list[Point]], bool], share: float,
+) -> bool:  # fmt: skip
+    """Whether the base is no faster than ``bound`` before it comes to where the clearance is used up."""
+    reach = reach_of(t, share)
+    return clear(start, reach, clearance, here, inside, reach.until(bound))
+
+
+def _beside(shape: Shape, room: float, x: float, y: float) -> float:
+    """Distance to a shape grown by ``room`` [m]."""
+    return float(shape.signed_distance(x, y)) - room
+
+
+def _margin(t: Tick) -> float:
+    """Footprint, and room kept for the uncertainty of the pose [m]."""
+    return t.cfg.footprint_radius + margin_of(t, t.place, farthest(t))
+
+
+@check("speed_zone")
+def speed_zone(t: Tick) -> None:
+    """A zone's limit holds where the footprint meets it, and is reached by braking before it."""
+    for g in t.cfg.guardrails.of("speed_zone"):
+        place = place_of(t)
+        if place is None or g.shape is None:
+            continue
+        clearance = partial(_beside, g.shape, _margin(t) + g.margin)
+        start, here = nearest(place.starts, clearance)
+        if here >= farthest(t):
+            continue
+        fits = partial(_slow_in_time, t, g.bound, clearance, start, here, holds(g.shape))
+        _limit(t, "speed_zone", g.bound, f"zone '{g.name}'", fits)
+
+
+@check("person")
+def person(t: Tick) -> None:
+    """Near a person; where nobody says whether there is one, there is one."""
+    for g in t.cfg.guardrails.of("near_person"):
+        place = place_of(t)
+        if place is None:
+            continue
+        people = t.i.people
+        unknown = people is None or t.late(people, t.cfg.people_timeout) is not None
+        wrong, found = ("", ()) if unknown else examine(t, "people", people, read_people)
+        if unknown or wrong is not None:
+            _limit(t, "person", g.bound, f"'{g.name}': nobody says where people are", None)
+            continue
+        room, far = _margin(t) + g.distance, farthest(t)
+        near = [
+            (x, y) for x, y in found
+            if min(math.hypot(x - sx, y - sy) for sx, sy, _ in place.starts) < room + far
+        ]  # fmt: skip
+        if not near:
+            continue
+        circles = [Circle(x, y, room) for x, y in near]
+
+        def clearance(x: float, y: float, circles: list[Circle] = circles) -> float:
+            return min(float(c.signed_distance(x, y)) for c in circles)
+
+        def inside(corners: list[Point], near: list[Point] = near) -> bool:
+            return any(within(corners, x, y) for x, y in near)
+
+        start, here = nearest(place.starts, clearance)
+        fits = partial(_slow_in_time, t, g.bound, clearance, start, here, inside)
+        _limit(t, "person", g.bound, f"'{g.name}': a person is near", fits)
