@@ -197,6 +197,7 @@ def _write_shard(job: _Job) -> int:
             poses=segment.poses,
             contacts=segment.contacts,
             layout=segment.layout,
+            further=segment.further,
         )
         for segment in job.segments
     ]

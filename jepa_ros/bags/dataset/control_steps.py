@@ -13,6 +13,7 @@ from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags.dataset.segments import Segment
 from jepa_ros.bags.dataset.series import DRIVING, Series
 from jepa_ros.contract import RobotContract
+from jepa_ros.safety.inputs import JointsIn
 
 MOVED_METRES = 0.15
 """A localisation that moves further than the robot can, by more than this (its noise), was carried or reset."""
@@ -68,8 +69,11 @@ class Run:
             return []
         self._report.steps += count
         actions = self._executed()
-        poses = self._poses()
+        poses, states = self._poses(), self._states()
         reasons = [self._reason(k, actions[k], poses[k : k + 2]) for k in range(count)]
+        for name, values in states.items():
+            unknown = ~np.isfinite(values[:count]).all(1)
+            reasons = [reason or ("no " + name if missing else "") for reason, missing in zip(reasons, unknown)]
         self._mark_idle(actions, reasons)
         asked, contacts = self._asked(actions), self._contacts()
         breaks = np.array([reason in BREAKS for reason in reasons])
@@ -82,6 +86,7 @@ class Run:
                     starts[rows, 0], starts[rows, 1], actions[rows].astype(np.float32), asked[rows].astype(np.float32),
                     poses[rows].astype(np.float32), contacts[rows],
                     0 if self._settings.static else first_layout + int(moved[first]),
+                    {f"state_{name}": values[rows].astype(np.float32) for name, values in states.items()},
                 )
             )  # fmt: skip
         return segments if contract.action_dim else []
@@ -90,9 +95,13 @@ class Run:
     def _executed(self) -> np.ndarray:
         """The executed action of each step, (S-1, A); NaN where it is not known."""
         contract, starts = self._contract, self._starts
-        log = executed_log(contract)
+        log, size = executed_log(contract), len(contract.axes)
         values = self._series["command"].values
-        good = np.array([v.shape == (contract.action_dim,) and bool(np.isfinite(v).all()) for v in values], bool)
+        good = np.array([v.shape == (size,) and bool(np.isfinite(v).all()) for v in values], bool)
+        joints = self._series["joint_states"].values if contract.kinematics.arm is not None else []
+        first = next((v for v in joints if np.isfinite(v).all()), None)
+        if first is not None:
+            log.measured("joint_states", JointsIn(0.0, 0.0, contract.command.joints, first))
         stamps = self._stamps["command"]
         result, fed = np.full((len(starts) - 1, contract.action_dim), math.nan), 0
         order = np.argsort(stamps, kind="stable")
@@ -140,6 +149,22 @@ class Run:
         result[gap > reach] = math.nan
         return result
 
+    def _states(self) -> dict[str, np.ndarray]:
+        """State vectors at each start, {name: (S, n)}, the newest that was measured by then; NaN where that is old."""
+        found = {}
+        for state in self._contract.kept_state:
+            wanted, stamps = self._starts[:, 1], self._stamps[state.name]
+            order = np.argsort(stamps, kind="stable")
+            rows = np.array(self._series[state.name].values, float).reshape(-1, len(state.values))[order]
+            values = np.full((len(wanted), len(state.values)), math.nan)
+            if len(rows):
+                at = np.searchsorted(stamps[order], wanted, "right") - 1
+                age = wanted - stamps[order][at.clip(0)]
+                fresh = (at >= 0) & (age <= self._contract.state[state.name].timeout * 1e9)
+                values[fresh] = rows[at[fresh]]
+            found[state.name] = values
+        return found
+
     def _contacts(self) -> np.ndarray:
         """True for steps during which the bumper was pressed, (S-1,)."""
         pressed = np.array(self._series["contact"].values, bool)
@@ -150,6 +175,8 @@ class Run:
     def _asked(self, actions: np.ndarray) -> np.ndarray:
         """What planner or operator asked for, (S-1, A); where nothing was, what was executed."""
         result = np.where(np.isfinite(actions), actions, 0.0)
+        if self._contract.kinematics.arm is not None:
+            return result  # its commands are of joints: what was asked of the tip is not recorded
         planned = dict(zip(self._stamps["asked"].tolist(), self._series["asked"].values, strict=True))
         teleop_at = self._stamps["teleop"]
         for k, (begin, end) in enumerate(zip(self._starts[:-1, 1].tolist(), self._starts[1:, 1].tolist(), strict=True)):

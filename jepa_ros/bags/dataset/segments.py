@@ -32,6 +32,7 @@ class Segment:
     poses: np.ndarray
     contacts: np.ndarray
     layout: int = 0
+    further: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.actions)

@@ -17,16 +17,18 @@ from jepa_ros.messages.commands import gate_output, raw_command
 from jepa_ros.messages.diagnostics import key_values, raw_value
 from jepa_ros.messages.images import COMPRESSED, IMAGE
 from jepa_ros.messages.stamps import raw_stamp, stamp_ns
-from jepa_ros.messages.state import planar_pose
+from jepa_ros.messages.state import planar_pose, state_of_message
 from jepa_ros.safety.rows import TABLE
 
+KEPT = ("joint_states", "odom")
+"""Fields of Topics that are state vectors, which a dataset keeps where the contract says so."""
 COMMANDS = ("command", "asked", "teleop")
 """Fields of Topics that are commands."""
 TWISTS = {COMMAND_TYPES["twist_stamped"]: True, COMMAND_TYPES["twist"]: False}
 """Types of commands that are read without taking the message apart; whether they have a stamp."""
 WORDS = {
     "command": "command", "asked": "command", "teleop": "command", "pose": "localisation", "contact": "bumper",
-    "gate": "state of a gate",
+    "gate": "state of a gate", "joint_states": "state of joints", "odom": "odometry",
 }  # fmt: skip
 """What a field of Topics is called in a message to the user."""
 DRIVING = ("ACTIVE", "LIMITED")
@@ -47,10 +49,13 @@ class Topics:
     gate: str = ""
     asked: str = ""
     teleop: str = ""
+    joint_states: str = ""
+    odom: str = ""
 
     def names(self) -> list[str]:
         """Those that are there, without the image."""
-        return [n for n in (self.command, self.pose, self.contact, self.gate, self.asked, self.teleop) if n]
+        felt = (self.pose, self.contact, self.joint_states, self.odom)
+        return [n for n in (self.command, self.gate, self.asked, self.teleop, *felt) if n]
 
 
 def resolve_topics(
@@ -90,6 +95,7 @@ def resolve_topics(
         gate=find("gate", "safety_gate/state"),
         asked=find("asked", "command_raw"),
         teleop=find("teleop", "command_teleop"),
+        **{s.name: find(s.name, state[s.name].topic, required=True) for s in contract.kept_state},
     )
 
 
@@ -124,7 +130,8 @@ def _driving(mode: str, reason: str | None) -> str:
 
 def read_series(reader: BagReader, contract: RobotContract, topics: Topics) -> dict[str, Series]:
     """All that the cutting needs, by field of Topics; of images only when they were taken."""
-    series = {name: Series() for name in ("image", "command", "pose", "contact", "gate", "asked", "teleop")}
+    kept = tuple(s.name for s in contract.kept_state)
+    series = {name: Series() for name in ("image", "command", "pose", "contact", "gate", "asked", "teleop", *kept)}
     fields: dict[str, list[str]] = {}
     for name in series:
         if getattr(topics, name):
@@ -162,6 +169,8 @@ def _value(reader: BagReader, contract: RobotContract, name: str, message: Messa
             if not isinstance(content.data, bool | np.bool_):
                 raise TypeError("expected true or false")
             value = bool(content.data)
+        elif name in KEPT:
+            value = state_of_message(next(s for s in contract.kept_state if s.name == name), content)
         elif name == "gate":
             pairs = key_values(content)
             value = _driving(pairs.get("mode", ""), pairs.get("reason"))
