@@ -20,6 +20,7 @@ from jepa_ros.cost import Goal, Risk
 from jepa_ros.memory import LongTerm
 from jepa_ros.memory.long_term import CONTACT
 from jepa_ros.planar.goals import pose_goal
+from jepa_ros.planar.map_head import map_of
 from jepa_ros.planar.way_memory import WayMemory
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.safety.guardrails import parse_guardrails
@@ -86,7 +87,7 @@ def drive(case: str, backend: str = "model", dtype: str = "auto") -> dict[str, n
     for k in range(STEPS):
         embedding = told["embeddings"][k].astype(np.float32)
         if mover:
-            walk(embedding, k, model.config.latent_dim, model.config.map_cells)
+            walk(embedding, k, model.config.latent_dim, map_of(model.config)[0])
         executed = None if np.isnan(told["executed"][k]).any() else told["executed"][k]
         reason = str(told["reasons"][k])
         output = planner.step(embedding, 0.2 * k, executed, told["gated"][k], iterations=4, gate_reason=reason)

@@ -9,6 +9,7 @@ import torch
 from toy_world import ToyConfig, ToyWorld, toy_planner
 
 from jepa_ros.cost import Futures, Goal, Judge, Risk
+from jepa_ros.planar.map_head import map_part
 from jepa_ros.planar.movers import Movers
 from jepa_ros.planar.place_terms import MapConstraint
 from jepa_ros.planar.places import Places
@@ -58,8 +59,7 @@ def test_every_future_has_its_own_guess_and_a_mover_goes_on_in_it():
 
 @dataclass(frozen=True)
 class MappedConfig(ToyConfig):
-    map_cells: int = CELLS
-    map_extent: tuple[float, float, float, float] = EXTENT
+    context: tuple = (map_part(CELLS, EXTENT),)
     embedding_dim: int = 2 + CELLS**2
 
 

@@ -11,6 +11,7 @@ from toy_world import ToyWorld, toy_contract
 from jepa_ros.memory import LongTerm, RecallError
 from jepa_ros.memory.long_term import CONTACT
 from jepa_ros.planar.goals import pose_goal
+from jepa_ros.planar.map_head import map_part
 from jepa_ros.planar.way_memory import WayMemory
 from jepa_ros.planning import PlannerConfig, SearchConfig
 from jepa_ros.planning.planner import Planner
@@ -25,7 +26,7 @@ class MappedToy(ToyWorld):
 
     def __init__(self) -> None:
         super().__init__()
-        self.config = ModelConfig(latent_dim=2, noise_dim=2, state_dim=1, map_cells=CELLS, map_extent=EXTENT)
+        self.config = ModelConfig(latent_dim=2, noise_dim=2, state_dim=1, context=(map_part(CELLS, EXTENT),))
 
 
 def make(memory):

@@ -16,7 +16,7 @@ from jepa_ros.learning.stages.bump_labels import read_bumps
 from jepa_ros.learning.stages.order import Order
 from jepa_ros.planar import region_constraints
 from jepa_ros.planar.goals import pose_goal
-from jepa_ros.planar.map_head import cell_centres, look_up, project
+from jepa_ros.planar.map_head import cell_centres, look_up, map_of, map_part, project
 from jepa_ros.planar.places import Places
 from jepa_ros.planar.route import Route
 from jepa_ros.planning import Planner
@@ -103,7 +103,7 @@ class MappedToy(ToyWorld):
 
     def __init__(self) -> None:
         super().__init__()
-        self.config = ModelConfig(latent_dim=2, noise_dim=2, state_dim=1, map_cells=20, map_extent=EXTENT)
+        self.config = ModelConfig(latent_dim=2, noise_dim=2, state_dim=1, context=(map_part(20, EXTENT),))
 
 
 def drive(search: Planner, start, goal, steps=60):
@@ -205,7 +205,7 @@ def test_the_picture_of_the_map_is_found_from_the_keypoint_that_follows_the_robo
 
 def test_the_map_is_seen_where_the_homography_says():
     torch.manual_seed(0)
-    head = WorldModel(ModelConfig(map_cells=32, map_extent=EXTENT)).traversability.eval()
+    head = WorldModel(ModelConfig(context=(map_part(32, EXTENT),))).context["map"].eval()
     head.look_from(torch.diag(torch.tensor([1.0, -1.0, 1.0])))
     assert head.warp[0, 0, 0, 1] > 0.9  # the map's lower edge is the bottom of the picture
     axis = 0.5 + torch.arange(32)
@@ -236,12 +236,12 @@ def test_calibration_table_tells_honest_from_boastful():
 
 
 def test_an_embedding_carries_the_latent_first_and_the_map_behind_it():
-    config = ModelConfig(latent_dim=48, map_cells=16, map_extent=EXTENT)
+    config = ModelConfig(latent_dim=48, context=(map_part(16, EXTENT),))
     model = WorldModel(config).eval()
     images = torch.randint(0, 255, (3, 64, 64, 3), dtype=torch.uint8)
     with torch.no_grad():
         embedding, z = model.pack(model.encode({"image": images})), model.latent({"image": images})
-        grid = model.traversability(*model.encoder.early_and_late(images))
+        grid = model.context["map"](*model.encoder.early_and_late(images))
     assert config.tokens == 7 and embedding.shape == (3, 7 * 48) == (3, config.embedding_dim)
     assert torch.allclose(embedding[:, :48], z)
     assert torch.allclose(embedding[:, 48 : 48 + 256], grid.flatten(1))
@@ -300,7 +300,7 @@ def straight_sight(model, data, episodes, keypoint, rng):
     for e in episodes.tolist():
         poses = np.array(data.slice("poses", e))
         robot = torch.from_numpy(poses[:24, :2])
-        where = fit.on_map(robot, model.config.map_extent) * torch.tensor([1.0, -1.0])
+        where = fit.on_map(robot, map_of(model.config)[1]) * torch.tensor([1.0, -1.0])
         found[e] = fit.Sighting(poses, robot, where)
     return found
 
@@ -312,7 +312,7 @@ def fitted(data, monkeypatch, steps):
     monkeypatch.setattr(fit, "sight", straight_sight)
     torch.manual_seed(0)
     train, held_out = data.split(0.2, 0)
-    config = ModelConfig(map_cells=16, map_extent=fit.map_extent(data, train))
+    config = ModelConfig(context=(map_part(16, fit.map_extent(data, train)),))
     model = WorldModel(config).eval().requires_grad_(False)
     told = []
     assert fit.fit_traversability(model, data, train, steps, 0, lambda *row: told.append(row))
@@ -331,7 +331,7 @@ def test_a_map_is_learned_from_bumps_and_holds_on_layouts_never_seen(bumpy_data,
 def test_no_map_where_no_keypoint_follows_the_robot(bumpy_data):
     torch.manual_seed(0)
     train, _ = bumpy_data.split(0.2, 0)
-    model = WorldModel(ModelConfig(map_cells=16, map_extent=fit.map_extent(bumpy_data, train))).eval()
+    model = WorldModel(ModelConfig(context=(map_part(16, fit.map_extent(bumpy_data, train)),))).eval()
     assert not fit.fit_traversability(model, bumpy_data, train, 5, 0, lambda *_: None)
 
 
@@ -359,17 +359,17 @@ def test_places_are_in_the_frame_of_the_pose_readout(bumpy_data, monkeypatch):
 
 def test_a_map_is_fitted_anew_and_an_earlier_kind_of_map_is_refused(bumpy_data, monkeypatch, tmp_path):
     model, _, _ = fitted(bumpy_data, monkeypatch, 1)
-    model.traversability.homography = None  # what an earlier version did not have
+    model.context["map"].homography = None  # what an earlier version did not have
     save_checkpoint(tmp_path, model, {"contract": bumpy_data.contract.to_dict(), "metrics": {"probe": 1.0}})
     with pytest.raises(CheckpointError, match="--only map"):
         load_checkpoint(tmp_path)
     monkeypatch.setattr(fit, "MAP_CELLS", 20)
     fit.renew_map(Order(tmp_path, bumpy_data, 2, 0, lambda *_: None))
     renewed, card = load_checkpoint(tmp_path, bumpy_data.contract)
-    assert renewed.config.map_cells == card["model"]["map_cells"] == 20
+    assert map_of(renewed.config)[0] == card["model"]["context"][0]["shape"][0] == 20
     assert card["metrics"]["probe"] == 1.0 and "auc" in card["metrics"]["traversability"]
     before = model.state_dict()
-    same = {k: torch.equal(v, before[k]) for k, v in renewed.state_dict().items() if not k.startswith("traversability")}
+    same = {k: torch.equal(v, before[k]) for k, v in renewed.state_dict().items() if not k.startswith("context.map")}
     assert same and all(same.values())
 
 

@@ -18,10 +18,12 @@ from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.stages import alarm_levels as fit
 from jepa_ros.memory.picture_memory import ACCEPT, PictureMemory
 from jepa_ros.planar.body_watch import PlanarWatch
+from jepa_ros.planar.map_head import map_part
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
-from jepa_ros.planning.surprise import SPANS, Motion, Normal, on_scale, scene_of
+from jepa_ros.planning.surprise import SPANS, Motion, Normal, on_scale
 from jepa_ros.safety.config import LEVELS, GateConfig, watched
 from jepa_ros.world_model import ModelConfig, WorldModel
+from jepa_ros.world_model.context import part_of, read_part
 from jepa_ros.world_model.picture_maps import PATCH, PictureMaps, patches
 
 MOTION = {str(k): {"precision": np.diag([1e4, 1e4, 1e2]).tolist(), "drive": [1.0, 0.0, 0.0, 0.0, 0.0]} for k in SPANS}
@@ -244,16 +246,16 @@ def test_surprise_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
     data = small_data(tmp_path / "data")
     model = WorldModel(
         ModelConfig(cameras=(("image", 32, 32),), latent_dim=16, width=32, encoder_width=12,
-                    readouts=("pose", "contact", "distance"), map_cells=8, map_extent=(-1.0, -1.0, 1.0, 1.0))
+                    readouts=("pose", "contact", "distance"), context=(map_part(8, (-1.0, -1.0, 1.0, 1.0)),))
     ).eval().requires_grad_(False)  # fmt: skip
     before = packed(model, torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
     card = fit.fit_vigilance(model, data, np.arange(12), np.arange(12, 16), lambda *a: None)
     assert set(card["levels"]) == {"motion", "scene", "familiar"}
     after = packed(model, torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
     config = model.config
-    assert after.shape == (1, config.embedding_dim) and config.scene_channels == fit.CHANNELS
+    assert after.shape == (1, config.embedding_dim) and part_of(config, "scene").shape[0] == fit.CHANNELS
     torch.testing.assert_close(after[:, : 16 + 64], before[:, : 16 + 64])  # what was there stays as it was
-    assert scene_of(config, after.numpy()).shape == (1, fit.CHANNELS, 8, 8)
+    assert read_part(config, after.numpy(), "scene").shape == (1, fit.CHANNELS, 8, 8)
     latents = torch.cat([after[:, :16], 100.0 + after[:, :16]])
     assert "novelty" in model.readouts and float(model.read("novelty", latents)[1]) > 1.0  # a guardrail may ask
     again = WorldModel(ModelConfig.from_dict(config.to_dict()))

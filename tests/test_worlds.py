@@ -17,12 +17,19 @@ from jepa_ros.evaluation.baselines import InverseModel, InverseModelPolicy, _mom
 from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.representation.reconstruction import ReconstructionTrainer
 from jepa_ros.learning.settings import TrainSettings
+from jepa_ros.planar.map_head import map_part
 from jepa_ros.planning import SearchConfig
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.worlds import Observation
 
 CONFIG = ModelConfig(
-    latent_dim=8, width=16, encoder_width=8, keypoints=2, keypoint_values=2, readouts=("distance",), map_cells=8
+    latent_dim=8,
+    width=16,
+    encoder_width=8,
+    keypoints=2,
+    keypoint_values=2,
+    readouts=("distance",),
+    context=(map_part(8, (-1.0, -1.0, 1.0, 1.0)),),
 )
 
 

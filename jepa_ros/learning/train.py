@@ -41,6 +41,7 @@ from jepa_ros.learning.stages.place_map import (
 )
 from jepa_ros.learning.stages.proposal import fit_proposal, judge_proposal
 from jepa_ros.learning.state import load_state, read_info, save_state
+from jepa_ros.planar.map_head import map_part
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress, Task
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
@@ -185,12 +186,12 @@ def finish(
     judged = readouts.judge_readouts(model, held_out)
     readouts.drop_readouts(model, judged)
     fit_proposal(model, long_ones, steps, seed + 4, report)
-    if model.traversability is not None:
+    if "map" in model.context:
         fitted = "pose" in model.readouts and fit_traversability(model, data, training, steps, seed + 3, report, bf16)
         if not fitted:  # the picture does not tell where the robot is: no map is better than a wrong one
-            model.traversability, model.config = None, replace(model.config, map_cells=0)
+            model.drop_context("map")
     metrics: dict[str, Any] = judge(model, encoded.pieces(training[:60], piece), held_out)
-    if model.traversability is not None:
+    if "map" in model.context:
         metrics["traversability"] = judge_traversability(model, data, validation)
     metrics["readouts"] = judged
     metrics["noise"] = {**judge_noise(model, others), "width": noise_width}
@@ -240,7 +241,7 @@ def config_for(data: Dataset, settings: TrainSettings, **sizes: Any) -> ModelCon
     if not can_fit(contract, has_pose):
         return config
     extent = map_extent(data, data.split(settings.held_out, settings.seed)[0])
-    return replace(config, map_cells=MAP_CELLS, map_extent=extent)
+    return replace(config, context=(map_part(MAP_CELLS, extent),))
 
 
 def _commit() -> str:

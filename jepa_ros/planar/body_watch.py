@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from jepa_ros.planar.map_head import look_up, picture_of_places
+from jepa_ros.planar.map_head import look_up, map_of, picture_of_places
+from jepa_ros.world_model.context import read_part
 
 #: Chance that the robot's centre cannot be at a place about its own from which on it is close to something, and how far
 #: about [m]: the error of its place.
@@ -28,7 +29,7 @@ class PlanarWatch:
     @property
     def sees_places(self) -> bool:
         """With a map it is known how the camera hangs."""
-        return getattr(self.model, "traversability", None) is not None
+        return map_of(self.model.config) is not None
 
     def residual(self, predicted: torch.Tensor, seen: torch.Tensor) -> np.ndarray:
         """Forward [m], leftward [m] and turned [rad], in the predicted robot's frame: (N, 3).
@@ -44,16 +45,16 @@ class PlanarWatch:
     @torch.no_grad()
     def close(self, embeddings: np.ndarray) -> np.ndarray:
         """(N,) by the map in its own picture; never without one."""
-        if not self.sees_places:
-            return np.zeros(len(embeddings), dtype=bool)
         config = self.model.config
+        found = map_of(config)
+        if found is None:
+            return np.zeros(len(embeddings), dtype=bool)
         told = torch.from_numpy(np.ascontiguousarray(embeddings, dtype=np.float32)).to(self.model.device)
-        maps = told[:, config.latent_dim : config.latent_dim + config.map_cells**2]
         angle = torch.arange(8) * (torch.pi / 4.0)
         about = ABOUT * torch.stack([angle.cos(), angle.sin()], dim=1)
         about = torch.cat([torch.zeros(1, 2), about]).to(told)
         places = self.model.read("pose", told[:, : config.latent_dim])[:, None, :2] + about
-        chance = look_up(maps.reshape(-1, config.map_cells, config.map_cells), places, config.map_extent).sigmoid()
+        chance = look_up(read_part(config, told, "map"), places, found[1]).sigmoid()
         return (chance.amax(1) >= CHANCE).cpu().numpy()
 
     @torch.no_grad()

@@ -23,6 +23,7 @@ from jepa_ros.memory.knowledge import Seen
 from jepa_ros.memory.long_term import CONTACT, OBSTRUCTED, LongTerm
 from jepa_ros.planar import region_constraints
 from jepa_ros.planar.body_watch import PlanarWatch
+from jepa_ros.planar.map_head import map_of
 from jepa_ros.planar.motion_check import MotionCheck
 from jepa_ros.planar.movers import Movers
 from jepa_ros.planar.obstructions import Obstructions
@@ -31,6 +32,7 @@ from jepa_ros.planar.places import Places
 from jepa_ros.planar.readouts import to_poses
 from jepa_ros.planar.route import Route
 from jepa_ros.planar.way_memory import WayMemory
+from jepa_ros.world_model.context import read_part
 from jepa_ros.world_model.seam import device_of
 
 #: Seconds for which an obstruction is remembered where a map tells what stands about: long enough to take another way.
@@ -61,8 +63,8 @@ class PlanarKnowledge:
         self.movers: Movers | None = None
         self._closed = np.zeros(0)
         self._bumped, self._mapped = BumpConstraint(self.obstructions), None
-        if cells := getattr(model.config, "map_cells", 0):
-            extent = model.config.map_extent
+        if found := map_of(model.config):
+            cells, extent = found
             self.places, self.route = Places(cells, extent), Route(cells, extent, device_of(model))
             self.obstructions.lifetime = OBSTRUCTION_LIFETIME
             if noise_samples > 1:  # with a single future nobody can differ in where they go
@@ -88,8 +90,7 @@ class PlanarKnowledge:
         if seen.failed:
             self.obstructions.clear_dead_ends()  # no way out of them was found
         if self.places is not None:
-            size = self.model.config.latent_dim
-            told = seen.embedding[size : size + self.places.cells**2]
+            told = read_part(self.model.config, seen.embedding, "map")
             self.places.observe(told)
             if self.movers is not None:
                 self.movers.observe(told, seen.steps)

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jepa_ros.world_model.context import ContextPart, part_of
+
 
 class MapHead(nn.Module):
     """Feature maps of the picture -> logits that a place is blocked, on a grid in the contract's map frame.
@@ -68,6 +70,10 @@ class MapHead(nn.Module):
         cells = self.places.shape[-1]
         self.warp.copy_(project(self.homography[None], self.places[0].flatten(1).T).view(1, cells, cells, 2))
 
+    def read(self, images: Tensor, early: Tensor, late: Tensor) -> Tensor:
+        """As a part of an embedding: see :data:`jepa_ros.world_model.context.HEADS`."""
+        return self(early, late)
+
     def forward(self, early: Tensor, late: Tensor) -> Tensor:
         """Args: feature maps (B, width, rows, columns) of the encoder's first and last block.
 
@@ -93,6 +99,29 @@ class MapHead(nn.Module):
         flat = nn.functional.grid_sample(x0, where.to(x0.dtype), padding_mode="border", align_corners=True)
         places = self.places.to(flat.dtype).expand(len(flat), -1, -1, -1)
         return self.out(torch.cat([flat, places], dim=1)).squeeze(1).float(), view
+
+
+#: Of a map [m]: x and y of its lower corner and of its upper one.
+Extent = tuple[float, float, float, float]
+
+
+def map_part(cells: int, extent: Extent) -> ContextPart:
+    """The declaration of a map of ``cells`` x ``cells`` places."""
+    return ContextPart("map", (cells, cells), {"extent": [float(v) for v in extent]})
+
+
+def map_of(config: Any) -> tuple[int, Extent] | None:
+    """Cells and extent of the map in a model's embeddings; None where they have none."""
+    part = part_of(config, "map")
+    if part is None:
+        return None
+    x0, y0, x1, y1 = part.about["extent"]
+    return part.shape[0], (x0, y0, x1, y1)
+
+
+def make_head(part: ContextPart, width: int, grid: tuple[int, int]) -> MapHead:
+    """The head of the part ``map``."""
+    return MapHead(width, grid, part.shape[0])
 
 
 def _coordinates(rows: int, columns: int) -> Tensor:
@@ -122,7 +151,7 @@ def look_up(grid: Tensor, points: Tensor, extent: tuple[float, float, float, flo
     """Bilinear look-up of map values; beyond the map its edge counts.
 
     Args:
-        grid: (B, n, n), row 0 the lower edge. points: (B, N, 2) x, y [m]. extent: as ModelConfig.map_extent.
+        grid: (B, n, n), row 0 the lower edge. points: (B, N, 2) x, y [m]. extent: see Extent.
 
     Returns:
         (B, N).
@@ -142,6 +171,8 @@ def cell_centres(cells: int, extent: tuple[float, float, float, float]) -> Tenso
 
 def picture_of_places(model: Any, places: Tensor, grid: tuple[int, int]) -> Tensor:
     """Where places (N, 2) [m] lie in the picture: (N, 2) column and row in cells of a grid of rows x columns."""
-    warp, extent = model.traversability.warp, model.config.map_extent
+    found = map_of(model.config)
+    assert found is not None  # asked of models with a map alone
+    warp, extent = model.context["map"].warp, found[1]
     uv = torch.stack([look_up(warp[..., i], places[None].to(warp), extent)[0] for i in (0, 1)], dim=-1)
     return (uv + 1.0) * 0.5 * (torch.tensor(grid[::-1], device=uv.device) - 1)

@@ -26,6 +26,7 @@ import torch
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.memory.picture_memory import PictureMemory
+from jepa_ros.world_model.context import read_part
 from jepa_ros.world_model.picture_maps import summarise
 
 #: Control steps over which motion is predicted: one shows a jolt, more what adds up slowly.
@@ -249,7 +250,7 @@ class InputMonitor:
         due = self.motion.observe(z, history.h, history.action, steps, bool(self.watch.close(embedding[None])[0]))
         self.found = {k: on_scale(v, levels[k]) for k, v in self.normal.motion_of(due).items()}
         if self.memory is not None:
-            scene = scene_of(self.model.config, embedding)
+            scene = read_part(self.model.config, embedding, "scene")
             robot = self.watch.cell(z[None])[0]
             change = self.memory.observe(scene, robot, max(steps, 0) * self.period)
             self.found["scene"] = on_scale(change, levels["scene"])
@@ -269,9 +270,3 @@ class InputMonitor:
         if "familiar" in self.found:
             told["novelty"] = self.found["familiar"]
         return told
-
-
-def scene_of(config: Any, embedding: np.ndarray) -> np.ndarray:
-    """The scene maps (..., C, g, g) in embeddings (..., E)."""
-    first, shape = config.latent_dim + config.map_cells**2, (config.scene_channels, *config.grid)
-    return embedding[..., first : first + int(np.prod(shape))].reshape(*embedding.shape[:-1], *shape)

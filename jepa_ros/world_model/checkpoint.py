@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ from safetensors.torch import load_file, save_file
 from jepa_ros.contract import ContractError, RobotContract, share_dir
 from jepa_ros.errors import JepaRosError
 from jepa_ros.ranges import Range
+from jepa_ros.world_model.context import ContextError, without
 from jepa_ros.world_model.model import ModelConfig, WorldModel
 from jepa_ros.world_model.readouts import ReadoutError
 
 FORMAT = 1
 WEIGHTS, CARD = "model.safetensors", "card.json"
-MAP = "traversability."  # what the names of the map's tensors begin with
+#: What the names of tensors began with in earlier files -> what they begin with now.
+RENAMED = {"traversability.": "context.map.", "scene.": "context.scene."}
+#: Part of an embedding -> the stage of training that makes it anew.
+RENEWED_BY = {"map": "map", "scene": "alarms"}
 
 
 class CheckpointError(JepaRosError):
@@ -116,14 +121,14 @@ def load_card(folder: Path | str) -> dict[str, Any]:
 
 
 def load_checkpoint(
-    folder: Path | str, contract: RobotContract | None = None, device: str = "cpu", map_cells: int | None = None
+    folder: Path | str, contract: RobotContract | None = None, device: str = "cpu", unread: Sequence[str] = ()
 ) -> tuple[WorldModel, dict[str, Any]]:
     """Load a checkpoint for use (evaluation mode, no gradients).
 
     Args:
         folder: path, or name of a shipped model.
         contract: when given, the model must have been trained for the same cameras, actions and timing.
-        map_cells: when given, the traversability map is left out, and an unfitted one of so many cells stands there.
+        unread: names of parts of the embedding that are left out, because they are made anew.
 
     Returns:
         The model and its card.
@@ -157,21 +162,22 @@ def load_checkpoint(
         )
     try:
         config = ModelConfig.from_dict(card["model"])
-    except (TypeError, KeyError, ValueError, ReadoutError) as error:
+    except (TypeError, KeyError, ValueError, ReadoutError, ContextError) as error:
         raise CheckpointError(f"{folder / CARD}: model: {error}") from None
     try:
-        tensors = load_file(path)
-        if map_cells is not None and config.map_cells:
-            config = replace(config, map_cells=map_cells)
-            tensors = {k: v for k, v in tensors.items() if not k.startswith(MAP)}
-        elif config.map_cells and MAP + "homography" not in tensors:
-            raise CheckpointError(
-                f"{path}: its traversability map is of an earlier version's kind: fit it anew on the same encoder "
-                f"(jepa-ros train --data FOLDER --out {folder} --only map), or train again"
-            )
+        tensors = {_now(name): value for name, value in load_file(path).items()}
+        for name in unread:
+            config = replace(config, context=without(config.context, name))
+            tensors = {k: v for k, v in tensors.items() if not k.startswith(f"context.{name}.")}
         model = WorldModel(config)
-        fresh = {k: v for k, v in model.state_dict().items() if k.startswith(MAP)} if map_cells is not None else {}
-        model.load_state_dict(fresh | tensors)
+        for key in model.state_dict():
+            part = key.split(".")[1]
+            if key.startswith("context.") and key not in tensors:
+                raise CheckpointError(
+                    f"{path}: its part '{part}' is of an earlier version's kind: make it anew on the same encoder "
+                    f"(jepa-ros train --data FOLDER --out {folder} --only {RENEWED_BY[part]}), or train again"
+                )
+        model.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, MemoryError) as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}") from None
     for name, value in model.state_dict().items():
@@ -182,6 +188,12 @@ def load_checkpoint(
     except (RuntimeError, AssertionError) as error:  # torch's own, for a name or a GPU that is not there
         raise CheckpointError(f"device '{device}': {' '.join(str(error).split())[:200]}") from None
     return model.eval().requires_grad_(False), card
+
+
+def _now(name: str) -> str:
+    """The name of a tensor as it is now."""
+    old = next((prefix for prefix in RENAMED if name.startswith(prefix)), None)
+    return name if old is None else RENAMED[old] + name.removeprefix(old)
 
 
 def model_id(card: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ for what one picture does not show (velocity).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from jepa_ros.contract import RobotContract
 from jepa_ros.ranges import Range
+from jepa_ros.world_model.context import ContextPart, without
 from jepa_ros.world_model.encoder import CELL, KeypointEncoder
 from jepa_ros.world_model.inverse_model import InverseModel
-from jepa_ros.world_model.picture_maps import NoveltyHead, PictureMaps
+from jepa_ros.world_model.picture_maps import NoveltyHead
 from jepa_ros.world_model.readouts import Readout, declare
 from jepa_ros.world_model.seam import Embedding, Inputs
 
-OPTIONAL = ("map_cells", "scene_channels")  # sizes that are 0 where the model lacks the part
 #: Name of a contract's first camera.
 IMAGE = "image"
 #: Hidden width of the heads on a single latent.
@@ -42,9 +42,7 @@ class ModelConfig:
         max_distance: the temporal distance saturates here [control steps].
         readouts: the heads that the model has: declarations, or names of known ones.
         proposal_steps: actions that the head "proposal" answers with.
-        map_cells: edge of the map of places in cells; 0: the model has none.
-        map_extent: of that map [m], x and y of its lower and of its upper corner.
-        scene_channels: of the scene maps by which inputs are judged; 0: the model has none.
+        context: what embeddings tell beside the latent, in this order.
     """
 
     cameras: tuple[tuple[str, int, int], ...] = (("image", 64, 64),)
@@ -60,9 +58,7 @@ class ModelConfig:
     max_distance: float = 60.0
     readouts: tuple[Readout, ...] = ("distance", "pose", "contact")  # type: ignore[assignment]
     proposal_steps: int = 12
-    map_cells: int = 0
-    map_extent: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    scene_channels: int = 0
+    context: tuple[ContextPart, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "readouts", tuple(declare(*self.readouts).values()))
@@ -71,7 +67,7 @@ class ModelConfig:
         if any(n < 1 for _, n in self.states):
             raise ValueError(f"states: expected at least one value each, found {self.states}")
         for field in fields(self):
-            least = int(field.name not in ("state_dim", "noise_dim", *OPTIONAL))
+            least = int(field.name not in ("state_dim", "noise_dim"))
             wanted = Range(least, whole=True) if isinstance(field.default, int) else None
             if wanted is not None and (problem := wanted.problem(getattr(self, field.name))):
                 raise ValueError(f"{field.name}: {problem}")
@@ -87,7 +83,7 @@ class ModelConfig:
     @property
     def tokens(self) -> int:
         """Rows of an embedding: the latent, and what the model tells beside it in rows as long as it."""
-        beside = self.map_cells**2 + self.scene_channels * self.grid[0] * self.grid[1]
+        beside = sum(part.size for part in self.context)
         return 1 + -(-beside // self.latent_dim)
 
     @property
@@ -98,31 +94,45 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the model card."""
         lists = {name: [list(v) for v in getattr(self, name)] for name in ("cameras", "states")}
-        readouts = [r.to_plain() for r in self.readouts]
-        return {**asdict(self), **lists, "readouts": readouts, "map_extent": list(self.map_extent)}
+        declared = {name: [v.to_plain() for v in getattr(self, name)] for name in ("readouts", "context")}
+        return {**asdict(self), **lists, **declared}
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> ModelConfig:
-        """The inverse of :meth:`to_dict`; a card of one square camera says ``image_size``.
+        """The inverse of :meth:`to_dict`; reads the names of sizes that earlier cards have, too.
 
         Raises:
             TypeError: a key that this version does not know. ValueError: a size that no model has.
-            ReadoutError: a readout that nobody knows.
+            ReadoutError, ContextError: a readout or a part of an embedding that nobody knows.
         """
-        data = dict(data)
-        edge = data.pop("image_size", None)
-        if edge is not None:
-            data["cameras"] = ((IMAGE, edge, edge),)
+        data = earlier_sizes(data)
         for name in ("cameras", "states"):
             data[name] = tuple(tuple(v) for v in data.get(name, getattr(ModelConfig, name)))
-        extent = tuple(data.get("map_extent", ModelConfig.map_extent))
-        return ModelConfig(**{**data, "readouts": tuple(data["readouts"]), "map_extent": extent})
+        context = tuple(ContextPart.from_plain(part) for part in data.get("context", ()))
+        return ModelConfig(**{**data, "readouts": tuple(data["readouts"]), "context": context})
 
     @staticmethod
     def inputs_of(contract: RobotContract) -> dict[str, Any]:
         """``cameras`` and ``states`` of a model that sees and feels what a contract says."""
         cameras = tuple((c.name, *c.size) for c in contract.model_cameras)
         return {"cameras": cameras, "states": tuple((s.name, len(s.values)) for s in contract.model_state)}
+
+
+def earlier_sizes(data: dict[str, Any]) -> dict[str, Any]:
+    """Sizes of a card of one square camera (``image_size``), whose context was not declared, as they are told now."""
+    data = dict(data)
+    edge = data.pop("image_size", None)
+    cells, extent = data.pop("map_cells", 0), data.pop("map_extent", ())
+    channels = data.pop("scene_channels", 0)
+    if edge is not None:
+        data["cameras"] = ((IMAGE, edge, edge),)
+    context = []
+    if cells:
+        context.append({"name": "map", "shape": [cells, cells], "about": {"extent": list(extent)}})
+    if channels:
+        _, width, height = data["cameras"][0]
+        context.append({"name": "scene", "shape": [channels, height // CELL, width // CELL]})
+    return {"context": context, **data}
 
 
 class Predictor(nn.Module):
@@ -184,12 +194,7 @@ class WorldModel(nn.Module):
         )
         self.predictor = Predictor(config)
         self.heads = nn.ModuleDict({readout.name: head_for(readout, config) for readout in config.readouts})
-        self.traversability: Any = None
-        if config.map_cells:  # the room of planar bodies is opened for a model that has a map
-            from jepa_ros.planar.map_head import MapHead
-
-            self.traversability = MapHead(config.encoder_width, config.grid, config.map_cells)
-        self.scene = PictureMaps(config.scene_channels) if config.scene_channels else None
+        self.context = nn.ModuleDict({part.name: part.make_head(c.encoder_width, c.grid) for part in c.context})
 
     @property
     def device(self) -> torch.device:
@@ -210,16 +215,25 @@ class WorldModel(nn.Module):
         return self.encoder(inputs)
 
     def encode(self, inputs: Inputs) -> Embedding:
-        """What the model makes of its inputs: the latent, and as context ``map`` (B, cells, cells), logits that the
-        robot's centre cannot be at a place, and ``scene`` (B, C, g, g), as far as it has them."""
+        """What the model makes of its inputs: the latent, and the parts that ``config.context`` declares."""
         images = inputs[self.encoder.camera]
-        early, features = self.encoder.early_and_late(images)
-        context = {}
-        if self.traversability is not None:
-            context["map"] = self.traversability(early, features)
-        if self.scene is not None:
-            context["scene"] = self.scene(images)
-        return Embedding(self.encoder.finish(features, inputs), context)
+        early, late = self.encoder.early_and_late(images)
+        heads: dict[str, Any] = {part.name: self.context[part.name] for part in self.config.context}
+        context = {name: head.read(images, early, late) for name, head in heads.items()}
+        return Embedding(self.encoder.finish(late, inputs), context)
+
+    def add_context(self, part: ContextPart) -> nn.Module:
+        """Tell one more thing beside the latent, in the place of one of the same name; its head, still to be fitted."""
+        kept = without(self.config.context, part.name)
+        self.config = replace(self.config, context=(*kept, part))
+        self.context[part.name] = part.make_head(self.config.encoder_width, self.config.grid).to(self.device)
+        return self.context[part.name]
+
+    def drop_context(self, name: str) -> None:
+        """Tell a thing no more."""
+        self.config = replace(self.config, context=without(self.config.context, name))
+        if name in self.context:
+            del self.context[name]
 
     def pack(self, embedding: Embedding) -> Tensor:
         """An embedding as rows of numbers (B, E), for a message: the latent, then its context, zeros at the end."""

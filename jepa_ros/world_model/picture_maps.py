@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jepa_ros.world_model.context import ContextPart
+
 #: RMS of a place's own noise in each channel: places differ by up to some hundred times as much, which is then about 1.
 NOISE = 0.01
 #: Pixels of the model's input along the edge of a place.
@@ -37,10 +39,19 @@ class PictureMaps(nn.Module):
         self.register_buffer("weight", torch.zeros(channels, 3, PATCH, PATCH))
         self.register_buffer("bias", torch.zeros(channels))
 
+    def read(self, images: Tensor, early: Tensor, late: Tensor) -> Tensor:
+        """As a part of an embedding: see :data:`jepa_ros.world_model.context.HEADS`."""
+        return self(images)
+
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
         x = (images.permute(0, 3, 1, 2).float() - 128.0) / 64.0
         return nn.functional.conv2d(x, self.weight, self.bias, stride=PATCH)
+
+
+def make_head(part: ContextPart, width: int, grid: tuple[int, int]) -> PictureMaps:
+    """The head of the part ``scene``, (channels, rows, columns)."""
+    return PictureMaps(part.shape[0])
 
 
 def patches(images: Tensor) -> Tensor:

@@ -18,9 +18,11 @@ from torch import Tensor
 from jepa_ros.agent.policies import StatePolicy
 from jepa_ros.contract import RobotContract
 from jepa_ros.cost.goal import Goal
+from jepa_ros.planar.map_head import map_of, map_part
 from jepa_ros.planar.places import Places
 from jepa_ros.planar.readouts import POSE
 from jepa_ros.planning.planner import Planner, PlannerConfig
+from jepa_ros.world_model.context import ContextPart
 from jepa_ros.world_model.readouts import DISTANCE, Readout
 
 from .tasks import DistanceField
@@ -35,13 +37,12 @@ class OracleConfig:
     noise_dim: int = 1
     state_dim: int = 1
     max_distance: float = 60.0
-    map_cells: int = 32
-    map_extent: tuple[float, float, float, float] = (-1.1, -1.1, 1.1, 1.1)
+    context: tuple[ContextPart, ...] = (map_part(32, (-1.1, -1.1, 1.1, 1.1)),)
 
     @property
     def embedding_dim(self) -> int:
         """The pose and the map."""
-        return self.latent_dim + self.map_cells**2
+        return self.latent_dim + sum(part.size for part in self.context)
 
 
 #: m of clearance by which the true map goes from surely free to surely blocked: as sharp as a cell can show.
@@ -66,7 +67,9 @@ class OracleModel:
         self.step_length = float(contract.action_high[0]) * contract.period
         self.field = DistanceField(layout, goal)
         self.device = torch.device("cpu")
-        centres = Places(self.config.map_cells, self.config.map_extent).centres()
+        found = map_of(self.config)
+        assert found is not None  # it is declared above
+        centres = Places(*found).centres()
         self._map = ((self.radius - layout.clearance(centres)) / EDGE).astype(np.float32).ravel()
 
     def encode_state(self, x: float, y: float, yaw: float) -> np.ndarray:

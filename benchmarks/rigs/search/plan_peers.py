@@ -19,6 +19,7 @@ from benchmarks.rigs.search.plan_measure import SIZES, make_search, milliseconds
 from jepa_ros.contract import share_dir
 from jepa_ros.errors import JepaRosError
 from jepa_ros.workers import THREAD_VARIABLES
+from jepa_ros.world_model.context import without
 
 ROUNDS = 5  # turns that ours and the peers take
 
@@ -100,7 +101,7 @@ def against_peers(
 
 def without_map(model: Any) -> Any:
     """The model without its map of places: the peers know nothing of ways round, and would search for another cost."""
-    config = replace(model.config, map_cells=0)
+    config = replace(model.config, context=without(model.config.context, "map"))
     bare = type(model)(config)
     bare.load_state_dict(model.state_dict(), strict=False)
     return bare.eval().requires_grad_(False)

@@ -25,8 +25,9 @@ from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.readouts import Report
 from jepa_ros.memory.picture_memory import REACH, PictureMemory, rings
 from jepa_ros.planning.bodies import watch_for
-from jepa_ros.planning.surprise import SPANS, BodyWatch, Due, Motion, Normal, scene_of
+from jepa_ros.planning.surprise import SPANS, BodyWatch, Due, Motion, Normal
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.world_model.context import ContextPart, read_part
 from jepa_ros.world_model.picture_maps import NOISE, PATCH, NoveltyHead, PictureMaps, patches, summarise
 from jepa_ros.world_model.readouts import NOVELTY
 from jepa_ros.world_model.seam import Inputs
@@ -79,10 +80,10 @@ def fit_scene(model: WorldModel, watch: BodyWatch, data: Dataset, episodes: np.n
     noise += 1e-6 * np.trace(noise) / width * np.eye(width)
     _, vectors = eigh(square / n - np.outer(mean, mean), noise)  # ascending
     weight = NOISE * vectors[:, ::-1][:, :CHANNELS].T
-    model.config = replace(model.config, scene_channels=len(weight))
-    model.scene = PictureMaps(len(weight)).to(model.device)
-    model.scene.weight.copy_(torch.from_numpy(weight.reshape(len(weight), 3, PATCH, PATCH)))
-    model.scene.bias.copy_(torch.from_numpy(-weight @ mean))
+    head = model.add_context(ContextPart("scene", (len(weight), *grid)))
+    assert isinstance(head, PictureMaps)
+    head.weight.copy_(torch.from_numpy(weight.reshape(len(weight), 3, PATCH, PATCH)))
+    head.bias.copy_(torch.from_numpy(-weight @ mean))
 
 
 @torch.inference_mode()
@@ -94,7 +95,7 @@ def _encode(model: WorldModel, watch: BodyWatch, inputs: Inputs) -> tuple[torch.
     ]
     told = torch.cat([model.pack(model.encode(part)).float() for part in parts])
     plain = told.cpu().numpy()
-    scenes = None if model.scene is None else scene_of(model.config, plain)
+    scenes = read_part(model.config, plain, "scene") if "scene" in model.context else None
     return told[:, : model.config.latent_dim], scenes, watch.close(plain)
 
 
@@ -185,7 +186,7 @@ def fit_vigilance(
     if not drives:
         return None
     normal = Normal(_fit_motion(drives), np.ones(RINGS), np.zeros(0), np.zeros((0, 0)), {})
-    if model.scene is not None:
+    if "scene" in model.context:
         mean, precision = _fit_familiar(model, watch, data, training, rng)
         normal = replace(normal, spread=_fit_spread(drives), mean=mean, precision=precision)
     novelty = _fit_novelty(drives, model.config.latent_dim)
@@ -204,7 +205,7 @@ def fit_vigilance(
         return None
     if min(max(maxima["motion"]), max(maxima["close"])) == 0.0:  # no map, or never or always close: it is all one
         maxima["motion"] = [max(pair) for pair in zip(maxima["motion"], maxima.pop("close"), strict=True)]
-    if model.scene is None:
+    if "scene" not in model.context:
         maxima["familiar"] = latent
     mean_hours = float(np.mean(hours))
     rates = (SLOW_RATE / len(maxima), STOP_RATE / len(maxima))
@@ -212,7 +213,7 @@ def fit_vigilance(
     novelty.root /= slow
     often = {"close": (RUBS * rates[0], RUBS * rates[1])}
     levels = {name: list(levels_of(np.array(v), mean_hours, often.get(name, rates))) for name, v in maxima.items()}
-    if model.scene is None:
+    if "scene" not in model.context:
         levels["familiar"] = [1.0, stop / slow]
     else:
         levels["scene"] = [max(pair) for pair in zip(levels["scene"], SURE, strict=True)]
@@ -298,8 +299,7 @@ def renew_alarms(order: Order) -> dict[str, Any]:
     settings = card.get("settings", {})
     held = float(settings.get("held_out", 0.08)), int(settings.get("seed", seed))  # what it was not trained on
     training, held_out = data.split(*held)
-    model.scene = None  # where it has them already they are made anew
-    model.config = replace(model.config, scene_channels=0)
+    model.drop_context("scene")  # where it has it already it is made anew
     found = fit_vigilance(model, data, training, held_out, order.report, seed)
     if found is None:
         raise DatasetError(f"{data.folder}: no step without a contact about it: collect more or longer episodes")

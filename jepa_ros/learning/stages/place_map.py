@@ -22,8 +22,8 @@ from jepa_ros.learning.settings import TrainError
 from jepa_ros.learning.stages.bump_labels import SENT, LabelledPlaces, body_velocity, full_speed
 from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.readouts import Report, optimizer_for
-from jepa_ros.planar.map_head import look_up, on_map, project
-from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.planar.map_head import Extent, MapHead, look_up, map_of, map_part, on_map, project
+from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 
 #: m between the outermost place that the robot reached and the edge of the map.
 BORDER = 0.15
@@ -43,7 +43,7 @@ def can_fit(contract: RobotContract, has_pose: bool) -> bool:
 
 
 def map_extent(data: Dataset, episodes: np.ndarray) -> tuple[float, float, float, float]:
-    """Extent [m] of a map of all places that the robot reached, as ModelConfig.map_extent."""
+    """Extent [m] of a map of all places that the robot reached, see Extent."""
     places = np.concatenate([data.slice("poses", int(e))[:, :2] for e in episodes])
     low, high = places.min(axis=0) - BORDER, places.max(axis=0) + BORDER
     x0, y0, x1, y1 = (round(float(v), 3) for v in (*low, *high))
@@ -125,14 +125,13 @@ def fit_traversability(
     Returns:
         Whether there is one: false where no keypoint follows the robot, so that places cannot be found in the picture.
     """
-    head, config = model.traversability, model.config
-    assert head is not None
+    head, extent = _head(model)
     device = model.device
     rng = np.random.default_rng(seed)
     sample = [(int(e), int(rng.integers(data.index[e, 2]))) for e in rng.choice(episodes, 2000)]
     images = torch.from_numpy(np.stack([np.array(data.slice("images", e, t, 1))[0] for e, t in sample]))
     places = torch.from_numpy(np.stack([np.array(data.slice("poses", e, t, 1))[0, :2] for e, t in sample]))
-    homography, follows, keypoint = picture_of_map(model, images.to(device), on_map(places, config.map_extent))
+    homography, follows, keypoint = picture_of_map(model, images.to(device), on_map(places, extent))
     report("traversability", 0, steps, {"keypoint_r2": follows})
     if follows < FOLLOWS:
         return False
@@ -149,10 +148,10 @@ def fit_traversability(
             with torch.no_grad():
                 features = model.encoder.early_and_late(images.to(device))
             grid, view = head.map_and_view(*features)
-        logits = look_up(grid, places.to(device), config.map_extent)
+        logits = look_up(grid, places.to(device), extent)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, blocked.to(device))
         robot, where = (torch.stack([getattr(seen[int(e)], name) for e in whose]) for name in ("robot", "where"))
-        off = (project(view, on_map(robot, config.map_extent)) - where).norm(dim=-1).mean()
+        off = (project(view, on_map(robot, extent)) - where).norm(dim=-1).mean()
         optimizer.zero_grad(set_to_none=True)
         (loss + VIEW * off).backward()
         optimizer.step()
@@ -174,8 +173,8 @@ def judge_traversability(model: WorldModel, data: Dataset, episodes: np.ndarray,
     seen = {e: s.poses for e, s in sight(model, data, episodes, 0, np.random.default_rng(seed)).items()}
     places = LabelledPlaces(data, episodes, seen, seed)
     images, points, blocked, _ = places.draw(min(256, 4 * len(episodes)))
-    maps = _maps(model, images)
-    logits = look_up(maps, points.to(maps.device), model.config.map_extent).cpu()
+    maps, (_, extent) = _maps(model, images), _head(model)
+    logits = look_up(maps, points.to(maps.device), extent).cpu()
     labels = blocked.flatten().numpy()
     result: dict[str, Any] = {
         "auc": area_under_curve(logits.flatten().numpy(), labels),
@@ -195,7 +194,7 @@ def judge_traversability(model: WorldModel, data: Dataset, episodes: np.ndarray,
         turn = np.stack([np.cos(yaw), -np.sin(yaw), np.sin(yaw), np.cos(yaw)], axis=1).reshape(-1, 2, 2)
         ends = poses[steps, :2] + data.contract.period * np.einsum("nij,nj->ni", turn, velocity[steps])
         maps = _maps(model, torch.from_numpy(np.array(data.slice("images", int(e)))[steps]))
-        p = look_up(maps, torch.from_numpy(ends).float()[:, None].to(maps.device), model.config.map_extent)
+        p = look_up(maps, torch.from_numpy(ends).float()[:, None].to(maps.device), extent)
         said.append(torch.sigmoid(p[:, 0]).cpu().numpy())
         touched.append(contacts[steps])
     if said:
@@ -203,9 +202,15 @@ def judge_traversability(model: WorldModel, data: Dataset, episodes: np.ndarray,
     return result
 
 
+def _head(model: WorldModel) -> tuple[MapHead, Extent]:
+    """The head of the model's map, and the map's extent."""
+    head, found = model.context["map"], map_of(model.config)
+    assert isinstance(head, MapHead) and found is not None
+    return head, found[1]
+
+
 def _maps(model: WorldModel, images: Tensor) -> Tensor:
-    assert model.traversability is not None
-    encoder, head = model.encoder, model.traversability
+    encoder, (head, _) = model.encoder, _head(model)
     return torch.cat([head(*encoder.early_and_late(p.to(model.device))) for p in images.split(128)])
 
 
@@ -216,13 +221,15 @@ def renew_map(order: Order) -> dict[str, Any]:
         TrainError: the checkpoint has no map, or its encoder does not tell where the robot is.
     """
     folder, data, seed = order.folder, order.data, order.seed
-    model, card = load_checkpoint(folder, data.contract, map_cells=MAP_CELLS)
-    if model.traversability is None:
+    model, card = load_checkpoint(folder, data.contract, unread=("map",))
+    found = map_of(ModelConfig.from_dict(card["model"]))
+    if found is None:
         raise TrainError(
             f"{folder} has no map to fit anew: the robot does not feel its bumps, or does not know its place"
         )
     training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
     torch.manual_seed(seed)
+    model.add_context(map_part(MAP_CELLS, found[1]))
     if not fit_traversability(model, data, training, order.steps, seed + 3, order.report, order.bf16):
         raise TrainError(f"{folder}: no keypoint of the encoder follows the robot in {data.folder}; train longer")
     metrics = {**card.get("metrics", {}), "traversability": judge_traversability(model, data, held_out)}
