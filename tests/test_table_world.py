@@ -92,6 +92,15 @@ def test_an_arm_whose_policy_asks_for_nothing_stands_still(scene):
     np.testing.assert_allclose(scene.truth().joints, start, atol=2e-3)
 
 
+def test_the_wrist_feels_too_little_in_free_air_to_slow_the_arm_down(scene):
+    scene.reset(REACH.outing(0, 6))
+    loop, forces = Loop(scene, Constant([0.1, 0.1, -0.1, 0.0])), []
+    for _ in range(10):
+        loop.step()
+        forces.append(np.linalg.norm(scene.observe(("wrench",)).state["wrench"].force))
+    assert max(forces) < CONTRACT.state["wrench"].slow
+
+
 def test_play_keeps_the_workspace_and_gets_about(scene):
     tips, actions = [], []
     for number in range(3):

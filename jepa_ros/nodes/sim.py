@@ -4,10 +4,10 @@
 Takes the gate's output and publishes ``image``, ``camera_info``, ``/clock`` and what the contract's robot measures:
 in the arena ``odom`` (wheel odometry that drifts), ``pose`` (a localisation with stated noise), ``joint_states``,
 ``scan``, ``contact``, ``people`` (a tracker with stated noise, where the contract declares it); at the table
-``joint_states`` and ``contact``. For scoring and measuring only: ``~/truth`` (``nav_msgs/Odometry``; of an arm's tip
-``geometry_msgs/PointStamped``), ``~/score`` (contact counts) and ``~/timing`` (when, on the machine's monotonic clock,
-each image was taken; before it was rendered). Services: ``~/reset`` starts an episode with the present ``seed``,
-``layout_seed`` and ``start``; ``~/pause`` stops time. The clock never runs backwards.
+``joint_states``, ``contact`` and ``wrench``. For scoring and measuring only: ``~/truth`` (``nav_msgs/Odometry``; of an
+arm's tip ``geometry_msgs/PointStamped``), ``~/score`` (contact counts) and ``~/timing`` (when, on the machine's
+monotonic clock, each image was taken; before it was rendered). Services: ``~/reset`` starts an episode with the present
+``seed``, ``layout_seed`` and ``start``; ``~/pause`` stops time. The clock never runs backwards.
 """
 
 from __future__ import annotations

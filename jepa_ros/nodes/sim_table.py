@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PointStamped
+from geometry_msgs.msg import PointStamped, WrenchStamped
 from rclpy.node import Node
 from std_msgs.msg import Bool
 
@@ -16,7 +16,7 @@ from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.sim_messages import diagnostics, joint_state, state_publishers
 
-RATES = {"joint_states": 50.0, "contact": 20.0, "truth": 25.0}
+RATES = {"joint_states": 50.0, "contact": 20.0, "wrench": 25.0, "truth": 25.0}
 
 
 class TableSide:
@@ -54,10 +54,10 @@ class TableSide:
 
     def emitters(self) -> dict[str, tuple[float, Callable[[float], None]]]:
         """{name: (rate [Hz], publish at a time [s])}; makes the publishers."""
-        self._out = state_publishers(self._node, self._contract, ("joint_states", "contact"))
+        self._out = state_publishers(self._node, self._contract, ("joint_states", "contact", "wrench"))
         self._truth_out = qos.publisher(self._node, PointStamped, "~/truth", qos.STATE)
         self._score_out = qos.publisher(self._node, DiagnosticArray, "~/score", qos.STATUS)
-        emit = {"joint_states": self._joints, "contact": self._contact, "truth": self._truth}
+        emit = {"joint_states": self._joints, "contact": self._contact, "wrench": self._wrench, "truth": self._truth}
         return {name: (RATES[name], publish) for name, publish in emit.items()}
 
     def _joints(self, now: float) -> None:
@@ -65,6 +65,13 @@ class TableSide:
 
     def _contact(self, now: float) -> None:
         self._out["contact"].publish(Bool(data=bool(self.sim.contact())))
+
+    def _wrench(self, now: float) -> None:
+        message, reading = WrenchStamped(), self.sim.wrench().tolist()
+        message.header.stamp, message.header.frame_id = to_stamp(now), "wrist"
+        force, torque = message.wrench.force, message.wrench.torque
+        force.x, force.y, force.z, torque.x, torque.y, torque.z = reading
+        self._out["wrench"].publish(message)
 
     def _truth(self, now: float) -> None:
         truth, message = self.sim.truth(), PointStamped()

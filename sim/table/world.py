@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.contract import RobotContract, load_contract
-from jepa_ros.safety.inputs import ContactIn, JointsIn
+from jepa_ros.safety.inputs import ContactIn, JointsIn, WrenchIn
 from jepa_ros.worlds import Observation, WorldError
 
 from .simulator import TableSim, Truth
 from .tasks import TASKS, TableSpec, TableTask
 
-RATES = {"joint_states": 50.0, "contact": 25.0}  # Hz
+RATES = {"joint_states": 50.0, "contact": 25.0, "wrench": 25.0}  # Hz
 
 
 class TableScene:
@@ -32,7 +32,7 @@ class TableScene:
         self.camera = contract.cameras[0].name
         self.rates: Mapping[str, float] = {name: rate for name, rate in RATES.items() if name in contract.state}
         self._sim: TableSim | None = None
-        self._read = {"joint_states": self._joints, "contact": self._contact}
+        self._read = {"joint_states": self._joints, "contact": self._contact, "wrench": self._wrench}
 
     @property
     def sim(self) -> TableSim:
@@ -88,6 +88,9 @@ class TableScene:
 
     def _contact(self, now: float) -> ContactIn:
         return ContactIn(now, now, self.sim.contact())
+
+    def _wrench(self, now: float) -> WrenchIn:
+        return WrenchIn(now, now, self.sim.wrench()[:3].tolist())
 
 
 class TableWorld:
