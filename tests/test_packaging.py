@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import os
 import re
@@ -128,8 +129,12 @@ def test_the_wheel_puts_one_command_on_the_path_and_the_nodes_where_ros_looks(so
     archive = zipfile.ZipFile(wheel)
     names = archive.namelist()
     (commands,) = [n for n in names if n.endswith("entry_points.txt")]
-    words = ["[console_scripts]", "jepa-ros", "=", "jepa_ros.commands.cli:main"]
-    assert archive.read(commands).decode().split() == words
+    points = configparser.ConfigParser()
+    points.read_string(archive.read(commands).decode())
+    assert dict(points["console_scripts"]) == {"jepa-ros": "jepa_ros.commands.cli:main"}
+    assert set(points.sections()) == {"console_scripts", "jepa_ros.worlds"}
+    for place in points["jepa_ros.worlds"].values():
+        assert place.partition(":")[0].replace(".", "/") + ".py" in names
     data = f"jepa_ros-{__version__}.data/data"
     for name in EXECUTABLES:
         info = archive.getinfo(f"{data}/lib/jepa_ros/{name}")
