@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Write docs/results.md from what the commands left in benchmarks/results/.
+
+    python tools/results.py
+
+Each section names the command that measures it. A result that is not there is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+HEAD = """# Results
+
+`python tools/results.py` writes this page from the files in [benchmarks/results](../benchmarks/results). Each section
+names the command that measured it. Intervals are 95 % Wilson intervals. What the safety gate was put through stands in
+[safety.md](safety.md#the-evidence); how the search spends its time in [search.md](search.md).
+"""
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """One result file, or None where it was not measured."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def percent(value: float | None) -> str:
+    """A share in percent."""
+    return "-" if value is None else f"{100 * value:.0f} %"
+
+
+def interval(pair: list[float] | None) -> str:
+    """A 95 % interval in percent."""
+    return "-" if not pair else f"{100 * pair[0]:.0f} to {100 * pair[1]:.0f} %"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+RANDOM, BLOCKED = "--layout random --randomise --seed 7", "--layout blocked --randomise --seed 7"
+#: File of `jepa-ros eval`: what the row is called, and the arguments that measured it.
+EVALS = {
+    "eval_random": ("planner, layouts never seen", f"{RANDOM} --policies planner"),
+    "eval_random_policy_random": ("random policy, the same pairs", f"{RANDOM} --policies random"),
+    "eval_blocked": ("planner, the straight way always blocked", f"{BLOCKED} --policies planner"),
+    "eval_random_policy_blocked": ("random policy, the same pairs", f"{BLOCKED} --policies random"),
+    "eval_pose": ("planner, goals as poses", f"{RANDOM} --goal pose --policies planner"),
+    "eval_watch": ("planner, surprise and novelty watched", f"{RANDOM} --watch --policies planner"),
+    "eval_fixed": ("planner, the layout of the training, other pairs", "--seed 0"),
+    "eval_random_policy_fixed": ("random policy, the same pairs", "--seed 0 --policies random"),
+    "eval_blind": ("blocked, the gate does not see the lidar", f"{BLOCKED} --no-scan"),
+    "eval_nolimit": ("blocked, no limit on predicted contacts", f"{BLOCKED} --contact-limit 1"),
+    "eval_blind_nolimit": ("blocked, neither", f"{BLOCKED} --no-scan --contact-limit 1"),
+}  # fmt: skip
+
+
+def arena() -> str:
+    """Success of the shipped planar robot."""
+    rows = []
+    for name, (title, words) in EVALS.items():
+        r = read(name)
+        if r is None:
+            continue
+        policy = "planner" if r["success_rate"] is not None else "random"
+        p = r["policies"][policy]
+        rows.append([
+            title, str(r["episodes"]), percent(p["success_no_contact_rate"]),
+            interval(p["success_no_contact_rate_ci95"]), percent(p["ever_rate"]), percent(p["collision_rate"]),
+            percent(p["false_arrival_rate"]) if policy == "planner" else "-", f"`{words}`",
+        ])  # fmt: skip
+    return (
+        "## Arena: planar robot, fixed overhead camera\n\n"
+        "Start and goal are 0.4 to 1.2 m apart, an episode takes at most 20 s, the goal is a picture unless it says "
+        "pose. Success is to be within 0.10 m for the whole last second and to touch nothing. `jepa-ros eval` with:\n\n"
+        + table(["", "n", "arrives, holds, no contact", "interval", "ever within 0.10 m", "episodes with a contact",
+                 "says arrived and is not", "arguments"], rows)
+    )
+
+
+def included(title: str, text: str, name: str) -> str | None:
+    """A table that a benchmark wrote itself."""
+    path = RESULTS / name
+    return f"## {title}\n\n{text}\n\n{path.read_text(encoding='utf-8').strip()}" if path.is_file() else None
+
+
+def demo() -> str | None:
+    """The whole stack in real time."""
+    r = read("demo")
+    if r is None:
+        return None
+    ms = {key: f"{r[key]['p50']:.0f} / {r[key]['p99']:.0f} ms" for key in ("plan_ms", "end_to_end_ms", "image_age_ms")}
+    rows = [
+        ["arrive and hold", f"{percent(r['success_rate'])} ({interval(r['success_rate_ci95'])}), n {r['episodes']}"],
+        ["plan, p50 / p99", ms["plan_ms"]],
+        ["camera stamp to command at the gate's output, p50 / p99", ms["end_to_end_ms"]],
+        ["age of the image behind an output, p50 / p99", ms["image_age_ms"]],
+        ["real-time factor", f"{r['real_time_factor']:.3f}"],
+        ["resident memory, all processes", f"{r['memory_mb'] / 1000:.2f} GB"],
+    ]
+    text = "Separate processes, real time, simulator, bag recorder and video included. "
+    return f"## Through ROS 2\n\n{text}`jepa-ros demo --episodes {r['episodes']}`:\n\n" + table(["", ""], rows)
+
+
+def main() -> None:
+    """Write the page."""
+    sections = [
+        HEAD.strip(),
+        arena(),
+        included("Beside other ways of doing it", "The same pairs for every row. `jepa-ros bench worlds --data "
+                 "data/arena --layouts fixed,random`; success without a contact in percent:", "worlds.md"),
+        demo(),
+        included("Speed of a plan on two cores", "`jepa-ros bench plan`; times in ms:", "plan.md"),
+        included("Speed of a plan on a GPU", "`jepa-ros bench plan --device cuda`; times in ms:", "plan_gpu.md"),
+        included("Guardrails in the search", "A forbidden bar lies across the straight way. "
+                 "`jepa-ros bench guardrails`:", "guardrails.md"),
+    ]  # fmt: skip
+    page = "\n\n".join(section for section in sections if section) + "\n"
+    (ROOT / "docs" / "results.md").write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
