@@ -315,8 +315,8 @@ def fitted(data, monkeypatch, steps):
     config = ModelConfig(context=(map_part(16, fit.map_extent(data, train)),))
     model = WorldModel(config).eval().requires_grad_(False)
     told = []
-    assert fit.fit_traversability(model, data, train, steps, 0, lambda *row: told.append(row))
-    return model, fit.judge_traversability(model, data, held_out), told
+    assert fit.fit_map(model, data, train, steps, 0, lambda *row: told.append(row))
+    return model, fit.judge_map(model, data, held_out), told
 
 
 def test_a_map_is_learned_from_bumps_and_holds_on_layouts_never_seen(bumpy_data, monkeypatch):
@@ -332,7 +332,7 @@ def test_no_map_where_no_keypoint_follows_the_robot(bumpy_data):
     torch.manual_seed(0)
     train, _ = bumpy_data.split(0.2, 0)
     model = WorldModel(ModelConfig(context=(map_part(16, fit.map_extent(bumpy_data, train)),))).eval()
-    assert not fit.fit_traversability(model, bumpy_data, train, 5, 0, lambda *_: None)
+    assert not fit.fit_map(model, bumpy_data, train, 5, 0, lambda *_: None)
 
 
 def test_places_are_in_the_frame_of_the_pose_readout(bumpy_data, monkeypatch):

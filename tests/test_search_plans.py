@@ -10,7 +10,7 @@ from toy_world import ToyWorld, task_cost, toy_contract, toy_planner
 
 from jepa_ros.cost import Goal, Risk
 from jepa_ros.errors import JepaRosError
-from jepa_ros.planning import SearchConfig, SearchError
+from jepa_ros.planning import Budget, Problem, SearchConfig, SearchError
 from jepa_ros.planning.config import METHODS
 from jepa_ros.planning.proposals import ar1_
 
@@ -241,3 +241,43 @@ def test_noise_is_correlated_as_told_with_unit_variance_at_every_step():
     covariance = torch.cov(noise.T)
     expected = 0.5 ** (torch.arange(6)[:, None] - torch.arange(6)).abs()
     assert torch.allclose(covariance, expected, atol=0.05)
+
+
+def problem_of(planner, goal=GOAL):
+    objective = planner.objective
+    return Problem(START, STATE, planner.search.target(goal), objective.terms, objective.constraints())
+
+
+def test_model_calls_are_counted_and_a_budget_of_them_is_kept():
+    planner = make(samples=16, elites=4, noise_samples=2, iterations=9)
+    whole = planner.search.plan(problem_of(planner), Budget(seconds=10.0, iterations=4), seed=1)
+    assert (whole.iterations, whole.calls) == (4, 4 * 16 * 8 * 2)  # iterations x candidates x steps x futures
+    some = planner.search.plan(problem_of(planner), Budget(seconds=10.0, iterations=9, calls=3 * 16 * 8 * 2), seed=1)
+    assert (some.iterations, some.calls) == (3, 3 * 16 * 8 * 2)
+    assert some.history[-1][1] == whole.history[2][1]  # the same search, ended sooner
+
+
+def test_a_term_and_a_constraint_of_ones_own_are_all_that_a_search_needs():
+    class Far:
+        name, unit, weight = "left", "m", 1.0
+
+        def fits(self, goal):
+            return True
+
+        def __call__(self, futures, goal):
+            return (futures.latents[..., 0] + 5.0).clamp_min(0.0)
+
+    class Fence:
+        name, unit, risk, whole, slack = "fence", "m", None, True, None
+
+        def draw(self, samples, generator):
+            pass
+
+        def __call__(self, futures, goal):
+            return -0.25 - futures.latents[..., 0]
+
+    planner = make(samples=128, iterations=6)
+    target = planner.search.target(GOAL)
+    result = planner.search.plan(Problem(START, STATE, target, [Far()], [Fence()]), Budget(10.0, 6), seed=0)
+    ends = np.cumsum(result.actions[:, 0]) * 0.1
+    assert result.feasible and -0.25 - 1e-6 <= ends.min() < -0.15 and set(result.terms) == {"left"}

@@ -249,7 +249,7 @@ def test_surprise_is_fitted_on_any_model_and_runs_in_the_planner(tmp_path):
                     readouts=("pose", "contact", "distance"), context=(map_part(8, (-1.0, -1.0, 1.0, 1.0)),))
     ).eval().requires_grad_(False)  # fmt: skip
     before = packed(model, torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
-    card = fit.fit_vigilance(model, data, np.arange(12), np.arange(12, 16), lambda *a: None)
+    card = fit.fit_alarms(model, data, np.arange(12), np.arange(12, 16), lambda *a: None)
     assert set(card["levels"]) == {"motion", "scene", "familiar"}
     after = packed(model, torch.zeros(1, 32, 32, 3, dtype=torch.uint8))
     config = model.config

@@ -27,7 +27,7 @@ from jepa_ros.learning.representation.diagnostics import Encoded, encode_episode
 from jepa_ros.learning.representation.representation import RepresentationTrainer, run, seed_everything
 from jepa_ros.learning.settings import TrainError, TrainSettings, choose_device, has_fast_bf16
 from jepa_ros.learning.stages import readouts
-from jepa_ros.learning.stages.alarm_levels import fit_vigilance
+from jepa_ros.learning.stages.alarm_levels import fit_alarms
 from jepa_ros.learning.stages.alone import STAGES
 from jepa_ros.learning.stages.calibration import calibrate
 from jepa_ros.learning.stages.noise import calibrate_noise, judge_noise
@@ -35,8 +35,8 @@ from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.place_map import (
     MAP_CELLS,
     can_fit,
-    fit_traversability,
-    judge_traversability,
+    fit_map,
+    judge_map,
     map_extent,
 )
 from jepa_ros.learning.stages.proposal import fit_proposal, judge_proposal
@@ -187,12 +187,12 @@ def finish(
     readouts.drop_readouts(model, judged)
     fit_proposal(model, long_ones, steps, seed + 4, report)
     if "map" in model.context:
-        fitted = "pose" in model.readouts and fit_traversability(model, data, training, steps, seed + 3, report, bf16)
+        fitted = "pose" in model.readouts and fit_map(model, data, training, steps, seed + 3, report, bf16)
         if not fitted:  # the picture does not tell where the robot is: no map is better than a wrong one
             model.drop_context("map")
     metrics: dict[str, Any] = judge(model, encoded.pieces(training[:60], piece), held_out)
     if "map" in model.context:
-        metrics["traversability"] = judge_traversability(model, data, validation)
+        metrics["traversability"] = judge_map(model, data, validation)
     metrics["readouts"] = judged
     metrics["noise"] = {**judge_noise(model, others), "width": noise_width}
     if "proposal" in model.readouts:
@@ -212,7 +212,7 @@ def finish(
         "metrics": metrics,
         "calibration": {
             **calibrate(model, held_out),
-            "vigilance": fit_vigilance(model, data, training, validation, report, settings.seed + 5),
+            "vigilance": fit_alarms(model, data, training, validation, report, settings.seed + 5),
         },
     }
 

@@ -56,7 +56,7 @@ CONTACT = max(SPANS) + 2
 
 
 @torch.inference_mode()
-def fit_scene(model: WorldModel, watch: BodyWatch, data: Dataset, episodes: np.ndarray, seed: int = 0) -> None:
+def fit_picture_maps(model: WorldModel, watch: BodyWatch, data: Dataset, episodes: np.ndarray, seed: int = 0) -> None:
     """Give the model scene maps, in closed form: the channels in which places differ most, over their own noise."""
     width, grid = 3 * PATCH**2, model.config.grid
     rng = np.random.default_rng(seed)
@@ -164,7 +164,7 @@ def levels_of(maxima: np.ndarray, hours: float, rates: tuple[float, float]) -> t
     return slow, max(stop, 1.1 * slow)
 
 
-def fit_vigilance(
+def fit_alarms(
     model: WorldModel, data: Dataset, training: np.ndarray, held_out: np.ndarray, report: Report, seed: int = 0
 ) -> dict[str, Any] | None:
     """What is normal and the levels, as plain data for the model card (``calibration.vigilance``).
@@ -174,7 +174,7 @@ def fit_vigilance(
     """
     watch = watch_for(data.contract, model)
     if watch.sees_places:
-        fit_scene(model, watch, data, training, seed)
+        fit_picture_maps(model, watch, data, training, seed)
     rng = np.random.default_rng([seed, 1])
     chosen = rng.choice(training, min(EPISODES, len(training)), replace=False)
     total = len(chosen) + len(held_out)
@@ -300,7 +300,7 @@ def renew_alarms(order: Order) -> dict[str, Any]:
     held = float(settings.get("held_out", 0.08)), int(settings.get("seed", seed))  # what it was not trained on
     training, held_out = data.split(*held)
     model.drop_context("scene")  # where it has it already it is made anew
-    found = fit_vigilance(model, data, training, held_out, order.report, seed)
+    found = fit_alarms(model, data, training, held_out, order.report, seed)
     if found is None:
         raise DatasetError(f"{data.folder}: no step without a contact about it: collect more or longer episodes")
     calibration = {**card.get("calibration", {}), "vigilance": found}

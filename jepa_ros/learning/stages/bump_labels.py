@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels for the traversability map, from the robot's own sensors: where it was, and where it bumped.
+"""Labels for the map of places, from the robot's own sensors: where it was, and where it bumped.
 
 A place is free when the robot's centre was there, or passed there, without a contact. It is blocked when the robot
 touched something there: a place where it just scrapes along a box is one to keep away from. And it is blocked a little

@@ -117,7 +117,7 @@ def _homography(xy1: Tensor, uv: Tensor) -> Tensor:
     return torch.cat([solution.flatten(), torch.ones(1, dtype=solution.dtype)]).view(3, 3)
 
 
-def fit_traversability(
+def fit_map(
     model: WorldModel, data: Dataset, episodes: np.ndarray, steps: int, seed: int, report: Report, bf16: bool = False
 ) -> bool:
     """Fit the model's map; the encoder stays as it is.
@@ -162,7 +162,7 @@ def fit_traversability(
 
 
 @torch.inference_mode()
-def judge_traversability(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int = 0) -> dict[str, Any]:
+def judge_map(model: WorldModel, data: Dataset, episodes: np.ndarray, seed: int = 0) -> dict[str, Any]:
     """How well the map tells free from blocked places on held-out episodes, and how well it foretells contacts.
 
     Returns:
@@ -230,9 +230,9 @@ def renew_map(order: Order) -> dict[str, Any]:
     training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
     torch.manual_seed(seed)
     model.add_context(map_part(MAP_CELLS, found[1]))
-    if not fit_traversability(model, data, training, order.steps, seed + 3, order.report, order.bf16):
+    if not fit_map(model, data, training, order.steps, seed + 3, order.report, order.bf16):
         raise TrainError(f"{folder}: no keypoint of the encoder follows the robot in {data.folder}; train longer")
-    metrics = {**card.get("metrics", {}), "traversability": judge_traversability(model, data, held_out)}
+    metrics = {**card.get("metrics", {}), "traversability": judge_map(model, data, held_out)}
     return save_checkpoint(folder, model, {**card, "metrics": metrics})
 
 
