@@ -149,6 +149,19 @@ def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path, monkeypatch):
     assert resumed["weights_sha256"] == whole["weights_sha256"]
 
 
+def test_a_stage_alone_renews_one_thing_and_says_so(data, tmp_path, capsys):
+    before = run(data, tmp_path / "m")
+    model, _ = load_checkpoint(tmp_path / "m")
+    card = training.run_alone("proposal", tmp_path / "m", data, SETTINGS, False)
+    again, loaded = load_checkpoint(tmp_path / "m", load_contract("arena"))
+    assert "proposal" in again.readouts and loaded["weights_sha256"] == card["weights_sha256"]
+    assert card["metrics"]["open_loop"] == before["metrics"]["open_loop"]
+    kept = again.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+    assert "a learned proposal for the search, anew; held-out error" in capsys.readouterr().out
+    assert set(training.STAGES) == {"alarms", "map", "proposal"}
+
+
 def test_a_folder_with_another_run_is_refused(data, tmp_path):
     run(data, tmp_path / "m")
     with pytest.raises(TrainError, match="other settings or data"):
