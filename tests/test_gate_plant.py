@@ -21,11 +21,11 @@ def test_a_command_takes_effect_after_the_delay_and_not_before() -> None:
     m = machine("holonomic")
     plant = Plant(m, delay=0.06)
     for _ in range(3):
-        plant.command([0.5, 0.0, 0.0])
+        plant.command([0.6 * m.period, 0.0, 0.0])
         plant.advance(m.period)
         assert plant.v == [0.0, 0.0, 0.0]
     plant.advance(m.period)
-    assert plant.v[0] == 0.5
+    assert plant.v[0] == pytest.approx(0.6 * m.period)
 
 
 def test_each_axis_brakes_at_exactly_its_limit() -> None:
@@ -74,3 +74,18 @@ def test_joints_by_position_come_late_and_sag() -> None:
     assert 0.31 < plant.q[0] < 0.45
     plant.advance(2.0)
     assert plant.q == pytest.approx([0.51] * 7, abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["axis", "ratio"])
+def test_it_turns_round_without_speeding_up_faster_than_it_may(mode: str) -> None:
+    m = machine("holonomic_slick")
+    plant = Plant(m, delay=0.0, mode=mode)
+    plant.v = [0.3, 0.0, 1.0]
+    before = list(plant.v)
+    for _ in range(200):
+        plant.command([-1.0, 1.0, -1.5])
+        plant.advance(m.period)
+        for v, b, a, brake in zip(plant.v, before, m.acceleration, m.braking, strict=True):
+            assert abs(v - b) <= max(a, brake) * m.period + 1e-9
+        before = list(plant.v)
+    assert plant.v == pytest.approx([-1.0, 1.0, -1.5])

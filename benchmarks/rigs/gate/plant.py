@@ -51,6 +51,7 @@ class Plant:
         self.broken = False
         self.jammed: int | None = None
         self.time = 0.0
+        self._new, self._new_at = False, 0.0  # a command was heard just now, and when
         self._heard: list[float] | None = None if machine.position else [0.0] * size
         self._coming: deque[tuple[float, list[float]]] = deque()
 
@@ -69,6 +70,7 @@ class Plant:
         while self.time < end - ROUNDING:
             while self._coming and self._coming[0][0] <= self.time + ROUNDING:
                 self._heard = self._coming.popleft()[1]
+                self._new, self._new_at = True, self.time
             due = self._coming[0][0] if self._coming else math.inf  # not later than promised
             step = min(h, end - self.time, max(due - self.time, 1e-6))
             self.time += step
@@ -105,18 +107,27 @@ class Plant:
         self.yaw += w * h
 
     def _towards(self, heard: list[float], h: float) -> list[float]:
+        """The velocities after ``h`` s. By one ratio: the axes that brake set it. None speeds up faster than it may."""
         m = self.machine
-        most = []
-        for u, v, a, b in zip(heard, self.v, m.acceleration, m.braking):
-            if (u - v) * v < 0.0:
-                # It brakes, and may come through zero within this part of a tick.
-                most.append(b * h)
-            else:
-                most.append(math.inf if self.exact else a * h)
+        if self.exact:  # the whole step of a new command at once, nothing more until the next
+            up = m.period if self._new else h if self.time - self._new_at > 1.5 * m.period else 0.0
+        else:
+            up = h
+        self._new = False
+        changes = [u - v for u, v in zip(heard, self.v)]
+        brakes = [d * v < 0.0 for d, v in zip(changes, self.v)]
+        share = 1.0
         if self.mode == "ratio":
-            share = min([1.0] + [n / abs(u - v) for u, v, n in zip(heard, self.v, most) if abs(u - v) > n])
-            return [v + share * (u - v) for u, v in zip(heard, self.v)]
-        return [u if abs(u - v) <= n else v + math.copysign(n, u - v) for u, v, n in zip(heard, self.v, most)]
+            share = min([1.0] + [b * h / abs(d) for d, slow, b in zip(changes, brakes, m.braking)
+                                 if slow and abs(d) > b * h])  # fmt: skip
+        after = []
+        for v, d, slow, a, b in zip(self.v, changes, brakes, m.acceleration, m.braking):
+            most = b * h if slow else a * up
+            step = share * d
+            if slow and abs(step) > abs(v) + a * h:  # through zero: there it brakes no more
+                step = math.copysign(max(abs(v), min(abs(step), abs(v) + a * h)), d)
+            after.append(v + (step if abs(step) <= most else math.copysign(most, d)))
+        return after
 
     def _track(self, h: float) -> None:
         """Set-points are followed late, and never faster than the machine can move."""
