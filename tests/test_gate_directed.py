@@ -25,7 +25,6 @@ def test_a_trial_is_repeated_by_its_genes() -> None:
     assert body.trial(genes) == Searched("arena").trial(genes)
 
 
-@pytest.mark.xfail(reason="room to stop is reckoned along the command, not along the motion", strict=False)
 @pytest.mark.parametrize("name", DRIVING)
 def test_a_short_search_enters_no_region(name: str) -> None:
     found = search((name, 0.05, 1))

@@ -19,7 +19,6 @@ from benchmarks.rigs.gate.histories import History, play
 HISTORIES = int(os.environ.get("JEPA_ROS_HISTORIES", "200"))
 
 
-@pytest.mark.xfail(reason="joints by position are stopped with a jump, and bases drift over edges", strict=False)
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_rule_is_broken_in_any_history(kind: str) -> None:
     played, _, broken, reasons, _ = play((kind, range(HISTORIES), frozenset(), 5))

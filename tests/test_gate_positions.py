@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.rigs.gate.rig import ROBOTS, Rig, contract_of
 from benchmarks.rigs.gate.scenarios import change, drop
-from jepa_ros.safety import GateOutput, Mode, parse_guardrails
+from jepa_ros.safety import GateOutput, Mode, Requests, parse_guardrails
 from jepa_ros.safety.gate import GateConfig
 
 SEARCHED = [{"name": "shoulder", "unit": "rad", "low": -0.5, "high": 0.5},
@@ -102,6 +102,23 @@ def test_a_stop_brakes_on_from_the_last_command_and_holds_what_it_reached(cause:
     assert len(stopped) > 20 and (np.diff(course, axis=0) >= -1e-12).all(), "goes back"
     assert limits_hold(outs, rig)
     assert (course[-20:] == course[-1]).all(), "no hold"
+
+
+@pytest.mark.parametrize("estop", [True, False])
+def test_after_a_late_tick_a_stop_does_not_set_standing_joints_in_motion(estop: bool) -> None:
+    rig = Rig("arm")
+    rig.arm([1.0, 1.0])
+    rig.command = [-1.0, -1.0]
+    rig.run(0.3)
+    assert any(abs(v) > 0.5 for v in rig.state.rate)
+    rig.tick(gap=0.3)  # the drive comes to the last set-point meanwhile, and stands there
+    last = rig.outputs[-1].values.copy()
+    rig.requests = Requests(estop=estop)
+    if not estop:
+        rig.command = None
+    for out in rig.run(0.2):
+        assert out.mode in (Mode.STOPPED, Mode.ESTOP)
+        assert (out.values == last).all()
 
 
 def test_a_hold_is_not_captured_anew_in_a_stop_so_that_gravity_does_not_ratchet_a_joint_down() -> None:

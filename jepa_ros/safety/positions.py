@@ -48,18 +48,21 @@ def brake(cfg: Any, s: GateState, passed: float) -> list[float]:
     Args:
         passed: s since the last tick.
     """
-    dt = min(passed, 2.0 * cfg.period)
-    rates = [
-        math.copysign(max(0.0, abs(v) - b * dt), v) if v else 0.0 for v, b in zip(s.rate, cfg.braking, strict=True)
+    if rested(cfg, passed):
+        s.rate = [0.0] * cfg.size
+        return list(s.out)
+    s.rate = [
+        math.copysign(max(0.0, abs(v) - b * passed), v) if v else 0.0 for v, b in zip(s.rate, cfg.braking, strict=True)
     ]
-    out = [p + v * dt for p, v in zip(s.out, rates, strict=True)]
-    s.rate = _seen(rates, dt, passed)
-    return out
+    return [p + v * passed for p, v in zip(s.out, s.rate, strict=True)]
 
 
-def _seen(rates: list[float], dt: float, passed: float) -> list[float]:
-    """The speed that a drive has seen: after a late tick the set-point has moved by less than the time that passed."""
-    return rates if dt >= passed else [v * dt / passed for v in rates]
+def rested(cfg: Any, passed: float) -> bool:
+    """Whether the joints have come to rest at their last set-point, because no other followed for over two periods.
+
+    To go on with the speed of before would be a jump, and in a stop it would set standing joints in motion.
+    """
+    return passed > 2.0 * cfg.period * (1.0 + 1e-9)
 
 
 def approach(t: Tick) -> list[float]:
@@ -68,9 +71,11 @@ def approach(t: Tick) -> list[float]:
     All joints arrive together, on a straight line between joint positions, as far as their limits allow.
     """
     cfg, s = t.cfg, t.s
-    dt = min(t.dt, 2.0 * cfg.period)
+    dt = t.dt
     if dt <= 0.0:
         return list(s.out)
+    if rested(cfg, dt):
+        s.rate, dt = [0.0] * cfg.size, cfg.period
     ways, most = [], []
     ratio, slowest, bounded = 1.0 / dt, -1, False
     for k in range(cfg.size):
@@ -93,7 +98,7 @@ def approach(t: Tick) -> list[float]:
         if abs(there - here) <= THERE * cfg.velocity[k] * dt:
             rates[k], here = ways[k] / dt, there
         out.append(here)
-    s.rate = _seen(rates, dt, t.dt)
+    s.rate = rates
     if bounded and t.pace == 1.0:
         t.trip("velocity_limit", f"'{cfg.joints[slowest]}' at its velocity limit on the way to the target")
     elif changed or (slowest >= 0 and not bounded):
