@@ -2,6 +2,7 @@
 #
 #   make demo                      the whole stack in PyBullet, one goal picture, a verdict
 #   make test                      all tests (unit, property, several processes on localhost)
+#   make test-fast                 those that need neither ROS processes nor much time
 #   make bench                     the speed tables of benchmarks/, beside other planners in .venv-peers
 #   make venv PYTHON=python3.12    another interpreter (3.10, 3.11 or 3.12)
 #   make venv TORCH_INDEX=https://download.pytorch.org/whl/cu128     torch for a GPU
@@ -25,16 +26,25 @@ INSTALLED := $(VENV)/.installed
 RUN       := $(VENV)/bin
 PIP       := $(RUN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test bench lint venv clean
+.PHONY: help demo test test-fast bench lint venv clean
 
 help:
-	@sed -n '1,8s/^# \{0,1\}//p' Makefile
+	@sed -n '1,9s/^# \{0,1\}//p' Makefile
 
 demo: $(INSTALLED)
 	@$(RUN)/jepa-ros demo $(ARGS)
 
+# What shares nothing runs side by side; what starts ROS processes or measures time runs afterwards, by itself.
 test: $(INSTALLED)
+ifeq ($(ARGS),)
+	@$(RUN)/python -m pytest -m "not alone" -n 2 --dist loadfile --durations 15
+	@$(RUN)/python -m pytest -m alone --durations 15
+else
 	@$(RUN)/python -m pytest $(ARGS)
+endif
+
+test-fast: $(INSTALLED)
+	@$(RUN)/python -m pytest -m "not alone and not slow" -n 2 --dist loadfile $(ARGS)
 
 bench: $(INSTALLED) $(PEERS)/.installed
 	@$(RUN)/jepa-ros bench plan $(ARGS)

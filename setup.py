@@ -49,6 +49,7 @@ EXTRAS = {
     "train": ["tensorboard>=2.15,<3", "gymnasium[classic-control]>=1.0,<2"],
     "dev": [
         "pytest>=8",
+        "pytest-xdist>=3.5,<4",
         "hypothesis>=6.100",
         "ruff>=0.6",
         "mypy>=1.10",

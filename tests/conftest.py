@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every test runs in: localhost only, a ROS domain of its own for each test process, one compute thread."""
+"""What every test runs in: localhost only, a ROS domain of its own for each test process, one compute thread.
+
+Tests that start ROS processes or measure time are marked ``alone`` by the name of their file: they run one after the
+other, when nothing else runs. All others run side by side.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,24 @@ import pytest
 
 from jepa_ros.ros_env import reserved_domain, ros_environment
 
+#: Files, by the beginning of their name, whose tests want the machine for themselves.
+ALONE = (
+    "test_ros_", "test_demo", "test_doctor", "test_other_robot", "test_two_machines", "test_bag_recorder",
+    "test_bag_player", "test_bag_writer", "test_console_browser", "test_console_server", "test_gate_faults",
+    "test_gate_processes", "test_gate_reading", "test_one_recording", "test_progress", "test_workers",
+    "test_search_native",
+)  # fmt: skip
+
 _held = contextlib.ExitStack()
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.update(ros_environment(ROS_DOMAIN_ID=str(_held.enter_context(reserved_domain()))))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name.startswith(ALONE):
+            item.add_marker("alone")
 
 
 def pytest_unconfigure() -> None:
