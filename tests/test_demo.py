@@ -254,7 +254,8 @@ def test_several_episodes_are_a_success_when_all_of_them_arrive(tmp_path, ends, 
     scores = [report.score_episode(SPEC, drive(end, True)) for end in ends]
     result = report.result(scores, {}, None, [1.0], 100.0, [])
     args = SimpleNamespace(episodes=len(ends))
-    run = SimpleNamespace(args=args, console=Console(), out=tmp_path, warnings=[], problems=[], memory_mb=100.0)
+    told = {"warnings": [], "problems": [], "memory_mb": 100.0, "episodes": [drive(0.05, True)]}
+    run = SimpleNamespace(args=args, console=Console(), out=tmp_path, **told)
     assert runner._Demo._verdict(run, result, scores) == code
 
 

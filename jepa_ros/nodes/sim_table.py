@@ -27,7 +27,7 @@ class TableSide:
     """
 
     #: Parameters of the node that this world has no use for.
-    unused = ("layout", "person", "gui", "layout_seed", "start")
+    unused = ("layout", "person", "gui", "start")
 
     def __init__(self, node: Node, contract: RobotContract, values: Any) -> None:
         from jepa_ros_sim.table.world import TableScene, TableWorld
@@ -47,8 +47,8 @@ class TableSide:
         return float(self.sim.camera.view.focal)
 
     def begin(self, values: Any) -> str:
-        """Start the task's episode of the number that is the parameter ``seed``; says which."""
-        self._scene.reset(self._task.draw(self._scene, 0, values.seed))
+        """Start the task's episode of the number ``seed`` among those of ``layout_seed``; says which."""
+        self._scene.reset(self._task.draw(self._scene, values.layout_seed, values.seed))
         x, y, z = self.sim.truth().tip
         return f"task {self._task.name}, seed {values.seed}: tip at x {x:.2f} m, y {y:.2f} m, z {z:.2f} m"
 

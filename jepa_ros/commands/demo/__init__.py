@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
 
     ready_for_ros()
     with while_importing():
-        import jepa_ros_sim.arena.simulator  # noqa: F401  (imports PyBullet, which `run` needs only later)
+        import jepa_ros_sim.common.engine  # noqa: F401  (imports PyBullet, which `run` needs only later)
         from jepa_ros.commands.demo.runner import run
 
     return run(args)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PointStamped
 from nav_msgs.msg import Odometry, Path
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParametersAtomically
@@ -147,7 +148,7 @@ class Observer:
             (MarkerArray, "planner/candidates", qos.STATUS, self._on_candidates),
             (DiagnosticArray, "planner/status", qos.STATUS, self._on_status),
             (DiagnosticArray, "perception/status", qos.STATUS, self._on_perception),
-            (Odometry, "sim/truth", qos.STATE, self._on_truth),
+            (PointStamped if self.contract.kinematics.arm else Odometry, "sim/truth", qos.STATE, self._on_truth),
             (DiagnosticArray, "sim/timing", qos.STATUS, self._on_timing),
         ]
         unread: list[tuple[type, str, Any, Any]] = [
@@ -171,10 +172,13 @@ class Observer:
         self._times.setdefault(topic, deque(maxlen=400)).append(time.monotonic())
         handle(message)
 
-    def _on_truth(self, message: Odometry) -> None:
-        position = message.pose.pose.position
+    def _on_truth(self, message: Odometry | PointStamped) -> None:
         self.now = stamp_of(message)
-        self.truth = (position.x, position.y, yaw_of(message.pose.pose.orientation))
+        if isinstance(message, PointStamped):
+            self.truth = (message.point.x, message.point.y, message.point.z)
+        else:
+            position = message.pose.pose.position
+            self.truth = (position.x, position.y, yaw_of(message.pose.pose.orientation))
         if self.episode is not None:
             self.episode.track.append((self.now - self.goal_time, *self.truth))
 
@@ -252,12 +256,12 @@ class Observer:
     def frame(self, at: float) -> Frame:
         """The newest of everything, as a frame at `at` seconds since the goal."""
         assert self.image is not None and self.episode is not None
-        goal, gate = self.episode.goal, self.gate
+        gate = self.gate
         return Frame(
             time=at,
             image=self.image,
             truth=self.truth,
-            distance=math.hypot(self.truth[0] - goal[0], self.truth[1] - goal[1]),
+            distance=self.episode.away(self.truth),
             steps_to_go=number(self.status, "distance"),
             cost=number(self.status, "cost"),
             plan_ms=1e3 * number(self.status, "elapsed_s"),

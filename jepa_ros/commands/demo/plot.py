@@ -26,7 +26,8 @@ def save_plot(path: Path, episodes: list[Episode], title: str) -> None:
         if episode.frames:
             _episode(axes, episode, offset)
             offset += episode.frames[-1].time + 1.0
-    axes[0].axhline(0.10, color="crimson", lw=1, ls="--", label="0.10 m: arrived")
+    radius = episodes[0].radius if episodes else 0.10
+    axes[0].axhline(radius, color="crimson", lw=1, ls="--", label=f"{radius:.2f} m: arrived")
     axes[0].set_ylabel("true distance\nto the goal [m]")
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylabel("as the planner\nsees it")

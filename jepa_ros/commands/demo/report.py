@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verdict of a demonstration: ``result.json`` and the sentence at the end.
 
-What counts as success is not said here but in :mod:`jepa_ros_sim.arena.reach`, for ``eval`` and ``demo`` alike.
+What counts as success is not said here but by the world (:mod:`jepa_ros_sim.arena.reach`), for ``eval`` and ``demo``
+alike.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.commands.demo.log import Episode
+from jepa_ros.commands.demo.log import Episode, arrived_and_stopped
 from jepa_ros.contract import RobotContract
 from jepa_ros.evaluation.statistics import percentiles_ms
 from jepa_ros.files import plain
 from jepa_ros.interrupts import while_importing
-from jepa_ros_sim.arena.reach import RADIUS, EpisodeScore, EpisodeSpec, Scorer
+from jepa_ros_sim.arena.reach import EpisodeScore, EpisodeSpec, Scorer
 
 #: A single demonstration ends this long after the planner said that it arrived [s]; the last second of it counts.
 AFTER_ARRIVAL = 2.0
@@ -25,16 +26,8 @@ AFTER_ARRIVAL = 2.0
 def score_episode(spec: EpisodeSpec, episode: Episode, contract: RobotContract | None = None) -> EpisodeScore:
     """Judge an episode by the simulator's truth and by what the planner said at that time."""
     scorer = Scorer(spec, contract)
-    arrivals = iter([*episode.arrivals, (math.inf, False)])
-    said, (due, coming) = False, next(arrivals)
-    stops = [(f.time, f.mode == "STOPPED") for f in episode.frames]
-    at = 0
-    for time, x, y, yaw in episode.track:
-        while time >= due:
-            said, (due, coming) = coming, next(arrivals)
-        while at + 1 < len(stops) and stops[at + 1][0] <= time:
-            at += 1
-        scorer.add(time, x, y, yaw, False, said, bool(stops) and stops[at][1])
+    for (time, x, y, yaw), said, stopped in arrived_and_stopped(episode):
+        scorer.add(time, x, y, yaw, False, said, stopped)
     scorer.contact = episode.contact_steps > 0
     return scorer.score()
 
@@ -44,7 +37,8 @@ def reason(score: EpisodeScore, episode: Episode) -> str:
     last = episode.frames[-1] if episode.frames else None
     text = f"the robot did not arrive: {score.final_distance:.2f} m from the goal after {episode.track[-1][0]:.0f} s"
     if score.ever:
-        text = f"the robot came within {RADIUS:.2f} m of the goal but left: {score.final_distance:.2f} m at the end"
+        near, end = episode.radius, score.final_distance
+        text = f"the robot came within {near:.2f} m of the goal but left: {end:.2f} m at the end"
     if score.arrived:
         text = f"the planner says that it arrived, but the robot is {score.final_distance:.2f} m from the goal"
     if last is not None and last.mode in ("STOPPED", "ESTOP", "DISABLED", "ARMING"):

@@ -29,13 +29,13 @@ from jepa_ros.commands.demo import report
 from jepa_ros.commands.demo.log import Episode
 from jepa_ros.commands.demo.observer import Observer, ObserverError
 from jepa_ros.commands.demo.session import make_folder, ordered_stop, run_domain
+from jepa_ros.commands.demo.sides import Side, side_for
 from jepa_ros.commands.demo.table import LiveTable
 from jepa_ros.commands.demo.video import VideoError, save_film, save_picture
 from jepa_ros.contract import RobotContract, load_contract, share_dir
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import write_json
 from jepa_ros.progress import Progress
-from jepa_ros_sim.arena.reach import HOLD, PROTOCOL, TIME_LIMIT, EpisodeSpec, make_spec
 
 FILMED = 10  # episodes; the pictures of more would fill the memory
 ARM_TIMEOUT, GOAL_TIMEOUT = 40.0, 15.0  # s
@@ -47,12 +47,12 @@ GOAL_REPEAT = 1.0  # s between two sendings of a goal that the planner has not t
 def run(args: argparse.Namespace) -> int:
     """Run the command; see the module. Returns the exit code."""
     contract = load_contract(args.robot)
-    specs = [make_spec(i, args.seed, args.layout, args.randomise) for i in range(args.episodes or 1)]
+    side = side_for(contract, args)
     out = make_folder(args.out)
     try:
         with run_domain() as domain:
             os.environ.update(environment(contract))  # pictures are heard the way they are sent
-            return _Demo(args, contract, specs, out, domain).run()
+            return _Demo(args, contract, side, out, domain).run()
     finally:
         with contextlib.suppress(OSError):
             out.rmdir()  # only succeeds where nothing was left in it
@@ -70,9 +70,10 @@ class _Demo:
     """One run of the command."""
 
     def __init__(
-        self, args: argparse.Namespace, contract: RobotContract, specs: list[EpisodeSpec], out: Path, domain: str
+        self, args: argparse.Namespace, contract: RobotContract, side: Side, out: Path, domain: str
     ) -> None:
-        self.args, self.contract, self.specs, self.out, self.domain = args, contract, specs, out, domain
+        self.args, self.contract, self.side, self.out, self.domain = args, contract, side, out, domain
+        self.specs = side.specs
         self.console = Console()
         self.warnings: list[str] = []
         self.problems: list[str] = []  # what makes the run fail even though the robot arrived
@@ -86,11 +87,10 @@ class _Demo:
     def run(self) -> int:
         model = self.args.model or str(share_dir() / "models" / self.contract.name)
         head = {
-            "protocol": PROTOCOL,
+            **self.side.head,
             "robot": self.contract.name,
             "model": str(model),
             "seed": self.args.seed,
-            "layout": self.args.layout,
             "randomise": self.args.randomise,
             "goal": "image",
             "through": "ROS 2",
@@ -126,21 +126,18 @@ class _Demo:
 
     def _scores(self) -> list[Any]:
         """Of the episodes that came to their end."""
-        return [report.score_episode(s, e, self.contract) for s, e in zip(self.specs, self.episodes, strict=False)]
+        return [self.side.score(s, e) for s, e in zip(self.specs, self.episodes, strict=False)]
 
     def _result(self, head: dict[str, Any], observer: Observer | None) -> dict[str, Any]:
         told = [*self.problems, *self.warnings]
         return report.result(self._scores(), head, observer, self.factors, self.memory_mb, told)
 
     def _arguments(self) -> dict[str, str]:
-        first, args = self.specs[0], self.args
+        args = self.args
         arguments = {
             "robot": args.robot,
-            "seed": str(first.seed % 2**31),
-            "layout": first.layout,
-            "layout_seed": str(first.layout_seed),
+            **self.side.arguments(self.specs[0]),
             "randomise": str(args.randomise).lower(),
-            "start": ",".join(repr(v) for v in first.start),
             "gui": str(args.gui).lower(),
             "composed": str(args.composed).lower(),
             "console": str(args.console).lower(),
@@ -194,22 +191,15 @@ class _Demo:
     # ---------------------------------------------------------------- driving
 
     def _drive(self, stack: Stack, observer: Observer) -> None:
-        from jepa_ros_sim.arena import ArenaSim, SceneConfig
-
         with _telling("the nodes start"):
             stack.wait_ready()
-        first = self.specs[0]
-        # A second arena, never stepped: it draws the goal pictures and knows where the camera hangs.
-        scene = SceneConfig(layout=first.layout, randomise=self.args.randomise)
         with (
-            ArenaSim(self.contract, scene) as painter,
+            self.side.painter() as paint,
             LiveTable(observer, self.console, lambda: self._measure_memory(stack)) as table,
         ):
             for spec in self.specs:
                 table.title = f"episode {spec.number + 1} of {len(self.specs)}"
-                painter.reset(spec.seed % 2**31, layout_seed=spec.layout_seed, start=spec.start)
-                picture = painter.image_at(spec.goal)
-                episode = Episode(spec.number, spec.start, spec.goal, picture, painter.view.project)
+                episode = paint(spec)
                 with _telling(f"{table.title} begins", quiet=self.console.is_terminal):  # the table has the terminal
                     self._begin(spec, stack, observer)
                     if not spec.number:
@@ -217,16 +207,14 @@ class _Demo:
                 self._episode(episode, stack, observer, table)
                 self.episodes.append(episode)
 
-    def _begin(self, spec: EpisodeSpec, stack: Stack, observer: Observer) -> None:
+    def _begin(self, spec: Any, stack: Stack, observer: Observer) -> None:
         """Put the robot at the start (the first episode begins there) and wait until the gate lets commands through."""
         observer.episode = None
         if spec.number:
             observer.trigger("planner/clear_goal")
-            observer.set_parameters(
-                "sim", {"seed": spec.seed % 2**31, "layout_seed": spec.layout_seed, "start": list(spec.start)}
-            )
+            observer.set_parameters("sim", self.side.placing(spec))
             observer.trigger("sim/reset")
-            end = observer.now + HOLD
+            end = observer.now + self.side.hold
             observer.wait_for(
                 "the simulator's clock did not move", lambda: observer.now > end, ARM_TIMEOUT, stack.check
             )
@@ -264,12 +252,12 @@ class _Demo:
             self._check_recorder()
             table.update()
             at = observer.now - observer.goal_time
-            if at >= TIME_LIMIT:
+            if at >= self.side.limit:
                 break
-            if time.monotonic() - begun > SLOWEST * TIME_LIMIT:
+            if time.monotonic() - begun > (most := SLOWEST * self.side.limit):
                 raise ObserverError(
-                    f"the simulator's clock went on by {at:.1f} s in {SLOWEST * TIME_LIMIT:.0f} s: it stands still, or "
-                    "this machine is far too slow"
+                    f"the simulator's clock went on by {at:.1f} s in {most:.0f} s: it stands still, or this machine is "
+                    "far too slow"
                 )
             if self.args.episodes is None:
                 arrived_at = (arrived_at or at) if observer.status.get("arrived") == "true" else None
@@ -351,10 +339,10 @@ class _Demo:
         kept = ", ".join(sorted(p.name + ("/" if p.is_dir() else "") for p in self.out.iterdir()))
         say(f"{self.out}/: {kept}", highlight=False, soft_wrap=True)
         if self.args.episodes is not None:
-            low, high = result["success_rate_ci95"]
+            (low, high), near = result["success_rate_ci95"], self.episodes[0].radius
             say(
                 f"[bold]{result['success_rate']:.1%}[/] of {len(scores)} episodes arrived and held "
-                f"(95 %: {low:.1%} to {high:.1%}); ever within 0.10 m {result['ever_rate']:.1%}, "
+                f"(95 %: {low:.1%} to {high:.1%}); ever within {near:.2f} m {result['ever_rate']:.1%}, "
                 f"contact {result['collision_rate']:.1%}, false arrival {result['false_arrival_rate']:.1%}",
                 highlight=False,
                 soft_wrap=True,

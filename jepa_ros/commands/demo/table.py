@@ -64,8 +64,7 @@ class LiveTable:
     def _distance(self) -> tuple[float, float]:
         o = self.observer
         assert o.episode is not None
-        metres = math.hypot(o.truth[0] - o.episode.goal[0], o.truth[1] - o.episode.goal[1])
-        return o.now - o.goal_time, metres
+        return o.now - o.goal_time, o.episode.away(o.truth)
 
     def _line(self) -> str:
         o, (at, metres) = self.observer, self._distance()

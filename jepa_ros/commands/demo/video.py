@@ -97,24 +97,28 @@ def _enlarge(image: np.ndarray, edge: int) -> np.ndarray:
 
 def _draw_paths(view: np.ndarray, episode: Episode, frame: Frame, past: list[Frame], pixels: Project) -> None:
     """Trail of the robot, goal ring, candidates (fainter as they are worse), and the plan on top."""
-    trail = np.array([f.truth[:2] for f in [*past, frame] if np.isfinite(f.truth[0])])
+    dims = episode.dims
+    trail = np.array([f.truth[:dims] for f in [*past, frame] if np.isfinite(f.truth[0])])
     if len(trail) > 1:
         _blend(view, lambda v: _line(v, pixels(trail), TRAIL, 3), 0.75)
-    here = np.array([frame.truth[:2]]) if np.isfinite(frame.truth[0]) else np.empty((0, 2))
+    here = np.array([frame.truth[:dims]]) if np.isfinite(frame.truth[0]) else np.empty((0, dims))
     for rank, (path, _) in reversed(list(enumerate(frame.candidates))):
-        points = pixels(np.concatenate([here, path[:, :2]]))
+        points = pixels(np.concatenate([here, path[:, :dims]]))
         _blend(view, partial(_line, points=points, colour=CANDIDATE, width=2), 0.75 / (1 + 0.35 * rank))
     if frame.plan is not None:
-        points = pixels(np.concatenate([here, frame.plan[:, :2]]))
+        points = pixels(np.concatenate([here, frame.plan[:, :dims]]))
         _line(view, points, (40, 20, 0), 7)
         _line(view, points, PLAN, 4)
         for point in points[1:]:
             _disc(view, point, 5, PLAN)
-    centre = pixels(np.array([episode.goal[:2]]))[0]
-    radius = float(np.linalg.norm(pixels(np.array([[episode.goal[0] + 0.10, episode.goal[1]]]))[0] - centre))
-    tip = np.array([np.cos(episode.goal[2]), np.sin(episode.goal[2])]) * 0.10 + episode.goal[:2]
+    place = np.array(episode.goal[:dims])
+    beside = place + np.eye(dims)[0] * episode.radius
+    centre, edge = pixels(np.array([place, beside]))
+    radius = float(np.linalg.norm(edge - centre))
     cv2.circle(view, _fixed(centre), int(radius * 2**SHIFT), TARGET, 3, cv2.LINE_AA, SHIFT)
-    _line(view, np.array([centre, pixels(tip[None])[0]]), TARGET, 3)
+    if dims == 2:  # which way it shall look
+        nose = np.array([np.cos(episode.goal[2]), np.sin(episode.goal[2])]) * episode.radius + place
+        _line(view, np.array([centre, pixels(nose[None])[0]]), TARGET, 3)
 
 
 def _fixed(point: np.ndarray) -> tuple[int, int]:
