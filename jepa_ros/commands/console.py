@@ -1,23 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`jepa-ros console`: the operator's page, served from the robot; a browser on a phone or a screen shows it."""
+"""`jepa-ros console`: the page of a running robot or of a recorded bag, for a browser on a phone or a screen."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 import secrets
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jepa_ros.commands.options import namespace, whole
 from jepa_ros.errors import JepaRosError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
+    parser.add_argument("--robot", help="contract: a name or a YAML file (default: arena, or the one in the bag)")
+    parser.add_argument("--bag", metavar="BAG", help="look at a recorded bag instead of a robot, and think again")
+    parser.add_argument("--model", default="", help="with --bag: checkpoint (default: the robot's)")
     parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     parser.add_argument("--port", type=whole(1, 65535), default=8765, help="port (default: %(default)s)")
@@ -33,9 +41,7 @@ def main(args: argparse.Namespace) -> int:
         import uvicorn
     except ModuleNotFoundError:
         raise JepaRosError("the console needs uvicorn and starlette: pip install 'jepa_ros[console]'") from None
-    from jepa_ros.console.robot import Robot
-    from jepa_ros.console.server import MAX_MESSAGE, Console
-    from jepa_ros.contract import load_contract
+    from jepa_ros.console.server import MAX_MESSAGE
 
     if bool(args.certificate) != bool(args.key):
         raise JepaRosError("--certificate and --key come together")
@@ -44,20 +50,17 @@ def main(args: argparse.Namespace) -> int:
             raise JepaRosError(f"{path}: no such file")
     alone = _is_loopback(args.host)
     token = args.token or ("" if alone else secrets.token_urlsafe(16))
-    contract = load_contract(args.robot)
     secure = args.certificate is not None
-    robot = Robot(contract, args.namespace, args.use_sim_time)
-    try:
-        console = Console(robot, token, LOOPBACK if alone else (), secure)
+    with _shown(args, token, LOOPBACK if alone else (), secure) as (title, app):
         config = uvicorn.Config(
-            console.app(), host=args.host, port=args.port, log_level="warning", ws_max_size=MAX_MESSAGE,
+            app, host=args.host, port=args.port, log_level="warning", ws_max_size=MAX_MESSAGE,
             ws_ping_interval=2.0, ws_ping_timeout=4.0, timeout_graceful_shutdown=1,
             ssl_certfile=args.certificate, ssl_keyfile=args.key,
         )  # fmt: skip
         server = uvicorn.Server(config)
         shown = "localhost" if alone else args.host
         query = f"/?token={token}" if token else "/"
-        print(f"console of {contract.name}: {'https' if secure else 'http'}://{shown}:{args.port}{query}", flush=True)
+        print(f"console of {title}: {'https' if secure else 'http'}://{shown}:{args.port}{query}", flush=True)
         if not alone and not secure:
             print("  not encrypted: whoever listens on this network can read the token; see --certificate", flush=True)
         signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
@@ -65,9 +68,38 @@ def main(args: argparse.Namespace) -> int:
             server.run()
         except SystemExit:
             raise JepaRosError(f"cannot listen on port {args.port} of {args.host}: is it taken? see --port") from None
+    return 0
+
+
+@contextlib.contextmanager
+def _shown(
+    args: argparse.Namespace, token: str, hosts: tuple[str, ...], secure: bool
+) -> Iterator[tuple[str, Starlette]]:
+    """What the page is about, and the application: of a running robot, or of a bag."""
+    if args.bag is not None:
+        if args.use_sim_time:
+            raise JepaRosError("--use-sim-time is for a running robot, not for a bag")
+        import torch
+
+        from jepa_ros.console import afterwards_server
+        from jepa_ros.console.afterwards import open_bag
+
+        torch.set_num_threads(1)  # as `jepa-ros replay`: the same sums in the same order
+        with contextlib.closing(open_bag(args.bag, args.robot, args.model, args.namespace)) as bag:
+            yield args.bag, afterwards_server.app(bag, token, hosts, secure)
+        return
+    if args.model:
+        raise JepaRosError("--model is for a bag: a running planner has its own; give --bag too")
+    from jepa_ros.console.robot import Robot
+    from jepa_ros.console.server import Console
+    from jepa_ros.contract import load_contract
+
+    contract = load_contract(args.robot or "arena")
+    robot = Robot(contract, args.namespace, args.use_sim_time)
+    try:
+        yield contract.name, Console(robot, token, hosts, secure).app()
     finally:
         robot.close()
-    return 0
 
 
 def _is_loopback(host: str) -> bool:

@@ -57,6 +57,11 @@ class Projection:
         v = self.centre[1] - self.focal[1] * seen[:, 2] / ahead
         return np.stack([u, v], axis=1)
 
+    def drawn(self, line: Sequence[Sequence[float]]) -> list[list[float]]:
+        """Pixels of a line of points x, y on the ground [m], to a tenth; those behind the camera are left out."""
+        points = np.array([(x, y, 0.0) for x, y in line], dtype=float).reshape(-1, 3)
+        return [[round(float(u), 1), round(float(v), 1)] for u, v in self.pixels(points) if np.isfinite([u, v]).all()]
+
     def ground(self, u: float, v: float) -> tuple[float, float] | None:
         """The point x, y [m] of the plane z = 0 that a pixel shows; None where it shows none."""
         ray = np.array([1.0, -(u - self.centre[0]) / self.focal[0], -(v - self.centre[1]) / self.focal[1]]) @ self.axes

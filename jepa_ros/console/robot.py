@@ -33,6 +33,7 @@ from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from jepa_ros.console.desk import Refused, Said
+from jepa_ros.console.pictures import is_picture, jpeg
 from jepa_ros.console.projection import Projection
 from jepa_ros.contract import RobotContract
 from jepa_ros.messages.images import pixels as pixels_of
@@ -51,7 +52,6 @@ STILL = 0.5
 RATE_WINDOW = 3.0
 #: Points of the curves of surprise and novelty that are kept, one a control step.
 CURVE = 300
-MAX_PICTURE = 8_000_000
 
 
 def values_of(message: DiagnosticArray) -> dict[str, str]:
@@ -210,7 +210,7 @@ class Robot:
             pixels, encoding = pixels_of(message)
         except ValueError:
             return
-        self._goal_picture = _jpeg(pixels, encoding)
+        self._goal_picture = jpeg(pixels, encoding)
         self._goal_version += 1
 
     def _values(self, topic: str) -> dict[str, str]:
@@ -230,7 +230,7 @@ class Robot:
             version, message = kept.version, kept.get()
             try:
                 packed_already = isinstance(message, CompressedImage)
-                data = bytes(message.data) if packed_already else _jpeg(*pixels_of(message))
+                data = bytes(message.data) if packed_already else jpeg(*pixels_of(message))
             except ValueError:  # a picture of an encoding that nobody can read: perception says so, the page shows none
                 return None
             self._picture = version, data
@@ -316,9 +316,9 @@ class Robot:
         found["placed"] = projection is not None
         if projection is not None:
             found["size"] = projection.size
-            found["pixels"] = [_rounded(projection.pixels(_on_ground(line))) for line in lines]
+            found["pixels"] = [projection.drawn(line) for line in lines]
             areas = [rule["polygon"] for rule in self._rules if "polygon" in rule]
-            found["rules"] = [_rounded(projection.pixels(_on_ground(area))) for area in areas]
+            found["rules"] = [projection.drawn(area) for area in areas]
         return found
 
     def _camera(self) -> Projection | None:
@@ -455,10 +455,7 @@ class Robot:
 
     def goal_file(self, data: bytes, name: str) -> str:
         """Send a JPEG or PNG as goal picture."""
-        if len(data) > MAX_PICTURE:
-            raise Refused(f"a goal picture may have {MAX_PICTURE / 1e6:.0f} MB, this file has {len(data) / 1e6:.1f}")
-        if not (data.startswith(b"\xff\xd8") or data.startswith(b"\x89PNG")):
-            raise Refused(f"'{name[:60]}' is neither a JPEG nor a PNG picture")
+        is_picture(data, name)
         message = CompressedImage(format="jpeg" if data[0] == 0xFF else "png")
         message.header.frame_id = name[:60]
         message.data.frombytes(data)
@@ -591,23 +588,3 @@ class Robot:
     def _say_drive(self, command: np.ndarray) -> None:
         now = self.node.get_clock().now().nanoseconds * 1e-9
         self._teleop_out.publish(self._codec.write_input(command, now))
-
-
-def _jpeg(pixels: Any, encoding: str) -> bytes:
-    """A JPEG of an 8-bit picture; small ones are enlarged by whole pixels, so that a page need not blur them."""
-    import cv2
-
-    if encoding.startswith("rgb"):
-        pixels = pixels[..., [2, 1, 0, *range(3, pixels.shape[-1])]]
-    ok, data = cv2.imencode(".jpg", np.ascontiguousarray(pixels[..., :3]), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    if not ok:
-        raise ValueError("the picture cannot be packed")
-    return bytes(data)
-
-
-def _on_ground(line: list[tuple[float, float]]) -> np.ndarray:
-    return np.array([(x, y, 0.0) for x, y in line], dtype=float).reshape(-1, 3)
-
-
-def _rounded(points: np.ndarray) -> list[list[float]]:
-    return [[round(float(u), 1), round(float(v), 1)] for u, v in points if math.isfinite(u) and math.isfinite(v)]

@@ -12,39 +12,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import json
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection, Request
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from jepa_ros.console.desk import Desk, Page, Refused, Said
+from jepa_ros.console.door import HEADERS, Door
 from jepa_ros.console.say import say
 
-PAGE = Path(__file__).with_name("page")
 FILES = {"/": "index.html", "/app.js": "app.js", "/draw.js": "draw.js", "/style.css": "style.css"}
 #: Times a second that pages are told what is new; pictures go at most as often.
 RATE = 10.0
 #: At most so many pages; a further one is told so.
 PAGES = 200
-#: Seconds that a request with a wrong token waits for its answer; at most :data:`GUESSES` wait at once.
-SLOWED, GUESSES = 1.0, 8
-COOKIE = "jepa_ros_console"
 MAX_MESSAGE = 12_000_000
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 
 
 class Viewer:
@@ -89,60 +77,23 @@ class Console:
 
     Args:
         robot: what :class:`jepa_ros.console.robot.Robot` offers.
-        token: asked of every page; empty asks for none (the loopback interface).
-        hosts: names under which this server may be called, in lower case, without port; empty: any (with a token).
-        secure: it is served over TLS.
+        token, hosts, secure: see :class:`~jepa_ros.console.door.Door`.
     """
 
     def __init__(self, robot: Any, token: str = "", hosts: tuple[str, ...] = (), secure: bool = False) -> None:
-        self.robot, self._token, self._hosts, self._secure = robot, token, hosts, secure
+        self.robot, self.door = robot, Door(FILES, token, hosts, secure)
         self.desk = Desk(on_said=self._on_said)
         self.viewers: dict[int, Viewer] = {}
-        self._guessing = 0
         self._news = asyncio.Event()
 
     def _on_said(self, said: Said) -> None:
         self.robot.log(said)
 
-    # ------------------------------------------------------------ who may come in
-
-    def _own(self, connection: HTTPConnection) -> bool:
-        """Whether the request was made to this server by its own name, by its own page."""
-        host = connection.headers.get("host", "").lower()
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        if self._hosts and name not in self._hosts:
-            return False
-        origin = connection.headers.get("origin")
-        scheme = "https" if self._secure else "http"
-        return origin is None or origin.lower() == f"{scheme}://{host}"
-
-    def _given(self, connection: HTTPConnection) -> str:
-        bearer = connection.headers.get("authorization", "").partition("Bearer ")[2]
-        return bearer or connection.cookies.get(COOKIE, "")
-
-    def _right(self, token: str) -> bool:
-        return not self._token or hmac.compare_digest(token.encode(), self._token.encode())
-
-    async def admit(self, connection: HTTPConnection, token: str | None = None) -> str:
-        """Why a request is turned away; empty where it is let in. Wrong tokens wait for that."""
-        if not self._own(connection):
-            return "this page was not served by this console"
-        given = self._given(connection) if token is None else token
-        if self._right(given):
-            return ""
-        if given and self._guessing < GUESSES:
-            self._guessing += 1
-            try:
-                await asyncio.sleep(SLOWED)
-            finally:
-                self._guessing -= 1
-        return "a token is needed: open the address that the console printed"
-
     # ------------------------------------------------------------ routes
 
     def app(self) -> Starlette:
         """The application."""
-        routes: list[Any] = [Route(path, self._file, methods=["GET"]) for path in FILES]
+        routes: list[Any] = [Route(path, self.door.file, methods=["GET"]) for path in FILES]
         routes += [
             Route("/api/stop", self._stop, methods=["POST"]),
             Route("/api/state", self._state, methods=["GET"]),
@@ -158,20 +109,9 @@ class Console:
 
         return Starlette(routes=routes, lifespan=lifespan)
 
-    async def _file(self, request: Request) -> Response:
-        token = request.query_params.get("token")
-        refused = await self.admit(request, token)
-        if refused:
-            return JSONResponse({"error": refused}, 403, HEADERS)
-        if token is not None and self._token:  # it leaves the address line, and stays in a cookie of this browser
-            answer = RedirectResponse("/", 303, HEADERS)
-            answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=self._secure)
-            return answer
-        return FileResponse(PAGE / FILES[request.url.path], headers=HEADERS)
-
     async def _stop(self, request: Request) -> Response:
         """A stop without a WebSocket: the last way that a page tries."""
-        if refused := await self.admit(request):
+        if refused := await self.door.admit(request):
             return JSONResponse({"error": refused}, 403, HEADERS)
         page = request.query_params.get("page", "")
         number = int(page) if page.isdecimal() else 0
@@ -179,19 +119,19 @@ class Console:
         return JSONResponse(answer, 200 if "done" in answer else 503, HEADERS)
 
     async def _state(self, request: Request) -> Response:
-        if refused := await self.admit(request):
+        if refused := await self.door.admit(request):
             return JSONResponse({"error": refused}, 403, HEADERS)
         return JSONResponse(await asyncio.to_thread(self._snapshot), headers=HEADERS)
 
     async def _map(self, request: Request) -> Response:
-        if refused := await self.admit(request):
+        if refused := await self.door.admit(request):
             return JSONResponse({"error": refused}, 403, HEADERS)
         return JSONResponse(await asyncio.to_thread(self.robot.map), headers=HEADERS)
 
     # ------------------------------------------------------------ one page
 
     async def _page(self, socket: WebSocket) -> None:
-        refused = await self.admit(socket)
+        refused = await self.door.admit(socket)
         if not refused and len(self.viewers) >= PAGES:
             refused = f"{PAGES} pages are open already"
         await socket.accept()

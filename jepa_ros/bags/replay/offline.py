@@ -82,7 +82,8 @@ class OfflineReplay:
         last: int | None = None
         unsure, left_out = False, 0
         total = (reader.end - reader.start) * 1e-9
-        for message, (_, stamp) in zip(reader.messages({recording.image_topic}), recording.images, strict=True):
+        images = reader.messages({recording.image_topic}, *recording.span)
+        for message, (_, stamp) in zip(images, recording.images, strict=True):
             if stamp not in wanted or stamp in log.embeddings:
                 continue
             content = reader.deserialize(message)
@@ -183,11 +184,15 @@ class OfflineReplay:
             iterations = int(_or(then.number("iterations"), iterations)) or None
             seed = int(_or(then.number("seed"), -1))
             seed = None if seed < 0 else seed
-        output = self._part.think(latent, _seconds(stamp), told, iterations=iterations or 1, seed=seed).output
+        output = self.think(latent, stamp, told, iterations or 1, seed)
         return Step(
             stamp, then.time, output.command, dict(output.status), output.plan_actions,
             output.plan_poses, told.executed, told.gated, dict(output.signals),
         )  # fmt: skip
+
+    def think(self, latent, stamp: int, told, iterations: int, seed: int | None):
+        """One step of the planner; whoever thinks otherwise about one of them puts its own in this place."""
+        return self._part.think(latent, _seconds(stamp), told, iterations=iterations, seed=seed).output
 
 
 def _seconds(stamp: int) -> float:

@@ -45,6 +45,7 @@ class Recording:
         goals: goal images and goal poses as messages. taken: goals as the planner took them, by their stamp in ns.
         gated: the gate's output, (stamp in s, (A,)). gate: inputs of the gate by their name in GateInputs.
         log: what was decided then. latched_pose: the localisation keeps its last pose for whoever comes later.
+        span: log times in ns between which its images lie, as the reader takes them; None is the bag's own end.
     """
 
     reader: BagReader
@@ -58,6 +59,29 @@ class Recording:
     identities: list[Arrival] = field(default_factory=list)
     log: RunLog = field(default_factory=RunLog)
     latched_pose: bool = False
+    span: tuple[int | None, int | None] = (None, None)
+
+    def past_of(self, stamp: int, seconds: float) -> Recording:
+        """The brain's part of the last ``seconds`` up to the step of the image of ``stamp`` [ns], which is the last.
+
+        Raises:
+            BagError: the image of that step is not in the bag.
+        """
+        end = next((time for time, known in self.images if known == stamp), None)
+        if end is None:
+            raise BagError(f"{self.reader.path}: the image of the step at {stamp} is not in this bag")
+        start = end - round(seconds * 1e9)
+        images = [(time, known) for time, known in self.images if start <= time <= end]
+        steps = {known: self.log.steps[known] for _, known in images if known in self.log.steps}
+        earlier = [goal for goal in self.goals if goal.time < start][-1:]
+        return Recording(
+            self.reader, self.contract, self.image_topic, images,
+            goals=earlier + [goal for goal in self.goals if start <= goal.time],
+            taken=self.taken,
+            gated=[sent for sent in self.gated if sent.time >= start - 1_000_000_000],  # the command that held then
+            log=RunLog(steps=steps),
+            span=(start, end + 1),
+        )  # fmt: skip
 
     @cached_property
     def joints(self) -> JointStates:

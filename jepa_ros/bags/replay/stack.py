@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Changes:
         robot: contract; default the bag's own. model: checkpoint; default the shipped one of the robot's name.
         guardrails: YAML file; default the bag's, else the contract's. gate_settings: further settings of the gate
             ({name: value}), over those in the bag.
+        samples: candidates of each iteration; 0: as many as recorded.
         threads: compute threads. brain, gate: leave one of them out.
         free_iterations: plans run as many iterations as configured instead of as many as recorded.
     """
@@ -39,6 +40,7 @@ class Changes:
     gate_settings: dict[str, Any] | None = None
     namespace: str = ""
     image: str = ""
+    samples: int = 0
     threads: int = 1
     brain: bool = True
     gate: bool = True
@@ -73,7 +75,7 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
     perception = planner = None
     model_id, card = "", _recorded_card(reader)
     if changes.brain:
-        perception, planner, model_id, card = _brain(contract, recording, changes, guardrails, changed)
+        perception, planner, model_id, card = brain_of(contract, recording, changes, guardrails, changed)
     config = None
     if changes.gate:
         told = reader.custom_data.get(GATE_SETTINGS_KEY, "")
@@ -86,7 +88,12 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
     return Prepared(contract, recording, OfflineReplay(recording, perception, planner, config, how), changed, model_id)
 
 
-def _brain(contract: RobotContract, recording: Recording, changes: Changes, guardrails, changed: list[str]):
+def brain_of(contract: RobotContract, recording: Recording, changes: Changes, guardrails, changed: list[str]):
+    """(perception, planner, model id, model card) for a recording; what is not as recorded is added to ``changed``.
+
+    Raises:
+        JepaRosError: the model, or what the changes ask of the search, does not fit.
+    """
     import torch
 
     from jepa_ros.perception import Perception
@@ -99,7 +106,10 @@ def _brain(contract: RobotContract, recording: Recording, changes: Changes, guar
     then = {a.content[1] for a in recording.identities if a.content[0].startswith("model/")}
     if then and identity not in then:
         changed.append(f"model: {identity} in the place of {', '.join(sorted(then))}")
-    planner = Planner(model, contract, _config(recording, changed), card, guardrails)
+    config = _config(recording, changed)
+    if changes.samples:
+        config = replace(config, search=replace(config.search, samples=changes.samples))
+    planner = Planner(model, contract, config, card, guardrails)
     planner.warm_up()
     return Perception(model, contract), planner, identity, card
 

@@ -76,5 +76,34 @@ const Draw = (() => {
     });
   }
 
-  return { camera, map, curves };
+  // The gate's mode as a strip (colour, height and a letter), goals as flags, cost, surprise and novelty as curves.
+  function timeline(canvas, bag, step) {
+    if (canvas.clientWidth && canvas.width !== canvas.clientWidth) canvas.width = canvas.clientWidth;
+    const g = canvas.getContext("2d"), w = canvas.width, h = canvas.height, strip = 34, x = (at) => at / Math.max(bag.seconds, 1e-6) * w;
+    const kinds = { ACTIVE: ["#009e73", 10], LIMITED: ["#e69f00", 18], ARMING: ["#56b4e9", 14], DISABLED: ["#999999", 14], STOPPED: ["#d55e00", 26], ESTOP: ["#b3261e", 30] };
+    g.clearRect(0, 0, w, h);
+    bag.gate.forEach((part) => {
+      const [colour, high] = kinds[part.mode] || ["#999999", 10], left = x(part.begin), wide = Math.max(1, x(part.end) - left);
+      g.fillStyle = colour; g.fillRect(left, strip - high, wide, high);
+      g.font = "13px sans-serif";
+      const text = part.mode === "ACTIVE" ? "ACTIVE" : `${part.mode} ${part.reason}`;
+      if (g.measureText(text).width + 8 < wide) { g.fillStyle = css("--ink"); g.fillText(text, left + 4, strip + 14); }
+    });
+    const top = strip + 22, tall = h - top - 4;
+    const curve = (name, most, colour, dash) => {
+      g.strokeStyle = colour; g.lineWidth = 2; g.setLineDash(dash); g.beginPath();
+      let drawn = false;
+      bag.steps.forEach((s) => { if (s[name] === undefined) { drawn = false; return; }
+        const y = top + tall * (1 - Math.min(1, Math.max(0, s[name] / most))); drawn ? g.lineTo(x(s.at), y) : g.moveTo(x(s.at), y); drawn = true; });
+      g.stroke(); g.setLineDash([]);
+    };
+    [1, 2].forEach((level) => { const y = top + tall * (1 - level / 3); g.strokeStyle = css("--line"); g.lineWidth = 1; g.beginPath(); g.moveTo(0, y); g.lineTo(w, y); g.stroke(); });
+    curve("cost", Math.max(1e-9, ...bag.steps.map((s) => s.cost || 0)), css("--muted"), [2, 3]);
+    curve("surprise", 3, css("--orange"), []); curve("novelty", 3, css("--blue"), [6, 4]);
+    bag.goals.forEach((goal) => { g.strokeStyle = css("--ink"); g.lineWidth = 1; g.beginPath(); g.moveTo(x(goal.at), strip); g.lineTo(x(goal.at), h); g.stroke();
+      g.fillStyle = css("--ink"); g.font = "13px sans-serif"; g.fillText(`⚑ ${goal.name || goal.kind}`, x(goal.at) + 3, h - 6); });
+    g.fillStyle = css("--red"); g.fillRect(x(bag.steps[step].at) - 1.5, 0, 3, h);
+  }
+
+  return { camera, map, curves, timeline };
 })();

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recorded bag on the console: its timeline, its moments, and a moment thought over again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from bag_helpers import write_bag
+from drive_bag import write_drive
+from stack_bag import GOAL_NS, make_model, write_stack_bag
+
+from jepa_ros.bags import BagError
+from jepa_ros.bags.replay import rethink
+from jepa_ros.commands import console as command
+from jepa_ros.commands.options import Parser
+from jepa_ros.console.afterwards import open_bag
+from jepa_ros.console.desk import Refused
+from jepa_ros.errors import JepaRosError
+
+SLOW = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("afterwards")
+    model = make_model(folder / "model")
+    write_stack_bag(folder / "bag", model)
+    return folder / "bag", model
+
+
+@pytest.fixture(scope="module")
+def bag(recorded):
+    opened = open_bag(str(recorded[0]), model=str(recorded[1]))
+    yield opened
+    opened.close()
+
+
+def planned(bag) -> list[int]:
+    """The steps for which a plan was recorded."""
+    return [k for k, step in enumerate(bag.timeline()["steps"]) if step["reason"] == "ok"]
+
+
+def test_the_timeline_tells_steps_goals_and_what_the_gate_did(bag):
+    found = bag.timeline()
+    assert found["robot"] == "arena" and found["seconds"] == pytest.approx(6.0, abs=0.3)
+    assert {step["reason"] for step in found["steps"]} >= {"idle", "ok"}
+    assert all(step["at"] >= 0.0 for step in found["steps"]) and any("cost" in step for step in found["steps"])
+    (goal,) = found["goals"]
+    assert goal["at"] == pytest.approx(GOAL_NS * 1e-9 - 100.0, abs=0.3) and goal["step"] == planned(bag)[0]
+    modes = [part["mode"] for part in found["gate"]]
+    assert "ACTIVE" in modes or "LIMITED" in modes
+    assert all(a["end"] <= b["begin"] for a, b in zip(found["gate"], found["gate"][1:], strict=False))
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_moment_whose_whole_past_is_replayed_is_decided_as_recorded(bag):
+    number = planned(bag)[0]
+    then, now = bag.moment(number)["recorded"], bag.again(number)
+    assert now["reason"] == then["reason"] == "ok" and now["seed"] == then["seed"]
+    assert now["command"] == pytest.approx(then["command"], abs=1e-3)
+    assert now["cost"] == pytest.approx(then["cost"], rel=1e-3)
+
+
+def test_only_the_recent_past_is_looked_at_again(bag, monkeypatch):
+    seen = []
+    encode = rethink.OfflineReplay.think
+
+    def counted(self, latent, stamp, *rest):
+        seen.append(stamp)
+        return encode(self, latent, stamp, *rest)
+
+    monkeypatch.setattr(rethink.OfflineReplay, "think", counted)
+    bag.rethink(planned(bag)[-1], {})
+    assert 0 < (seen[-1] - seen[0]) * 1e-9 <= rethink.PAST
+    assert len(seen) <= rethink.PAST * 5 + 1  # the arena's rate
+
+
+def test_another_budget_goal_or_guardrail_changes_that_moment_alone(bag):
+    number = planned(bag)[-1]
+    before = bag.rethink(number, {})
+    assert bag.rethink(number, {"iterations": 5})["evaluated"] > before["evaluated"]
+    assert bag.rethink(number, {"samples": 32})["evaluated"] > before["evaluated"]
+    assert bag.rethink(number, {"seed": 3})["seed"] == 3
+    assert "slow" in bag.rethink(number, {"guardrails": SLOW})["rules"] and "slow" not in before["rules"]
+    assert bag.rethink(number, {"goal": {"step": 0}})["cost"] != before["cost"]
+    after = bag.rethink(number, {})
+    assert {k: v for k, v in after.items() if k != "took"} == {k: v for k, v in before.items() if k != "took"}
+
+
+def test_another_model_thinks_about_the_same_goal(bag, recorded, tmp_path):
+    number = planned(bag)[-1]
+    other = bag.rethink(number, {"model": str(make_model(tmp_path / "other", seed=1))})
+    assert other["reason"] == "ok" and other["cost"] != bag.again(number)["cost"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ({"iterations": 0}, "iterations: expected a whole number of 1 to 100"),
+        ({"seed": "x"}, "seed: expected a whole number"),
+        ({"samples": 2}, "samples: expected a whole number of 4"),
+        ({"goal": {"pose": [1, 2]}}, "pose: expected 3 finite numbers"),
+        ({"goal": {"pose": [1, 2, float("nan")]}}, "pose: expected 3 finite numbers"),
+        ({"goal": {"pixel": [1, 2]}}, "that pixel has no known place"),
+        ({"goal": {"step": 10_000}}, "there is no step 10000"),
+        ({"goal": {"file": base64.b64encode(b"GIF89a").decode(), "name": "a.gif"}}, "'a.gif' is neither a JPEG"),
+        ({"goal": {"file": base64.b64encode(b"\xff\xd8\xff").decode(), "name": "b.jpg"}}, "'b.jpg' is a damaged"),
+        ({"goal": "there"}, "goal: expected a pose"),
+        ({"guardrails": "- {a: 1}"}, "guardrails"),
+        ({"model": "nowhere"}, "no model 'nowhere'"),
+    ],
+)
+def test_a_wish_that_does_not_fit_says_why_and_the_bag_stays_open(bag, wanted, says):
+    with pytest.raises(JepaRosError, match=says):
+        bag.rethink(planned(bag)[0], wanted)
+    assert bag.again(planned(bag)[0])["reason"] == "ok"
+
+
+def test_a_step_that_is_not_there_is_refused(bag):
+    for number in (-1, 10_000):
+        with pytest.raises(Refused, match="there is no step"):
+            bag.moment(number)
+
+
+def test_bags_that_cannot_be_looked_at_say_why(recorded, tmp_path):
+    model = str(recorded[1])
+    with pytest.raises(BagError, match="no such bag"):
+        open_bag(str(tmp_path / "none"))
+    write_bag(tmp_path / "texts")
+    with pytest.raises(BagError, match="no robot contract in this bag"):
+        open_bag(str(tmp_path / "texts"))
+    write_drive(tmp_path / "drive")
+    with pytest.raises(BagError, match="no planner/status in this bag"):
+        open_bag(str(tmp_path / "drive"), model=model)
+    with pytest.raises(JepaRosError, match="recorded with robot 'arena', which differs from 'panda'"):
+        open_bag(str(recorded[0]), "panda", model)
+
+
+def test_a_cut_bag_opens_as_far_as_it_goes_and_says_so(recorded, tmp_path):
+    whole = next(recorded[0].glob("*.mcap")).read_bytes()
+    (tmp_path / "cut.mcap").write_bytes(whole[: len(whole) * 2 // 3])
+    opened = open_bag(str(tmp_path / "cut.mcap"), "arena", str(recorded[1]))
+    try:
+        found = opened.timeline()
+        assert found["steps"] and any("cut" in note or "end" in note for note in found["notes"]), found["notes"]
+        assert opened.again(0)["reason"] in ("ok", "idle")
+    finally:
+        opened.close()
+
+
+def test_the_page_of_a_bag_is_served_with_its_pictures_and_refuses_other_sites(bag):
+    uvicorn = pytest.importorskip("uvicorn")
+    from jepa_ros.console.afterwards_server import app
+
+    server = uvicorn.Server(uvicorn.Config(app(bag, hosts=("127.0.0.1",)), port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    end = time.monotonic() + 10
+    while not server.started:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    try:
+        address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+        def ask(path, body=None, **headers):
+            request = urllib.request.Request(address + path, body, headers)
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:
+                    return answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read()
+
+        assert b"Thought over again" in ask("/")[1]
+        assert ask("/api/bag/0/picture")[1].startswith(b"\xff\xd8")
+        number = planned(bag)[0]
+        status, text = ask(f"/api/bag/{number}/rethink", json.dumps({"seed": 5}).encode())
+        assert status == 200 and json.loads(text)["seed"] == 5
+        status, text = ask(f"/api/bag/{number}/rethink", b"[]")
+        assert (status, json.loads(text)["error"]) == (400, "that is no request")
+        assert ask("/api/bag", Origin="http://elsewhere.example")[0] == 403
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["--model", "arena"], "--model is for a bag"), (["--bag", "x", "--use-sim-time"], "not for a bag")],
+)
+def test_an_option_of_the_other_kind_of_page_is_refused(words, says):
+    parser = Parser()
+    command.add_arguments(parser)
+    with pytest.raises(JepaRosError, match=says):
+        command.main(parser.parse_args(words))
