@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What drives one robot without ROS: the step clock and the loop that collection and evaluation run."""
+"""The agent of one robot, without ROS: step clock, planner's part, gate's part, and the loop that runs them."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One agent without ROS: a step clock, a policy (the planner's part, or another), and the gate's part.
 
-The loop and with it collection and evaluation run a whole one. On a robot its parts are processes: ``perception`` has
-the step clock, ``planner`` the planner's part, ``safety_gate`` the gate's; a replay runs the same parts over a bag.
+The loop runs a whole agent, for collection and evaluation. On a robot its parts are processes: ``perception`` has the
+step clock, ``planner`` the planner's part, ``safety_gate`` the gate's. A replay runs the same parts over a bag.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COMPONENTS = ("perception", "planner")
 class Tick:
     """What left for the robot at one tick: values (A,), the gate's mode and reason (both "" without a gate).
 
-    ``publish``: false where nothing leaves: a robot whose place is not known yet is not told to go anywhere.
+    ``publish`` is false if nothing leaves: an arm whose joints were never measured gets no command.
     """
 
     values: np.ndarray
@@ -43,7 +43,7 @@ class Agent:
 
     Args:
         contract: of the robot. policy: asked once a step.
-        gate: None where nothing is to be guarded: commands are only kept within the contract's range.
+        gate: None for no gate: commands are then only clipped to the contract's range.
 
     Attributes:
         last: the newest tick.
@@ -65,7 +65,7 @@ class Agent:
         self._sequence = 0
 
     def _at_rest(self) -> np.ndarray:
-        """What leaves before the first tick: nothing (0,) where only the gate can know what stands still."""
+        """What leaves before the first tick: (A,), or nothing (0,) if only the gate knows what stands still."""
         still = self.contract.neutral()
         if self.guard is None:
             zeros = np.zeros(self.contract.action_dim)
@@ -74,11 +74,11 @@ class Agent:
 
     # ---- the policy ----------------------------------------------------------------------------------------------
     def begins(self, stamp: float) -> bool:
-        """Whether a picture of ``stamp`` [s] begins a step; each picture is to be asked about once."""
+        """Whether a picture of ``stamp`` [s] begins a step; ask once for each picture."""
         return self.clock.begins_step(stamp)
 
     def decide(self, seen: Observation, touched: bool) -> tuple[Observation, Decision]:
-        """Ask the policy about what begins a step; returns what it was told and what it answered."""
+        """Begin a step: ask the policy. Returns what it was told and what it answered."""
         told = replace(
             seen, step=self.steps, executed=self.executed(seen.stamp), gated=self._gated,
             gate_reason=self.last.reason, touched=touched,
@@ -114,7 +114,7 @@ class Agent:
             self.guard.hear(name, value)
 
     def picture(self, image: np.ndarray, stamp: float) -> None:
-        """Show the gate a picture: that of the contract's first camera, as on a robot."""
+        """Show the gate a picture of the contract's first camera, as on a robot."""
         if self.guard is not None:
             self.guard.hear("image", ImageIn(stamp, stamp, zlib.adler32(image.tobytes())))
 
@@ -139,8 +139,8 @@ class Agent:
         return self.last
 
     def _command(self, action: CommandIn, now: float) -> None:
-        """Let the gate have what the action in force is as a command now. Its stamp stays that of the image which it
-        came from, so that an action that nobody renews grows old."""
+        """Give the gate the command that the action in force is now. Its stamp stays that of the action's image, so an
+        action that nobody renews grows old."""
         assert self.guard is not None
         values = self.body.command(np.asarray(action.values))
         if values is not None:

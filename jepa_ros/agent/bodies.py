@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands between a planner's action and the gate's command: the ONE place that knows which body needs what.
+"""From the planner's action to the gate's command and back: the ONE place that knows what each body needs.
 
-A base, and joints that are planned as they are commanded, need nothing: a command is an action. An arm that is planned
-in Cartesian space needs inverse kinematics above the gate, once a tick, and forward kinematics below it.
+For a base, and for joints that are planned as they are commanded, a command is an action. An arm that is planned in
+Cartesian space needs inverse kinematics above the gate, once a tick, and forward kinematics below it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Body(Protocol):
 
     @property
     def every_tick(self) -> bool:
-        """Whether an action is a new command at every tick of the gate, and not one command for its step."""
+        """Whether an action becomes a new command at every tick of the gate, instead of one for its step."""
         ...
 
     def measured(self, name: str, value: Any) -> None:
@@ -35,7 +35,7 @@ class Body(Protocol):
         ...
 
     def command(self, action: Vector) -> Vector | None:
-        """The command (J,) that an action (A,) is now; None where it is not known yet."""
+        """The command (J,) that an action (A,) is now; None if it is not known yet."""
         ...
 
     def log(self) -> ExecutedLog:
@@ -83,7 +83,7 @@ class Cartesian:
         self._sent = False  # the gate has sent set-points, from which the next ones go on
 
     def measured(self, name: str, value: Any) -> None:
-        """Joint states, from which rates start always, set-points only until the gate has sent one."""
+        """Joint states. Rates always start from them; set-points only until the gate has sent one."""
         if name == "joint_states" and not (self._sent and self.arm.positions):
             self._at = self.arm.joints(value)
 

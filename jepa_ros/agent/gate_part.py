@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate's part of an agent: the newest of each input, and the gate's state from tick to tick.
+"""The gate's part of an agent: it keeps the newest of each input, and the gate's state from tick to tick.
 
 The loop and an in-process replay run it; on a robot it is a process of its own (``safety_gate``).
 """
@@ -36,7 +36,7 @@ class GatePart:
     def hear(self, name: str, value: Any, earlier: tuple[Any, ...] = ()) -> None:
         """Take the newest of an input, named as in GateInputs, and the ``earlier`` ones since the last tick.
 
-        A command among these is looked at too; a switch that was pressed and let go in between counts as pressed.
+        The gate looks at earlier commands too. A switch that was pressed and let go in between counts as pressed.
         """
         if name in SWITCHES and any(message.value for message in earlier):
             value = dataclasses.replace(value, value=True)

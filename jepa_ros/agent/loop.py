@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ROS-free loop: an agent in a scene, one control step at a time.
 
-Collection and evaluation run this object; the nodes run the agent's parts behind topics. The timing is written here
-once (see "Timing" in docs/architecture.md): the image of step k is the one that the step clock says begins it; the
-command that the policy makes of it reaches the gate ``actuation_latency`` later; the *executed action* of step k is
-the time-weighted mean of what the gate let through until the next step begins.
+Collection and evaluation run this loop; the nodes run the agent's parts behind topics (docs/worlds.md). Timing:
+
+- The step clock chooses the image that begins step k.
+- The policy's command reaches the gate ``actuation_latency`` later.
+- The *executed action* of step k is the time-weighted mean of what the gate let through until the next step begins.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from jepa_ros.agent.agent import Agent
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.worlds.protocols import Decision, Observation, Policy, Scene, WorldError
 
-#: States that are measured once more as a step begins: what policies may want to know, beside what datasets keep.
+#: States that are also measured as a step begins, for policies. What datasets keep is measured then too.
 AT_STEP = ("pose", "joint_states")
 
 
@@ -46,12 +47,12 @@ class Loop:
     Args:
         scene: reset to its episode. policy: asked once a step.
         gate: the safety gate; by default the contract's, armed by itself.
-        gated: false where nothing is to be guarded.
-        blind: states that the gate is not shown. Exploration hides the lidar: a model that is to know what a contact
-            is must have touched something.
-        camera: let the gate see every picture of the camera, as it does on a robot, and not only those that a step
-            begins with. Each costs a rendering.
-        look: false for a policy that needs no pictures, where no gate does either.
+        gated: false to run without a gate.
+        blind: states that the gate is not shown. Exploration hides the lidar: a model learns what a contact is only
+            from touching something.
+        camera: show the gate every picture of the camera, as on a robot, and not only those that begin a step. Each
+            costs a rendering.
+        look: false to take no pictures, if neither the policy nor the gate needs any.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Loop:
         self.agent.begins(scene.time)
 
     def _arm(self) -> None:
-        """Let the gate see fresh inputs and a standstill for its arming time, as a robot does before it first moves."""
+        """Show the gate fresh inputs and a standstill for its arming time, as on a robot before it first moves."""
         needed = self.contract.watchdog.rearm_time + 0.2
         still = Decision(self.contract.neutral())
         for i in range(round(needed * self.contract.gate_rate)):
@@ -98,7 +99,7 @@ class Loop:
             self.agent.picture(seen.images[name], seen.stamp)
 
     def _tick(self) -> tuple[str, str]:
-        """One tick: what is measured goes in, a command goes to the robot; the gate's mode and reason."""
+        """One tick: measurements go in, a command goes to the robot. Returns the gate's mode and reason."""
         scene, agent = self.scene, self.agent
         if due := [name for name, every in self._due if self._ticked % every == 0]:
             for name, value in scene.observe(due).state.items():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The planner's part of an agent: perception, planner, and what the planner is told at each step.
 
-The loop runs it as a policy, the ``planner`` node on embeddings that come by topic, an in-process replay on a bag's.
+The loop runs it as a policy, the ``planner`` node on embeddings from a topic, an in-process replay on those of a bag.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Told:
     """What the planner is told of the gate as a step begins.
 
     Attributes:
-        executed: (A,) executed action of the step before; gated: (A,) in force now; None where they are not known.
+        executed: (A,) executed action of the last step; gated: (A,) in force now. None if not known.
         reason: the gate's reason word.
     """
 
@@ -37,7 +37,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Thought:
-    """The answer to the image that began a step; ``error`` says why planning failed, "" where it did not."""
+    """The answer to the image that began a step; ``error`` says why planning failed, "" if it did not."""
 
     output: PlannerOutput
     told: Told
@@ -48,7 +48,7 @@ class PlannerPart:
     """Perception and planner, and what the gate let through since the last step.
 
     Args:
-        planner: thinks. perception: sees; None where embeddings come from elsewhere and no goal is a picture.
+        planner: finds plans. perception: encodes; None if embeddings come from elsewhere and no goal is a picture.
 
     Attributes:
         encode_seconds: the last time perception took.
@@ -66,7 +66,7 @@ class PlannerPart:
         self._stamp = None
 
     def told(self, stamp: float, reason: str) -> Told:
-        """What the log says at the beginning of a step, since the step before."""
+        """What the planner is told at the beginning of a step: what the log says since the last one."""
         executed = None if self._stamp is None else self.log.mean(self._stamp, stamp)
         return Told(executed, self.log.at(stamp), reason)
 
@@ -76,7 +76,7 @@ class PlannerPart:
     ) -> Thought:  # fmt: skip
         """Answer the embedding of the image of ``stamp`` [s], which begins a step.
 
-        A step that fails is answered by standing still.
+        If planning fails, the answer is to stand still.
 
         Args:
             iterations, seed: see :meth:`jepa_ros.planning.planner.Planner.step`.
@@ -94,7 +94,7 @@ class PlannerPart:
         """As a policy of the loop: encode what is seen, plan, and pass the planner's output on as ``info``.
 
         Raises:
-            JepaRosError: planning failed; in a loop that is nothing to go on from.
+            JepaRosError: planning failed, which ends a loop.
         """
         started = time.perf_counter()
         embedding = self.encode(observation)
@@ -102,7 +102,7 @@ class PlannerPart:
         return decide(self.planner, embedding, observation)
 
     def encode(self, observation: Observation) -> NDArray[np.float32]:
-        """The embedding of what is seen by the cameras that the model looks through, and of the state that it takes."""
+        """The embedding of the pictures that the model sees and the state that it takes."""
         return self._eyes().encode(observation.images, state=model_state(self.planner.contract, observation.state))
 
     def goal(self, picture: NDArray[np.uint8], encoding: str = "rgb8", name: str = "") -> Goal:

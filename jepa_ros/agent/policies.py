@@ -14,7 +14,7 @@ from jepa_ros.worlds.protocols import Decision, Observation
 
 
 class StatePolicy:
-    """A planner whose latents come from ``read()`` instead of from the picture: the oracle's.
+    """The oracle's planner: its latents come from ``read()`` instead of from the picture.
 
     Args:
         planner: over a model whose latent is the state. read: returns the latent now.

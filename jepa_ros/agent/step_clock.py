@@ -17,8 +17,7 @@ class StepClock:
     """Chooses the images that begin a control step.
 
     Args:
-        rate: control steps a second. camera_rate: images a second; an image counts for t_k when the next one would
-            come after it, so the tolerance is half its period.
+        rate: control steps a second. camera_rate: images a second. Half the camera's period is the tolerance of t_k.
     """
 
     def __init__(self, rate: float, camera_rate: float) -> None:
@@ -34,7 +33,7 @@ class StepClock:
     def begins_step(self, stamp: float) -> bool:
         """Whether the image of this stamp [s] begins a step; an image that was seen before never does.
 
-        Time that jumps back, or a gap of more than two steps, starts a new grid at this image.
+        If time jumps back, or after a gap of more than two steps, a new grid starts at this image.
         """
         if stamp == self._last:
             return False
@@ -44,7 +43,7 @@ class StepClock:
             return False
         if self._due is None or jumped or stamp > self._due + 2.0 * self._period:
             self._due = stamp
-        # The grid stands; an image that came late moves it on by whole steps only.
+        # The grid stays: a late image moves it on by whole steps only.
         while self._due <= stamp + self._tolerance:
             self._due += self._period
         return True
@@ -62,7 +61,7 @@ class CommandLog:
         self._entries: deque[tuple[float, NDArray[np.float64]]] = deque()
 
     def add(self, stamp: float, values: NDArray[np.float64]) -> None:
-        """Note a command (A,) that is in force from ``stamp`` [s] on; one that is not finite or not (A,) is dropped."""
+        """Note a command (A,), in force from ``stamp`` [s] on; one that is not finite or not (A,) is dropped."""
         if values.shape != (self._size,) or not np.isfinite(values).all():
             return
         if self._entries and stamp < self._entries[-1][0]:
@@ -72,14 +71,14 @@ class CommandLog:
             self._entries.popleft()
 
     def at(self, time: float) -> NDArray[np.float64] | None:
-        """The command in force at ``time`` [s], (A,); None where nothing is known of it."""
+        """The command in force at ``time`` [s], (A,); None if it is not known."""
         for stamp, values in reversed(self._entries):
             if stamp <= time:
                 return values
         return None
 
     def mean(self, start: float, end: float) -> NDArray[np.float64] | None:
-        """The executed action over [start, end) [s], (A,), weighted by time; None where it is not wholly known."""
+        """The executed action over [start, end) [s], (A,), weighted by time; None if part of it is not known."""
         if not end > start or not self._entries or self._entries[0][0] > start:
             return None
         total, until = np.zeros(self._size), end
