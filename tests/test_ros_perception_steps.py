@@ -5,15 +5,18 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import rclpy
 import torch
+import yaml
+from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
-from jepa_ros.contract import load_contract
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.messages.diagnostics import key_values
 from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.nodes.perception import PerceptionNode
@@ -32,8 +35,6 @@ def node(tmp_path_factory):
     data["cameras"][0]["rate"] = 30.0
     save_checkpoint(folder, WorldModel(small), {"contract": data})
     robot = folder / "robot.yaml"
-    import yaml
-
     robot.write_text(yaml.safe_dump(data))
     rclpy.init(args=[])
     given = [Parameter("model", value=str(folder)), Parameter("robot", value=str(robot))]
@@ -44,21 +45,27 @@ def node(tmp_path_factory):
     rclpy.try_shutdown()
 
 
-@pytest.fixture
-def seen(node, monkeypatch):
+def watch(node, monkeypatch):
     """The node, begun anew, and what it publishes and encodes."""
     kept = {name: [] for name in ("_out", "_heartbeat_out", "_status_out")}
     for name, messages in kept.items():
         monkeypatch.setattr(node, name, SimpleNamespace(publish=messages.append))
-    encode, encoded = node._perception.encode, []
+    encode, encoded, states = node._perception.encode, [], []
 
-    def watched(*given):
+    def watched(*given, state):
         encoded.append(given)
-        return encode(*given)
+        states.append(state)
+        return encode(*given, state=state)
 
     monkeypatch.setattr(node._perception, "encode", watched)
     node.on_active(True)
-    return SimpleNamespace(node=node, encoded=encoded, **{k.strip("_"): v for k, v in kept.items()})
+    told = {k.strip("_"): v for k, v in kept.items()}
+    return SimpleNamespace(node=node, encoded=encoded, states=states, **told)
+
+
+@pytest.fixture
+def seen(node, monkeypatch):
+    return watch(node, monkeypatch)
 
 
 def show(seen, stamp, picture=PICTURE, encoding="rgb8"):
@@ -100,3 +107,67 @@ def test_bytes_that_are_no_image_are_refused_and_the_node_lives(seen):
     seen.node._on_image(b"\x00\x01")
     show(seen, 100.0)
     assert len(seen.out) == 1
+
+
+@pytest.fixture(scope="module")
+def two_eyed(tmp_path_factory, node):
+    """A node whose model sees a second, compressed camera and takes the odometry."""
+    folder = tmp_path_factory.mktemp("two")
+    data = ARENA.to_dict()
+    second = {"name": "front", "width": 64, "height": 48, "rate": 10.0, "size": [32, 16], "model": True}
+    data["cameras"].append(second | {"compressed": True})
+    data["state"]["odom"]["model"] = True
+    robot = folder / "robot.yaml"
+    robot.write_text(yaml.safe_dump(data))
+    contract = RobotContract.from_dict(data)
+    torch.manual_seed(0)
+    small = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2, **ModelConfig.inputs_of(contract))
+    save_checkpoint(folder, WorldModel(small), {"contract": contract.to_dict()})
+    given = [Parameter("model", value=str(folder)), Parameter("robot", value=str(robot))]
+    made = PerceptionNode(parameter_overrides=given)
+    made.configure()
+    made.active = True
+    return made
+
+
+def front(seen, stamp, level):
+    message = CompressedImage(format="png")
+    message.header.stamp = to_stamp(stamp)
+    message.data.frombytes(cv2.imencode(".png", np.full((48, 64, 3), level, np.uint8))[1].tobytes())
+    seen.node._on_further("front", bytes(serialize_message(message)))
+
+
+def wheels(seen, stamp, v):
+    message = Odometry()
+    message.header.stamp = to_stamp(stamp)
+    message.pose.pose.orientation.w = 1.0
+    message.twist.twist.linear.x = v
+    seen.node._on_odom(message)
+
+
+def test_further_cameras_and_states_are_those_at_or_before_the_image(two_eyed, monkeypatch):
+    kept = watch(two_eyed, monkeypatch)
+    for k in range(4):
+        front(kept, 100.0 + 0.1 * k, 40 * k)
+        wheels(kept, 100.0 + 0.1 * k, 0.1 * k)
+    front(kept, 100.25, 250)  # taken after the image, heard before it
+    wheels(kept, 100.25, 9.0)
+    show(kept, 100.2)
+    pictures, = kept.encoded[-1]
+    assert int(pictures["front"][0][0, 0, 0]) == 80 and pictures["front"][1] == "bgr8"
+    assert kept.states[-1]["odom"].tolist() == pytest.approx([0.2, 0.0])
+    assert len(kept.out) == 1
+
+
+def test_an_input_that_is_missing_or_old_is_named_and_gives_no_heartbeat(two_eyed, monkeypatch):
+    kept = watch(two_eyed, monkeypatch)
+    show(kept, 100.0)
+    assert "'front', which the model takes, was not heard" in kept.status_out[-1].status[0].message
+    front(kept, 100.1, 9)
+    wheels(kept, 100.1, 0.0)
+    show(kept, 100.2)
+    assert len(kept.out) == 1
+    wheels(kept, 100.8, 0.0)
+    show(kept, 100.9)
+    assert "'front', which the model takes, is 0.80 s old (limit 0.5 s)" in kept.status_out[-1].status[0].message
+    assert len(kept.out) == len(kept.heartbeat_out) == 1

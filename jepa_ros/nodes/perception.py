@@ -1,31 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ``perception`` node: the image that begins a control step becomes a latent, published with the image's stamp.
 
-The step clock (:mod:`jepa_ros.agent.step_clock`) chooses the images; the others are not encoded, nor unpacked. The node
-publishes ``embedding`` (32FC1, one token a row), ``model_id`` (latched) and, after each image, ``~/heartbeat``. A
-picture that the model cannot take is refused by name; until one can be taken there is no heartbeat, so that the gate
-stops. ``~/status`` says once a step how long encoding took (``encode_s``), or why the image was refused, and how many
-images came (``images``) and were encoded (``encoded``).
+The step clock (:mod:`jepa_ros.agent.step_clock`) chooses the images; the others are not encoded, nor unpacked. Of
+further cameras that the model sees, and of states that it takes, the newest at or before that image counts
+(:mod:`jepa_ros.agent.senses`). The node publishes ``embedding`` (32FC1, one token a row), ``model_id`` (latched) and,
+after each image, ``~/heartbeat``. A picture that the model cannot take is refused by name; until one can be taken there
+is no heartbeat, so that the gate stops. ``~/status`` says once a step how long encoding took (``encode_s``), or why the
+image was refused, and how many images came (``images``) and were encoded (``encoded``).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
+from jepa_ros.agent.senses import Senses
 from jepa_ros.agent.step_clock import StepClock
-from jepa_ros.contract import load_contract
+from jepa_ros.contract import Camera, load_contract
+from jepa_ros.contract.topics import STATE_TYPES
 from jepa_ros.errors import JepaRosError
 from jepa_ros.messages.images import pixels as pixels_of
 from jepa_ros.messages.images import raw_image
+from jepa_ros.messages.joints import JointStates, robot_joints
+from jepa_ros.messages.stamps import stamp_of
+from jepa_ros.messages.state import odom_in
+from jepa_ros.messages.types import message_class
 from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.convert import latent_to_image
 from jepa_ros.nodes.lifecycle import ManagedNode
@@ -53,7 +62,8 @@ class PerceptionNode(ManagedNode):
         self._out = qos.publisher(self, Image, "embedding", qos.EMBEDDING)
         self._id_out = qos.publisher(self, String, "model_id", qos.LATCHED)
         self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.STATUS)
-        self._subscription: Any = None
+        self._entities: list[Any] = []
+        self._kinds: dict[str, Any] = {}
         self._perception: Any = None
         self._refused = False
         self._images = self._encoded = 0
@@ -61,34 +71,61 @@ class PerceptionNode(ManagedNode):
     def configure(self) -> None:
         """Load the model and encode once, so that the first image is as fast as the others."""
         from jepa_ros.perception import Perception
+        from jepa_ros.perception.state import model_state
 
-        contract = load_contract(self.values.robot)
+        self._contract = contract = load_contract(self.values.robot)
         model, _card, self._identity = load(self.values, contract)
-        self._perception = Perception(model, contract)
-        camera = contract.cameras[0]
-        self._step_clock = StepClock(contract.rate, camera.rate)
+        self._perception, self._state_vectors = Perception(model, contract), model_state
+        self._senses = Senses(contract)
+        self._step_clock = StepClock(contract.rate, self._senses.first.rate)
+        pictures = {c.name: np.zeros((c.height, c.width, 3), np.uint8) for c in contract.model_cameras}
+        nothing = {s.name: np.zeros(len(s.values), np.float32) for s in contract.model_state}
         for _ in range(3):
-            self._perception.encode(np.zeros((camera.height, camera.width, 3), np.uint8))
-        if self.values.compressed or camera.compressed:
-            kind, topic = CompressedImage, f"{camera.topic}/compressed"
-        else:
-            kind, topic = Image, camera.topic
-        self._kind = kind
-        # As bytes: an image that begins no step is not unpacked.
-        self._subscription = qos.subscription(self, kind, topic, self._on_image, qos.IMAGE, raw=True)
+            self._perception.encode(pictures, state=nothing)
+        for camera in contract.model_cameras:
+            first = camera is self._senses.first
+            self._listen_to(camera, self._on_image if first else partial(self._on_further, camera.name))
+        joints = JointStates(robot_joints(contract))
+        for name in self._senses.states:
+            heard = partial(self._on_joints, joints) if name == "joint_states" else self._on_odom
+            kind = message_class(STATE_TYPES[name])
+            self._entities.append(qos.subscription(self, kind, contract.state[name].topic, heard, qos.STATE))
         self._id_out.publish(String(data=self._identity))
+
+    def _listen_to(self, camera: Camera, callback: Callable[[bytes], None]) -> None:
+        """Subscribe to a camera, to its bytes: an image that begins no step is not unpacked."""
+        compressed = camera.compressed or (self.values.compressed and camera is self._senses.first)
+        kind = self._kinds[camera.name] = CompressedImage if compressed else Image
+        topic = f"{camera.topic}/compressed" if compressed else camera.topic
+        self._entities.append(qos.subscription(self, kind, topic, callback, qos.IMAGE, raw=True))
 
     def release(self) -> None:
         """Stop listening and let go of the model."""
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-            self._subscription = None
+        for entity in self._entities:
+            self.destroy_subscription(entity)
+        self._entities = []
         self._perception = None
 
     def on_active(self, active: bool) -> None:
         """Begin the steps anew with the next image."""
         self._step_clock.reset()
+        self._senses.reset()
         self._refused = False
+
+    def _on_further(self, name: str, data: bytes) -> None:
+        """An image of a camera that begins no steps."""
+        try:
+            self._senses.take(name, raw_image(data).stamp, data)
+        except JepaRosError as error:
+            self.get_logger().error(f"image of '{name}' refused: {error}", throttle_duration_sec=2.0)
+
+    def _on_joints(self, joints: JointStates, message: JointState) -> None:
+        measured = joints.take(message, stamp_of(message), 0.0)
+        if measured is not None:
+            self._senses.take("joint_states", measured.stamp, measured)
+
+    def _on_odom(self, message: Odometry) -> None:
+        self._senses.take("odom", stamp_of(message), odom_in(message, self._contract))
 
     def _on_image(self, data: bytes) -> None:
         if not self.active:
@@ -103,11 +140,14 @@ class PerceptionNode(ManagedNode):
             if not self._refused:
                 self.beat(self._identity)
             return
-        message = deserialize_message(data, self._kind)
+        first = self._senses.first.name
+        message = deserialize_message(data, self._kinds[first])
         try:
-            pixels, encoding = pixels_of(message)
+            further, measured = self._senses.at(stamp)
+            pictures = {name: pixels_of(deserialize_message(raw, self._kinds[name])) for name, raw in further.items()}
+            pictures[first] = pixels_of(message)
             started = time.perf_counter()
-            latent = self._perception.encode(pixels, encoding)
+            latent = self._perception.encode(pictures, state=self._state_vectors(self._contract, measured))
             seconds = time.perf_counter() - started
         except JepaRosError as error:
             self._refused = True
