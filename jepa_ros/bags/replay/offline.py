@@ -13,13 +13,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from jepa_ros.agent.senses import Senses, SensesError
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags import BagError
+from jepa_ros.bags.format.storage import Message
 from jepa_ros.bags.replay.gate_replay import replay_gate
 from jepa_ros.bags.replay.recording import Recording
 from jepa_ros.bags.replay.run_log import RunLog, Step
 from jepa_ros.messages import MessageError
 from jepa_ros.messages.images import pixels
+from jepa_ros.messages.stamps import raw_stamp
 from jepa_ros.perception.preprocess import ImageError
 from jepa_ros.safety.gate import GateConfig
 
@@ -82,15 +87,10 @@ class OfflineReplay:
         last: int | None = None
         unsure, left_out = False, 0
         total = (reader.end - reader.start) * 1e-9
-        images = reader.messages({recording.image_topic}, *recording.span)
-        for message, (_, stamp) in zip(images, recording.images, strict=True):
+        for message, stamp, senses in self._images():
             if stamp not in wanted or stamp in log.embeddings:
                 continue
-            content = reader.deserialize(message)
-            try:
-                latent = self.perception.encode(*pixels(content))
-            except (MessageError, ImageError) as error:
-                raise BagError(f"{reader.path}: {message.topic}: image of time {message.time}: {error}") from None
+            latent = self._see(message, stamp, senses)
             log.embeddings[stamp] = latent
             if progress is not None:
                 progress((message.time - reader.start) * 1e-9, total)
@@ -124,6 +124,38 @@ class OfflineReplay:
                 f"{left_out} of {len(log.steps)} steps are not compared: one before them cannot be repeated, and until "
                 "~/clear_goal was called the planner remembered what it saw"
             )
+
+    def _images(self) -> Iterator[tuple[Message, int, Senses]]:
+        """The images in their order, with their stamps, and what else the model takes as it was known by then."""
+        recording = self.recording
+        senses, images = Senses(recording.contract), iter(recording.images)
+        names = {topic: name for name, topic in recording.further.items()}
+        felt = {name: iter(recording.gate.get(name, [])) for name in senses.states}
+        coming = {name: next(arrivals, None) for name, arrivals in felt.items()}
+        for message in recording.reader.messages({recording.image_topic, *names}, *recording.span):
+            if message.topic in names:
+                senses.take(names[message.topic], _seconds(raw_stamp(message.data)), message)
+                continue
+            for name, arrivals in felt.items():
+                while (arrival := coming[name]) is not None and arrival.time <= message.time:
+                    senses.take(name, arrival.content.stamp, arrival.content)
+                    coming[name] = next(arrivals, None)
+            yield message, next(images)[1], senses
+
+    def _see(self, message: Message, stamp: int, senses: Senses) -> np.ndarray:
+        """The embedding of an image, and of what else the model takes at its stamp."""
+        from jepa_ros.perception.state import StateError, model_state
+
+        recording, reader = self.recording, self.recording.reader
+        try:
+            further, measured = senses.at(_seconds(stamp))
+            pictures = {name: pixels(reader.deserialize(other)) for name, other in further.items()}
+            pictures[senses.first.name] = pixels(reader.deserialize(message))
+            state = model_state(recording.contract, measured)
+            latent: np.ndarray = self.perception.encode(pictures, state=state)
+            return latent
+        except (MessageError, ImageError, SensesError, StateError) as error:
+            raise BagError(f"{reader.path}: {message.topic}: image of time {message.time}: {error}") from None
 
     def _steps(self) -> dict[int, Step]:
         """The steps to repeat, by image stamp: those that were recorded, else those that the step clock chooses."""

@@ -13,7 +13,7 @@ import numpy as np
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
-from jepa_ros.contract import RobotContract
+from jepa_ros.contract import Camera, RobotContract
 from jepa_ros.contract.topics import STATE_TYPES
 from jepa_ros.messages import MessageError
 from jepa_ros.messages.commands import command_in, gate_output
@@ -44,6 +44,7 @@ class Recording:
         images: (log time, stamp) in ns of every image, in the order of receipt.
         goals: goal images and goal poses as messages. taken: goals as the planner took them, by their stamp in ns.
         gated: the gate's output, (stamp in s, (A,)). gate: inputs of the gate by their name in GateInputs.
+        further: {camera: topic} of further cameras that the model sees.
         log: what was decided then. latched_pose: the localisation keeps its last pose for whoever comes later.
         span: log times in ns between which its images lie, as the reader takes them; None is the bag's own end.
     """
@@ -57,6 +58,7 @@ class Recording:
     gated: list[Arrival] = field(default_factory=list)
     gate: dict[str, list[Arrival]] = field(default_factory=dict)
     identities: list[Arrival] = field(default_factory=list)
+    further: dict[str, str] = field(default_factory=dict)
     log: RunLog = field(default_factory=RunLog)
     latched_pose: bool = False
     span: tuple[int | None, int | None] = (None, None)
@@ -89,14 +91,16 @@ class Recording:
         return JointStates(robot_joints(self.contract))
 
 
-def camera_topic(reader: BagReader, contract: RobotContract, namespace: str = "") -> str:
-    """The full name of the contract's image topic in a bag, raw or else compressed.
+def camera_topic(
+    reader: BagReader, contract: RobotContract, namespace: str = "", camera: Camera | None = None
+) -> str:
+    """The full name of the topic of a camera's images in a bag, raw or else compressed; by default of the first one.
 
     Raises:
         BagError: neither is there; it lists what is.
     """
     prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
-    topic = contract.cameras[0].topic
+    topic = (camera or contract.cameras[0]).topic
     name = topic if topic.startswith("/") else f"{prefix}/{topic}"
     if name not in reader.topics and f"{name}/compressed" in reader.topics:
         name = f"{name}/compressed"
@@ -132,7 +136,8 @@ def read_recording(reader: BagReader, contract: RobotContract, namespace: str = 
 
     camera = image or camera_topic(reader, contract, namespace)
     require_images(reader, camera)
-    recording = Recording(reader, contract, camera)
+    further = {c.name: camera_topic(reader, contract, namespace, c) for c in contract.model_cameras[1:]}
+    recording = Recording(reader, contract, camera, further=further)
     state_topic, status_topic = full("safety_gate/state"), full("planner/status")
     state = {full(topic.topic): name for name, topic in contract.state.items()}
     takers = {
