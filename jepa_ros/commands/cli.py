@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line, ``jepa-ros COMMAND``: which command is which module, and what an error looks like.
+"""The command line, ``jepa-ros COMMAND``: which module runs a command, and what an error looks like.
 
-A command's module offers ``add_arguments(parser)`` and ``main(args) -> int``. Only the module of the command that was
-asked for is imported, so that ``jepa-ros --help`` needs neither torch nor ROS.
+A command's module offers ``add_arguments(parser)`` and ``main(args) -> int``. Only the module of the given command is
+imported, so ``jepa-ros --help`` needs neither torch nor ROS.
 
 Exit codes: the command's own (0 is success), 2 for a mistake in the input (one line, ``error: ...``), 130 for Ctrl-C.
 ``JEPA_ROS_TRACEBACK=1`` shows the traceback behind an error line.
@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("jepa_ros.commands.doctor", "check a running graph: publishers, QoS, clock, silent topics"),
 }
 
-# Where to get a package that is not there. The rest is installed by pip under the name it is imported by.
+# How to install a missing package. Packages that are not listed have the same name in pip and in import.
 INSTALL = {
     "rclpy": "pip install 'jepa_ros[ros]', or source an installed ROS 2",
     "pybullet": "pip install 'jepa_ros[sim]'",
@@ -53,7 +53,7 @@ INSTALL = {
 
 
 def build_parser(command: str | None) -> Parser:
-    """Return the parser of ``jepa-ros``; only `command`'s own arguments are filled in (its module is imported)."""
+    """Return the parser of ``jepa-ros``. Only `command`'s module is imported, and only its arguments are filled in."""
     parser = Parser(
         prog="jepa-ros",
         description="Objective-driven robot control by search in a learned world model, on ROS 2.",

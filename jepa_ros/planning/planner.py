@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ROS-free planner: from the latent of each image to a command. The loop, the planner node and replay all run it.
 
-It owns the history (recurrent state, last latent, commands under way), knows when it has arrived, and reports what it
-sees: surprise, novelty, and what the guardrails say about the plan.
+It owns the history (recurrent state, last latent, commands under way) and knows when it has arrived. It reports
+surprise, novelty, and what the guardrails say about the plan.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class Planner:
         model: the world model. contract: the robot contract. config: settings.
         card: the checkpoint's model card; `card["calibration"]["vigilance"]` says how surprise and novelty are judged.
             Without it the surprise is the error of the last prediction, in units of
-            `card["calibration"]["prediction_error"]` where that is known.
-        guardrails: a GuardrailSet bound to the robot; None is the contract's own.
+            `card["calibration"]["prediction_error"]` if the card has that.
+        guardrails: a GuardrailSet bound to the robot; None for the contract's own.
         proposal: a learned source of candidates.
-        memory: a LongTerm that is told what is seen and asked for ways; None keeps nothing beyond a drive.
-        clock: seconds, steady; a test may give its own.
+        memory: a LongTerm that keeps what is seen beyond a drive; None keeps nothing.
+        clock: steady seconds; tests may replace it.
 
     Attributes:
         paused: while true every command stands still.
-        knowledge: what is known beside the latent; objective: what plans are judged by; search: finds them.
+        knowledge: what is known beside the latent. objective: judges plans. search: finds them.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Planner:
         self.paused = False
         self.reset()
 
-    #: What makes the objective; a subclass may compare another one.
+    #: Makes the objective; a subclass may use another one.
     make_objective = Objective
 
     def reset(self) -> None:
@@ -103,14 +103,14 @@ class Planner:
         self._won: Counter[str] = Counter()
 
     def warm_up(self) -> float:
-        """Spend compile and warm-up time now; seconds of one iteration of the search."""
+        """Spend compile and warm-up time now. Returns the seconds of one iteration of the search."""
         latent = np.zeros(self.model.config.latent_dim, dtype=np.float32)
         target = self.search.target(Goal.from_latent(latent))
         return self.search.warm_up(self._problem(latent, self.model.initial_state(1)[0], target))
 
     @property
     def too_slow(self) -> str:
-        """Why no plan can be made in time on this machine, "" where one can; known once it is warmed up."""
+        """Why this machine cannot make a plan in time, "" if it can; known after :meth:`warm_up`."""
         fastest, config = self.search.fastest, self.search.config
         if fastest < config.deadline:
             return ""
@@ -122,7 +122,7 @@ class Planner:
         )
 
     def set_goal(self, goal: Goal | None) -> None:
-        """Take a goal, or None for none.
+        """Take a goal; None takes the goal away.
 
         Raises:
             GoalError: a goal that the model cannot read; the old one stays.
@@ -137,7 +137,7 @@ class Planner:
         self._warm = None
 
     def goal_from_current(self) -> Goal | None:
-        """A goal to come back to here; None before the first image."""
+        """The present place as a goal; None before the first image."""
         return None if self.history.z is None else Goal.from_latent(self.history.z.cpu().numpy(), name="current")
 
     def remember(self, name: str) -> None:
@@ -152,7 +152,7 @@ class Planner:
         memory.tag(name, self.history.z.cpu().numpy(), memory.here)
 
     def remembered_goal(self, name: str) -> Goal:
-        """The place of a name as a goal.
+        """A remembered place as a goal.
 
         Raises:
             RecallError: there is no memory, or no such place in it.
@@ -175,17 +175,17 @@ class Planner:
         self.objective.set_weights(weights)
 
     def check_risk(self, risk: Risk) -> None:
-        """Raise RiskError where the configured number of futures cannot resolve it."""
+        """Raise RiskError if the configured number of futures cannot resolve it."""
         check_level(risk, self.config.search.noise_samples)
 
     def set_risk(self, risk: Risk) -> None:
-        """Replace how the costs of several futures become one, from the next plan on; see check_risk."""
+        """Replace how the costs of several futures are joined, from the next plan on; see check_risk."""
         self.check_risk(risk)
         self.search.config = replace(self.search.config, risk=risk)
         self.config = replace(self.config, search=self.search.config)
 
     def check_weights(self, weights: TaskWeights) -> None:
-        """Raise JepaRosError where the goal, or any goal picture, has no term with these weights."""
+        """Raise JepaRosError if the goal, or any goal picture, has no term with these weights."""
         self.objective.check_weights(weights, self._target)
 
     def _own_guardrails(self) -> GuardrailSet:
@@ -198,12 +198,12 @@ class Planner:
         """Answer one image.
 
         Args:
-            latent: (E,) float32 embedding, any shape of E values (a latent of D values where the model has no context).
+            latent: float32 embedding of E values, any shape (without context, a latent of D values).
             stamp: seconds, of the image.
             executed: (A,) physical, mean of the gate's output since the last image; None: as commanded.
-            gated: (A,) physical, the gate's output in effect at the stamp; None: what was commanded.
-            iterations, seed: from a recorded status, to repeat that plan whatever the clock says.
-            gate_reason: the gate's reason word at the stamp; it tells whether something is in the way.
+            gated: (A,) physical, the gate's output in effect at the stamp; None: as commanded.
+            iterations, seed: of a recorded status, to repeat that plan whatever the clock says.
+            gate_reason: the gate's reason word at the stamp; it says whether something is in the way.
         """
         flat = np.ascontiguousarray(latent, dtype=np.float32).reshape(-1)
         size = self.model.config.latent_dim
@@ -248,12 +248,12 @@ class Planner:
         self, latent, state, goal: Goal, sent=None, warm=None, deadline: float | None = None,
         iterations: int | None = None, seed: int | None = None,
     ) -> PlanResult:  # fmt: skip
-        """Search for one plan by what is known, without taking an image: for tests, benches and checks.
+        """Search for one plan without taking an image: for tests, benches and checks.
 
         Args:
             latent: (D,), state: (S',), sent: (n, A), warm: (T, A): see Problem. goal: where to.
-            deadline: seconds for this plan, instead of the configured ones.
-            iterations: run exactly so many, whatever the clock says. seed: instead of the configured one.
+            deadline: seconds for this plan; None for the configured ones.
+            iterations: run exactly this many, whatever the clock says. seed: None for the configured one.
 
         Raises:
             SearchError: a size that does not fit. GoalError: a goal that the model cannot read.
@@ -274,7 +274,7 @@ class Planner:
         self, latent, state, target: Target, sent, warm, deadline: float | None, iterations: int | None, seed: int,
         distance: float | None = None, stamp: float = 0.0,
     ) -> PlanResult:  # fmt: skip
-        """Have everything that is known prepare, and search for what is left of the deadline."""
+        """Let all knowledge prepare for the goal, then search for what is left of the deadline."""
         began, config = self.clock(), self.search.config
         for part in self.knowledge:
             part.prepare(target, distance, stamp)
@@ -291,7 +291,7 @@ class Planner:
         return Problem(latent, state, target, objective.terms, objective.constraints(), objective.weights, sent, warm)
 
     def _steps(self, stamp: float) -> int:
-        """Control steps since the last image; -1 where the history is to be forgotten."""
+        """Control steps since the last image; -1 if the history must be forgotten."""
         last, self._stamp = self._stamp, stamp
         if last is None:
             return 0
@@ -306,9 +306,9 @@ class Planner:
         return torch.from_numpy(np.clip(self.contract.normalise(values), -1.0, 1.0)).float()
 
     def _stand_still_at(self, held: np.ndarray | None) -> None:
-        """For joint positions, to stand still is to stay at what the gate lets through, (A,) physical.
+        """Set what stands still: for joint positions, the gate's output ``held``, (A,) physical.
 
-        Search and history hold the same tensor; None leaves it as it is.
+        Search and history share the tensor; None leaves it as it is.
         """
         action = self.contract.neutral(held)
         if action is not None and np.isfinite(action).all():
@@ -352,7 +352,7 @@ class Planner:
         return signals
 
     def _draw(self, output: PlannerOutput, result: PlanResult) -> None:
-        """Poses of the plan and of the candidates, where something that is known can tell them."""
+        """Put the poses of plan and candidates into the output, if any knowledge can read them."""
         if result.latents is None:
             return
         latents = torch.stack([result.latents, *(z for z, _, _ in result.candidates)])  # (1 + n, T, D)
@@ -364,5 +364,5 @@ class Planner:
         output.candidates = [(poses[i + 1], cost) for i, (_, cost, _) in enumerate(result.candidates)]
 
     def view(self, name: str) -> Any:
-        """What people may look at of what is known, by name; None where nobody knows of it."""
+        """A view of the knowledge, by name, for people to look at; None if there is none of that name."""
         return next((views[name] for part in self.knowledge if name in (views := part.views())), None)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anytime search for the plan that is feasible and cheapest in the world model, under a deadline.
+"""Anytime search in the world model: the cheapest plan that is feasible, under a deadline.
 
-The search knows no ROS, no body and no history: it is given a model once, and with each :class:`Problem` cost terms,
-constraints, a state and a goal. Which method proposes the candidates is methods.py's.
+The search knows no ROS, no body and no history. It gets a model once, and cost terms, constraints, a state and a goal
+with each :class:`Problem`. The methods that propose candidates are in methods.py.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _Best:
 
 @dataclass
 class _Task:
-    """One problem as it is worked on."""
+    """One problem while the search works on it."""
 
     z: torch.Tensor  # (D,) where plans begin: the actions under way are done
     h: torch.Tensor
@@ -80,8 +80,8 @@ class Search:
     Args:
         model: see jepa_ros.world_model.seam.AnyWorldModel. config: settings.
         neutral: (A,) normalised, the command that stands still. delay: when commands take effect; None: at once.
-        proposal: a learned source of candidates, instead of the model's own.
-        clock: seconds, steady; a test may give its own.
+        proposal: a learned source of candidates, in the place of the model's own.
+        clock: steady seconds; tests may replace it.
 
     Raises:
         SearchError: the model takes other actions, or the futures do not fit into memory.
@@ -122,11 +122,11 @@ class Search:
         return self.engine.rollout.name
 
     def target(self, goal: Goal) -> Target:
-        """A goal as the engine's readouts tell it; see Target for errors."""
+        """A goal in terms of the engine's readouts; see Target for errors."""
         return Target(goal, self.engine.readouts, self.device)
 
     def warm_up(self, problem: Problem, plans: int = 3) -> float:
-        """Compile, fill caches and measure: seconds of one iteration. For configure, not for the first goal."""
+        """Compile, fill caches and measure: seconds of one iteration. Call it once, before the first goal."""
         for _ in range(plans):
             self.plan(problem, Budget(iterations=2, exactly=True), self.config.seed)
             self._recent.clear()
@@ -210,7 +210,7 @@ class Search:
         return seeds
 
     def _draw(self, task: _Task, samples: int) -> torch.Tensor | None:
-        """What the coming futures differ in: the model's noise (S, T, N), and what the constraints do not know."""
+        """Draw what the coming futures differ in: the model's noise (S, T, N), and what the constraints guess."""
         noise = None
         if samples > 1:
             shape = (samples, self.config.horizon, self.model.config.noise_dim)
@@ -228,7 +228,7 @@ class Search:
         return _Scores(self.config.risk(cost.cpu().numpy()), task.judge(futures), terms, zs)
 
     def _better(self, best: _Best | None, scores: _Scores, order: np.ndarray) -> _Best | None:
-        """The best so far; of equals the older stays."""
+        """The best so far; of two equals the older one."""
         if not len(order):
             return best
         i = int(order[0])
@@ -251,11 +251,11 @@ class Search:
         feasible = order[scores.verdict.violation[order] <= 0.0]
         if len(feasible):
             self.sampler.update(self._candidates, self._source, feasible, scores.cost)
-        else:  # nothing feasible yet: towards the smallest violation
+        else:  # nothing feasible yet: go towards the smallest violation
             self.sampler.update(self._candidates, self._source, order, scores.verdict.violation)
 
     def _elite_cost(self, best: _Best | None, scores: _Scores, order: np.ndarray) -> float:
-        """Mean cost of the elites; infinite while nothing feasible is known."""
+        """Mean cost of the elites; infinite until a plan is feasible."""
         if best is None or not best.feasible or not len(order):
             return math.inf
         return float(scores.cost[order[: self.config.elites]].mean())
@@ -271,7 +271,7 @@ class Search:
             return torch.autograd.grad(cost.sum(), plans)[0]
 
     def _verify(self, best: _Best, task: _Task, result: PlanResult) -> _Best:
-        """Judge the best candidates on futures that the search did not optimise over."""
+        """Judge the best candidates on fresh futures, which the search did not optimise over."""
         must = any(constraint.slack is None for constraint in task.judge.constraints)
         if not must or self.config.noise_samples == 1 or not best.feasible:
             return best

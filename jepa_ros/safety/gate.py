@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The safety gate: one pure step from what is known at a tick to the command that leaves.
+"""The safety gate: one pure step from the inputs of a tick to the command that leaves.
 
-The gate does not trust the planner, the camera, or itself: every row of :mod:`jepa_ros.safety.rows` is checked at
-every tick, an exception inside stops the robot and latches, and a last check refuses any output that is not finite or
-beyond a limit. It is engineering, not certification (``docs/safety.md``).
+The gate does not trust the planner, the camera, or itself. It checks every row of :mod:`jepa_ros.safety.rows` at every
+tick. An exception inside stops the robot and latches. A last check refuses any output that is not finite or beyond a
+limit. This is engineering, not certification (``docs/safety.md``).
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from jepa_ros.safety.tick import Tick
 
 __all__ = ["Gate", "GateConfig", "GateConfigError", "GateInputs", "GateOutput", "GateState", "Mode"]
 
-#: The order in which the shape rows work on the command: what the planner admits, then the machine, then the world.
+#: The order in which rows limit the command: contact and force, planner signals, machine limits, surroundings.
 SHAPING = (
     "contact", "force", "guardrail_cost", "surprise", "novelty", "velocity_limit", "acceleration_limit",
     "position_limit", "inside_region", "region", "speed_zone", "person", "obstacle",
 )  # fmt: skip
-#: A late tick is reckoned with again; it is forgiven by so many s a second.
+#: The gate expects another tick as late as the slowest one; this expectation falls by so many s a second.
 FORGIVING = 0.02
 SENTENCES = {
     Mode.ACTIVE: "passes the command",
@@ -55,7 +55,7 @@ SENTENCES = {
 
 @check("resume_chatter")
 def resume_chatter(t: Tick) -> bool:
-    """It stopped and moved again by itself too often: something is loose, and a person has to look."""
+    """It stopped and moved again by itself too often: something is loose, and a person must look."""
     start = t.now - t.cfg.resume_latch_window
     t.s.resumes = (*(v for v in t.s.resumes if v >= start), t.now)
     return len(t.s.resumes) > t.cfg.resume_latch_count
@@ -66,7 +66,7 @@ class Gate:
 
     Args:
         config: its settings.
-        without: rows left out. For the mutation run alone, which shows that each row is missed when it is gone.
+        without: rows left out; only for tests, which show that each row is missed.
 
     Use::
 
@@ -92,10 +92,10 @@ class Gate:
         self._chatter = present.get("resume_chatter")
 
     def with_guardrails(self, guardrails: GuardrailSet) -> Gate:
-        """The same gate under another set of guardrails; the state of this one goes on with it.
+        """The same gate with another set of guardrails; a state of this gate goes on with it.
 
         Raises:
-            GateConfigError: the set needs something that the contract does not have. This gate stays as it is.
+            GateConfigError: the set needs something that the contract does not have.
         """
         return Gate(self.config.replace(guardrails=guardrails), without=self._without)
 
@@ -153,7 +153,7 @@ class Gate:
         return s, self._finish(t, mode, out, answers)
 
     def _requests(self, t: Tick) -> dict[str, tuple[bool, str]]:
-        """Latch what latches, then answer the requests; a stop wins over whatever else is asked at the same tick."""
+        """Latch what latches, then answer the requests; a stop wins over other requests of the same tick."""
         s, requests = t.s, t.i.requests
         answers: dict[str, tuple[bool, str]] = {}
         latching = [(row, why) for row, why in t.trips if row.effect == LATCH]
@@ -205,14 +205,14 @@ class Gate:
 
     @staticmethod
     def _start_over(s: GateState) -> None:
-        """Arm from the beginning: no command of before, no freshness of before."""
+        """Arm from the beginning: forget earlier commands and since when inputs were good."""
         s.forget_commands()
         s.fresh_all = s.fresh_planner = None
         s.active_once = False
         s.stopped_by = None
 
     def _freshness(self, t: Tick) -> None:
-        """Since when everything has been good: what all need, and what the planner needs besides."""
+        """Note since when all inputs have been good, and since when those that only the planner needs too."""
         s = t.s
         rearm = [row for row, _ in t.trips if row.rearm]
         if any(not row.planner_only for row in rearm) or s.latch is not None or not s.enabled:
@@ -337,7 +337,7 @@ class Gate:
     def _fault(
         self, state: GateState, inputs: GateInputs, now: float, ros: float, error: Exception
     ) -> tuple[GateState, GateOutput]:
-        """The answer to an exception inside: stop, and latch. It relies on as little as can be."""
+        """The answer to an exception inside: stop, and latch. It relies on as little as possible."""
         cfg = self.config
         why = f"fault inside the gate: {type(error).__name__}: {error}"
         try:
@@ -359,7 +359,7 @@ class Gate:
         if getattr(getattr(inputs, "requests", None), "shutdown", False) and s.shutdown_at is None:
             s.shutdown_at = now
         values = np.array(out)
-        unknown = not cfg.body.ready(s)  # where an arm stands that was never measured, nobody knows: say nothing
+        unknown = not cfg.body.ready(s)  # an arm that was never measured: its place is not known, so send nothing
         publish = not (cfg.shadow or cfg.dry_run or unknown)
         return s, GateOutput(
             values, publish, values, Mode.ESTOP, 2, "internal_fault", ("internal_fault",),
@@ -373,7 +373,7 @@ def _gravity(entry: tuple[Row, str]) -> int:
 
 
 def _scale(t: Tick, mode: Mode, out: list[float]) -> float:
-    """Share of the asked-for command (of positions: of the speed) that is given; 1 for zeros that pass."""
+    """Fraction of the requested command (for positions: of the speed) that is given; 1 for zeros that pass."""
     if mode not in (Mode.ACTIVE, Mode.LIMITED):
         return 0.0
     if t.asked is None or t.cfg.by_position or mode is Mode.ACTIVE:
