@@ -22,6 +22,13 @@ ALONE = (
     "test_search_native",
 )  # fmt: skip
 
+#: Files whose tests train something, build something or play many episodes: `make test-fast` leaves them out.
+SLOW = (
+    "test_gate_histories", "test_gate_reach", "test_gate_directed", "test_gate_episodes", "test_training",
+    "test_readouts", "test_place_map", "test_world_registry", "test_packaging", "test_gym_world", "test_bag_dataset",
+    "test_bag_replay", "test_bag_repair", "test_guardrail_bench", "test_arena_episodes", "test_cli",
+)  # fmt: skip
+
 _held = contextlib.ExitStack()
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -32,6 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name.startswith(ALONE):
             item.add_marker("alone")
+        if item.path.name.startswith(SLOW):
+            item.add_marker("slow")
 
 
 def pytest_unconfigure() -> None:

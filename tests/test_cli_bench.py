@@ -51,7 +51,7 @@ def test_the_help_lists_them_without_running_them(folder, capsys):
 def test_an_unknown_name_is_one_line_with_the_known_ones(folder, capsys):
     (folder / "nothing.py").write_text(SOURCE)
     assert cli.main(["bench", "nothign"]) == 2
-    assert capsys.readouterr().err == "error: no benchmark 'nothign'; known: nothing\n"
+    assert capsys.readouterr().err == "error: no benchmark 'nothign'; did you mean 'nothing'?; known: nothing\n"
 
 
 def test_an_install_without_benchmarks_does_not_offer_them(tmp_path, monkeypatch, capsys):

@@ -300,7 +300,7 @@ def test_an_episode_follows_from_settings_and_number_alone():
     a, b = collected(1), collected(1)
     assert np.array_equal(a.images, b.images) and np.array_equal(a.actions, b.actions)
     assert not np.array_equal(a.actions, collected(2).actions)
-    a.check((64, 64), 2)
+    a.check(task_of(GymWorld(DOT, "{}", 1))[0].contract)
     assert np.isnan(a.poses).all() and not a.contacts.any()
     brightest = [np.unravel_index(i[..., 0].argmax(), i.shape[:2])[1] for i in a.images]
     moved = np.diff(brightest)
