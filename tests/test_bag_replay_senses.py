@@ -93,3 +93,25 @@ def test_what_is_missing_is_named(robot, tmp_path):
         replay = prepare(reader, Changes(model=str(folder), gate=False)).offline
         with pytest.raises(BagError, match="'front', which the model takes, was not heard before this image"):
             replay.run()
+
+
+def test_a_part_of_a_bag_begins_with_what_was_known_before_it(robot, tmp_path):
+    contract, folder = robot
+    rng = np.random.default_rng(1)
+    overhead = rng.integers(0, 255, (6, 128, 128, 3), dtype=np.uint8)
+    front = rng.integers(0, 255, (6, 48, 64, 3), dtype=np.uint8)
+    messages = []
+    for k in range(6):
+        at = START + k * 200_000_000
+        messages.append((at, "/front", image(at - 10_000_000, front[k])))
+        messages.append((at, "/odom", odometry(at - 10_000_000, 0.1 * k)))
+        messages.append((at + 5_000_000, "/image", image(at, overhead[k])))
+    write(tmp_path / "bag", contract, messages)
+    with BagReader(tmp_path / "bag") as reader:
+        replay = prepare(reader, Changes(model=str(folder), gate=False)).offline
+        replay.recording = replay.recording.past_of(START + 1_000_000_000, 0.3)
+        log = replay.run()
+    perception = Perception(load_checkpoint(folder, contract)[0], contract)
+    assert sorted(log.embeddings) == [START + 800_000_000, START + 1_000_000_000]
+    expected = perception.encode({"image": overhead[4], "front": front[4]}, state={"odom": np.array([0.4, 0.0])})
+    np.testing.assert_allclose(log.embeddings[START + 800_000_000], expected, atol=1e-6)

@@ -28,6 +28,9 @@ from jepa_ros.messages.stamps import raw_stamp
 from jepa_ros.perception.preprocess import ImageError
 from jepa_ros.safety.gate import GateConfig
 
+#: Seconds before a part of a bag in which what the model takes beside its first image may lie.
+BEFORE = 2
+
 
 @dataclass
 class OfflineSettings:
@@ -132,9 +135,12 @@ class OfflineReplay:
         names = {topic: name for name, topic in recording.further.items()}
         felt = {name: iter(recording.gate.get(name, [])) for name in senses.states}
         coming = {name: next(arrivals, None) for name, arrivals in felt.items()}
-        for message in recording.reader.messages({recording.image_topic, *names}, *recording.span):
+        start, end = recording.span
+        before = None if start is None else start - BEFORE * 1_000_000_000
+        for message in recording.reader.messages({recording.image_topic, *names}, before, end):
             if message.topic in names:
                 senses.take(names[message.topic], _seconds(raw_stamp(message.data)), message)
+            if message.topic in names or (start is not None and message.time < start):
                 continue
             for name, arrivals in felt.items():
                 while (arrival := coming[name]) is not None and arrival.time <= message.time:

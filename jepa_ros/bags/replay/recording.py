@@ -81,6 +81,8 @@ class Recording:
             goals=earlier + [goal for goal in self.goals if start <= goal.time],
             taken=self.taken,
             gated=[sent for sent in self.gated if sent.time >= start - 1_000_000_000],  # the command that held then
+            gate=self.gate,
+            further=self.further,
             log=RunLog(steps=steps),
             span=(start, end + 1),
         )  # fmt: skip
