@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -350,3 +351,28 @@ def test_joints_by_rate_brake_before_their_ends(braking: float, rates: bool, sil
 def test_hold_tolerances_are_settings_with_a_unit() -> None:
     cfg = GateConfig.from_contract(contract_of("arm"), hold_tolerance_rad=0.2)
     assert cfg.hold_tolerance == (0.2, 0.2)
+
+
+def test_a_stop_after_a_late_tick_starts_from_rest_because_the_drive_heard_nothing() -> None:
+    rig = moving_arm()
+    at = rig.tick(gap=0.4).values.tolist()
+    outs = rig.run(0.2)
+    assert outs[0].mode is Mode.STOPPED and "gate_late" in outs[0].reasons
+    assert all(o.values.tolist() == at for o in outs)
+
+
+def test_nothing_moves_on_the_tick_that_captures_a_hold() -> None:
+    jumps = 0
+    for when in range(20):
+        rig = Rig("arm", rearm_time=0.1)
+        rig.robot.loose = True
+        rig.command = [1.0, 1.0]
+        for k in range(40):
+            if k == when:
+                rig.robot.q = [0.6, 0.3]  # put elsewhere while it arms
+            rig.tick()
+        for before, out in itertools.pairwise(rig.outputs):
+            if before.publish and abs(out.values[0] - before.values[0]) > 0.1:
+                jumps += 1
+                assert out.values.tolist() == [0.6, 0.3] and out.mode is Mode.ARMING
+    assert jumps > 3

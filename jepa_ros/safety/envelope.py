@@ -33,9 +33,14 @@ def follow(t: Tick) -> None:
         s.led = (begin, s.out)
     lows, highs = s.swing or (s.out, s.out)
     if any(lows) or any(highs):
-        least = [b * t.dt for b in cfg.braking]
-        lows = [v + b if v < -b else 0.0 for v, b in zip(lows, least, strict=True)]
-        highs = [v - b if v > b else 0.0 for v, b in zip(highs, least, strict=True)]
+        if cfg.joints:
+            least = [b * t.dt for b in cfg.braking]
+            lows = [v + b if v < -b else 0.0 for v, b in zip(lows, least, strict=True)]
+            highs = [v - b if v > b else 0.0 for v, b in zip(highs, least, strict=True)]
+        else:  # by one ratio, the longer of the two
+            longest = max(max(high, -low) / b for low, high, b in zip(lows, highs, cfg.braking, strict=True))
+            left = max(0.0, 1.0 - t.dt / longest)
+            lows, highs = [v * left for v in lows], [v * left for v in highs]
     drop = 0
     while drop + 1 < len(recent) and recent[drop + 1][0] <= t.now - wait:
         if any(recent[drop][1]) or any(recent[drop][2]):
@@ -84,6 +89,20 @@ def in_force(t: Tick) -> list[tuple[float, list[float], list[float]]]:
             for k, (_, low, high) in enumerate(recent)
         ]
     return t.held
+
+
+def motion(t: Tick) -> list[float]:
+    """How the robot moves now, as far as is known, (A,).
+
+    Where it is measured: that, or what was commanded last, whichever is faster in the measured direction, for odometry
+    is older than the command. Where it is not: the middle of what it may do.
+    """
+    if t.motion is None:
+        if t.measured is None:
+            t.motion = [0.5 * (low + high) for low, high in zip(*hull(t), strict=True)]
+        else:
+            t.motion = [o if o * m >= 0.0 and abs(o) > abs(m) else m for o, m in zip(t.s.out, t.measured, strict=True)]
+    return t.motion
 
 
 class Decay(NamedTuple):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from jepa_ros.safety.envelope import hull, motion
 from jepa_ros.safety.geometry import advance
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.sensing import examine, located, read_pose
@@ -29,6 +30,8 @@ class Since(NamedTuple):
     Attributes:
         key: (stamp, receipt) of the pose's message. x, y, yaw: the motion, in the frame of the robot at the pose.
         way, turned: all that it drove [m] and turned [rad], to and fro.
+        slack: how far off that may be where nobody measures the motion: a base follows what it is told later, or more
+            slowly, than it is told [m].
         unsure: it may have moved unmeasured since the pose, by less than what makes the localisation speak.
         due: steady time since which another pose is due, or None.
     """
@@ -39,6 +42,7 @@ class Since(NamedTuple):
     yaw: float = 0.0
     way: float = 0.0
     turned: float = 0.0
+    slack: float = 0.0
     unsure: bool = False
     due: float | None = None
 
@@ -46,7 +50,7 @@ class Since(NamedTuple):
 def follow_pose(t: Tick) -> None:
     """Add the motion of this tick to that since the pose, or begin anew at a new pose."""
     pose, s = t.i.pose, t.s
-    if pose is None or "pose" not in t.cfg.states:
+    if pose is None or "pose" not in t.cfg.states or t.cfg.joints:
         return
     key = (pose.stamp, pose.received)
     since: Since | None = s.since_pose
@@ -65,6 +69,7 @@ def follow_pose(t: Tick) -> None:
         yaw=yaw,
         way=since.way + (math.hypot(vx, vy) * dt if driven else 0.0),
         turned=since.turned + (abs(w) * dt if driven else 0.0),
+        slack=since.slack + (_doubt(t) * dt if t.measured is None else 0.0),
         unsure=since.unsure or t.measured is None or t.dt > t.cfg.late_tick,
     )
     far = math.hypot(x, y) >= t.cfg.pose_travel or abs(yaw) >= t.cfg.pose_turn
@@ -118,16 +123,19 @@ def pose_now(t: Tick) -> tuple[float, float, float, float, float] | None:
         x + cos * since.x - sin * since.y,
         y + sin * since.x + cos * since.y,
         yaw + since.yaw,
-        margin + slip + yaw_margin * math.hypot(since.x, since.y),
+        margin + slip + since.slack + yaw_margin * math.hypot(since.x, since.y),
         yaw_margin + turn_slip,
     )
 
 
+def _doubt(t: Tick) -> float:
+    """By how much the speed may be another than it is taken for [m/s]."""
+    lows, highs = hull(t)
+    return 0.5 * math.hypot(*(highs[k] - lows[k] for k in t.cfg.linear))
+
+
 def _motion(t: Tick) -> tuple[float, float, float]:
-    """(vx, vy, w) of the robot, per axis the faster of what is measured and what was sent that way."""
-    cfg, out = t.cfg, t.s.out
-    v = out
-    if t.measured is not None:
-        v = [o if o * m >= 0.0 and abs(o) > abs(m) else m for o, m in zip(out, t.measured, strict=True)]
+    """(vx, vy, w) of the robot."""
+    cfg, v = t.cfg, motion(t)
     vx, vy, w = (0.0 if k is None else v[k] for k in (cfg.forward, cfg.sideways, cfg.turn))
     return vx, vy, w

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from jepa_ros.safety import regions
+from jepa_ros.safety.envelope import motion
 from jepa_ros.safety.geometry import Point, advance
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.sensing import examine, read_scan
@@ -88,7 +89,7 @@ def follow_scan(t: Tick) -> None:
     new = known is None or known[0] is not scan
     if examine(t, "scan", scan, read_scan)[0] is not None:
         return
-    v = regions.twist(t, regions.motion(t))
+    v = regions.twist(t, motion(t))
     if new or t.s.since_scan is None:
         t.s.since_scan = advance(0.0, 0.0, 0.0, *v, min(max(t.ros - scan.stamp, 0.0), 1.0))
     else:

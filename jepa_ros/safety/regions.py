@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 
 from jepa_ros.safety import envelope
-from jepa_ros.safety.envelope import next_tick
+from jepa_ros.safety.envelope import motion, next_tick
 from jepa_ros.safety.geometry import Circle, Point, Shape, advance, outline_clear, within
 from jepa_ros.safety.guardrails import Guardrail
 from jepa_ros.safety.localisation import pose_now
@@ -88,18 +88,6 @@ def twist(t: Tick, u: list[float]) -> Pose:
         0.0 if cfg.sideways is None else u[cfg.sideways],
         0.0 if cfg.turn is None else u[cfg.turn],
     )
-
-
-def motion(t: Tick) -> list[float]:
-    """How the robot moves now, (A,): measured or commanded last, whichever is faster in the measured direction.
-
-    A robot that is measured to stand counts as moving as it was commanded: odometry is older than the command.
-    """
-    if t.motion is None:
-        t.motion = t.s.out
-        if t.measured is not None:
-            t.motion = [o if o * m >= 0.0 and abs(o) > abs(m) else m for o, m in zip(t.s.out, t.measured, strict=True)]
-    return t.motion
 
 
 def place_of(t: Tick) -> Place | None:
@@ -307,7 +295,7 @@ def inside_region(t: Tick) -> None:
             t.stop("inside_region", f"stands inside '{g.name}' by {margin - here:.3f} m and has turned on the spot"
                    f" there by {math.degrees(t.s.turned):.0f} degrees: drive out of it")  # fmt: skip
             return
-        if drives and not _leaves(t, g, start, here):
+        if drives and (_deeper(t, g, start, here) or not _leaves(t, g, start, here)):
             t.stop("inside_region", f"stands inside '{g.name}' by {margin - here:.3f} m and would not leave it")
             return
         t.u = slowed(t)
@@ -316,6 +304,16 @@ def inside_region(t: Tick) -> None:
     elif any(t.u):
         t.s.turned += abs(twist(t, t.u)[2]) * min(t.dt, 0.1)
         t.trip("inside_region", f"stands inside '{name}' by {deep:.3f} m: leaves it slowly")
+
+
+def _deeper(t: Tick, g: Guardrail, start: Pose, here: float) -> bool:
+    """Whether it still goes deeper by the motion that it has: then it stops before it leaves."""
+    found = reach_of(t, 0.0).places()
+    if found is None:
+        return True
+    c, s = math.cos(start[2]), math.sin(start[2])
+    placed = [(start[0] + c * x - s * y, start[1] + s * x + c * y) for x, y in found[0]]
+    return any(g.clearance(x, y, t.cfg.footprint_radius) < here - STRIDE for x, y in placed)
 
 
 def slowed(t: Tick) -> list[float]:
