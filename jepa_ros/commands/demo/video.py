@@ -81,18 +81,27 @@ def compose(episode: Episode, frame: Frame, past: list[Frame], title: str) -> np
     """One picture of the film, (HEIGHT, WIDTH, 3) uint8 RGB; `past` are the frames before it."""
     canvas = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     canvas[:] = BACKGROUND
-    canvas[:, :VIEW] = _enlarge(frame.image, VIEW)
-    scale = VIEW / frame.image.shape[1]
-    _draw_paths(canvas[:, :VIEW], episode, frame, past, lambda points: episode.project(points) * scale)
+    scale, corner = _put(canvas[:, :VIEW], frame.image)
+    _draw_paths(canvas[:, :VIEW], episode, frame, past, lambda points: episode.project(points) * scale + corner)
     x = VIEW + MARGIN
-    canvas[MARGIN + 28 : MARGIN + 28 + GOAL, x : x + GOAL] = _enlarge(episode.goal_image, GOAL)
-    _curve(canvas, [*past, frame], x, HEIGHT - MARGIN - 96, GOAL, 96)
-    return _write(canvas, frame, title, x)
+    _put(canvas[MARGIN + 28 : MARGIN + 28 + GOAL, x : x + GOAL], episode.goal_image)
+    _curve(canvas, [*past, frame], episode.radius, x, HEIGHT - MARGIN - 96, GOAL, 96)
+    return _write(canvas, frame, title, x, episode.radius)
 
 
-def _enlarge(image: np.ndarray, edge: int) -> np.ndarray:
-    big = cv2.resize(np.ascontiguousarray(image), (edge, edge), interpolation=cv2.INTER_CUBIC)
-    return big if big.ndim == 3 else np.repeat(big[:, :, None], 3, axis=2)
+def _put(square: np.ndarray, image: np.ndarray) -> tuple[float, np.ndarray]:
+    """Draw a picture of any aspect into the middle of a square, as large as it fits.
+
+    Returns:
+        Factor and corner (column, row) that bring pixels of the picture to pixels of the square.
+    """
+    edge, (height, width) = len(square), image.shape[:2]
+    scale = edge / max(height, width)
+    size = (round(width * scale), round(height * scale))
+    big = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_CUBIC)
+    x, y = (edge - size[0]) // 2, (edge - size[1]) // 2
+    square[y : y + size[1], x : x + size[0]] = big if big.ndim == 3 else big[:, :, None]
+    return scale, np.array([x, y])
 
 
 def _draw_paths(view: np.ndarray, episode: Episode, frame: Frame, past: list[Frame], pixels: Project) -> None:
@@ -140,8 +149,8 @@ def _blend(view: np.ndarray, draw: Callable[[np.ndarray], None], opacity: float)
     cv2.addWeighted(layer, opacity, view, 1 - opacity, 0, dst=view)
 
 
-def _curve(canvas: np.ndarray, frames: list[Frame], x: int, y: int, width: int, height: int) -> None:
-    """Distance to the goal over the last 30 s, with the 0.10 m that count as arrived as a line."""
+def _curve(canvas: np.ndarray, frames: list[Frame], radius: float, x: int, y: int, width: int, height: int) -> None:
+    """Distance to the goal over the last 30 s, with the radius [m] that counts as arrived as a line."""
     cv2.rectangle(canvas, (x, y), (x + width, y + height), (35, 39, 47), -1)
     recent = [f for f in frames if f.time > frames[-1].time - 30 and np.isfinite(f.distance)]
     if not recent:
@@ -152,13 +161,13 @@ def _curve(canvas: np.ndarray, frames: list[Frame], x: int, y: int, width: int, 
     def row(metres: float) -> float:
         return y + height - metres / top * height
 
-    limit = round(row(0.10))
+    limit = round(row(radius))
     cv2.line(canvas, (x, limit), (x + width, limit), TARGET, 1, cv2.LINE_AA)
     points = [(x + (f.time - recent[0].time) / span * width, row(f.distance)) for f in recent]
     _line(canvas, np.array(points), PLAN, 2)
 
 
-def _write(canvas: np.ndarray, frame: Frame, title: str, x: int) -> np.ndarray:
+def _write(canvas: np.ndarray, frame: Frame, title: str, x: int, radius: float) -> np.ndarray:
     image = Image.fromarray(canvas)
     pen = ImageDraw.Draw(image)
     pen.text((x, MARGIN - 8), "goal picture", TEXT, _font(20))
@@ -176,7 +185,7 @@ def _write(canvas: np.ndarray, frame: Frame, title: str, x: int) -> np.ndarray:
     for i, (name, value) in enumerate(rows):
         pen.text((x, y + 46 + 27 * i), name, DIM, _font(18))
         pen.text((x + GOAL, y + 46 + 27 * i), value.replace("nan", "-"), TEXT, _font(18, bold=True), anchor="ra")
-    pen.text((x, HEIGHT - MARGIN - 96 - 24), "distance; line: 0.10 m", DIM, _font(15))
+    pen.text((x, HEIGHT - MARGIN - 96 - 24), f"distance; line: {radius:.2f} m", DIM, _font(15))
     pen.text((x + 8, HEIGHT - MARGIN + 2), title, DIM, _font(15))
     _legend(pen)
     return np.asarray(image)

@@ -11,6 +11,7 @@ from jepa_ros.learning.stages.alarm_levels import renew_alarms
 from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.place_map import renew_map
 from jepa_ros.learning.stages.proposal import renew_proposal
+from jepa_ros.learning.stages.read_values import renew_readouts
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,16 @@ def _map_told(card: dict[str, Any]) -> str:
     return f"held-out places told apart {card['metrics']['traversability']['auc']:.3f} (area under curve)"
 
 
+def _readouts_told(card: dict[str, Any]) -> str:
+    judged = card["metrics"]["readouts"]
+    rows = {name: ", ".join("-" if v is None else f"{v:.3f}" for v in found["r2"]) for name, found in judged.items()}
+    return "held-out R2: " + "; ".join(f"{name} {values}" for name, values in rows.items())
+
+
 #: Name -> stage.
 STAGES: dict[str, Stage] = {
     "alarms": Stage("what it needs to tell surprise and novelty", renew_alarms, _alarms_told),
     "map": Stage("its map of places, on its encoder as it is", renew_map, _map_told),
+    "readouts": Stage("what is read from its latents, on its encoder as it is", renew_readouts, _readouts_told),
     "proposal": Stage("a learned proposal for the search", renew_proposal, _proposal_told),
 }

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The readouts of a checkpoint, fitted anew: ``jepa-ros train --only readouts``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jepa_ros.learning.representation.diagnostics import encode_episodes
+from jepa_ros.learning.stages.order import Order
+from jepa_ros.learning.stages.readouts import drop_readouts, fit_heads, judge_readouts
+from jepa_ros.world_model import load_checkpoint, save_checkpoint
+
+
+def renew_readouts(order: Order) -> dict[str, Any]:
+    """Fit the readouts of a checkpoint anew, in place, on its encoder as it is; returns the card as written."""
+    data = order.data
+    model, card = load_checkpoint(order.folder, data.contract)
+    training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), order.seed)
+    length = min(120, *(data.usual_length(part) for part in (training, held_out)))
+    fit_heads(
+        model, encode_episodes(model, data, training, length, order.bf16), order.steps, order.seed + 2, order.report
+    )
+    judged = judge_readouts(model, encode_episodes(model, data, held_out, length, order.bf16))
+    drop_readouts(model, judged)
+    card = {**card, "metrics": {**card.get("metrics", {}), "readouts": judged}}
+    return save_checkpoint(order.folder, model, card)
