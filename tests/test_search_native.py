@@ -221,7 +221,7 @@ def test_a_predictor_of_another_make_falls_back_to_the_model():
     other = model_of()
     other.rollout = lambda z, h, a, n: tuple(0.5 * x for x in WorldModel.rollout(other, z, h, a, n))
     assert "differ" in make_engine(other, 8, 1, 4).note  # the layers look right, but the model does something else
-    assert make().engine.rollout.name == "model"  # the toy has no layers at all
+    assert make().search.engine.rollout.name == "model"  # the toy has no layers at all
     assert make().think(START, STATE, GOAL).reason == "ok"
 
 

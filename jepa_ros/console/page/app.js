@@ -80,7 +80,7 @@ function show() {
   $("holder").textContent = mine ? "You have the controls." : holder ? `${holder.name} has the controls.` : "Nobody has the controls.";
   $("take").hidden = mine; $("release").hidden = !mine;
   ["enable", "disable", "reset", "pause", "clear", "goal-here", "approve-mode", "click-rule"].forEach((id) => ($(id).disabled = !mine));
-  $("approve-mode").checked = desk.approve;
+  if (![...waiting.values()].some((w) => w.what === "mode")) $("approve-mode").checked = desk.approve;
   $("approval").hidden = !desk.waiting;
   if (desk.waiting) $("approval-text").textContent = `${desk.waiting.about} (asked by ${desk.waiting.who}; ${desk.waiting.seconds.toFixed(0)} s left)`;
   $("pause").setAttribute("aria-pressed", String(planner.reason === "paused"));
