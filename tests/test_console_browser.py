@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from ros_harness import Child
@@ -23,22 +24,31 @@ FLAGS = [
 PATIENCE = 30_000  # ms
 
 
+def free_port():
+    """A port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def started(child, says):
+    """Wait until a process has said a word."""
+    end = time.monotonic() + 90
+    while says not in child.text:
+        assert time.monotonic() < end and child.popen.poll() is None, child.text
+        time.sleep(0.1)
+
+
 @pytest.fixture(scope="module")
 def address():
     """A stack and its console; where the page is."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     up = Child("-m", "jepa_ros.commands.cli", "up", "sim", "namespace:=console_test")
     words = ["console", "--namespace", "/console_test", "--use-sim-time", "--port", str(port)]
     console = Child("-m", "jepa_ros.commands.cli", *words)
     try:
-        end = time.monotonic() + 90
-        while not ("[up] ready" in up.text and "console of" in console.text):
-            assert time.monotonic() < end and up.popen.poll() is None and console.popen.poll() is None, (
-                up.text + console.text
-            )
-            time.sleep(0.1)
+        started(up, "[up] ready")
+        started(console, "console of")
         yield f"http://localhost:{port}/"
     finally:
         console.end()
@@ -155,3 +165,19 @@ def test_holding_drives_and_letting_go_stands_still(page):
     says(page, "#reason", "driven by hand")
     page.mouse.up()
     page.wait_for_function("!state.driving && state.gate.values.every((v) => Number(v) === 0)", timeout=PATIENCE)
+
+
+def accessibility(page):
+    """What axe finds wrong with a page, every part of it unfolded."""
+    axe = pytest.importorskip("axe_playwright_python", reason="pip install axe-playwright-python")
+    page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
+    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")
+    assert found["passes"], "axe looked at nothing"
+    return [(v["impact"], v["id"], [n["target"] for n in v["nodes"]]) for v in found["violations"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_has_no_accessibility_findings(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    assert accessibility(page) == []
