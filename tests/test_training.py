@@ -159,7 +159,20 @@ def test_a_stage_alone_renews_one_thing_and_says_so(data, tmp_path, capsys):
     kept = again.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
     assert "a learned proposal for the search, anew; held-out error" in capsys.readouterr().out
-    assert set(training.STAGES) == {"alarms", "map", "proposal"}
+    assert set(training.STAGES) == {"alarms", "map", "proposal", "readouts"}
+
+
+def test_readouts_that_are_fitted_anew_leave_all_else_as_it_is(data, tmp_path, capsys):
+    run(data, tmp_path / "m")
+    model, _ = load_checkpoint(tmp_path / "m")
+    card = training.run_alone("readouts", tmp_path / "m", data, SETTINGS, False)
+    again, _ = load_checkpoint(tmp_path / "m", load_contract("arena"))
+    fitted = [f"heads.{name}." for name in card["metrics"]["readouts"]]
+    kept = again.state_dict()
+    for name, value in model.state_dict().items():
+        if not name.startswith(tuple(fitted)):
+            assert torch.equal(value, kept[name])
+    assert "held-out R2: " in capsys.readouterr().out
 
 
 def test_a_folder_with_another_run_is_refused(data, tmp_path):
