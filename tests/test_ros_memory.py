@@ -82,6 +82,7 @@ def test_a_remembered_place_is_a_goal_after_the_planner_was_killed(scene):
     scene.node.wait()
     scene.latent = -scene.latent  # it comes back elsewhere
     scene.start()
+    scene.probe.until(lambda: "tags" in scene.probe.values("planner/memory"), "what it remembers")
     values = scene.probe.values("planner/memory")
     assert values["tags"] == "1" and "tag/dock" in values and values["kept"] == "true"
     code, text = scene.say("tags")
