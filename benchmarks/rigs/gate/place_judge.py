@@ -75,19 +75,22 @@ class PlaceJudge:
         if self.machine.joints:
             return [] if self.machine.position else self._joints(now, out)
         extra = self.excused_way * self.machine.speed if now <= self.excused_until else 0.0
-        return [*self._regions(extra), *self._posts(extra), *self._speed(i, now), *self._too_near(out, i, now)]
+        return [*self._regions(extra, now), *self._posts(extra), *self._speed(i, now), *self._too_near(out, i, now)]
 
     def _rooms(self) -> list[tuple[str, float]]:
         p, radius = self.h.plant, self.machine.radius
         rails = self.h.gate.config.guardrails.of("keep_out", "keep_in", "workspace")
         return [(g.name, float(g.clearance(p.x, p.y, radius))) for g in rails]
 
-    def _regions(self, extra: float) -> list[str]:
+    def _regions(self, extra: float, now: float) -> list[str]:
         found = []
         for name, room in self._rooms():
             if room >= 0.0:
-                self.least.pop(name, None)
+                if now > self.news_until:
+                    self.least.pop(name, None)
                 continue
+            if self.h.tick_index == 0:  # it starts inside
+                self.least[name] = room - 0.05 * self.machine.radius - 0.005
             least = self.least.get(name, 0.0)
             if extra > 0.0 and room < least:
                 self.least[name] = least = room if room > least - extra else least
