@@ -52,6 +52,8 @@ def _one(name: str, *wrong: Any) -> Make:
 
         def change(m: Any) -> Any:
             numbers = list(getattr(m, name))
+            if not numbers:  # a command to stand still has none
+                return m
             numbers[int(at * len(numbers))] = value
             return dataclasses.replace(m, **{name: numbers})
 

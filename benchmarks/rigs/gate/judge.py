@@ -48,10 +48,11 @@ class Source:
             return False
         self.newest = m
         machine, values = judge.machine, m.values
-        judge.bombed = judge.bombed or isinstance(values, Bomb)
-        sound = m.still or (isinstance(values, (list, tuple)) and len(values) == machine.size)
-        sound = sound and (machine.joints or m.frame_id in ("", machine.contract.frames.base))
-        sound = sound and all(type(v) in (int, float) and math.isfinite(v) for v in values)
+        judge.bombed = judge.bombed or (isinstance(values, Bomb) and not m.still)
+        sound = machine.joints or m.frame_id in ("", machine.contract.frames.base)
+        if not m.still:  # of a command to stand still nobody looks at the numbers
+            sound = sound and isinstance(values, (list, tuple)) and len(values) == machine.size
+            sound = sound and all(type(v) in (int, float) and math.isfinite(v) for v in values)
         self.nonsense = not sound
         if not sound:
             self.count += 1
@@ -86,7 +87,7 @@ class Judge:
         self.enabled = True
         self.listening = -math.inf
         self.frozen = 0
-        self.bombed = False
+        self.bombed = self.reset = False  # an input was such that looking at it raises; a reset was granted now
         self.run_time = 0.0  # of the gate, late ticks counted as two periods
         self.pending, self.moved = False, False  # stopped by something that counts; it moved since it could
         self.resumes: tuple[float, ...] = ()
@@ -131,6 +132,7 @@ class Judge:
     def _latch(self, out: GateOutput, i: GateInputs, now: float) -> list[str]:
         found, requests = [], i.requests
         reset = requests.reset and out.answers.get("reset", (False,))[0]
+        self.reset = bool(reset)
         if self.latched and out.mode is not Mode.ESTOP and not reset:
             found.append(f"came out of the latch by itself, to {out.mode.name}")
         if requests.estop and out.mode is not Mode.ESTOP:
@@ -142,8 +144,6 @@ class Judge:
         if requests.enable is not None and not (requests.enable and self.latched):
             self.enabled = requests.enable if out.answers.get("enable", (False,))[0] else self.enabled
         if reset:
-            self.planner.count = self.operator.count = 0
-            self.bombed = False
             self.resumes = ()
         return found
 
@@ -176,6 +176,9 @@ class Judge:
             self.teleop_at = i.teleop.received  # type: ignore[union-attr]
         self.planner.take(i.command, self, ros)
         self._note_image(i, ros)
+        if i.requests.reset and self.reset:  # what came on this very tick is forgiven too
+            self.planner.count = self.operator.count = 0
+            self.bombed = False
         bad: dict[str, tuple[bool, float, bool]] = {}
         teleop = now - self.teleop_at <= TELEOP_RELEASE
         source = self.operator if teleop else self.planner
@@ -280,7 +283,8 @@ class Judge:
             models = {v for k, v in i.identities.items() if k.startswith("model/")}
             if len(models) > 1:
                 found.append(f"moves although the models differ: {models}")
-        if isinstance(getattr(i.command, "values", None), Bomb) and out.mode is not Mode.ESTOP:
+        bomb = i.command is not None and isinstance(i.command.values, Bomb) and not i.command.still
+        if bomb and out.mode is not Mode.ESTOP:
             found.append("an exception inside, and it did not latch")
         count = self.planner.count + self.operator.count
         if count >= dog.bad_command_latch and out.mode is not Mode.ESTOP and not self._forgets(now):
