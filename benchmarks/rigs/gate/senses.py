@@ -194,7 +194,7 @@ class Senses:
                 return None
             self._sequence += 1
             still = self.still and name == "command"
-            return CommandIn([] if still else list(values), ros, now, self._sequence, "", self._names, still)
+            return CommandIn([] if still else list(values), ros, now, self._sequence, "", self._names, still=still)
         if name == "image":
             self._deliver("signals", SignalsIn(ros, now, dict(self.signals), self.hash, "model"))
             return ImageIn(ros, now, self.rng.getrandbits(32))
