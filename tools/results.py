@@ -86,6 +86,24 @@ def arena() -> str:
     )
 
 
+def arm() -> str | None:
+    """Success of the shipped arm."""
+    r = read("eval_panda_reach")
+    if r is None:
+        return None
+    rows = [
+        [name, str(len(r["scores"][name])), percent(p["success_rate"]), interval(p["success_rate_ci95"]),
+         percent(p["ever_rate"]), percent(p["collision_rate"])]
+        for name, p in r["policies"].items()
+    ]  # fmt: skip
+    return (
+        "## Panda: an arm at a table, one camera\n\n"
+        "The tip goes from at least 15 cm away to where the goal picture shows it. Success is to be within 2 cm for the "
+        "whole last second of 12. One training seed, nominal look. `jepa-ros eval --robot panda --task reach`:\n\n"
+        + table(["", "n", "reaches and holds", "interval", "ever within 2 cm", "episodes with a contact"], rows)
+    )
+
+
 def included(title: str, text: str, name: str) -> str | None:
     """A table that a benchmark wrote itself."""
     path = RESULTS / name
@@ -115,6 +133,7 @@ def main() -> None:
     sections = [
         HEAD.strip(),
         arena(),
+        arm(),
         included("Beside other ways of doing it", "The same pairs for every row. `jepa-ros bench worlds --data "
                  "data/arena --layouts fixed,random`; success without a contact in percent:", "worlds.md"),
         demo(),
