@@ -98,8 +98,8 @@ def arm() -> str | None:
     ]  # fmt: skip
     return (
         "## Panda: an arm at a table, one camera\n\n"
-        "The tip goes from at least 15 cm away to where the goal picture shows it. Success is to be within 2 cm for the "
-        "whole last second of 12. One training seed, nominal look. `jepa-ros eval --robot panda --task reach`:\n\n"
+        "The tip goes from at least 15 cm away to where the goal picture shows it. Success is to be within 2 cm for "
+        "the last second of 12. One training seed, nominal look. `jepa-ros eval --robot panda --task reach`:\n\n"
         + table(["", "n", "reaches and holds", "interval", "ever within 2 cm", "episodes with a contact"], rows)
     )
 
