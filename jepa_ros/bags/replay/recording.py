@@ -73,19 +73,18 @@ class Recording:
         if end is None:
             raise BagError(f"{self.reader.path}: the image of the step at {stamp} is not in this bag")
         start = end - round(seconds * 1e9)
-        before = start - 1_000_000_000  # what held or was seen last as the past begins
-        images = [(time, known) for time, known in self.images if before <= time <= end]
-        steps = {k: self.log.steps[k] for time, k in images if time >= start and k in self.log.steps}
+        images = [(time, known) for time, known in self.images if start <= time <= end]
+        steps = {known: self.log.steps[known] for _, known in images if known in self.log.steps}
         earlier = [goal for goal in self.goals if goal.time < start][-1:]
         return Recording(
             self.reader, self.contract, self.image_topic, images,
             goals=earlier + [goal for goal in self.goals if start <= goal.time],
             taken=self.taken,
-            gated=[sent for sent in self.gated if sent.time >= before],
+            gated=[sent for sent in self.gated if sent.time >= start - 1_000_000_000],  # the command that held then
             gate=self.gate,
             further=self.further,
             log=RunLog(steps=steps),
-            span=(before, end + 1),
+            span=(start, end + 1),
         )  # fmt: skip
 
     @cached_property
