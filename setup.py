@@ -90,6 +90,7 @@ setup(
         f"{NAME}.worlds": [
             "arena = jepa_ros_sim.arena.world:ArenaWorld",
             "panda = jepa_ros_sim.table.world:TableWorld",
+            "rooms = jepa_ros_sim.rooms.world:RoomsWorld",
         ],
     },
     install_requires=[
