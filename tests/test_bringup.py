@@ -69,6 +69,16 @@ def launch_stand_ins(monkeypatch):
     return kinds
 
 
+def test_ros2_launch_waits_for_the_gate_as_long_as_its_stops_are_sent(launch_stand_ins, tmp_path):
+    from jepa_ros.bringup.ros_launch import actions
+
+    slow = load_contract("arena").to_dict()
+    slow["watchdog"]["exit_duration"] = 12.0
+    (tmp_path / "slow.yaml").write_text(yaml.safe_dump(slow))
+    gate, sim, *_ = actions("sim", {"robot": str(tmp_path / "slow.yaml"), "model": "arena"})
+    assert float(gate.named["sigterm_timeout"]) > 12.0 > float(sim.named["sigterm_timeout"])
+
+
 def launched(kind: str, given: dict[str, str], kinds) -> tuple[dict[str, str], list[dict]]:
     """Declared arguments with their defaults, and the processes that the launch file `kind` would start."""
     spec = importlib.util.spec_from_file_location(f"{kind}_launch", ROOT / "launch" / f"{kind}.launch.py")

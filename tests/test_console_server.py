@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 import urllib.error
@@ -11,6 +12,7 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
+from ros_harness import Child
 
 from jepa_ros.console.desk import Refused
 
@@ -82,6 +84,24 @@ def serving(robot, **settings):
 
 
 HOSTS = ("localhost", "127.0.0.1")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_command_with_0_however_often_it_comes():
+    # ros2 launch sends on what the terminal has sent already.
+    console = Child("-m", "jepa_ros.commands.cli", "console", "--port", "18765")
+    try:
+        end = time.monotonic() + 60
+        while not console.lines:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        for _ in range(2):
+            console.popen.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+        assert console.wait() == 0
+        assert len(console.lines) == 1, console.text
+    finally:
+        console.end()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from jepa_ros.contract import ContractError, RobotContract, load_contract, share_dir
+from jepa_ros.planning.arrival import ArrivalConfig
 
 
 @pytest.fixture
@@ -215,6 +216,18 @@ def test_a_model_depends_on_what_it_sees_and_on_no_more(data):
     moved = RobotContract.from_dict(change(data, ("state", "odom", "model"), True))
     assert plain.model_differences(moved) == ["state: absent != ['odom']"]
     assert moved.model_state[0].values == ("linear.x", "angular.z")
+
+
+def test_a_contract_says_how_near_its_robot_has_arrived(data, panda):
+    def arrival(plain, **given):
+        found = RobotContract.from_dict(plain | {"arrival": given}).arrival
+        return found.arrive, found.leave
+
+    assert arrival(data) == (0.05, 0.09) and arrival(panda) == (0.008, 0.014)
+    assert arrival(panda, arrive=0.02) == (0.02, 0.02) and arrival(data, arrive=0.1, leave=0.3) == (0.1, 0.3)
+    with pytest.raises(ContractError, match=r"arrival.leave: expected a number of at least 0.1 m, found 0.05"):
+        arrival(data, arrive=0.1, leave=0.05)
+    assert ArrivalConfig.of(RobotContract.from_dict(panda)).arrive == 0.008
 
 
 def test_where_a_urdf_lies_does_not_matter_to_a_model(panda):

@@ -32,6 +32,8 @@ KINDS = ("sim", "robot", "replay")
 ROBOT_TOPICS = (
     "image", *STATE_TYPES, "estop", "goal_image", "goal_pose"
 )  # fmt: skip
+#: Seconds that a process has to end after it was asked to, before it is killed; the gate has its exit_duration besides.
+END_TIMEOUT = 5.0
 #: Seconds between the death of a node and its next start, under ros2 launch and `up` alike.
 RESPAWN_DELAY = 1.0
 

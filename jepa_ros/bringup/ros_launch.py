@@ -47,7 +47,12 @@ def actions(kind: str, given: dict[str, str]) -> list[Any]:
     Raises:
         BringupError, ContractError: an argument, or a file that one names, is wrong.
     """
-    return [_process(spec) if spec.command else _node(spec) for spec in bringup.graph(kind, given).nodes]
+    graph = bringup.graph(kind, given)
+    patience = bringup.END_TIMEOUT + graph.contract.watchdog.exit_duration
+    return [
+        _process(spec) if spec.command else _node(spec, patience if spec is graph.gate else bringup.END_TIMEOUT)
+        for spec in graph.nodes
+    ]
 
 
 def _process(spec: bringup.NodeSpec) -> Any:
@@ -56,7 +61,7 @@ def _process(spec: bringup.NodeSpec) -> Any:
     return ExecuteProcess(cmd=[sys.executable, "-m", *spec.words], name=spec.executable, output="screen")
 
 
-def _node(spec: bringup.NodeSpec) -> Any:
+def _node(spec: bringup.NodeSpec, patience: float) -> Any:
     from launch.actions import Shutdown
     from launch_ros.actions import Node
     from launch_ros.parameter_descriptions import ParameterValue
@@ -80,5 +85,6 @@ def _node(spec: bringup.NodeSpec) -> Any:
         ros_arguments=["--log-level", spec.log_level],
         output="screen",
         emulate_tty=True,
+        sigterm_timeout=str(patience),
         **options,
     )

@@ -26,8 +26,6 @@ from jepa_ros.ros_env import PORT_BASE, PORT_GAIN
 
 #: A node that dies more often than this within the window stays dead, and the whole graph stops.
 MAX_RESPAWNS, RESPAWN_WINDOW = 5, 60.0
-#: Seconds that a process has to end after SIGTERM, before SIGKILL. The gate's exit_duration is added for the gate.
-END_TIMEOUT = 5.0
 #: Seconds between the end of planner and perception and that of the rest, in which the gate brings the robot to rest.
 SETTLE = 0.4
 #: Exit code of a node that was given something wrong (see nodes/process.py): starting it again cannot help.
@@ -305,12 +303,12 @@ class Stack:
             self._hurry.wait(SETTLE)
         self._end([p for p in others if p not in brain])
         if gate is not None:
-            self._end([gate], END_TIMEOUT + self.graph.contract.watchdog.exit_duration)
+            self._end([gate], bringup.END_TIMEOUT + self.graph.contract.watchdog.exit_duration)
         for process in self._processes.values():
             if process.reader is not None:
                 process.reader.join(1.0)
 
-    def _end(self, processes: list[_Process], timeout: float = END_TIMEOUT) -> None:
+    def _end(self, processes: list[_Process], timeout: float = bringup.END_TIMEOUT) -> None:
         gate = "" if self.graph.gate is None else self.graph.gate.executable
         for process in processes:
             if process.popen is not None and process.alive:

@@ -63,7 +63,10 @@ def main(args: argparse.Namespace) -> int:
         print(f"console of {title}: {'https' if secure else 'http'}://{shown}:{args.port}{query}", flush=True)
         if not alone and not secure:
             print("  not encrypted: whoever listens on this network can read the token; see --certificate", flush=True)
-        signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+        # uvicorn would end in the middle at the second Ctrl-C: under ros2 launch each process gets two.
+        server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]
+        for asked in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(asked, lambda *_: setattr(server, "should_exit", True))
         try:
             server.run()
         except SystemExit:

@@ -35,12 +35,14 @@ from jepa_ros.contract.parts import (
     Frames,
     Kinematics,
     Limits,
+    Nearness,
     StateInput,
     StateTopic,
     Watchdog,
 )
 from jepa_ros.contract.resources import share_dir
 from jepa_ros.contract.sections import (
+    arrival_of,
     cameras_of,
     check_noise,
     check_topics,
@@ -89,6 +91,7 @@ class RobotContract:
     estop_topic: str
     limits: Limits
     watchdog: Watchdog
+    arrival: Nearness
     stop: str
     guardrails: tuple[dict[str, Any], ...]
     source: str
@@ -264,6 +267,7 @@ def _read(top: Fields, folder: Path | None) -> RobotContract:
     axes = axes_of(action, kinematics, command, limits)
     check_noise(top, state, axes)
     watchdog = watchdog_of(top.section("watchdog", {}))
+    arrival = arrival_of(top.section("arrival", {}), kinematics.kind)
     stop = top.text("stop", "ramp", choices=("ramp", "zero"))
     guardrails = guardrails_of(top)
     top.done()
@@ -289,6 +293,7 @@ def _read(top: Fields, folder: Path | None) -> RobotContract:
         **({"estop_topic": estop_topic} if estop_topic != "estop" else {}),
         "limits": plain_limits(limits, axes),
         "watchdog": vars(watchdog),
+        "arrival": vars(arrival),
         "stop": stop,
         "guardrails": list(guardrails),
     }
@@ -310,6 +315,7 @@ def _read(top: Fields, folder: Path | None) -> RobotContract:
         estop_topic,
         limits,
         watchdog,
+        arrival,
         stop,
         guardrails,
         top.where,

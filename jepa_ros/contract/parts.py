@@ -181,6 +181,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Nearness:
+    """How near to its goal the robot has arrived [m], and from where on it has left it again."""
+
+    arrive: float
+    leave: float
+
+
+@dataclass(frozen=True)
 class Watchdog:
     """Times [s] and counts of the gate; each is explained in ``docs/safety.md``."""
 

@@ -7,12 +7,14 @@ import math
 from typing import Any
 
 from jepa_ros.contract.fields import Fields
-from jepa_ros.contract.parts import ActionDim, Camera, Command, Footprint, Frames, StateTopic, Watchdog
+from jepa_ros.contract.parts import ActionDim, Camera, Command, Footprint, Frames, Nearness, StateTopic, Watchdog
 from jepa_ros.contract.topics import STATE_TYPES
 from jepa_ros.suggest import did_you_mean
 
 #: What a lidar may write where a beam comes back from nowhere, besides +inf (REP-117).
 NO_RETURN = ("zero", "nan")
+#: The tip of an arm is put where it is wanted, a base stops somewhere beside.
+ARRIVAL = {"arm": Nearness(0.008, 0.014)}
 #: State inputs that a model may take.
 MODEL_STATE = ("joint_states", "odom")
 #: Edges of a camera's picture and of the model's input [px]: more is a mistake that would only be told by full memory.
@@ -183,6 +185,15 @@ def check_topics(
         if plain in seen:
             raise top.error(key, f"'{topic}' is {seen[plain]} too: expected a topic of its own")
         seen[plain] = key
+
+
+def arrival_of(f: Fields, kind: str) -> Nearness:
+    """When the goal counts as reached; the defaults are those of the kind of body."""
+    near = ARRIVAL.get(kind, Nearness(0.05, 0.09))
+    arrive = f.number("arrive", near.arrive, above=0.0, unit="m")
+    leave = f.number("leave", max(near.leave, arrive), least=arrive, unit="m")
+    f.done()
+    return Nearness(arrive, leave)
 
 
 def watchdog_of(f: Fields) -> Watchdog:

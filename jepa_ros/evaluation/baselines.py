@@ -33,7 +33,7 @@ from jepa_ros.learning.representation.diagnostics import Latents, encode_episode
 from jepa_ros.learning.settings import TrainError, has_fast_bf16
 from jepa_ros.learning.stages.readouts import fit_heads
 from jepa_ros.perception import Perception
-from jepa_ros.planning.arrival import Arrival, read_distance
+from jepa_ros.planning.arrival import Arrival, ArrivalConfig, read_distance
 from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.world_model.inverse_model import InverseModel
 from jepa_ros.worlds.protocols import Decision, Observation
@@ -212,7 +212,7 @@ class InverseModelPolicy:
         self.perception = Perception(model, contract)
         self.target = self._latent(goal)
         self.goal = Target(Goal.from_latent(self.target[0].numpy()), model)
-        self.arrival = Arrival() if "pose" in model.readouts else None
+        self.arrival = Arrival(ArrivalConfig.of(contract)) if "pose" in model.readouts else None
         self.encode_seconds = 0.0
 
     def _latent(self, pictures: Any) -> Tensor:

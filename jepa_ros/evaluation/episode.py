@@ -61,7 +61,7 @@ def make_policy(kind: str, scene: Scene, task: Task, spec: Any, settings: EvalSe
     if kind == "random":
         return RandomPolicy(contract, np.random.default_rng([spec.seed, 3]))
     search = replace(settings.search, deadline=NO_DEADLINE, seed=spec.seed % 2**31)
-    config = task.planner(PlannerConfig(search=search))
+    config = task.planner(PlannerConfig.of(contract, search))
     if kind in task.references:
         return task.reference(kind, scene, spec, config)
     model, card, folder = loaded

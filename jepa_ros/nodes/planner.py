@@ -97,7 +97,7 @@ class PlannerNode(ManagedNode):
         self._read_contract()
         contract = self._contract
         model, card, self._identity = load(self.values, contract)
-        config = planner_settings.planner_config(self, self.values)
+        config = planner_settings.planner_config(self, self.values, self._contract)
         guardrails = planner_settings.guardrails(self.values.guardrails, contract)
         memory = self._memory.open(self.values.memory, self._identity, contract, model.config.latent_dim)
         self._planner = Planner(model, contract, config, card, guardrails, memory=memory)

@@ -7,7 +7,8 @@ told with the core's words. ``guardrails``, ``costs`` (YAML texts) and ``search.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+import math
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from rclpy.node import Node
@@ -46,9 +47,9 @@ SEARCH = {
 }
 #: The same for jepa_ros.planning.arrival.ArrivalConfig.
 ARRIVAL = {
-    "arrive": "Metres within which the robot has arrived (models with a pose readout).",
-    "leave": "Metres beyond which it has left again.",
-    "arrive_steps": "Control steps within which it has arrived (models without a pose readout).",
+    "arrive": "Metres within which the robot has arrived (models that read a place); nan: the contract's.",
+    "leave": "Metres beyond which it has left again; nan: the contract's.",
+    "arrive_steps": "Control steps within which it has arrived (models that read no place).",
     "leave_steps": "Control steps beyond which it has left again.",
     "heading": "Radians within which the heading counts as right.",
     "patience": "Control steps for which a right position waits for a right heading.",
@@ -56,8 +57,10 @@ ARRIVAL = {
 }
 
 
-def _of(prefix: str, config: type, described: dict[str, str]) -> tuple[params.Param, ...]:
-    defaults = {f.name: f.default for f in fields(config) if f.default is not MISSING}
+def _of(
+    prefix: str, config: type, described: dict[str, str], **other: float
+) -> tuple[params.Param, ...]:
+    defaults = {f.name: f.default for f in fields(config) if f.default is not MISSING} | other
     return tuple(params.Param(f"{prefix}.{name}", defaults[name], text) for name, text in described.items())
 
 
@@ -79,7 +82,7 @@ def _declare() -> tuple[params.Param, ...]:
             "search.risk", "mean", "How the costs of the futures become one: mean, worst, or cvar 0.25.", live=True
         ),
         *_of("search", SearchConfig, SEARCH),
-        *_of("arrival", ArrivalConfig, ARRIVAL),
+        *_of("arrival", ArrivalConfig, ARRIVAL, arrive=math.nan, leave=math.nan),
     )
 
 
@@ -124,8 +127,8 @@ def check(changes: dict[str, Any], contract: RobotContract) -> dict[str, Any]:
     return chosen
 
 
-def planner_config(node: Node, values: Any) -> Any:
-    """The planner's configuration from the node's parameters.
+def planner_config(node: Node, values: Any, contract: RobotContract) -> Any:
+    """The planner's configuration from the node's parameters, and from the contract where they leave it to that.
 
     Raises:
         SearchError, RiskError: a setting is out of its range.
@@ -140,4 +143,5 @@ def planner_config(node: Node, values: Any) -> Any:
     search = SearchConfig(
         **of("search", SEARCH), seed=values.seed, weights=weights(values.costs), risk=read_risk(values.search_risk)
     )
-    return PlannerConfig(search=search, arrival=ArrivalConfig(**of("arrival", ARRIVAL)), max_gap=values.max_gap)
+    arrival = {name: value for name, value in of("arrival", ARRIVAL).items() if value == value}
+    return PlannerConfig(search, replace(ArrivalConfig.of(contract), **arrival), values.max_gap)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from jepa_ros.contract import RobotContract
 from jepa_ros.cost.goal import Target
 from jepa_ros.errors import JepaRosError
 from jepa_ros.ranges import Range
@@ -41,6 +42,11 @@ class ArrivalConfig:
     heading: float = 0.3
     patience: int = 5
     confirm: int = 2
+
+    @staticmethod
+    def of(contract: RobotContract) -> ArrivalConfig:
+        """As the contract says."""
+        return ArrivalConfig(arrive=contract.arrival.arrive, leave=contract.arrival.leave)
 
     def __post_init__(self) -> None:
         for low, high in (("arrive", "leave"), ("arrive_steps", "leave_steps"), ("arrive_latent", "leave_latent")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from jepa_ros.contract import RobotContract
 from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.planning.arrival import ArrivalConfig
@@ -114,6 +115,11 @@ class PlannerConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     arrival: ArrivalConfig = field(default_factory=ArrivalConfig)
     max_gap: float = 1.0
+
+    @staticmethod
+    def of(contract: RobotContract, search: SearchConfig | None = None) -> PlannerConfig:
+        """The settings for a robot: it has arrived when its contract says so."""
+        return PlannerConfig(search or SearchConfig(), ArrivalConfig.of(contract))
 
     def __post_init__(self) -> None:
         if problem := Range(0.0, above=True, unit="s").problem(self.max_gap):

@@ -57,7 +57,7 @@ class Planner:
         self, model, contract, config: PlannerConfig | None = None, card: dict | None = None, guardrails=None,
         proposal=None, memory: LongTerm | None = None, clock=time.perf_counter,
     ) -> None:  # fmt: skip
-        self.model, self.contract, self.config = model, contract, config or PlannerConfig()
+        self.model, self.contract, self.config = model, contract, config or PlannerConfig.of(contract)
         search = self.config.search
         neutral = torch.from_numpy(np.clip(contract.normalise(np.zeros(contract.action_dim)), -1.0, 1.0)).float()
         delay = Delay(contract.actuation_latency, contract.period)

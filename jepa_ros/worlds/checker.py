@@ -120,7 +120,7 @@ def _scores(world: World, scene: Scene, contract: RobotContract) -> Iterator[str
     yield from _judges(task, scene, spec)
     for name in task.references:
         scene.reset(spec)
-        policy = task.reference(name, scene, spec, task.planner(PlannerConfig()))
+        policy = task.reference(name, scene, spec, task.planner(PlannerConfig.of(scene.contract)))
         yield from _commands(f"reference({name})", policy, scene, contract)
 
 

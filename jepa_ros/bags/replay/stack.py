@@ -106,7 +106,7 @@ def brain_of(contract: RobotContract, recording: Recording, changes: Changes, gu
     then = {a.content[1] for a in recording.identities if a.content[0].startswith("model/")}
     if then and identity not in then:
         changed.append(f"model: {identity} in the place of {', '.join(sorted(then))}")
-    config = _config(recording, changed)
+    config = _config(contract, recording, changed)
     if changes.samples:
         config = replace(config, search=replace(config.search, samples=changes.samples))
     planner = Planner(model, contract, config, card, guardrails)
@@ -114,7 +114,7 @@ def brain_of(contract: RobotContract, recording: Recording, changes: Changes, gu
     return Perception(model, contract), planner, identity, card
 
 
-def _config(recording: Recording, changed: list[str]):
+def _config(contract: RobotContract, recording: Recording, changed: list[str]):
     """The planner's configuration: as the recorded status tells it, else the defaults."""
     from jepa_ros.cost.risk import Risk
     from jepa_ros.cost.task import TaskWeights
@@ -126,7 +126,7 @@ def _config(recording: Recording, changed: list[str]):
     if not text:
         if any(step.status for step in recording.log.steps.values()):
             changed.append("planner settings: the defaults, the bag has none")
-        return PlannerConfig()
+        return PlannerConfig.of(contract)
     try:
         plain = json.loads(text)
         search = dict(plain["search"])

@@ -144,10 +144,6 @@ class _Demo:
         }
         if args.model:
             arguments["model"] = args.model
-        if self.side.planner:
-            settings = self.out / "planner.yaml"
-            settings.write_text("".join(f"{name}: {value}\n" for name, value in self.side.planner.items()))
-            arguments["planner_params"] = str(settings)
         return arguments
 
     def _on_line(self, process: str, line: str) -> None:

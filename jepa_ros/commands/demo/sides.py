@@ -24,11 +24,9 @@ class Side(Protocol):
 
     Attributes:
         head: what ``result.json`` says of the task. specs: the episodes. hold, limit: of each [s].
-        planner: parameters of the planner that the task needs.
     """
 
     head: dict[str, Any]
-    planner: dict[str, float]
     specs: list[Any]
     hold: float
     limit: float
@@ -58,7 +56,6 @@ class ArenaDemo:
 
         self._contract, self._args = contract, args
         self.hold, self.limit = HOLD, TIME_LIMIT
-        self.planner: dict[str, float] = {}
         self.head = {"protocol": PROTOCOL, "layout": args.layout}
         self.specs = [make_spec(i, args.seed, args.layout, args.randomise) for i in range(args.episodes or 1)]
 
@@ -98,7 +95,6 @@ class TableDemo:
     """An arm at its table, by the task that it is scored in where none is named."""
 
     def __init__(self, contract: RobotContract, args: argparse.Namespace) -> None:
-        from jepa_ros.planning.planner import PlannerConfig
         from jepa_ros_sim.table.tasks.base import HOLD
         from jepa_ros_sim.table.world import TableWorld
 
@@ -108,8 +104,6 @@ class TableDemo:
         self._contract, self._args = contract, args
         self._task = TableWorld().task(TableWorld.score_task, contract, {"randomise": args.randomise})
         self.hold, self.limit = HOLD, self._task.seconds
-        arrival = self._task.planner(PlannerConfig()).arrival
-        self.planner = {"arrival.arrive": arrival.arrive, "arrival.leave": arrival.leave}
         self.head = {"protocol": 1, "task": self._task.name}
         self.specs = [self._task.draw(None, args.seed, i) for i in range(args.episodes or 1)]  # type: ignore[arg-type]
 
