@@ -11,8 +11,10 @@ import torch
 
 from jepa_ros.contract import RobotContract
 from jepa_ros.cost.goal import Target
+from jepa_ros.cost.to_go import WAY
 from jepa_ros.errors import JepaRosError
 from jepa_ros.ranges import Range
+from jepa_ros.world_model.readouts import Part, Readout
 
 _RANGES = {
     "confirm": Range(1, whole=True), "patience": Range(0, whole=True), "heading": Range(0.0, above=True, unit="rad"),
@@ -57,6 +59,14 @@ class ArrivalConfig:
             if problem := wanted.problem(getattr(self, name)):
                 raise JepaRosError(f"arrival {name}: {problem}")
 
+    def limits(self, unit: str) -> tuple[float, float]:
+        """Within what distance the robot has arrived, and beyond what it has left, in a unit of :class:`Reading`."""
+        return {
+            "m": (self.arrive, self.leave),
+            "steps": (self.arrive_steps, self.leave_steps),
+            "latent": (self.arrive_latent, self.leave_latent),
+        }[unit]
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -73,19 +83,33 @@ def read_distance(model: Any, z: torch.Tensor, goal: Target) -> Reading:
     That is the first readout that the goal has values of, by its first part that is measured in metres; an angle among
     its parts is the heading. Without one it is the temporal distance, else the latent's.
     """
-    for readout in model.readouts.values():
-        wanted = goal.read(readout.name) if readout.parts else None
-        part = next((p for p in readout.parts if p.metric == "distance" and p.unit == "m"), None)
-        if wanted is None or part is None or bool(wanted[list(part.dims)].isnan().any()):
-            continue
+    if (found := in_metres(model, goal)) is not None:
+        readout, part, wanted = found
         here, there = model.read(readout.name, z[None])[0].tolist(), wanted.tolist()
         distance = math.dist([here[d] for d in part.dims], [there[d] for d in part.dims])
         angle = next((p for p in readout.parts if p.metric == "angle"), None)
         return Reading(distance, "m", None if angle is None else _turn(here, there, angle.dims))
     assert goal.latent is not None  # a goal in values was refused without its readout
-    if "distance" in model.readouts:
-        return Reading(float(model.read("distance", z[None], goal.latent[None])[0]), "steps")
+    if name := in_steps(model):
+        return Reading(float(model.read(name, z[None], goal.latent[None])[0]), "steps")
     return Reading(float((z - goal.latent).square().mean().sqrt()), "latent")
+
+
+def in_metres(model: Any, goal: Target) -> tuple[Readout, Part, torch.Tensor] | None:
+    """The first readout that the goal has values of, its first part in metres, and the goal's values (dims,); None if
+    no readout tells metres to this goal."""
+    for readout in model.readouts.values():
+        wanted = goal.read(readout.name) if readout.parts else None
+        part = next((p for p in readout.parts if p.metric == "distance" and p.unit == "m"), None)
+        if wanted is not None and part is not None and not bool(wanted[list(part.dims)].isnan().any()):
+            return readout, part, wanted
+    return None
+
+
+def in_steps(model: Any) -> str:
+    """The readout that tells control steps to a goal: the one that plans can trust at range, if there is one; "" where
+    there is none."""
+    return next((name for name in (WAY, "distance") if name in model.readouts), "")
 
 
 def _turn(here: list[float], there: list[float], dims: tuple[int, ...]) -> float | None:
@@ -109,11 +133,7 @@ class Arrival:
     def update(self, reading: Reading) -> bool:
         """Take the reading of one control step; true while the robot has arrived."""
         c = self.config
-        arrive, leave = {
-            "m": (c.arrive, c.leave),
-            "steps": (c.arrive_steps, c.leave_steps),
-            "latent": (c.arrive_latent, c.leave_latent),
-        }[reading.unit]
+        arrive, leave = c.limits(reading.unit)
         inside = reading.distance <= arrive
         self._inside = self._inside + 1 if inside else 0
         if self.arrived:
