@@ -75,6 +75,7 @@ setup(
     package_dir={"jepa_ros_sim": "sim"},
     package_data={
         "jepa_ros_sim.arena": ["assets/*"],
+        "jepa_ros_sim.house": ["assets/*"],
         NAME: ["py.typed", "*.xml", "planning/*.c", "planning/*.h", "console/page/*"],
     },
     data_files=[
@@ -91,6 +92,7 @@ setup(
             "arena = jepa_ros_sim.arena.world:ArenaWorld",
             "panda = jepa_ros_sim.table.world:TableWorld",
             "rooms = jepa_ros_sim.rooms.world:RoomsWorld",
+            "rover = jepa_ros_sim.house.world:HouseWorld",
         ],
     },
     install_requires=[

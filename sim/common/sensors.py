@@ -10,7 +10,7 @@ import numpy as np
 
 from .engine import pybullet as p
 
-SCAN_HEIGHT = 0.06  # m above the floor
+SCAN_HEIGHT = 0.06  # m above the floor, where a world does not say otherwise
 ROBOT_GROUP = 64  # collision group of the robot: lidar beams pass through it (1 and 2 are Bullet's own)
 
 
@@ -69,8 +69,9 @@ class Scan:
     ranges: np.ndarray  # (beams,) float32, m
 
 
-def cast_scan(client: int, scene: SensorSpec, x: float, y: float, yaw: float, rng: np.random.Generator | None) -> Scan:
-    """Cast the beams from (x, y): counter-clockwise over the whole circle, the first one straight back.
+def cast_scan(client: int, scene: SensorSpec, x: float, y: float, yaw: float, rng: np.random.Generator | None,
+              height: float = SCAN_HEIGHT) -> Scan:  # fmt: skip
+    """Cast the beams from (x, y), ``height`` m up: counter-clockwise over the whole circle, the first straight back.
 
     Nearer than the shortest range reads -inf, nothing within the longest reads +inf (REP-117).
     """
@@ -78,7 +79,7 @@ def cast_scan(client: int, scene: SensorSpec, x: float, y: float, yaw: float, rn
     nearest, longest = scene.scan_range
     step = 2 * np.pi / n
     angles = yaw - np.pi + step * np.arange(n)
-    start = np.broadcast_to((x, y, SCAN_HEIGHT), (n, 3))
+    start = np.broadcast_to((x, y, height), (n, 3))
     end = start + longest * np.stack([np.cos(angles), np.sin(angles), np.zeros(n)], axis=-1)
     hits = p.rayTestBatch(
         start.tolist(), end.tolist(), collisionFilterMask=~ROBOT_GROUP & 0xFFFF, physicsClientId=client
