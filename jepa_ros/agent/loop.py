@@ -48,8 +48,8 @@ class Loop:
         scene: reset to its episode. policy: asked once a step.
         gate: the safety gate; by default the contract's, armed by itself.
         gated: false to run without a gate.
-        blind: states that the gate is not shown. Exploration hides the lidar: a model learns what a contact is only
-            from touching something.
+        blind: states that the gate is not shown, unless it needs them. Exploration hides the lidar of a robot that
+            may do without: a model learns what a contact is only from touching something.
         camera: show the gate every picture of the camera, as on a robot, and not only those that begin a step. Each
             costs a rendering.
         look: false to take no pictures, if neither the policy nor the gate needs any.
@@ -73,7 +73,7 @@ class Loop:
         self._due = [
             (name, max(1, round(contract.gate_rate / rate)))
             for name, rate in scene.rates.items()
-            if gated and name not in blind
+            if gated and (name not in blind or contract.state[name].required)
         ]
         self._feels = "contact" in scene.rates
         self._ticked = 0

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from jepa_ros.contract import RobotContract
+from jepa_ros.safety.inputs import ScanIn
 from jepa_ros.worlds import Decision, Observation
 
 CLOSE, FAR = 0.42, 0.8  # m from the lidar: no further ahead, and full speed
@@ -18,10 +21,11 @@ class Wander:
     """Moves of random speed and curvature; near an obstacle it turns towards where there is more room.
 
     Args:
-        contract: gives the range of the actions. rng: the source of all randomness.
+        contract: gives the range of the actions. rng: the source of all randomness. scan: measures now.
     """
 
-    def __init__(self, contract: RobotContract, rng: np.random.Generator) -> None:
+    def __init__(self, contract: RobotContract, rng: np.random.Generator, scan: Callable[[], ScanIn]) -> None:
+        self._scan = scan
         self.low, self.high, self.rng = contract.action_low, contract.action_high, rng
         self._left = self._back = 0
         self._command = np.zeros(2)
@@ -38,7 +42,7 @@ class Wander:
             self._next()
         self._left -= 1
         command = self._command.copy()
-        ahead, left, right = self._room(observation)
+        ahead, left, right = self._room(self._scan())
         if command[0] > 0.0 and ahead < FAR:
             command[0] *= float(np.clip((ahead - CLOSE) / (FAR - CLOSE), 0.0, 1.0))
             if ahead < CLOSE + 0.1:
@@ -62,11 +66,8 @@ class Wander:
         self._command = np.clip(self._command, self.low, self.high)
 
     @staticmethod
-    def _room(observation: Observation) -> tuple[float, float, float]:
+    def _room(scan: ScanIn) -> tuple[float, float, float]:
         """Metres free ahead, and on average to the left and to the right, by the lidar."""
-        scan = observation.state.get("scan")
-        if scan is None:
-            return np.inf, 0.0, 0.0
         ranges = np.nan_to_num(np.asarray(scan.ranges), posinf=scan.range_max, neginf=scan.range_min)
         angles = scan.angle_min + scan.angle_increment * np.arange(len(ranges))
         angles = (angles + np.pi) % (2 * np.pi) - np.pi

@@ -177,8 +177,8 @@ class Go:
         return HouseSpec(number, episode, house, self._config(rng), start, draws=(seed, number, 3))
 
     def explore(self, scene: HouseScene, spec: HouseSpec) -> Policy:
-        """Driving about."""
-        return Wander(self.contract, np.random.default_rng(spec.draws))
+        """Driving about, by what the lidar and the bumper tell."""
+        return Wander(self.contract, np.random.default_rng(spec.draws), lambda: scene.observe(("scan",)).state["scan"])
 
 
 class GoJudge:
