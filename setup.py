@@ -54,6 +54,7 @@ EXTRAS = {
         "ruff>=0.6",
         "mypy>=1.10",
         "playwright>=1.45,<2",
+        "axe-playwright-python>=0.1.4,<0.2",
         "colcon-common-extensions>=0.3",
         "colcon-ros>=0.5",
     ],

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
@@ -27,16 +28,19 @@ class Listener:
         self.told: list[tuple] = []
         self.latched = False
 
-    def snapshot(self):
-        return {"robot": "listener"}
+    def look(self, on):
+        self.told.append(("look", on))
+
+    def sections(self):
+        return [("gate", self.latched, lambda: {"latched": self.latched})]
+
+    def curve(self):
+        return 2, ['{"surprise": 0.1}', '{"surprise": 0.2}']
 
     def picture(self, seen):
         return None if seen == 7 else (7, b"\xff\xd8picture")
 
     def goal_picture(self, seen):
-        return None
-
-    def map(self):
         return None
 
     def log(self, said):
@@ -148,10 +152,40 @@ def fetch(port, path="/", method="GET", **headers):
         return error.code, error.read().decode()
 
 
-def test_a_page_gets_states_and_pictures(port):
+def test_a_page_gets_everything_once_and_then_only_what_changes(port, robot):
     with Page(port) as page:
-        kinds = {type(page.socket.recv(timeout=5)) for _ in range(4)}
-    assert kinds == {str, bytes}
+        first = json.loads(page.socket.recv(timeout=5))
+        assert first["gate"] == {"latched": False} and first["points"] == [{"surprise": 0.1}, {"surprise": 0.2}]
+        assert page.socket.recv(timeout=5) == b"c\xff\xd8picture"
+        with pytest.raises(TimeoutError):
+            while True:  # nothing changes any more, save for who sits at the desk
+                assert set(json.loads(page.socket.recv(timeout=0.5))) <= {"kind", "time", "desk"}
+        robot.latched = True
+        changed = json.loads(page.socket.recv(timeout=5))
+        assert changed["gate"] == {"latched": True} and not {"desk", "points"} & set(changed)
+
+
+def test_a_page_that_nobody_can_see_is_told_once_a_second_and_has_no_pictures(port, robot, monkeypatch):
+    shown = iter(range(8, 10_000))
+    monkeypatch.setattr(robot, "picture", lambda seen: (next(shown), b"new each time"))
+    with Page(port) as page:
+        page.say("front", on=False, visible=False)
+        end, kinds = time.monotonic() + 3.0, []
+        while time.monotonic() < end:
+            robot.latched = not robot.latched
+            with contextlib.suppress(TimeoutError):
+                kinds.append(type(page.socket.recv(timeout=0.1)))
+    assert kinds.count(str) <= 5 and kinds.count(bytes) <= 1
+
+
+def test_a_robot_is_listened_to_only_while_a_page_is_open(robot):
+    with serving(robot, hosts=HOSTS) as port:
+        with Page(port) as page:
+            page.say("rules")
+        end = time.monotonic() + 5
+        while ("look", False) not in robot.told[robot.told.index(("look", True)) :]:
+            assert time.monotonic() < end, robot.told
+            time.sleep(0.01)
 
 
 def test_the_page_and_its_parts_are_served_and_nothing_else(port):
@@ -224,7 +258,7 @@ def test_driving_ends_when_the_page_is_lost_or_leaves_the_front(port, robot):
 
 def test_another_site_in_the_same_browser_can_neither_read_nor_command(port, robot):
     evil = {"Origin": "http://evil.example"}
-    assert fetch(port, "/api/state", **evil)[0] == 403
+    assert fetch(port, "/app.js", **evil)[0] == 403
     assert fetch(port, "/api/stop", "POST", **evil)[0] == 403
     assert fetch(port, "/", Host=f"evil.example:{port}")[0] == 403  # a name that was made to point here
     with client.connect(f"ws://127.0.0.1:{port}/ws", origin="http://evil.example") as socket:
@@ -234,11 +268,11 @@ def test_another_site_in_the_same_browser_can_neither_read_nor_command(port, rob
 
 def test_on_a_network_nothing_is_served_without_the_token_and_wrong_ones_wait(robot):
     with serving(robot, token="sesame") as port:
-        assert fetch(port)[0] == fetch(port, "/api/state")[0] == fetch(port, "/api/stop", "POST")[0] == 403
+        assert fetch(port)[0] == fetch(port, "/app.js")[0] == fetch(port, "/api/stop", "POST")[0] == 403
         start = time.monotonic()
-        assert fetch(port, "/api/state", Authorization="Bearer wrong")[0] == 403
+        assert fetch(port, "/app.js", Authorization="Bearer wrong")[0] == 403
         assert time.monotonic() - start > 0.9
-        assert fetch(port, "/api/state", Authorization="Bearer sesame")[0] == 200
+        assert fetch(port, "/app.js", Authorization="Bearer sesame")[0] == 200
         assert fetch(port, "/", Cookie="jepa_ros_console=sesame")[0] == 200
         with client.connect(f"ws://127.0.0.1:{port}/ws") as socket:
             assert json.loads(socket.recv(timeout=5))["kind"] == "refused"

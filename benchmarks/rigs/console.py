@@ -141,7 +141,7 @@ class Page:
             for text in self.socket:
                 found = json.loads(text) if isinstance(text, str) else {}
                 if found.get("kind") == "state":
-                    self.at, self.state = time.monotonic(), found
+                    self.at, self.state = time.monotonic(), {**self.state, **found}
                 elif found.get("kind") == "hello":
                     self.number = found["page"]
                 elif found.get("error"):

@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     with _shown(args, token, LOOPBACK if alone else (), secure) as (title, app):
         config = uvicorn.Config(
             app, host=args.host, port=args.port, log_level="warning", ws_max_size=MAX_MESSAGE,
-            ws_ping_interval=2.0, ws_ping_timeout=4.0, timeout_graceful_shutdown=1,
+            ws_ping_interval=2.0, ws_ping_timeout=4.0, ws_per_message_deflate=False, timeout_graceful_shutdown=1,
             ssl_certfile=args.certificate, ssl_keyfile=args.key,
         )  # fmt: skip
         server = uvicorn.Server(config)

@@ -37,13 +37,14 @@ class Page:
     """One open page.
 
     Attributes:
-        name: what its person is called. front: it is in front and in focus.
+        name: what its person is called. front: it is in front and in focus. visible: somebody can see it.
         recent: times [s] of its last requests.
     """
 
     number: int
     name: str
     front: bool = True
+    visible: bool = True
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=BURST))
 
 

@@ -157,7 +157,8 @@ def _name(console: Any, number: int, message: dict[str, Any]) -> Said:
 
 def _front(console: Any, number: int, message: dict[str, Any]) -> Said:
     on = _bool(message, "on")
-    console.desk.pages[number].front = on
+    page = console.desk.pages[number]
+    page.front, page.visible = on, on or message.get("visible") is not False
 
     def act() -> bool:
         if not on and console.desk.holder == number:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The web server of the console: pages, one WebSocket a page, and a stop that needs no WebSocket.
 
-What is shown is put together once for all pages, :data:`RATE` times a second, and only while one is open. Each page has
-room for one message: a slow one gets the newest when it is ready, and holds up nobody.
+What is shown is put together once for all pages (:mod:`jepa_ros.console.board`), :data:`RATE` times a second, and only
+while a page is open.
 
 On the loopback interface no token is asked for; the ``Host`` and ``Origin`` of a request must be this server's own, so
 that another site in the same browser can neither read nor command. On a network a token is asked for as well.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,6 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from jepa_ros.console.board import Board, Seen
 from jepa_ros.console.desk import Desk, Page, Refused, Said
 from jepa_ros.console.door import HEADERS, Door
 from jepa_ros.console.say import say
@@ -36,25 +38,26 @@ MAX_MESSAGE = 12_000_000
 
 
 class Viewer:
-    """The outgoing side of one page: the newest of each kind of message, never a queue."""
+    """The outgoing side of one page."""
 
-    def __init__(self, socket: WebSocket, page: Page) -> None:
+    def __init__(self, socket: WebSocket, page: Page, board: Board) -> None:
         self.socket, self.page = socket, page
-        self.picture = self.goal = 0
+        self._board, self._seen = board, Seen()
         self._answers: list[str] = []
-        self._state: str | None = None
-        self._pictures: dict[bytes, bytes] = {}
+        self._looked = -math.inf
         self._wake = asyncio.Event()
 
-    def put(self, state: str | None = None, picture: tuple[bytes, bytes] | None = None, answer: str = "") -> None:
-        """Hand over what is new; what was not sent yet of the same kind is dropped (answers are not)."""
-        if state is not None:
-            self._state = state
-        if picture is not None:
-            self._pictures[picture[0]] = picture[1]
-        if answer and len(self._answers) < 100:
+    def put(self, answer: str) -> None:
+        """An answer to send; of more than a hundred that wait, the last ones are dropped."""
+        if len(self._answers) < 100:
             self._answers.append(answer)
         self._wake.set()
+
+    def news(self, now: float) -> None:
+        """The board is new; a page that nobody can see is told once a second."""
+        if self.page.visible or now - self._looked > 0.95:
+            self._looked = now
+            self._wake.set()
 
     async def send(self) -> None:
         """Send until the page is gone."""
@@ -64,12 +67,11 @@ class Viewer:
             answers, self._answers = self._answers, []
             for text in answers:
                 await self.socket.send_text(text)
-            state, self._state = self._state, None
-            if state is not None:
+            if (state := self._board.message(self._seen)) is not None:
                 await self.socket.send_text(state)
-            pictures, self._pictures = self._pictures, {}
-            for kind, data in pictures.items():
-                await self.socket.send_bytes(kind + data)
+            if self.page.visible:
+                for data in self._board.pictures(self._seen):
+                    await self.socket.send_bytes(data)
 
 
 class Console:
@@ -83,6 +85,7 @@ class Console:
     def __init__(self, robot: Any, token: str = "", hosts: tuple[str, ...] = (), secure: bool = False) -> None:
         self.robot, self.door = robot, Door(FILES, token, hosts, secure)
         self.desk = Desk(on_said=self._on_said)
+        self.board = Board(robot, self.desk)
         self.viewers: dict[int, Viewer] = {}
         self._news = asyncio.Event()
 
@@ -96,8 +99,6 @@ class Console:
         routes: list[Any] = [Route(path, self.door.file, methods=["GET"]) for path in FILES]
         routes += [
             Route("/api/stop", self._stop, methods=["POST"]),
-            Route("/api/state", self._state, methods=["GET"]),
-            Route("/api/map", self._map, methods=["GET"]),
             WebSocketRoute("/ws", self._page),
         ]
 
@@ -118,16 +119,6 @@ class Console:
         answer = await self._do(number, "stop", {})
         return JSONResponse(answer, 200 if "done" in answer else 503, HEADERS)
 
-    async def _state(self, request: Request) -> Response:
-        if refused := await self.door.admit(request):
-            return JSONResponse({"error": refused}, 403, HEADERS)
-        return JSONResponse(await asyncio.to_thread(self._snapshot), headers=HEADERS)
-
-    async def _map(self, request: Request) -> Response:
-        if refused := await self.door.admit(request):
-            return JSONResponse({"error": refused}, 403, HEADERS)
-        return JSONResponse(await asyncio.to_thread(self.robot.map), headers=HEADERS)
-
     # ------------------------------------------------------------ one page
 
     async def _page(self, socket: WebSocket) -> None:
@@ -140,8 +131,8 @@ class Console:
             await socket.close(4403)
             return
         page = self.desk.enter()
-        viewer = self.viewers[page.number] = Viewer(socket, page)
-        viewer.put(answer=json.dumps({"kind": "hello", "page": page.number}))
+        viewer = self.viewers[page.number] = Viewer(socket, page, self.board)
+        viewer.put(json.dumps({"kind": "hello", "page": page.number}))
         self._news.set()
         sending = asyncio.create_task(viewer.send())
         hearing = asyncio.create_task(self._hear(viewer))
@@ -166,14 +157,14 @@ class Console:
                     message = json.loads(text)
                     what = str(message["do"])
                 except (ValueError, KeyError, TypeError):
-                    viewer.put(answer=json.dumps({"kind": "answer", "error": "that is no request"}))
+                    viewer.put(json.dumps({"kind": "answer", "error": "that is no request"}))
                     continue
                 if what == "drive":
                     self._drive(viewer, message)
                     continue
                 if len(working) >= 8 and what != "stop":
                     full = {"kind": "answer", "id": message.get("id"), "error": "too much at once"}
-                    viewer.put(answer=json.dumps(full))
+                    viewer.put(json.dumps(full))
                     continue
                 task = asyncio.create_task(self._answer(viewer, what, message))
                 working.add(task)
@@ -189,11 +180,11 @@ class Console:
         try:
             self.robot.drive(command)
         except (Refused, TypeError, ValueError) as error:
-            viewer.put(answer=json.dumps({"kind": "answer", "error": str(error)}))
+            viewer.put(json.dumps({"kind": "answer", "error": str(error)}))
 
     async def _answer(self, viewer: Viewer, what: str, message: dict[str, Any]) -> None:
         answer = await self._do(viewer.page.number, what, message)
-        viewer.put(answer=json.dumps({"kind": "answer", "id": message.get("id"), "what": what, **answer}))
+        viewer.put(json.dumps({"kind": "answer", "id": message.get("id"), "what": what, **answer}))
         self._news.set()
 
     async def _do(self, number: int, what: str, message: dict[str, Any]) -> dict[str, Any]:
@@ -215,30 +206,23 @@ class Console:
 
     # ------------------------------------------------------------ telling all pages
 
-    def _snapshot(self) -> dict[str, Any]:
-        return {"kind": "state", "time": time.time(), "desk": self.desk.plain(), **self.robot.snapshot()}
-
     async def _tell(self) -> None:
+        looking = False
         while True:
-            if not self.viewers:
+            if looking != bool(self.viewers):
+                looking = not looking
+                self.robot.look(looking)
+            if not looking:
                 self._news.clear()
                 await self._news.wait()
+                continue
             started = time.monotonic()
             try:
-                text = json.dumps(await asyncio.to_thread(self._snapshot))
-                self._spread(text)
+                await asyncio.to_thread(self.board.update)
+                for viewer in self.viewers.values():
+                    viewer.news(started)
             except Exception as error:
-                self._spread(json.dumps({"kind": "trouble", "why": f"{type(error).__name__}: {error}"}))
+                trouble = json.dumps({"kind": "trouble", "why": f"{type(error).__name__}: {error}"})
+                for viewer in self.viewers.values():
+                    viewer.put(trouble)
             await asyncio.sleep(max(0.01, 1.0 / RATE - (time.monotonic() - started)))
-
-    def _spread(self, text: str) -> None:
-        for viewer in self.viewers.values():
-            viewer.put(state=text)
-            for kind, look in ((b"c", self.robot.picture), (b"g", self.robot.goal_picture)):
-                seen = viewer.picture if kind == b"c" else viewer.goal
-                if (found := look(seen)) is not None:
-                    viewer.put(picture=(kind, found[1]))
-                    if kind == b"c":
-                        viewer.picture = found[0]
-                    else:
-                        viewer.goal = found[0]

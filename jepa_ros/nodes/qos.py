@@ -74,6 +74,30 @@ def subscribe_goal(node: Node, message_type: type, topic: str, callback: Callabl
     ]
 
 
+def with_depth(profile: QoSProfile, depth: int) -> QoSProfile:
+    """The same profile with room for more messages, for a subscriber that fetches them now and then."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=profile.reliability, durability=profile.durability
+    )
+
+
+def fetch(subscription: Subscription, with_info: bool = False) -> None:
+    """Hand what waits on a subscription to its callback, without an executor.
+
+    Args:
+        with_info: the callback takes the message's information, too.
+    """
+    while True:
+        with subscription.handle:
+            found = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+        if found is None:
+            return
+        if with_info:
+            subscription.callback(*found)
+        else:
+            subscription.callback(found[0])
+
+
 def incompatible(report: Callable[[str, str], None], topic: str) -> SubscriptionEventCallbacks:
     """Event callbacks that call ``report(topic, policy)`` when a publisher's QoS cannot be received."""
 

@@ -2,7 +2,7 @@
 // The page: one WebSocket, what arrives on it, and what a person says. It decides nothing.
 const $ = (id) => document.getElementById(id);
 const MODES = { ACTIVE: "go", LIMITED: "slow", ARMING: "slow", STOPPED: "halt", ESTOP: "halt", DISABLED: "slow" };
-let socket = null, page = 0, state = null, bitmap = null, grid = null, rules = [], asked = 0, waiting = new Map();
+let socket = null, page = 0, state = null, bitmap = null, rules = [], asked = 0, waiting = new Map();
 let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0;
 
 // ---------------------------------------------------------------- the line
@@ -14,11 +14,20 @@ function connect() {
   socket.onmessage = async (event) => {
     if (typeof event.data !== "string") return picture(event.data);
     const message = JSON.parse(event.data);
-    if (message.kind === "state") { state = message; lastState = Date.now(); link("connected", false); show(); }
-    else if (message.kind === "hello") { page = message.page; say("rules", {}, true); say("interventions", {}, true); }
+    if (message.kind === "state") { heard(message); lastState = Date.now(); link("connected", false); show(); }
+    else if (message.kind === "hello") { page = message.page; state = null; say("rules", {}, true); say("interventions", {}, true); }
     else if (message.kind === "answer") answered(message);
     else if (message.kind === "refused" || message.kind === "trouble") tell(message.why, true);
   };
+}
+
+// Only what changed is sent; points of the curves are added to those before.
+function heard(message) {
+  const points = state ? state.curves : [];
+  state = Object.assign(state || {}, message);
+  state.curves = points.concat(message.points || []).slice(-300);
+  if (message.map) message.map.data = Int8Array.from(atob(message.map.cells), (c) => c.charCodeAt(0));
+  if (state.drawing) state.drawing.pose = state.pose;
 }
 
 function link(text, lost) { $("link").textContent = text; $("link").className = lost ? "lost" : ""; }
@@ -26,14 +35,15 @@ function link(text, lost) { $("link").textContent = text; $("link").className = 
 function say(what, more = {}, quiet = false) {
   if (!socket || socket.readyState !== WebSocket.OPEN) { if (!quiet) tell("not connected", true); return; }
   const id = ++asked;
-  waiting.set(id, { what, quiet });
+  waiting.set(id, { what, quiet, more });
   socket.send(JSON.stringify({ do: what, id, ...more }));
 }
 
 function answered(message) {
-  const { what, quiet } = waiting.get(message.id) || { what: "", quiet: false };
+  const { what, quiet, more } = waiting.get(message.id) || { what: "", quiet: false, more: {} };
   waiting.delete(message.id);
   if (message.error) return tell(message.error, true);
+  if (what === "mode") state.desk.approve = more.on;         // the desk's own word comes a moment later
   if (what === "rules") { rules = message.done.guardrails || []; if (document.activeElement !== $("costs")) $("costs").value = message.done.costs || ""; listRules(); return; }
   if (what === "interventions") return interventions(message.done);
   if (what === "guardrails" || what === "costs") say("rules", {}, true);
@@ -63,16 +73,16 @@ document.addEventListener("keydown", (e) => { if (e.key === "Escape") { e.preven
 const number = (text, digits = 2) => (text === "" || text === undefined ? "-" : Number(text).toFixed(digits));
 
 function show() {
-  const { gate, planner, desk } = state;
-  $("robot").textContent = state.robot;
+  const { gate, planner, desk, inputs } = state, said = inputs["planner/status"].age;
+  gate.age = inputs["safety_gate/state"].age;
+  $("robot").textContent = state.body.robot;
   const silent = gate.age === null || gate.age > 1;
   $("mode").textContent = gate.age === null ? "no gate" : silent ? "gate silent" : gate.mode;
   $("mode").className = silent ? "halt" : MODES[gate.mode] || "";
   const scaled = gate.mode === "LIMITED" ? ` to ${Math.round(100 * gate.scale)} %` : "";
   $("reason").textContent = silent ? "" : `${gate.reason}${scaled}${gate.source === "teleop" ? ", driven by hand" : ""}`;
   $("sentence").textContent = gate.age === null ? "Waiting for the robot: is the stack running?" : silent ? `The gate has said nothing for ${gate.age.toFixed(1)} s.` : gate.sentence;
-  const quiet = planner.age === null || planner.age > 2;
-  $("planner").textContent = planner.age === null ? "The planner has said nothing yet." : `${quiet ? `Silent for ${planner.age.toFixed(1)} s. Last: ` : ""}${planner.reason}: ${planner.sentence}. Plan ${number(1000 * planner.elapsed, 0)} ms, ${planner.iterations || "-"} iterations, ${planner.distance === "" ? "" : number(planner.distance, 1) + " steps to go, "}feasible ${planner.feasible || "-"}.`;
+  $("planner").textContent = said === null ? "The planner has said nothing yet." : `${said > 2 ? `Silent for ${said.toFixed(1)} s. Last: ` : ""}${planner.reason}: ${planner.sentence}. Plan ${number(1000 * planner.elapsed, 0)} ms, ${planner.iterations || "-"} iterations, ${planner.distance === "" ? "" : number(planner.distance, 1) + " steps to go, "}feasible ${planner.feasible || "-"}.`;
   $("goal-text").textContent = planner.refused ? planner.refused : planner.goal && planner.goal !== "none" ? `Goal: ${planner.goal}${planner.goal_name ? " “" + planner.goal_name + "”" : ""}${planner.arrived === "true" ? " — arrived" : ""}` : "No goal.";
   $("goal-picture").hidden = !$("goal-picture").src || planner.goal !== "image";
   bars(planner);
@@ -88,7 +98,7 @@ function show() {
   list($("log"), desk.log.slice().reverse().map((s) => [`${new Date(1000 * s.when).toLocaleTimeString()} ${s.who}: ${s.what} ${s.about}${s.refused ? " — refused: " + s.refused : ""}`, Boolean(s.refused)]));
   tags(state.memory.tags);
   Draw.curves($("curves"), state.curves);
-  Draw.map($("map"), grid, state.drawing, rules.filter((r) => r.polygon).map((r) => r.polygon));
+  Draw.map($("map"), state.map, state.drawing, rules.filter((r) => r.polygon).map((r) => r.polygon));
   paint();
 }
 
@@ -138,7 +148,7 @@ function listRules() {
     li.textContent = `${rule.name} (${rule.kind}${rule.max_speed !== undefined ? ", " + rule.max_speed + " m/s" : ""}) `;
     b.type = "button"; b.textContent = "Remove"; b.onclick = () => say("guardrails", { guardrails: rules.filter((_, i) => i !== index) });
     li.append(b); return li; }));
-  if (!rules.length) $("rule-list").textContent = "None.";
+  if (!rules.length) { const li = document.createElement("li"); li.textContent = "None."; $("rule-list").append(li); }
 }
 
 const freeName = (base) => { let n = 1; while (rules.some((r) => r.name === `${base}_${n}`)) n++; return `${base}_${n}`; };
@@ -180,7 +190,7 @@ function letGo() { if (driven === null) return; driven = null; document.querySel
 function word() {
   if (!socket || socket.readyState !== WebSocket.OPEN) return;
   const share = Number($("speed").value) / 100;
-  const axes = state ? state.axes.map((a) => a.name) : [];
+  const axes = state ? state.body.axes.map((a) => a.name) : [];
   const command = driven === null ? null : axes.map((name) => (name === "linear.x" ? driven[0] * share : name === "angular.z" ? driven[1] * share : 0));
   socket.send(JSON.stringify({ do: "drive", command }));
 }
@@ -198,5 +208,4 @@ $("speed").oninput = (e) => ($("speed-text").textContent = `${e.target.value} %`
 function front() { const on = document.visibilityState === "visible" && document.hasFocus(); if (!on) letGo(); if (socket && socket.readyState === WebSocket.OPEN) say("front", { on }, true); }
 document.addEventListener("visibilitychange", front); window.addEventListener("blur", front); window.addEventListener("focus", front);
 window.addEventListener("pagehide", letGo);
-setInterval(() => fetch("/api/map").then((r) => r.json()).then((m) => (grid = m)).catch(() => {}), 2000);
 connect();
