@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training report: everything of a run in one file that needs nothing else, also of a run that is not finished."""
 
-import base64
 import json
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 
-import cv2
-import numpy as np
 import pytest
 
 from jepa_ros.contract import load_contract
@@ -49,17 +48,30 @@ def write_run(folder, card=True, heading=0.97):
     return folder
 
 
-def images(page):
-    found = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    return [cv2.imdecode(np.frombuffer(base64.b64decode(f), np.uint8), cv2.IMREAD_COLOR) for f in found]
+def drawings(page):
+    """The charts of a page, each parsed as what it is."""
+    return [ElementTree.fromstring(text) for text in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
+
+
+def curves(drawing):
+    """{name of a curve: its points [px]}, in the order of the legend."""
+    paths = [path.get("d") for path in drawing.iter("path") if path.get("fill") == "none"]
+    points = [[tuple(map(float, pair.split())) for pair in re.findall(r"[ML]([^ML]+)", path)] for path in paths]
+    names = [text.text for text in drawing.iter("text") if text.get("text-anchor") is None] or [""]
+    return dict(zip(names, points, strict=True))
 
 
 def test_the_report_holds_every_plot_and_needs_no_other_file(tmp_path):
     page = write_report(write_run(tmp_path / "run")).read_text()
-    pictures = images(page)
-    assert len(pictures) == 5  # loss, collapse, probes, open loop, frozen latents
-    for picture in pictures:
-        assert picture.shape[0] > 200 and picture.std() > 5  # a plot, and not an empty sheet
+    charts = {chart.get("aria-label"): curves(chart) for chart in drawings(page)}
+    assert list(charts) == [
+        "loss", "frames a second", "effective rank", "standard deviation", "R2", "position error [cm]",
+        "error / copy error", "predictor", "distance", "readouts",
+    ]  # fmt: skip
+    assert list(charts["loss"]) == ["total", "prediction", "copy"]
+    for points in charts["loss"].values():  # the loss falls from step to step, so its picture goes right and down
+        assert len(points) == 5
+        assert all(x < further and y < lower for (x, y), (further, lower) in pairwise(points))
     assert not re.findall(r"""(?:src|href)=(?!"data:)""", page) and "<script" not in page and "http" not in page
     for wanted in ("inverse_dynamics: 5.0", "angular.z", "jepa-ros train --data d", "0123456789abcdef", "0.2718"):
         assert wanted in page
@@ -77,7 +89,7 @@ def test_a_killed_run_has_a_report_too(tmp_path):
     log = folder / "log.jsonl"
     log.write_text("\n".join(log.read_text().splitlines()[:6]) + '\n{"phase": "judged", "st')
     page = write_report(folder).read_text()
-    assert "not finished" in page and len(images(page)) == 4
+    assert "not finished" in page and len(drawings(page)) == 7
     assert len(read_log(log)["judged"]) == 1
 
 
@@ -92,7 +104,8 @@ def test_values_that_are_not_finite_are_gaps(tmp_path):
     folder = write_run(tmp_path / "run")
     with (folder / "log.jsonl").open("a") as file:
         file.write(json.dumps({"phase": "distance", "step": 100, "loss": float("nan")}) + "\n")
-    assert len(images(write_report(folder).read_text())) == 5
+    (chart,) = [c for c in drawings(write_report(folder).read_text()) if c.get("aria-label") == "distance"]
+    assert len(curves(chart)["loss"]) == 2
 
 
 @pytest.mark.parametrize("content", [None, "", "garbage\n"])

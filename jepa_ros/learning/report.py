@@ -7,9 +7,7 @@ the run goes on or after it was killed: ``python -m jepa_ros.learning.report FOL
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 import math
 import os
@@ -21,6 +19,7 @@ from typing import Any
 import yaml
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.learning.charts import Panel, charts
 
 REPORT = "report.html"
 HORIZONS = (1, 5, 12)
@@ -31,7 +30,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { margin-bottom: 0.2rem; } h2 { margin-top: 2.2rem; border-bottom: 1px solid #8886; }
 table { border-collapse: collapse; margin: 0.6rem 0; } td, th { padding: 0.15rem 0.8rem 0.15rem 0; text-align: left; }
-td { font-variant-numeric: tabular-nums; } th { font-weight: 600; } img { max-width: 100%; background: white; }
+td { font-variant-numeric: tabular-nums; } th { font-weight: 600; } svg { max-width: 100%; height: auto; }
 pre { background: #8882; padding: 0.8rem; overflow-x: auto; font-size: 13px; } .note { opacity: 0.75; }
 .warn, .good { border-left: 4px solid #d97706; padding-left: 0.8rem; } .good { border-color: #16a34a; }
 ul.warn { list-style: none; }
@@ -174,16 +173,16 @@ def _run_rows(card: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _losses(records: list[dict[str, Any]]) -> str:
     names = ("total", "prediction", "copy", "anti_collapse", "inverse_dynamics")
-    return _plot([
-        ("loss", "log", [(n, _series(records, n)) for n in names]),
-        ("frames a second", "linear", [("", _series(records, "frames_per_second"))]),
+    return charts([
+        Panel("loss", "log", [(n, _series(records, n)) for n in names]),
+        Panel("frames a second", "linear", [("", _series(records, "frames_per_second"))]),
     ])  # fmt: skip
 
 
 def _collapse(judged: list[dict[str, Any]]) -> str:
-    return _plot([
-        ("effective rank", "linear", [("", _series(judged, "spread", "rank"))]),
-        ("standard deviation", "linear", [("", _series(judged, "spread", "std_within"))]),
+    return charts([
+        Panel("effective rank", "linear", [("", _series(judged, "spread", "rank"))]),
+        Panel("standard deviation", "linear", [("", _series(judged, "spread", "std_within"))]),
     ])  # fmt: skip
 
 
@@ -191,9 +190,9 @@ def _probes(judged: list[dict[str, Any]]) -> str:
     names = sorted({k for r in judged for k in r.get("probe_r2", {})} - {"position_cm"})
     if not names:
         return "<p class=note>The data holds no pose: nothing to probe for.</p>" if judged else ""
-    return _plot([
-        ("R2", "linear", [(n, _series(judged, "probe_r2", n)) for n in names]),
-        ("position error [cm]", "linear", [("", _series(judged, "probe_r2", "position_cm"))]),
+    return charts([
+        Panel("R2", "linear", [(n, _series(judged, "probe_r2", n)) for n in names]),
+        Panel("position error [cm]", "linear", [("", _series(judged, "probe_r2", "position_cm"))]),
     ])  # fmt: skip
 
 
@@ -205,7 +204,7 @@ def _open_loop(judged: list[dict[str, Any]], metrics: dict[str, Any]) -> str:
     curves = [(ahead[k], _series(judged, "open_loop", f"ratio_{k}")) for k in HORIZONS]
     known = [k for k in HORIZONS if f"ratio_{k}" in final]
     rows = [(ahead[k], *(f"{final[f'{name}_{k}']:.4f}" for name in ("error", "copy", "ratio"))) for k in known]
-    return _plot([("error / copy error", "log", curves)]) + _table(rows, ("after", "error", "copy", "ratio"))
+    return charts([Panel("error / copy error", "log", curves)]) + _table(rows, ("after", "error", "copy", "ratio"))
 
 
 def _second_phase(phases: dict[str, list[dict[str, Any]]]) -> str:
@@ -214,8 +213,8 @@ def _second_phase(phases: dict[str, list[dict[str, Any]]]) -> str:
         records = phases.get(phase, [])
         names = sorted({k for r in records for k in r} - {"phase", "step", "keypoint_r2"})
         if names:
-            axes.append((phase, "log", [(n, _series(records, n)) for n in names]))
-    return _plot(axes)
+            axes.append(Panel(phase, "log", [(n, _series(records, n)) for n in names]))
+    return charts(axes)
 
 
 def _traversability(card: dict[str, Any]) -> str:
@@ -283,38 +282,6 @@ def _series(records: list[dict[str, Any]], *keys: str) -> list[tuple[float, floa
         if isinstance(value, (int, float)):
             points.append((float(record["step"]), float(value) if math.isfinite(value) else math.nan))
     return points
-
-
-def _plot(panels: list[tuple[str, str, list[tuple[str, list[tuple[float, float]]]]]]) -> str:
-    """An <img> with panels, two in a row: (label, scale of the y axis, [(name, points)])."""
-    panels = [(label, scale, [c for c in curves if c[1]]) for label, scale, curves in panels]
-    panels = [p for p in panels if p[2]]
-    if not panels:
-        return ""
-    # Imported here, so that --help need not wait for it. Agg needs no display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    columns = min(2, len(panels))
-    rows = math.ceil(len(panels) / 2)
-    figure = Figure(figsize=(10.4 if columns > 1 else 6.4, 3.4 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    for i, (label, scale, curves) in enumerate(panels):
-        axis = figure.add_subplot(rows, columns, i + 1)
-        for name, points in curves:
-            steps, values = zip(*points)
-            axis.plot(steps, values, label=name, lw=1.4, marker="o" if len(points) < 30 else None, ms=3)
-        if scale == "log" and any(v > 0 for _, points in curves for _, v in points):
-            axis.set_yscale("log")
-        axis.set(xlabel="step", ylabel=label)
-        axis.grid(alpha=0.3)
-        if any(name for name, _ in curves):
-            axis.legend(fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    described = ", ".join(label for label, _, _ in panels)
-    encoded = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{_text(described)}" src="data:image/png;base64,{encoded}">'
 
 
 if __name__ == "__main__":
