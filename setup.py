@@ -44,9 +44,10 @@ ROS_MESSAGES = [
 EXTRAS = {
     "ros": ["ros-jazzy-rclpy[fastrtps]>=7.1,<8", *(f"ros-jazzy-{name}" for name in ROS_MESSAGES)],
     "arm": ["pin>=3.4,<5"],
-    "sim": ["pybullet>=3.2.6,<4"],
+    "sim": ["pybullet>=3.2.6,<4", "matplotlib>=3.7,<4", "pillow>=10,<14"],
     "console": ["starlette>=0.40,<2", "uvicorn>=0.30,<1", "websockets>=13,<18"],
-    "train": ["tensorboard>=2.15,<3", "gymnasium[classic-control]>=1.0,<2"],
+    "train": ["tensorboard>=2.15,<3", "gymnasium[classic-control]>=1.0,<2"],  # gymnasium is deprecated here: [gym]
+    "gym": ["gymnasium[classic-control]>=1.0,<2"],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.5,<4",
@@ -62,7 +63,7 @@ EXTRAS = {
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version="0.2.0",
     description="Objective-driven robot control on ROS 2: camera, learned world model, search, safety gate",
     license="Apache-2.0",
     maintainer="jepa_ros maintainers",
@@ -107,7 +108,6 @@ setup(
         "mcap>=1.1,<2",
         "zstandard>=0.22,<1",
         "rich>=13,<16",
-        "matplotlib>=3.7,<4",
         "psutil>=5.9,<8",
     ],
     extras_require=EXTRAS,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -25,8 +27,8 @@ ALONE = (
 #: Files whose tests train something, build something or play many episodes: `make test-fast` leaves them out.
 SLOW = (
     "test_gate_histories", "test_gate_reach", "test_gate_directed", "test_gate_episodes", "test_training",
-    "test_readouts", "test_place_map", "test_world_registry", "test_packaging", "test_gym_world", "test_bag_dataset",
-    "test_bag_replay", "test_bag_repair", "test_guardrail_bench", "test_arena_episodes", "test_cli",
+    "test_readouts", "test_place_map", "test_world_registry", "test_packaging", "test_release", "test_gym_world",
+    "test_bag_dataset", "test_bag_replay", "test_bag_repair", "test_guardrail_bench", "test_arena_episodes", "test_cli",
 )  # fmt: skip
 
 _held = contextlib.ExitStack()
@@ -45,6 +47,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_unconfigure() -> None:
     _held.close()
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """A copy of the sources as a clone would have them, so that no build leaves anything in the checkout."""
+    root = Path(__file__).parents[1]
+    left = {"runs", "data", "build", "install", "log", "dist"}  # in the root alone: jepa_ros/learning/data is code
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        made = {n for n in names if n.startswith(".") or n == "__pycache__" or n.endswith(".egg-info")}
+        return made | (left if Path(folder) == root else set())
+
+    folder = tmp_path_factory.mktemp("ws") / "src" / "jepa_ros"
+    shutil.copytree(root, folder, ignore=ignored)
+    return folder
 
 
 @pytest.fixture

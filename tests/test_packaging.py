@@ -35,19 +35,11 @@ ROSDEP_KEYS = {
     "zstandard": "mcap-ros2-support",
     "rich": "python3-rich",
     "matplotlib": "python3-matplotlib",
+    "pillow": "python3-pil",
     "psutil": "python3-psutil",
     "pybullet": "python3-pybullet-pip",
     "pin": "pinocchio",
 }
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory) -> Path:
-    """A copy of the sources as a clone would have them, so that no build leaves anything in the checkout."""
-    folder = tmp_path_factory.mktemp("ws") / "src" / "jepa_ros"
-    ignored = shutil.ignore_patterns(".*", "runs", "data", "build", "install", "log", "*.egg-info", "__pycache__")
-    shutil.copytree(ROOT, folder, ignore=ignored)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 INSTALL = {
     "rclpy": "pip install 'jepa_ros[ros]', or source an installed ROS 2",
     "pybullet": "pip install 'jepa_ros[sim]'",
+    "matplotlib": "pip install 'jepa_ros[sim]'",
+    "PIL": "pip install 'jepa_ros[sim]'",
+    "gymnasium": "pip install 'jepa_ros[gym]'",
     "cv2": "pip install opencv-python-headless",
     "yaml": "pip install PyYAML",
 }
