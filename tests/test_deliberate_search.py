@@ -13,7 +13,8 @@ from jepa_ros.cost import Goal, GoalError, Risk, Target
 from jepa_ros.cost.to_go import to_go_of
 from jepa_ros.planning import Budget, Problem, SearchError
 from jepa_ros.planning.arrival import ArrivalConfig
-from jepa_ros.planning.deliberate import DeliberateConfig, DeliberateSearch
+from jepa_ros.planning.deliberate.search import DeliberateSearch
+from jepa_ros.planning.deliberate.settings import DeliberateConfig
 from jepa_ros.world_model.readouts import Part, Readout
 
 GOAL = (1.0, 0.0)

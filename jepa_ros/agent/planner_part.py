@@ -17,6 +17,7 @@ from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.perception import Perception
 from jepa_ros.perception.state import model_state
+from jepa_ros.planning.deliberate.deliberator import Recorded
 from jepa_ros.planning.planner import Planner, PlannerOutput
 from jepa_ros.worlds.protocols import Decision, Observation
 
@@ -72,20 +73,21 @@ class PlannerPart:
 
     def think(
         self, embedding: NDArray[np.float32], stamp: float, told: Told, iterations: int | None = None,
-        seed: int | None = None,
+        seed: int | None = None, deliberation: Recorded | None = None,
     ) -> Thought:  # fmt: skip
         """Answer the embedding of the image of ``stamp`` [s], which begins a step.
 
         If planning fails, the answer is to stand still.
 
         Args:
-            iterations, seed: see :meth:`jepa_ros.planning.planner.Planner.step`.
+            iterations, seed, deliberation: see :meth:`jepa_ros.planning.planner.Planner.step`.
         """
         self._stamp = stamp
         try:
             output = self.planner.step(
-                embedding, stamp, told.executed, told.gated, iterations=iterations, seed=seed, gate_reason=told.reason
-            )
+                embedding, stamp, told.executed, told.gated, iterations=iterations, seed=seed,
+                gate_reason=told.reason, deliberation=deliberation,
+            )  # fmt: skip
             return Thought(output, told)
         except JepaRosError as error:
             return Thought(self.planner.fail(error), told, str(error))

@@ -69,6 +69,7 @@ class PlannerNode(ManagedNode):
         self._candidates_out = qos.publisher(self, MarkerArray, "~/candidates", qos.STATUS)
         self._map_out = qos.publisher(self, OccupancyGrid, "~/traversability", qos.LATCHED)
         self._goal_out = qos.publisher(self, Image, "~/goal", qos.LATCHED)
+        self._tree_out = qos.publisher(self, String, "~/deliberation", qos.LATCHED)
         self._memory = MemoryTopic(self)
         self._goal_ns = 0
         self.create_service(SetBool, "~/pause", self._on_pause)
@@ -100,7 +101,7 @@ class PlannerNode(ManagedNode):
         config = planner_settings.planner_config(self, self.values, self._contract)
         guardrails = planner_settings.guardrails(self.values.guardrails, contract)
         memory = self._memory.open(self.values.memory, self._identity, contract, model.config.latent_dim)
-        self._planner = Planner(model, contract, config, card, guardrails, memory=memory)
+        self._planner = Planner(model, contract, config, card, guardrails, memory=memory, beside=True)
         self._settings = planner_messages.settings(config)
         self._part = PlannerPart(self._planner, Perception(model, contract))
         self._body = body_of(contract)
@@ -133,11 +134,15 @@ class PlannerNode(ManagedNode):
         self._entities = []
         if self._servo is not None:
             self._servo.close()
+        if self._planner is not None:
+            self._planner.close()
         self._planner = self._part = self._servo = None
         self._memory.close()
 
     def close(self) -> None:
-        """The process ends: write what is new in the memory."""
+        """The process ends: stop deliberating, and write what is new in the memory."""
+        if self._planner is not None:
+            self._planner.close()
         self._memory.close()
 
     def on_active(self, active: bool) -> None:
@@ -226,6 +231,8 @@ class PlannerNode(ManagedNode):
         if output.plan_poses is not None:
             self._plan_out.publish(planner_messages.path(when, frame, output.plan_poses))
         self._candidates_out.publish(planner_messages.candidates(when, frame, output.candidates))
+        if output.tree is not None:
+            self._tree_out.publish(planner_messages.tree(output.tree))
         places = self._planner.view("map")
         if places is not None and (self._steps - 1) % MAP_EVERY == 0:
             self._map_out.publish(planner_messages.traversability(when, frame, places))

@@ -16,7 +16,7 @@ from geometry_msgs.msg import Point, PoseStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
-from std_msgs.msg import ColorRGBA
+from std_msgs.msg import ColorRGBA, String
 from visualization_msgs.msg import Marker, MarkerArray
 
 from jepa_ros.contract import RobotContract
@@ -119,6 +119,11 @@ def candidates(stamp: Time, frame: str, plans: Sequence[tuple[NDArray[np.float64
         marker.points = [Point(x=float(x), y=float(y), z=0.02) for x, y, _ in poses]
         array.markers.append(marker)
     return array
+
+
+def tree(found: dict[str, Any]) -> String:
+    """The tree of a deliberation as JSON text; its form: jepa_ros.planning.deliberate.view.tree_of."""
+    return String(data=json.dumps(found, separators=(",", ":")))
 
 
 def traversability(stamp: Time, frame: str, places: Any) -> OccupancyGrid:

@@ -39,11 +39,34 @@ SEARCH = {
     "learning_rate": "Step of the gradient method's refinement, in normalised actions.",
     "proposal_share": "Share of the first iteration's candidates from the learned proposal, where there is one.",
     "deadline": "Seconds for one plan.",
+    "stop": "What ends a search before its time is over: cost (see converge_tol), or solved (a plan reaches the goal).",
+    "sure": "Share of the futures in which a plan has to reach the goal to count as solved.",
     "converge_tol": "Stop when an iteration improves by less than this share; 0 never stops early.",
     "patience": "Iterations in a row without improvement.",
     "backend": "How the model is rolled out; see jepa_ros.planning.rollout.",
     "dtype": "Number format of the rollout; see jepa_ros.planning.rollout.",
     "threads": "Threads of the native rollout; 0 is as many as torch has (parameter threads).",
+}
+#: The same for jepa_ros.planning.deliberate.settings.DeliberateConfig.
+DELIBERATE = {
+    "when": "When to deliberate: stuck, always (with every new goal) or never.",
+    "distance": "Readout that tells how many control steps lie between two states.",
+    "calls": "Budget of a deliberation: steps that the model predicts.",
+    "nodes": "States that are kept; beyond, the branches of least promise are dropped.",
+    "expand": "States expanded together.",
+    "edges": "Short plans tried in each of them.",
+    "length": "Control steps of such a plan.",
+    "greed": "Steps so far that a step to go counts for, in the order of expansion.",
+    "again": "Steps that a state is put off by for each time that it was expanded.",
+    "near": "Steps within which a state counts as known.",
+    "samples": "Noise samples that a way is judged on.",
+    "confidence": "Share of them that has to keep to every edge of the way.",
+    "aimed": "Share of the plans that aim at the goal or at remembered states.",
+    "proposed": "Share of the plans from the learned proposal, where there is one.",
+    "recalled": "Share of the aimed plans that aim at remembered states.",
+    "rate": "Steps that a plan should come nearer to the goal in each of its steps.",
+    "patience": "Control steps in a row in which none does before the robot counts as stuck.",
+    "lost": "Steps off the way beyond which it is lost.",
 }
 #: The same for jepa_ros.planning.arrival.ArrivalConfig.
 ARRIVAL = {
@@ -67,6 +90,7 @@ def _of(
 def _declare() -> tuple[params.Param, ...]:
     from jepa_ros.planning.arrival import ArrivalConfig
     from jepa_ros.planning.config import SearchConfig
+    from jepa_ros.planning.deliberate.settings import DeliberateConfig
 
     return (
         params.ROBOT,
@@ -78,10 +102,12 @@ def _declare() -> tuple[params.Param, ...]:
         params.Param("command_topic", "", "Topic of the gated command; empty for the contract's.", topic=True),
         params.Param("memory", "", "Folder of the long-term memory, made when it is not there; empty keeps nothing."),
         params.Param("max_gap", 1.0, "Seconds without an image after which the past is forgotten.", low=0.0),
+        params.Param("novel_goal", 3.0, "Novelty from which on a goal picture is refused; 1: slow down.", low=0.0),
         params.Param(
             "search.risk", "mean", "How the costs of the futures become one: mean, worst, or cvar 0.25.", live=True
         ),
         *_of("search", SearchConfig, SEARCH),
+        *_of("deliberate", DeliberateConfig, DELIBERATE),
         *_of("arrival", ArrivalConfig, ARRIVAL, arrive=math.nan, leave=math.nan),
     )
 
@@ -135,6 +161,7 @@ def planner_config(node: Node, values: Any, contract: RobotContract) -> Any:
     """
     from jepa_ros.planning.arrival import ArrivalConfig
     from jepa_ros.planning.config import SearchConfig
+    from jepa_ros.planning.deliberate.settings import DeliberateConfig
     from jepa_ros.planning.planner import PlannerConfig
 
     def of(prefix: str, described: dict[str, str]) -> dict[str, Any]:
@@ -144,4 +171,6 @@ def planner_config(node: Node, values: Any, contract: RobotContract) -> Any:
         **of("search", SEARCH), seed=values.seed, weights=weights(values.costs), risk=read_risk(values.search_risk)
     )
     arrival = {name: value for name, value in of("arrival", ARRIVAL).items() if value == value}
-    return PlannerConfig(search, replace(ArrivalConfig.of(contract), **arrival), values.max_gap)
+    deliberate = DeliberateConfig(**of("deliberate", DELIBERATE))
+    arrives = replace(ArrivalConfig.of(contract), **arrival)
+    return PlannerConfig(search, arrives, values.max_gap, deliberate, values.novel_goal)

@@ -9,9 +9,11 @@ from jepa_ros.contract import RobotContract
 from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.planning.arrival import ArrivalConfig
+from jepa_ros.planning.deliberate.settings import DeliberateConfig
 from jepa_ros.planning.problem import SearchError
 from jepa_ros.ranges import SHARE, Range
 
+STOPS = ("cost", "solved")
 METHODS = ("icem", "mppi", "random", "gradient")
 _COUNT, _POSITIVE = Range(1, whole=True), Range(0.0)
 #: What each number may be; what depends on another one is checked besides.
@@ -21,7 +23,7 @@ RANGES = {
     "keep": Range(0, whole=True),
     "sigma": _POSITIVE, "sigma_floor": _POSITIVE, "region_margin": Range(0.0, unit="m"),
     "ar": Range(0.0, 0.999), "momentum": Range(0.0, 0.999), "temperature": Range(1e-6),
-    "learning_rate": Range(0.0, 10.0), "proposal_share": Range(0.0, 0.9), "converge_tol": SHARE,
+    "learning_rate": Range(0.0, 10.0), "proposal_share": Range(0.0, 0.9), "converge_tol": SHARE, "sure": SHARE,
     "contact_limit": SHARE, "publish": Range(0), "threads": Range(0, 64),
     "deadline": Range(0.0, above=True, unit="s"),
 }  # fmt: skip
@@ -52,6 +54,8 @@ class SearchConfig:
             the gate, which keeps the same guardrails, stops before their edge by what the localisation may be wrong.
         publish: candidates shown with their costs.
         deadline: seconds for one plan, > 0.
+        stop: the rule by which a search ends before its time is over: "cost" (see converge_tol) or "solved", when the
+            best plan reaches the goal (:mod:`jepa_ros.planning.reached`) in a share ``sure`` of its futures.
         converge_tol: stop when the best cost and the elites' mean cost both improve by less than this share; 0 never
             stops early. patience: for so many iterations. See jepa_ros.planning.convergence.
         seed: of the candidates and the noise.
@@ -82,6 +86,8 @@ class SearchConfig:
     region_margin: float = 0.0
     publish: int = 8
     deadline: float = 0.1
+    stop: str = "cost"
+    sure: float = 0.75
     converge_tol: float = 0.0
     patience: int = 1
     seed: int = 0
@@ -93,6 +99,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise SearchError(f"search method {self.method!r}; expected one of {', '.join(METHODS)}")
+        if self.stop not in STOPS:
+            raise SearchError(f"search stop is {self.stop!r}; expected one of {', '.join(STOPS)}")
         for name, wanted in RANGES.items():
             if problem := wanted.problem(getattr(self, name)):
                 raise SearchError(f"search {name}: {problem}")
@@ -108,13 +116,17 @@ class PlannerConfig:
     """Settings of the planner.
 
     Args:
-        search: see SearchConfig. arrival: see ArrivalConfig.
+        search: see SearchConfig. arrival: see ArrivalConfig. deliberate: see DeliberateConfig.
         max_gap: seconds without an image after which the history is forgotten.
+        novel_goal: a goal picture of at least so much novelty is refused: the model cannot place it. 1 is the level at
+            which a robot slows down; models without that readout refuse none.
     """
 
     search: SearchConfig = field(default_factory=SearchConfig)
     arrival: ArrivalConfig = field(default_factory=ArrivalConfig)
     max_gap: float = 1.0
+    deliberate: DeliberateConfig = field(default_factory=DeliberateConfig)
+    novel_goal: float = 3.0
 
     @staticmethod
     def of(contract: RobotContract, search: SearchConfig | None = None) -> PlannerConfig:
@@ -124,3 +136,5 @@ class PlannerConfig:
     def __post_init__(self) -> None:
         if problem := Range(0.0, above=True, unit="s").problem(self.max_gap):
             raise SearchError(f"planner max_gap: {problem}")
+        if problem := Range(0.0, above=True).problem(self.novel_goal):
+            raise SearchError(f"planner novel_goal: {problem}")

@@ -34,13 +34,15 @@ class PlannerOutput:
             joints that are commanded by position (see ``RobotContract.neutral``).
         status: plain values: reason, sentence, arrived, feasible, blocked_by, iterations, cost, terms, distance,
             distance_unit, heading_error, elapsed_s, evaluated, calls (of the model, see PlanResult), dropped,
-            converged, source, shares (of each source in the last elites), winners (share of all plans so far that each
-            source found), seed, backend, guardrails_left_to_the_gate.
+            converged, solved, nearest, rate, source, shares (of each source in the last elites), winners (share of all
+            plans so far that each source found), seed, backend, guardrails_left_to_the_gate, goal_novelty,
+            deliberation (see Deliberator.status).
         signals: what the gate reads: "guardrail/NAME" (excess, > 0 violates), "surprise", "novelty" (with a card that
             has levels: 1 is the one to slow down at, 2 the one to stop at).
         plan_actions: (T, A) physical, plan_poses: (T, 3) x, y, yaw; None without a plan (or a pose readout).
         candidates: [(poses (T, 3), cost)] of the last iteration, best first.
         history: [(seconds, best cost)] of the search.
+        tree: of a deliberation that ended at this step, see jepa_ros.planning.deliberate.view; else None.
         guardrail_hash: of the set in force, "" without guardrails.
     """
 
@@ -52,6 +54,7 @@ class PlannerOutput:
     candidates: list[tuple[np.ndarray, float]] = field(default_factory=list)
     history: list[tuple[float, float]] = field(default_factory=list)
     guardrail_hash: str = ""
+    tree: dict[str, Any] | None = None
 
 
 def status_of(reason: str, reading: Reading | None, result: PlanResult | None) -> dict[str, Any]:
@@ -69,6 +72,7 @@ def status_of(reason: str, reading: Reading | None, result: PlanResult | None) -
             "feasible": result.feasible, "blocked_by": result.blocked_by, "iterations": result.iterations,
             "cost": result.cost, "terms": result.terms, "elapsed_s": result.elapsed, "evaluated": result.evaluated,
             "calls": result.calls, "dropped": result.dropped, "converged": result.converged, "source": result.source,
-            "shares": result.shares, "seed": result.seed, "warm_cost": result.warm_cost,
+            "shares": result.shares, "seed": result.seed, "warm_cost": result.warm_cost, "solved": result.solved,
+            "nearest": result.nearest, "nearest_unit": result.unit, "rate": result.rate,
         }  # fmt: skip
     return status

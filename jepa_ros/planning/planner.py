@@ -15,19 +15,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from jepa_ros.cost.goal import Goal, Target, embedding_dim
+from jepa_ros.cost.goal import Goal, GoalError, Target, embedding_dim
 from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
+from jepa_ros.cost.to_go import to_go_of
 from jepa_ros.memory import LongTerm, RecallError
 from jepa_ros.memory.knowledge import Seen
 from jepa_ros.planning.arrival import Arrival, Reading, read_distance
 from jepa_ros.planning.bodies import knowledge_for, watch_for
 from jepa_ros.planning.config import PlannerConfig
 from jepa_ros.planning.delay import Delay
+from jepa_ros.planning.deliberate.deliberator import Deliberator, Recorded
+from jepa_ros.planning.deliberate.search import DeliberateSearch
 from jepa_ros.planning.history import History
 from jepa_ros.planning.objective import Objective
 from jepa_ros.planning.output import SENTENCES, PlannerOutput, status_of
-from jepa_ros.planning.problem import Budget, Problem
+from jepa_ros.planning.problem import Budget, Problem, SearchError
 from jepa_ros.planning.proposals import shift_plan
 from jepa_ros.planning.result import PlanResult
 from jepa_ros.planning.search import Search
@@ -47,22 +50,25 @@ class Planner:
         proposal: a learned source of candidates.
         memory: a LongTerm that keeps what is seen beyond a drive; None keeps nothing.
         clock: steady seconds; tests may replace it.
+        beside: deliberate in a thread between the steps; otherwise as a step begins. :meth:`close` ends the thread.
 
     Attributes:
         paused: while true every command stands still.
         knowledge: what is known beside the latent. objective: judges plans. search: finds them.
+        deliberator: of the deliberate search; None if the model has no cost-to-go for it.
     """
 
     def __init__(
         self, model, contract, config: PlannerConfig | None = None, card: dict | None = None, guardrails=None,
-        proposal=None, memory: LongTerm | None = None, clock=time.perf_counter,
+        proposal=None, memory: LongTerm | None = None, clock=time.perf_counter, beside: bool = False,
     ) -> None:  # fmt: skip
         self.model, self.contract, self.config = model, contract, config or PlannerConfig.of(contract)
         search = self.config.search
         neutral = torch.from_numpy(np.clip(contract.normalise(np.zeros(contract.action_dim)), -1.0, 1.0)).float()
         delay = Delay(contract.actuation_latency, contract.period)
         self.clock, self.memory = clock, memory
-        self.search = Search(model, search, neutral, delay, proposal, clock)
+        to_go, arrival = to_go_of(model, self.config.deliberate.distance), self.config.arrival
+        self.search = Search(model, search, neutral, delay, proposal, clock, arrival, to_go)
         self.knowledge = knowledge_for(contract, model, search, memory)
         self.guardrails = self._own_guardrails() if guardrails is None else guardrails
         readouts = self.search.engine.readouts
@@ -70,6 +76,17 @@ class Planner:
             readouts, contract, search.noise_samples, self.knowledge, self.guardrails, search.weights
         )
         steps = max(1, int(self.config.max_gap / contract.period + 1e-6))
+        self.deliberator: Deliberator | None = None
+        if to_go is not None and self.config.deliberate.when != "never":
+            deliberate = DeliberateSearch(
+                model, to_go, self.config.deliberate, arrival, neutral, search.risk, self.search.engine.readouts
+            )
+            self.deliberator = Deliberator(deliberate, search.horizon, memory, beside)
+        elif self.config.deliberate.when == "always":
+            raise SearchError(
+                f"deliberate when is 'always', but the model has no readout '{self.config.deliberate.distance}' "
+                "to tell how far the goal is"
+            )
         self.history = History(model, delay, neutral, steps)
         self.arrival = Arrival(self.config.arrival)
         calibration = (card or {}).get("calibration", {}).get("prediction_error")
@@ -79,6 +96,7 @@ class Planner:
         if normal is not None:
             self.monitor = InputMonitor(model, normal, contract.period, watch_for(contract, model))
         self.goal: Goal | None = None
+        self._goal_novelty: float | None = None
         self._target: Target | None = None  # by the search's readouts, which may be coarser
         self._aim: Target | None = None  # by the model's own
         self.paused = False
@@ -95,6 +113,8 @@ class Planner:
             self.monitor.reset()
         for part in self.knowledge:
             part.reset()
+        if self.deliberator is not None:
+            self.deliberator.cancel()
         self._warm: torch.Tensor | None = None
         self._stamp: float | None = None
         self._commanded: np.ndarray | None = None
@@ -125,16 +145,41 @@ class Planner:
         """Take a goal; None takes the goal away.
 
         Raises:
-            GoalError: a goal that the model cannot read; the old one stays.
+            GoalError: a goal that the model cannot read or place; the old one stays.
             JepaRosError: the weights of the task cost leave no term for this goal; likewise.
         """
         target = aim = None
         if goal is not None:
             target, aim = self.search.target(goal), Target(goal, self.model, self.search.device)
             self.objective.check_weights(self.objective.weights, target)
-        self.goal, self._target, self._aim = goal, target, aim
+        novelty = self._novelty(target)
+        self.goal, self._target, self._aim, self._goal_novelty = goal, target, aim, novelty
         self.arrival.reset()
+        if self.deliberator is not None:
+            self.deliberator.cancel()
         self._warm = None
+
+    def _novelty(self, target: Target | None) -> float | None:
+        """How unlike the training data a goal picture is, None if nothing tells.
+
+        Raises:
+            GoalError: so much that the model cannot place it.
+        """
+        if target is None or target.latent is None or "novelty" not in self.model.readouts:
+            return None
+        with torch.no_grad():
+            found = float(self.model.read("novelty", target.latent))
+        if not found < self.config.novel_goal:
+            raise GoalError(
+                f"the goal picture is unlike anything that the model was trained on: novelty {found:.2g}, refused from "
+                f"{self.config.novel_goal:g} on (1 is the level to slow down at); does it show this robot's scene?"
+            )
+        return found
+
+    def close(self) -> None:
+        """End the thread that deliberates, if there is one."""
+        if self.deliberator is not None:
+            self.deliberator.close()
 
     def goal_from_current(self) -> Goal | None:
         """The present place as a goal; None before the first image."""
@@ -194,6 +239,7 @@ class Planner:
     def step(
         self, latent: np.ndarray, stamp: float, executed: np.ndarray | None = None, gated: np.ndarray | None = None,
         iterations: int | None = None, seed: int | None = None, gate_reason: str = "",
+        deliberation: Recorded | None = None,
     ) -> PlannerOutput:  # fmt: skip
         """Answer one image.
 
@@ -204,7 +250,20 @@ class Planner:
             gated: (A,) physical, the gate's output in effect at the stamp; None: as commanded.
             iterations, seed: of a recorded status, to repeat that plan whatever the clock says.
             gate_reason: the gate's reason word at the stamp; it says whether something is in the way.
+            deliberation: of a recorded status, to repeat what was deliberated by then.
         """
+        if self.deliberator is None:
+            return self._step(latent, stamp, executed, gated, iterations, seed, gate_reason, None)
+        with self.deliberator.pause():
+            tree = self.deliberator.think(deliberation)
+            output = self._step(latent, stamp, executed, gated, iterations, seed, gate_reason, deliberation)
+            output.tree, output.status["deliberation"] = tree, self.deliberator.status()
+            return output
+
+    def _step(
+        self, latent: np.ndarray, stamp: float, executed: np.ndarray | None, gated: np.ndarray | None,
+        iterations: int | None, seed: int | None, gate_reason: str, deliberation: Recorded | None,
+    ) -> PlannerOutput:  # fmt: skip
         flat = np.ascontiguousarray(latent, dtype=np.float32).reshape(-1)
         size = self.model.config.latent_dim
         if flat.size != embedding_dim(self.model) or not np.isfinite(flat).all():
@@ -227,14 +286,25 @@ class Planner:
             reading = read_distance(self.model, z, self._aim)
         if self.arrival.update(reading):
             self._warm = None
+            if self.deliberator is not None:
+                self.deliberator.cancel("idle")
             return self._stop("arrived", reading, None)
         warm = None if self._warm is None else shift_plan(self._warm, steps)
         self._plans += 1
         plan_seed = self.config.search.seed + self._plans if seed is None else seed
+        aim = self._target
+        if self.deliberator is not None:
+            self.deliberator.know(self.objective.constraints())
+            aim = self.deliberator.aim(z, aim, self.search.target)
         result = self._search(
-            z, self.history.h, self._target, self.history.under_way, warm, None, iterations, plan_seed,
+            z, self.history.h, aim, self.history.under_way, warm, None, iterations, plan_seed,
             reading.distance if reading.unit == "m" else None, stamp,
         )  # fmt: skip
+        if self.deliberator is not None:
+            whole = self._target
+            self.deliberator.judge(
+                result, lambda: self._problem(z, self.history.h, whole), plan_seed, deliberation
+            )
         if result.actions is None:
             self._warm, self._failed = None, True
             return self._stop(result.reason, reading, result)
@@ -297,6 +367,8 @@ class Planner:
             return 0
         if stamp < last or stamp - last > self.config.max_gap + 0.5 * self.contract.period:
             self._warm = None
+            if self.deliberator is not None:
+                self.deliberator.cancel()
             return -1
         return round((stamp - last) / self.contract.period)
 
@@ -330,6 +402,8 @@ class Planner:
             status=status, signals=self._signals(result), plan_actions=plan,
             guardrail_hash=str(getattr(self.guardrails, "hash", "") or ""),
         )  # fmt: skip
+        if self._goal_novelty is not None:
+            status["goal_novelty"] = self._goal_novelty
         if result is not None:
             status["winners"] = self._winners()
             output.history = result.history

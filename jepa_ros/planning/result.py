@@ -21,7 +21,9 @@ class PlanResult:
         feasible: every constraint kept; blocked_by: the one in the way; excess: {constraint: value} of the plan.
         iterations, evaluated, dropped: how many iterations ran, candidates were scored, and had no finite cost.
         calls: steps that the model predicted, one for each candidate and future.
-        converged: stopped early by the convergence test. elapsed: seconds.
+        converged: stopped early by the rule of the settings. elapsed: seconds.
+        solved: share of the futures in which the plan reaches the goal. nearest: how near it comes to it, in unit.
+        rate: steps that the best candidate comes nearer to the goal in each of its steps; NaN without a cost-to-go.
         source: where the plan came from; shares: {source: share of the last elites}.
         history: [(seconds, best cost)] after each iteration; elite_costs: [mean cost of the elites].
         seed: with `iterations` it repeats the plan.
@@ -50,3 +52,7 @@ class PlanResult:
     latents: torch.Tensor | None = None
     candidates: list[tuple[torch.Tensor, float, bool]] = field(default_factory=list)
     warm_cost: float | None = None
+    solved: float = 0.0
+    nearest: float = math.nan
+    unit: str = ""
+    rate: float = math.nan

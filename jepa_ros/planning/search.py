@@ -20,13 +20,16 @@ from jepa_ros.cost.futures import Futures
 from jepa_ros.cost.goal import Goal, Target
 from jepa_ros.cost.select import lexicographic_order
 from jepa_ros.cost.task import TaskCost
+from jepa_ros.cost.to_go import CostToGo
 from jepa_ros.cost.verdict import Judge, Verdict
+from jepa_ros.planning.arrival import ArrivalConfig
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.planning.convergence import Convergence
 from jepa_ros.planning.delay import Delay
 from jepa_ros.planning.methods import SAMPLERS, Gradient
 from jepa_ros.planning.problem import Budget, Problem, SearchError, check_problem
 from jepa_ros.planning.proposals import PROPOSAL, SOURCES, STOP, WARM, LearnedProposal, Proposal
+from jepa_ros.planning.reached import Reached, solved
 from jepa_ros.planning.result import PlanResult
 from jepa_ros.planning.rollout import check_memory, make_engine
 from jepa_ros.world_model.seam import device_of
@@ -50,7 +53,7 @@ class _Best:
     terms: dict[str, float]
     excess: dict[str, float]
     blocked_by: str | None
-    latents: torch.Tensor  # (T, D), the first future
+    latents: torch.Tensor  # (S, T, D)
 
     @property
     def cost(self) -> float:
@@ -72,6 +75,7 @@ class _Task:
     cost: TaskCost
     judge: Judge
     goal: Target
+    reached: Reached
 
 
 class Search:
@@ -82,6 +86,7 @@ class Search:
         neutral: (A,) normalised, the command that stands still. delay: when commands take effect; None: at once.
         proposal: a learned source of candidates, in the place of the model's own.
         clock: steady seconds; tests may replace it.
+        arrival: says which imagined state is at the goal. to_go: tells how much nearer candidates come to the goal.
 
     Raises:
         SearchError: the model takes other actions, or the futures do not fit into memory.
@@ -89,8 +94,10 @@ class Search:
 
     def __init__(
         self, model: Any, config: SearchConfig, neutral: torch.Tensor, delay: Delay | None = None,
-        proposal: Proposal | None = None, clock=time.perf_counter,
+        proposal: Proposal | None = None, clock=time.perf_counter, arrival: ArrivalConfig | None = None,
+        to_go: CostToGo | None = None,
     ) -> None:  # fmt: skip
+        self.arrival, self.to_go = arrival or ArrivalConfig(), to_go
         actions = neutral.shape[0]
         if model.config.action_dim != actions:
             raise SearchError(
@@ -147,7 +154,8 @@ class Search:
         result, best = PlanResult(None, "non_finite", seed), None
         z, h = self._roll_forward(z, h, sent, result)
         judge = Judge(problem.constraints, problem.goal, config.risk)
-        task = _Task(z, h, sent, warm, TaskCost(problem.terms, problem.weights), judge, problem.goal)
+        reached = Reached(self.engine.readouts, problem.goal, self.arrival)
+        task = _Task(z, h, sent, warm, TaskCost(problem.terms, problem.weights), judge, problem.goal, reached)
         self.sampler.start(self._still() if warm is None else warm)
         if isinstance(self.sampler, Gradient):
             self.sampler.gradient = lambda plans: self._slope(task, plans)
@@ -171,12 +179,14 @@ class Search:
             self._recent.append(now - began)
             result.history.append((now - start, best.cost if best else math.inf))
             result.elite_costs.append(self._elite_cost(best, scores, order))
-            if convergence.update(result.history[-1][1], result.elite_costs[-1]) and not budget.exactly:
-                result.converged = True
+            if self._enough(best, task, convergence, result) and not budget.exactly:
                 break
         began = self.clock()
+        result.rate = self._rate(task, scores)
         if best is not None:
             best = self._verify(best, task, result)
+            result.solved = self._solved(best, task)
+            result.nearest, result.unit = float(task.reached.distance(best.latents[0]).min()), task.reached.unit
             self._fill(result, best, scores, order)
         now = self.clock()
         self._closing, result.elapsed = now - began, now - start
@@ -188,6 +198,31 @@ class Search:
         """Whether another iteration would be one too many."""
         each = self._candidates.shape[0] * self._candidates.shape[1] * self.config.noise_samples
         return spent + max(self._recent) + self._closing > budget.seconds or result.calls + each > budget.calls
+
+    def _enough(self, best: _Best | None, task: _Task, convergence: Convergence, result: PlanResult) -> bool:
+        """Whether the search may stop before its time is over, by the rule of the settings."""
+        if self.config.stop == "solved":
+            result.converged = best is not None and best.feasible and self._solved(best, task) >= self.config.sure
+        else:
+            result.converged = convergence.update(result.history[-1][1], result.elite_costs[-1])
+        return result.converged
+
+    def _solved(self, best: _Best, task: _Task) -> float:
+        """Share of the futures in which a plan reaches the goal."""
+        return float(solved(task.reached.inside(best.latents[None])[1])[0])
+
+    def _rate(self, task: _Task, scores: _Scores) -> float:
+        """How many steps nearer to the goal the best of the last candidates comes in each of its steps, by the
+        cost-to-go; NaN if nothing tells."""
+        allowed = scores.verdict.violation <= 0.0
+        if self.to_go is None or task.goal.latent is None or not allowed.any():
+            return math.nan
+        ends = scores.latents[torch.from_numpy(np.flatnonzero(allowed)).to(self.device), 0, -1]
+        codes = self.to_go.code(torch.cat([task.z[None], ends]))
+        left = self.to_go.steps(codes, self.to_go.code(task.goal.latent[None]))
+        before = float(left[0])
+        nearer = before - left[1:].nan_to_num(nan=before, posinf=before).min()
+        return float(nearer) / min(self.config.horizon, max(before, 1.0))
 
     def _still(self) -> torch.Tensor:
         return self.neutral.expand(self.config.horizon, -1)
@@ -242,7 +277,7 @@ class Search:
             key, actions, source,
             {name: float(value[i].mean()) for name, value in scores.terms.items()},
             {name: float(value[i]) for name, value in scores.verdict.excess.items()},
-            scores.verdict.in_the_way(i), scores.latents[i, 0].clone(),
+            scores.verdict.in_the_way(i), scores.latents[i].clone(),
         )  # fmt: skip
 
     def _learn(self, scores: _Scores, order: np.ndarray) -> None:
@@ -288,7 +323,7 @@ class Search:
 
     def _fill(self, result: PlanResult, best: _Best, scores: _Scores, order: np.ndarray) -> None:
         result.cost, result.terms, result.excess = best.cost, best.terms, best.excess
-        result.source, result.latents = SOURCES[best.source], best.latents
+        result.source, result.latents = SOURCES[best.source], best.latents[0]
         result.feasible, result.blocked_by = best.feasible, best.blocked_by
         result.reason = "ok" if best.feasible else "infeasible"
         result.actions = best.actions.numpy() if best.feasible else None

@@ -222,15 +222,26 @@ class OfflineReplay:
             iterations = int(_or(then.number("iterations"), iterations)) or None
             seed = int(_or(then.number("seed"), -1))
             seed = None if seed < 0 else seed
-        output = self.think(latent, stamp, told, iterations or 1, seed)
+        output = self.think(latent, stamp, told, iterations or 1, seed, _deliberated(then))
         return Step(
             stamp, then.time, output.command, dict(output.status), output.plan_actions,
             output.plan_poses, told.executed, told.gated, dict(output.signals),
         )  # fmt: skip
 
-    def think(self, latent, stamp: int, told, iterations: int, seed: int | None):
+    def think(self, latent, stamp: int, told, iterations: int, seed: int | None, deliberation=None):
         """One step of the planner; whoever thinks otherwise about one of them puts its own in this place."""
-        return self._part.think(latent, _seconds(stamp), told, iterations=iterations, seed=seed).output
+        return self._part.think(
+            latent, _seconds(stamp), told, iterations=iterations, seed=seed, deliberation=deliberation
+        ).output
+
+
+def _deliberated(then: Step):
+    """What a recorded status says of deliberations, to repeat them; None where nothing was recorded."""
+    from jepa_ros.planning.deliberate.deliberator import Recorded
+
+    if not then.status:
+        return None
+    return Recorded(*(int(_or(then.number(f"deliberation/{name}"), 0)) for name in ("number", "seed", "expansions")))
 
 
 def _seconds(stamp: int) -> float:

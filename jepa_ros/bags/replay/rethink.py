@@ -137,7 +137,9 @@ class _Rethought(OfflineReplay):
         self._otherwise, self._moment = otherwise, past.images[-1][1]
         self.output: PlannerOutput | None = None
 
-    def think(self, latent, stamp: int, told, iterations: int, seed: int | None) -> PlannerOutput:
+    def think(
+        self, latent, stamp: int, told, iterations: int, seed: int | None, deliberation=None
+    ) -> PlannerOutput:  # fmt: skip
         """As recorded, but for the last step."""
         if stamp == self._moment:
             wanted, contract = self._otherwise, self.planner.contract
@@ -149,7 +151,7 @@ class _Rethought(OfflineReplay):
                 self.planner.set_guardrails(guardrails_for(contract, wanted.guardrails).bind(contract))
             iterations = wanted.iterations or iterations
             seed = wanted.seed if wanted.seed is not None else seed
-        output = super().think(latent, stamp, told, iterations, seed)
+        output = super().think(latent, stamp, told, iterations, seed, deliberation)
         if stamp == self._moment:
             self.output = output
         return output

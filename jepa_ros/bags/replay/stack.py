@@ -120,6 +120,7 @@ def _config(contract: RobotContract, recording: Recording, changed: list[str]):
     from jepa_ros.cost.task import TaskWeights
     from jepa_ros.planning.arrival import ArrivalConfig
     from jepa_ros.planning.config import SearchConfig
+    from jepa_ros.planning.deliberate.settings import DeliberateConfig
     from jepa_ros.planning.planner import PlannerConfig
 
     text = next((s.status["settings"] for s in recording.log.steps.values() if s.status.get("settings")), "")
@@ -131,7 +132,12 @@ def _config(contract: RobotContract, recording: Recording, changed: list[str]):
         plain = json.loads(text)
         search = dict(plain["search"])
         search["risk"], search["weights"] = Risk(**search["risk"]), TaskWeights(**search["weights"])
-        return PlannerConfig(SearchConfig(**search), ArrivalConfig(**plain["arrival"]), plain["max_gap"])
+        # Bags of planners that could not deliberate say nothing of it.
+        deliberate = DeliberateConfig(**plain.get("deliberate", {"when": "never"}))
+        return PlannerConfig(
+            SearchConfig(**search), ArrivalConfig(**plain["arrival"]), plain["max_gap"], deliberate,
+            plain.get("novel_goal", PlannerConfig.novel_goal),
+        )  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:
         raise BagError(
             f"{recording.reader.path}: the planner's settings in this bag are of another version: {error}"

@@ -15,7 +15,7 @@ _COUNT = Range(1, whole=True)
 RANGES = {
     **dict.fromkeys(("calls", "calls_per_step", "nodes", "expand", "edges", "length", "samples", "patience"), _COUNT),
     "greed": Range(0.0), "again": Range(0.0), "near": Range(0.0),
-    "rate": Range(0.0, 1.0), "lost": Range(0.0, above=True), "novel": Range(0.0, above=True),
+    "rate": Range(0.0, 1.0), "lost": Range(0.0, above=True),
     **dict.fromkeys(("confidence", "aimed", "proposed", "recalled"), SHARE),
 }  # fmt: skip
 
@@ -42,7 +42,6 @@ class DeliberateConfig:
         rate: steps that a plan should come nearer to the goal in each of its steps. patience: control steps in a row
             in which none does before the robot counts as stuck.
         lost: a robot further than so many steps from the way that it follows has lost it.
-        novel: a goal of at least so much novelty is refused (1 is the level to slow down at).
 
     Raises:
         SearchError: a value out of range, or a budget below one expansion.
@@ -67,7 +66,6 @@ class DeliberateConfig:
     rate: float = 0.3
     patience: int = 3
     lost: float = 15.0
-    novel: float = 3.0
 
     def __post_init__(self) -> None:
         if self.when not in WHEN:
