@@ -49,6 +49,7 @@ WHY = {
     "starlette": "the console's pages and sockets",
     "uvicorn": "the console's server",
     "websockets": "the sockets under uvicorn",
+    "foxglove-sdk": "the protocol of Foxglove and Lichtblick",
     "tensorboard": "curves of a training, beside our own log",
     "gymnasium": "other people's environments",
 }

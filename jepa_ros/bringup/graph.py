@@ -10,7 +10,7 @@ The gate stands first: it starts before anything that could command the robot, a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,6 +194,8 @@ _COMMON = (
     Argument("memory", "", "Folder of the planner's long-term memory, made when it is not there; empty keeps nothing."),
     Argument("brain", True, "Run perception and planner; false: gate and robot alone, to drive by hand or explore."),
     Argument("console", False, "Serve the operator's page on http://localhost:8765 (see docs/console.md)."),
+    Argument("foxglove", False, "Serve Foxglove and Lichtblick on ws://localhost:8766 (see docs/console.md)."),
+    Argument("foxglove_control", False, "Foxglove may command: goals, enable, reset, drive. It may always stop."),
     Argument("record", False, "Record every topic into a bag."),
     Argument("bag", "", "Folder of the bag; empty for rosbag2_<time> in the present folder."),
     Argument("autostart", True, "Configure and activate perception and planner as they start."),
@@ -282,6 +284,10 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
         nodes.extend(_brain(kind, args, contract))
     if args["console"]:
         nodes.append(_console(kind, args))
+    if args["foxglove"]:
+        nodes.append(_console(kind, args, "foxglove", ["--foxglove", *["--control"] * args["foxglove_control"]]))
+    elif args["foxglove_control"]:
+        raise BringupError("foxglove_control:=true needs foxglove:=true")
     if args.get("play"):
         nodes.append(_player(args))
     if not nodes:
@@ -379,14 +385,14 @@ def _recorder(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeS
     return NodeSpec("recorder", (), args["namespace"], {}, command=tuple(words))
 
 
-def _console(kind: str, args: dict[str, Any]) -> NodeSpec:
-    """`jepa-ros console`; when it dies it comes back, and the robot does not notice."""
-    words = ["jepa_ros.commands.cli", "console", "--robot", args["robot"]]
+def _console(kind: str, args: dict[str, Any], name: str = "console", options: Sequence[str] = ()) -> NodeSpec:
+    """`jepa-ros console`, the page or the bridge; when it dies it comes back, and the robot does not notice."""
+    words = ["jepa_ros.commands.cli", "console", "--robot", args["robot"], *options]
     if _sim_time(kind, args):
         words.append("--use-sim-time")
     if args["namespace"]:
         words += ["--namespace", absolute(args["namespace"])]
-    return NodeSpec("console", (), args["namespace"], {}, command=tuple(words), respawn=True)
+    return NodeSpec(name, (), args["namespace"], {}, command=tuple(words), respawn=True)
 
 
 def _player(args: dict[str, Any]) -> NodeSpec:

@@ -50,6 +50,7 @@ INSTALL = {
     "matplotlib": "pip install 'jepa_ros[sim]'",
     "PIL": "pip install 'jepa_ros[sim]'",
     "gymnasium": "pip install 'jepa_ros[gym]'",
+    "foxglove": "pip install 'jepa_ros[foxglove]'",
     "cv2": "pip install opencv-python-headless",
     "yaml": "pip install PyYAML",
 }

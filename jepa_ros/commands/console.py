@@ -18,6 +18,7 @@ from jepa_ros.errors import JepaRosError
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+PORT = 8765
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -28,15 +29,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="", help="with --bag: checkpoint (default: the robot's)")
     parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
-    parser.add_argument("--port", type=whole(1, 65535), default=8765, help="port (default: %(default)s)")
+    parser.add_argument("--port", type=whole(1, 65535), help="port (default: 8765, of --foxglove 8766)")
     parser.add_argument("--token", default="", help="asked of every page; on a network one is made up if none is given")
     parser.add_argument("--certificate", type=Path, help="TLS certificate (PEM), with --key")
     parser.add_argument("--key", type=Path, help="key of the certificate (PEM)")
+    parser.add_argument("--foxglove", action="store_true", help="a bridge for Foxglove and Lichtblick, not the page")
+    parser.add_argument("--control", action="store_true", help="with --foxglove: it may command, and not only stop")
+    parser.add_argument("--layout", type=Path, metavar="FILE", help="write a layout for Foxglove, and end")
     parser.add_argument("--use-sim-time", action="store_true", help="the robot's time is /clock")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Serve the page until Ctrl-C."""
+    """Serve the page, or the bridge, until Ctrl-C."""
+    if args.control and not args.foxglove:
+        raise JepaRosError("--control is for the bridge: give --foxglove too")
+    if args.layout is not None or args.foxglove:
+        from jepa_ros.commands import console_foxglove
+
+        return console_foxglove.main(args)
+    args.port = args.port or PORT
     try:
         import uvicorn
     except ModuleNotFoundError:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ from jepa_ros.console.desk import Refused
 
 #: Seconds to wait for an answer; a stop waits shorter, and is repeated by whoever presses again.
 PATIENCE, STOP_PATIENCE = 3.0, 1.0
+#: Seconds that a service that was not discovered yet is waited for: of nodes that have just started.
+DISCOVERY = 0.5
 #: What an operator may ask of gate and planner: name, service, type.
 SERVICES: tuple[tuple[str, str, type], ...] = (
     ("stop", "safety_gate/estop", Trigger),
@@ -54,6 +57,9 @@ class Asking:
         return self._count > 0
 
     def _call(self, client: Any, request: Any, patience: float = PATIENCE) -> Any:
+        end = time.monotonic() + DISCOVERY
+        while not client.service_is_ready() and time.monotonic() < end:
+            time.sleep(0.02)
         if not client.service_is_ready():
             raise Refused(f"{client.srv_name} is not there: does the stack run?")
         done = threading.Event()

@@ -67,19 +67,33 @@ class Driving:
         Raises:
             Refused: the robot is no base, or the numbers do not fit.
         """
+        share = np.clip(np.asarray(shares, dtype=float), -1.0, 1.0)
+        if share.shape != (self._contract.action_dim,):
+            raise Refused(f"expected {self._contract.action_dim} numbers")
+        low, high = self._range()
+        self.command(np.where(share >= 0.0, share * high, -share * low))
+
+    def command(self, values: Sequence[float] | NDArray[np.float64]) -> None:
+        """The same in the units of the axes; what is beyond their range is cut to it.
+
+        Raises:
+            Refused: as for :meth:`drive`.
+        """
         if not self.possible:
             raise Refused("this robot is not driven by hand from here")
-        share = np.asarray(shares, dtype=float)
-        if share.shape != (self._contract.action_dim,) or not np.isfinite(share).all():
+        command = np.asarray(values, dtype=float)
+        if command.shape != (self._contract.action_dim,) or not np.isfinite(command).all():
             raise Refused(f"expected {self._contract.action_dim} finite numbers")
-        share = np.clip(share, -1.0, 1.0)
-        low, high = (np.array([getattr(a, side) for a in self._contract.action]) for side in ("low", "high"))
         with self._lock:
             first = self._command[0] is None
-            self._command = np.where(share >= 0.0, share * high, -share * low), time.monotonic()
+            self._command = np.clip(command, *self._range()), time.monotonic()
             if first:
                 self._say()
                 self._held.set()
+
+    def _range(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        low, high = (np.array([getattr(a, side) for a in self._contract.action]) for side in ("low", "high"))
+        return low, high
 
     def let_go(self) -> None:
         """The handle was let go: stand still now."""

@@ -58,11 +58,11 @@ class Hearing:
     """The topics of one robot.
 
     Args:
-        node: the console's. contract: of the robot.
+        node: the console's. contract: of the robot. pictures: hear the camera and goal pictures, too.
     """
 
-    def __init__(self, node: Node, contract: RobotContract) -> None:
-        self._node, self._contract = node, contract
+    def __init__(self, node: Node, contract: RobotContract, pictures: bool = True) -> None:
+        self._node, self._contract, self._pictures = node, contract, pictures
         self.curve: deque[str] = deque(maxlen=CURVE)  # JSON of each point
         self.curve_count = 0
         self.rules: list[dict[str, Any]] = []
@@ -75,18 +75,21 @@ class Hearing:
         self._pose_topic = contract.state["pose"].topic if "pose" in contract.state else None
         self._rows = self._table()
         self.kept = {topic: Kept(kind, topic == "planner/memory") for topic, kind, _ in self._rows}
+        goals = (("goal_image", Image), ("goal_image/compressed", CompressedImage)) if pictures else ()
         self._goals = [
             sub
-            for topic, kind in (("goal_image", Image), ("goal_image/compressed", CompressedImage))
+            for topic, kind in goals
             for sub in qos.subscribe_goal(node, kind, topic, self._on_goal)
         ]
         self._clock = [sub for sub in node.subscriptions if sub.topic_name == "/clock"]  # of a node with simulated time
         self._follow()
 
     def _table(self) -> list[tuple[str, type, QoSProfile]]:
-        rows: list[tuple[str, type, QoSProfile]] = [
-            (self._camera_topic, Image, qos.IMAGE),
-            (f"{self._camera_topic}/compressed", CompressedImage, qos.IMAGE),
+        rows: list[tuple[str, type, QoSProfile]] = []
+        if self._pictures:
+            rows.append((self._camera_topic, Image, qos.IMAGE))
+            rows.append((f"{self._camera_topic}/compressed", CompressedImage, qos.IMAGE))
+        rows += [
             ("camera_info", CameraInfo, qos.STATE),
             ("plan", Path, qos.STATUS),
             ("planner/candidates", MarkerArray, qos.STATUS),
