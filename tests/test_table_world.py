@@ -136,7 +136,7 @@ def test_success_is_being_there_at_the_end_and_for_a_second(scene):
 
 
 def test_what_the_table_does_not_have_is_named(scene):
-    with pytest.raises(WorldError, match="no task 'juggle'; expected one of reach, play"):
+    with pytest.raises(WorldError, match="no task 'juggle'; expected one of reach, push"):
         WORLD.task("juggle", CONTRACT, {})
     with pytest.raises(WorldError, match="no option per_layout"):
         WORLD.task("reach", CONTRACT, {"per_layout": 2})

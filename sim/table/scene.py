@@ -178,6 +178,4 @@ def _scatter(config: TableConfig, low: np.ndarray, high: np.ndarray, rng: np.ran
             places.append(at)
     if len(places) < config.distractors:
         raise SimError(f"table: distractors: {config.distractors} do not fit 0.1 m from each other")
-    return tuple(
-        draw_thing(config, (float(x), float(y), float(rng.uniform(-np.pi, np.pi))), rng) for x, y in places
-    )
+    return tuple(draw_thing(config, (float(x), float(y), float(rng.uniform(-np.pi, np.pi))), rng) for x, y in places)

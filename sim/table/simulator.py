@@ -7,6 +7,7 @@ what :meth:`TableSim.reset` was given and of the calls made: the same calls give
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ from .scene import Draw, TableConfig, Thing, draw
 
 DT = 0.005  # s: commands, servos' set-points and sensors move on this grid
 COARSE = 4  # steps of DT that physics takes at once while the hand is far from everything
+FORCE_WINDOW = 8  # steps of DT that a reading of the wrist is the mean of, as a driver filters its sensor
 NEAR_THINGS = 0.12  # m between the tip and a thing or the table below which physics takes every step
 STREAMS = ("look", "image", "goal", "joints", "force")  # each its own generator
 
@@ -51,6 +53,7 @@ class _State:
     queue: list[tuple[int, np.ndarray]] = field(default_factory=list)  # (step due, set-point)
     contact_steps: int = 0
     touched: bool = False
+    forces: deque[tuple[int, np.ndarray]] = field(default_factory=deque)  # (steps, wrist (6,) [N, N m]), newest last
 
 
 class TableSim:
@@ -185,8 +188,23 @@ class TableSim:
             p.stepSimulation(physicsClientId=self._client)
             s.step += self._stride
             left -= self._stride
+            self._weigh()
         s.touched = self._feel()
         s.contact_steps += steps if s.touched else 0
+
+    def _weigh(self) -> None:
+        """Keep what the wrist's sensor felt in the last physics step."""
+        s, wrist = self._s, p.getJointState(self._robot.id, self._robot.hand, physicsClientId=self._client)[2]
+        s.forces.append((self._stride, np.array(wrist)))
+        while sum(steps for steps, _ in s.forces) - s.forces[0][0] >= FORCE_WINDOW:
+            s.forces.popleft()
+
+    def _wrist(self) -> np.ndarray:
+        """Force and torque (6,) [N, N m] at the wrist, the mean over the last FORCE_WINDOW steps."""
+        s = self._s
+        if not s.forces:
+            self._weigh()
+        return np.average([force for _, force in s.forces], axis=0, weights=[steps for steps, _ in s.forces])
 
     def _servo(self, seconds: float) -> None:
         """Move the servos' target towards the set-point in force, evenly over a tick of the gate, within the limits of
@@ -254,7 +272,7 @@ class TableSim:
 
         The hand's own weight is taken off, as a driver does that knows its payload.
         """
-        reading = np.array(p.getJointState(self._robot.id, self._robot.hand, physicsClientId=self._client)[2])
+        reading = self._wrist()
         weight = self._robot.hand_mass() * 9.81
         turn = self.body.kinematics.pose(self._robot.state()[0][: self.body.kinematics.size])[0]
         reading[:3] = -reading[:3] - turn.T @ np.array([0.0, 0.0, -weight]) + self.draw.force_offset
@@ -270,7 +288,7 @@ class TableSim:
         """The true state, for scoring and the oracle only."""
         joints = self._robot.state()[0]
         things = tuple((*position, *turn) for _, position, turn in self.placed())
-        force = p.getJointState(self._robot.id, self._robot.hand, physicsClientId=self._client)[2][:3]
+        force = self._wrist()[:3]
         tip = self.body.tip(joints).tolist()
         return Truth(self.time, tuple(joints.tolist()), tuple(tip), things, float(np.linalg.norm(force)),
                      self._s.contact_steps)  # fmt: skip

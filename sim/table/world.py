@@ -13,7 +13,7 @@ from jepa_ros.safety.inputs import ContactIn, JointsIn, WrenchIn
 from jepa_ros.worlds import Observation, WorldError
 
 from .simulator import TableSim, Truth
-from .tasks import TASKS, TableSpec, TableTask
+from .tasks import OUTINGS, TASKS, TableSpec, TableTask
 
 RATES = {"joint_states": 50.0, "contact": 25.0, "wrench": 25.0}  # Hz
 
@@ -99,7 +99,7 @@ class TableWorld:
     name = "table"
     gated = True
     tasks: Mapping[str, str] = {name: task.summary for name, task in TASKS.items()}
-    outings: Mapping[str, str] = {"play": "the arm moves its hand about"}
+    outings: Mapping[str, str] = {"play": "the arm moves its hand about", "sweep": OUTINGS["sweep"].summary}
     score_task, data_task = "reach", "play"
     options = ("randomise", "distractors")
     episodes, shortest = 1000, 1
@@ -115,7 +115,7 @@ class TableWorld:
 
     def task(self, name: str, contract: RobotContract, options: Mapping[str, Any]) -> TableTask:
         """A task; options: ``randomise``, ``distractors``."""
-        kind = TASKS.get("reach" if name in self.outings else name)
+        kind = {**TASKS, **OUTINGS}.get(name)
         if kind is None:
             known = ", ".join((*self.tasks, *self.outings))
             raise WorldError(f"the table has no task '{name}'; expected one of {known}")

@@ -71,6 +71,7 @@ class TableTask:
     summary = ""
     radius = 0.02  # m, success
     seconds = 12.0  # s, time limit
+    opening = 0.04  # m, of the gripper at the start
     references: tuple[str, ...] = ("oracle",)
 
     def __init__(self, contract: RobotContract, randomise: bool = False, distractors: int = 0) -> None:
@@ -110,7 +111,7 @@ class TableTask:
         """Episode ``number`` to be scored."""
         episode = int(np.random.SeedSequence([SEED_OFFSET, seed, number]).generate_state(1)[0])
         rng = np.random.default_rng([SEED_OFFSET, seed, number, 1])
-        return TableSpec(number, episode, self.randomise, self.distractors, opening=0.04, **self.begin(rng))
+        return TableSpec(number, episode, self.randomise, self.distractors, opening=self.opening, **self.begin(rng))
 
     def judge(self, scene: TableScene, spec: TableSpec) -> TableJudge:
         """A judge of the episode that begins."""
