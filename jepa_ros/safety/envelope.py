@@ -16,6 +16,10 @@ from jepa_ros.safety.tick import Tick
 
 #: What was sent is kept in so many spans of the reaction time; a gate of 1 kHz need not look at each command anew.
 SPANS = 8
+#: Share of a rate by which a base's odometry may be wrong (docs/safety.md, Conditions).
+ODOMETRY = 0.02
+#: Of times [s].
+ROUNDING = 1e-9
 
 
 def follow(t: Tick) -> None:
@@ -37,16 +41,64 @@ def follow(t: Tick) -> None:
             least = [b * t.dt for b in cfg.braking]
             lows = [v + b if v < -b else 0.0 for v, b in zip(lows, least, strict=True)]
             highs = [v - b if v > b else 0.0 for v, b in zip(highs, least, strict=True)]
-        else:  # by one ratio, the longer of the two
-            longest = max(max(high, -low) / b for low, high, b in zip(lows, highs, cfg.braking, strict=True))
-            left = max(0.0, 1.0 - t.dt / longest)
-            lows, highs = [v * left for v in lows], [v * left for v in highs]
+        else:
+            lows, highs = _left(t, lows, highs)
     drop = 0
     while drop + 1 < len(recent) and recent[drop + 1][0] <= t.now - wait:
         if any(recent[drop][1]) or any(recent[drop][2]):
             lows, highs = [*map(min, lows, recent[drop][1])], [*map(max, highs, recent[drop][2])]
         drop += 1
     s.recent, s.swing = recent[drop:] if drop else recent, (lows, highs)
+    kept = t.now - wait - 2.0 * cfg.period  # no older measurement is prompt
+    s.in_force = (*(entry for entry in s.in_force if entry[0] >= kept), (t.now, *sent(t)))
+
+
+def _left(t: Tick, lows: list[float], highs: list[float]) -> tuple[list[float], list[float]]:
+    """What braking for a tick, each axis by itself or all by one ratio, may leave of the rates of a base, while it
+    takes up what is in force."""
+    b, (least, most) = t.cfg.braking, t.s.recent[-1][1:]
+    stops = others([max(high, -low) / b for low, high, b in zip(lows, highs, b, strict=True)])
+    changes = others([(max(h, m) - min(w, n)) / b for h, m, w, n, b in zip(highs, most, lows, least, b, strict=True)])
+    each = range(t.cfg.size)
+    return (
+        [-max(0.0, after(-lows[k], -least[k], b[k], changes[k], stops[k], t.dt)) if lows[k] < 0.0 else 0.0
+         for k in each],
+        [max(0.0, after(highs[k], most[k], b[k], changes[k], stops[k], t.dt)) if highs[k] > 0.0 else 0.0
+         for k in each],
+    )  # fmt: skip
+
+
+def others(times: list[float]) -> list[float]:
+    """For each axis the longest of the other axes' times (A,)."""
+    most = max(times)
+    if len(times) == 1:
+        return [0.0]
+    k = times.index(most)
+    second = max(times[:k] + times[k + 1 :])
+    return [second if i == k else most for i in range(len(times))]
+
+
+def after(high: float, target: float, braking: float, change: float, stop: float, span: float) -> float:
+    """The highest rate that an axis may have after ``span`` s, from ``high`` and told to go to ``target`` or to nothing.
+
+    By itself it loses ``braking`` a second. By one ratio with axes that need longer it loses its own distance to what
+    it is told over the time that they need. That loss is smallest at the end: reckoned with over the whole span it
+    makes a bound, in whatever order the two are told.
+
+    Args:
+        change, stop: how long the other axes may brake [s], to what is sent, and to nothing.
+
+    Returns:
+        Below nothing by what it could have lost after it stood.
+    """
+    if span <= 0.0:
+        return high
+    rate = high - braking * span
+    if high > 0.0 and stop > 0.0:
+        rate = max(rate, high * stop / (stop + span))
+    if target > 0.0:
+        rate = max(rate, target, (high * change + target * span) / (change + span))
+    return rate
 
 
 def sent(t: Tick) -> tuple[list[float], list[float]]:
@@ -70,24 +122,45 @@ def coasting(t: Tick) -> tuple[list[float], list[float]]:
 
 
 def hull(t: Tick) -> tuple[list[float], list[float]]:
-    """(least, highest) rate that each axis may have from now until it obeys what is sent at this tick, (A,) each."""
+    """(least, highest) rate that each axis may have from now until it obeys what is sent at this tick, (A,) each.
+
+    Since it was measured an axis may have taken up what was in force: then, and at the ticks since.
+    """
     if t.hull is None:
-        lows, highs = sent(t) if t.measured is not None and t.prompt else coasting(t)
+        if t.measured is None or not t.prompt:
+            lows, highs = coasting(t)
+        else:
+            lows, highs = sent(t)
+            then = t.now
+            for when, low, high in reversed(t.s.in_force):
+                if then <= t.measured_at + ROUNDING:
+                    break
+                lows, highs = [*map(min, lows, low)], [*map(max, highs, high)]
+                then = when
         if t.measured is not None:
-            lows, highs = [*map(min, lows, t.measured)], [*map(max, highs, t.measured)]
+            few = ODOMETRY if not t.cfg.joints else 0.0
+            lows = [min(low, v / (1.0 - few) if v < 0.0 else v / (1.0 + few))
+                    for low, v in zip(lows, t.measured, strict=True)]  # fmt: skip
+            highs = [max(high, v / (1.0 - few) if v > 0.0 else v / (1.0 + few))
+                     for high, v in zip(highs, t.measured, strict=True)]  # fmt: skip
         t.hull = (lows, highs)
     return t.hull
 
 
 def in_force(t: Tick) -> list[tuple[float, list[float], list[float]]]:
-    """What was sent of late as (for how long [s] it may still be in force, least rates, highest rates)."""
+    """What was sent of late, oldest first: (for how long [s] it may still be in force, least and highest rates of it
+    and of what was sent since)."""
     if t.held is None:
         recent, wait = t.s.recent, t.cfg.reaction_time
         last = len(recent) - 1
-        t.held = [
-            (max(0.0, recent[k + 1][0] + wait - t.now) if k < last else wait, low, high)
-            for k, (_, low, high) in enumerate(recent)
-        ]
+        held: list[tuple[float, list[float], list[float]]] = []
+        lows = highs = t.s.out
+        for k in range(last, -1, -1):
+            _, low, high = recent[k]
+            if low is not lows or high is not highs:
+                lows, highs = [*map(min, lows, low)], [*map(max, highs, high)]
+            held.append((max(0.0, recent[k + 1][0] + wait - t.now) if k < last else wait, lows, highs))
+        t.held = held[::-1]
     return t.held
 
 

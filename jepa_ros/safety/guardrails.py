@@ -325,7 +325,7 @@ def _parse_one(r: Reader) -> Guardrail:
         f["low"], f["high"] = r.bounds(2 if kind == "workspace" else None)
     if kind == "workspace":
         (x0, y0), (x1, y1) = f["low"], f["high"]
-        f["shape"] = Polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+        f["shape"] = r.outline("low", lambda: Polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]))
         f["frame"] = r.text("frame", "map")
     if kind in FROM_PLANNER:
         f["limit"] = r.number("max", least=0.0, most=1.0 if kind == "contact_probability" else None)

@@ -22,6 +22,8 @@ from jepa_ros.safety.tick import Tick
 DRIFT = 0.05
 #: A pose of longer ago than this [s] is not carried back to its stamp: nobody measured what the robot did since.
 MOST_AGE = 1.0
+#: Marks of what the robot did of late lie at least so far apart [s].
+STRIDE = 0.02
 
 
 class Since(NamedTuple):
@@ -47,33 +49,97 @@ class Since(NamedTuple):
     due: float | None = None
 
 
+class Mark(NamedTuple):
+    """Where dead reckoning had come to at a tick, in a frame of its own.
+
+    Attributes:
+        ros: ROS time [s]. x, y, yaw. way, turned, slack: all until then, as those of :class:`Since`.
+    """
+
+    ros: float
+    x: float = 0.0
+    y: float = 0.0
+    yaw: float = 0.0
+    way: float = 0.0
+    turned: float = 0.0
+    slack: float = 0.0
+
+
 def follow_pose(t: Tick) -> None:
     """Add the motion of this tick to that since the pose, or begin anew at a new pose."""
     pose, s = t.i.pose, t.s
-    if pose is None or "pose" not in t.cfg.states or t.cfg.joints:
+    if "pose" not in t.cfg.states or t.cfg.joints:
+        return
+    dt = min(t.dt, MOST_AGE)
+    vx, vy, w = _motion(t)
+    driven = t.moving() or any(s.out)  # what a robot at rest measures is noise: it adds up to no way
+    way = math.hypot(vx, vy) * dt if driven else 0.0
+    turned = abs(w) * dt if driven else 0.0
+    slack = _doubt(t) * dt if t.measured is None else 0.0
+    last: Mark = s.trail[-1] if s.trail and s.trail[-1].ros <= t.ros else Mark(t.ros)
+    now = Mark(t.ros, *advance(last.x, last.y, last.yaw, vx, vy, w, dt), last.way + way, last.turned + turned,
+               last.slack + slack)  # fmt: skip
+    s.trail = _longer(s.trail, last, now)
+    if pose is None:
         return
     key = (pose.stamp, pose.received)
     since: Since | None = s.since_pose
     if since is None or since.key != key:
         age = t.ros - pose.stamp
         heard_late = not age <= t.cfg.states["pose"][0] + t.cfg.stamp_tolerance
-        since, dt = Since(key, unsure=heard_late), 0.0 if heard_late else min(max(age, 0.0), MOST_AGE)
+        since = Since(key, unsure=heard_late)
+        if not heard_late:
+            since = _until(now, s.trail, pose.stamp, since, (vx, vy, w))
     else:
-        dt = min(t.dt, MOST_AGE)
-    vx, vy, w = _motion(t)
-    x, y, yaw = advance(since.x, since.y, since.yaw, vx, vy, w, dt)
-    driven = t.moving() or any(s.out)  # what a robot at rest measures is noise: it adds up to no way
-    since = since._replace(
-        x=x,
-        y=y,
-        yaw=yaw,
-        way=since.way + (math.hypot(vx, vy) * dt if driven else 0.0),
-        turned=since.turned + (abs(w) * dt if driven else 0.0),
-        slack=since.slack + (_doubt(t) * dt if t.measured is None else 0.0),
+        x, y, yaw = advance(since.x, since.y, since.yaw, vx, vy, w, dt)
+        since = since._replace(
+            x=x, y=y, yaw=yaw, way=since.way + way, turned=since.turned + turned, slack=since.slack + slack
+        )
+    far = math.hypot(since.x, since.y) >= t.cfg.pose_travel or abs(since.yaw) >= t.cfg.pose_turn
+    s.since_pose = since._replace(
         unsure=since.unsure or t.measured is None or t.dt > t.cfg.late_tick,
+        due=(t.now if since.due is None else since.due) if far else None,
     )
-    far = math.hypot(x, y) >= t.cfg.pose_travel or abs(yaw) >= t.cfg.pose_turn
-    s.since_pose = since._replace(due=(t.now if since.due is None else since.due) if far else None)
+
+
+def _longer(trail: tuple[Mark, ...], last: Mark, now: Mark) -> tuple[Mark, ...]:
+    """The trail with one mark more; the newest are replaced until they are a stride apart, the oldest dropped."""
+    if not trail or trail[-1] is not last:
+        return (last, now)  # it begins, or ROS time jumped back
+    if len(trail) > 1 and last.ros - trail[-2].ros < STRIDE:
+        trail = trail[:-1]
+    drop = 0
+    while drop + 1 < len(trail) and trail[drop + 1].ros <= now.ros - MOST_AGE:
+        drop += 1
+    return (*trail[drop:], now)
+
+
+def _until(now: Mark, trail: tuple[Mark, ...], stamp: float, since: Since, twist: tuple[float, float, float]) -> Since:
+    """The motion from a stamp until now: along the trail, and before its beginning as it moves now."""
+    then = trail[0]
+    for mark in reversed(trail):
+        if mark.ros <= stamp:
+            then = mark
+            break
+        after = mark
+    if then.ros <= stamp:
+        gap = (after.ros - then.ros) if then is not now else 0.0
+        share = (stamp - then.ros) / gap if gap > 0.0 else 0.0
+        then = Mark(*(a + share * (b - a) for a, b in zip(then, after if gap > 0.0 else then, strict=True)))
+        before = 0.0
+    else:
+        before = min(then.ros - stamp, MOST_AGE)
+    dx, dy, yaw = now.x - then.x, now.y - then.y, now.yaw - then.yaw
+    c, s = math.cos(then.yaw), math.sin(then.yaw)
+    vx, vy, w = twist
+    x, y, turn = advance(0.0, 0.0, 0.0, vx, vy, w, before)
+    ahead, left = c * dx + s * dy, c * dy - s * dx
+    c, s = math.cos(turn), math.sin(turn)
+    return since._replace(
+        x=x + c * ahead - s * left, y=y + s * ahead + c * left, yaw=turn + yaw,
+        way=now.way - then.way + math.hypot(vx, vy) * before, turned=now.turned - then.turned + abs(w) * before,
+        slack=now.slack - then.slack,
+    )  # fmt: skip
 
 
 @check("pose_lost")

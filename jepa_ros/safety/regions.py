@@ -212,16 +212,29 @@ def fastest(fits: Callable[[float], bool], most: float, last: float = 1.0) -> fl
 
 
 def braking(t: Tick) -> float:
-    """The largest share of the command under which the base brakes as it would under zeros, up to the next tick: one
-    that is slower than the base may be by then, however slow it is now."""
+    """The largest share of the command under which the base brakes, up to the next tick, as it would under zeros.
+
+    The command has to be slower than the base may be by then, however slow it is now. And by one ratio it must take
+    from each axis as large a part as zeros would: an axis that has the least to lose must not hold up the others.
+    """
     lows, highs = envelope.hull(t)
-    wait, share = t.cfg.reaction_time + next_tick(t), 1.0
-    stop = max(max(high, -low, 0.0) / b for low, high, b in zip(lows, highs, t.cfg.braking, strict=True))
-    for u, low, high in zip(t.u, lows, highs, strict=True):
-        if u != 0.0:
-            least = max(low if u > 0.0 else -high, 0.0)
-            share = min(share, max(0.0, least - max(high, -low) * wait / stop) / abs(u) if stop > 0.0 else 0.0)
-    return max(0.0, share)
+    most = [max(high, -low, 0.0) for low, high in zip(lows, highs, strict=True)]
+    stops = [v / b for v, b in zip(most, t.cfg.braking, strict=True)]
+    wait, stop, share = t.cfg.reaction_time + next_tick(t), max(stops), 1.0
+    if stop <= 0.0:
+        return 0.0
+    for u, low, high, fast in zip(t.u, lows, highs, most, strict=True):
+        if u == 0.0:
+            continue
+        least = max(low if u > 0.0 else -high, 0.0)
+        share = min(share, max(0.0, least - fast * wait / stop) / abs(u))
+        if share <= 0.0:
+            return 0.0
+        for other, time, b in zip(t.u, stops, t.cfg.braking, strict=True):
+            gain = stop * abs(u) / fast - abs(other) / b
+            if gain > 1e-9 * stop:
+                share = min(share, (stop - time) / gain)
+    return share
 
 
 def scaled(t: Tick, fits: Callable[[float, float], bool], most: float, last: float) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,7 +170,16 @@ class Reader:
         if sx <= 0.0 or sy <= 0.0:
             raise self.error("box.size", f"expected lengths above 0, found {sx:g}, {sy:g}")
         self.plain["box"] = {"center": [x, y], "size": [sx, sy], "yaw": yaw}
-        return box(x, y, sx / 2, sy / 2, yaw)
+        return self.outline(key, lambda: box(x, y, sx / 2, sy / 2, yaw))
+
+    def outline(self, key: str, make: Callable[[], Polygon]) -> Polygon:
+        """The polygon that ``make`` makes of the numbers of ``key``, which may be too small, too large or no outline."""
+        try:
+            return make()
+        except ValueError as error:
+            raise self.error(key, str(error)) from None
+        except ArithmeticError:
+            raise self.error(key, "its numbers are too large or too small to make an outline of") from None
 
     def _polygon(self, value: Any) -> Polygon:
         if not isinstance(value, (list, tuple)) or len(value) < 3:
@@ -178,10 +188,7 @@ class Reader:
         if len(value) > MOST_POINTS:
             raise self.error("polygon", f"{len(value)} points; expected at most {MOST_POINTS}")
         points = [self.vector(f"polygon[{i}]", p, 2) for i, p in enumerate(value)]
-        try:
-            polygon = Polygon([(p[0], p[1]) for p in points])
-        except ValueError as error:
-            raise self.error("polygon", str(error)) from None
+        polygon = self.outline("polygon", lambda: Polygon([(p[0], p[1]) for p in points]))
         self.plain["polygon"] = [list(p) for p in polygon.points]
         return polygon
 

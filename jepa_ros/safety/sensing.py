@@ -242,7 +242,7 @@ def take_measurements(t: Tick) -> None:
         wrong, v = examine(t, "odom", odom, read_odom)
         if wrong is None:
             t.measured = v
-            t.prompt = t.ros - odom.stamp <= t.cfg.reaction_time + t.cfg.period
+            t.date(odom.stamp)
     if joints is not None and t.cfg.joints:
         wrong, value = examine(t, "joint_states", joints, read_joints)
         if wrong is None:
@@ -251,7 +251,7 @@ def take_measurements(t: Tick) -> None:
             rates = value[1] or _rates(t, joints.stamp, value[0])
             if t.measured is None and t.joints_fresh:
                 t.measured = rates
-                t.prompt = t.ros - joints.stamp <= t.cfg.reaction_time + t.cfg.period
+                t.date(joints.stamp)
 
 
 def _rates(t: Tick, stamp: float, q: list[float]) -> list[float] | None:

@@ -65,6 +65,7 @@ class GateState:
     settled_since: float | None  # positions: since when the joints have been measured to stand beside it
     joints_before: tuple[float, list[float], list[float] | None] | None  # (stamp, positions, speeds) of joint_states
     recent: tuple[tuple[float, list[float], list[float]], ...]  # (since, least, highest rates) sent within the reaction
+    in_force: tuple[tuple[float, list[float], list[float]], ...]  # (steady time, least, highest rates in force then)
     swing: tuple[list[float], list[float]] | None  # least and highest rates that braking leaves of all that was sent
     led: tuple[float, list[float]] | None  # when, and to what rates, the last command that asked for motion left
     hull_before: tuple[list[float], list[float]] | None  # least and highest rates that the robot could have last tick
@@ -91,6 +92,7 @@ class GateState:
     off_since: float | None  # since when the measured motion has not been what was commanded
     turned: float  # rad turned on the spot within the margin of a region, since it came there
     answers_for: bool  # enabled, or disabled and not at rest since: its motion is the gate's
+    trail: tuple[Any, ...]  # where dead reckoning came to of late (jepa_ros.safety.localisation.Mark), oldest first
     since_pose: Any  # how the robot moved since the newest pose (jepa_ros.safety.localisation.Since)
     pose_at: float | None  # steady time at which the last pose was drawn in
     place: tuple[float, float, float] | None  # smoothed pose, as of the last tick
@@ -117,7 +119,7 @@ class GateState:
         self.rate = [0.0] * size
         self.known = False
         self.nearest = self.settled_since = self.joints_before = None
-        self.recent = ()
+        self.recent = self.in_force = self.trail = ()
         self.swing = self.hull_before = self.led = None
         self.ways = ()
         self.planner = Track()

@@ -30,7 +30,7 @@ class Tick:
         shape_stop: the gravest shape row that stops, or None. urgent: it stops at once.
         measured: measured velocity (A,) or None where none is good. joints: measured positions (A,) or None;
             joints_fresh: they are not late.
-        prompt: the measured velocity is no older than the reaction time.
+        prompt: the measured velocity is no older than the reaction time and a tick. measured_at: steady time of it.
         sent, held, hull: least and highest rates, (A,) each, that are in force, and that the robot may have, worked out
             once by :mod:`jepa_ros.safety.envelope`; None: not yet.
         motion, place, reached, farthest: how and where the robot moves and may come to, worked out once by
@@ -39,7 +39,7 @@ class Tick:
 
     __slots__ = (
         "asked", "bounded", "cfg", "dt", "farthest", "held", "hull", "i", "joints", "joints_fresh", "measured",
-        "motion", "now", "pace", "place", "prompt", "reached", "ros", "s", "sent", "shape_stop", "smooth", "source",
+        "measured_at", "motion", "now", "pace", "place", "prompt", "reached", "ros", "s", "sent", "shape_stop", "smooth", "source",
         "span", "still", "track", "trips", "u", "urgent",
     )  # fmt: skip
 
@@ -63,6 +63,7 @@ class Tick:
         self.measured: list[float] | None = None
         self.joints: list[float] | None = None
         self.prompt = False
+        self.measured_at = now
         self.sent: tuple[list[float], list[float]] | None = None
         self.held: list[tuple[float, list[float], list[float]]] | None = None
         self.hull: tuple[list[float], list[float]] | None = None
@@ -119,6 +120,12 @@ class Tick:
         if not -math.inf < old < math.inf:
             return "stamped with no number"
         return None
+
+    def date(self, stamp: float) -> None:
+        """Note how old the measured velocity is."""
+        age = max(0.0, self.ros - stamp)
+        self.prompt = age <= self.cfg.reaction_time + self.cfg.period
+        self.measured_at = self.now - age
 
     def moving(self) -> bool:
         """Whether the robot is measured to move."""
