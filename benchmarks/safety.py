@@ -7,7 +7,8 @@
 ``liveness``: not by refusing to move: free space, and tasks past regions and obstacles beside an exact oracle.
 ``episodes``: in physics, a planner that drives at forbidden regions at full speed, with the gate and without it.
 ``steps``: time of one step by body, beside that of an earlier gate.
-A count of 0 leaves a stage out; with ``--log FILE`` histories and episodes that were broken off go on where they were.
+A count of 0 leaves a stage out; with ``--log FILE`` histories and episodes that were broken off go on where they were,
+and minutes of directed search add up.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bodies", choices=(*KINDS, "both"), default="both", help="kinds of them (default: both)")
     parser.add_argument("--seed", type=seed, default=0, help="seed of the first history; history N has seed + N")
     parser.add_argument(
-        "--directed", type=float, default=30.0, metavar="MINUTES", help="search of each body (default: 30)"
+        "--directed",
+        type=float,
+        default=30.0,
+        metavar="MINUTES",
+        help="of each body; with --log they add up (default: 30)",
     )
     parser.add_argument("--body", choices=DRIVING, help="the one to search (default: all)")
     parser.add_argument(
@@ -76,7 +81,8 @@ def main(args: argparse.Namespace) -> int:
                 kind: histories(pool, kind, args.seed, args.histories, _progress, log) for kind in kinds
             }
         if args.directed > 0.0:
-            result["directed"] = directed(pool, (args.body,) if args.body else DRIVING, args.directed, args.seed)
+            names = (args.body,) if args.body else DRIVING
+            result["directed"] = directed(pool, names, args.directed, args.seed, _progress, log)
         if args.mutants:
             result["mutation"] = mutation(pool, args.seed, args.mutants, _progress)
         if args.liveness:

@@ -17,9 +17,11 @@ from benchmarks.rigs.gate.rig import BASE, ROBOTS, Rig, contract_of, twist_base
 from benchmarks.rigs.gate.scenarios import change, wall
 from jepa_ros.contract import RobotContract
 from jepa_ros.contract.fields import ContractError
-from jepa_ros.safety import GateConfig, GateConfigError, Mode, guarded, parse_guardrails
-from jepa_ros.safety.envelope import Decay
+from jepa_ros.safety import GateConfig, GateConfigError, GateInputs, Mode, envelope, guarded, parse_guardrails
+from jepa_ros.safety.envelope import Decay, after
 from jepa_ros.safety.geometry import convex_hull, outline_clear, within
+from jepa_ros.safety.state import GateState
+from jepa_ros.safety.tick import Tick
 
 ROOM = parse_guardrails([
     {"name": "room", "kind": "keep_in", "unit": "m", "box": {"center": [0, 0], "size": [6.0, 6.0]}},
@@ -368,6 +370,46 @@ def test_the_curve_of_an_axis_lies_over_each_of_what_may_be_in_force(high: float
         way = rate * time + rate * rate / (2.0 * braking)
         assert curve.way >= way - 1e-9
     assert curve.gone(curve.end + 1.0) == pytest.approx(curve.way, abs=1e-9)
+
+
+_brakes = st.tuples(st.floats(0.1, 2.0), st.floats(0.1, 2.0))
+_rates = st.tuples(st.floats(0.0, 2.0), st.floats(0.0, 2.0))
+
+
+@given(_brakes, _rates, _rates, st.lists(st.booleans(), min_size=20, max_size=20))
+def test_an_axis_that_keeps_together_with_another_is_no_faster_than_is_reckoned(
+    braking: tuple[float, float], start: Any, target: Any, told: list[bool]
+) -> None:
+    """By one ratio, told to go to the target or to nothing, in any order."""
+    target = [min(a, b) for a, b in zip(start, target, strict=True)]
+    change, stop = (start[1] - target[1]) / braking[1], start[1] / braking[1]
+    v, dt = list(start), 0.02
+    for k, zero in enumerate(told):
+        goal = [0.0, 0.0] if zero else target
+        longest = max(abs(u - a) / b for u, a, b in zip(goal, v, braking, strict=True))
+        share = min(1.0, dt / longest) if longest > 0.0 else 1.0
+        v = [a + share * (u - a) for a, u in zip(v, goal, strict=True)]
+        v[1] = max(v[1], target[1])  # it may hold the other up as long as it likes
+        assert v[0] <= max(0.0, after(start[0], target[0], braking[0], change, stop, (k + 1) * dt)) + 1e-9
+
+
+def test_a_base_may_be_faster_than_its_odometry_tells_and_an_older_measurement_knows_less() -> None:
+    cfg = GateConfig.from_contract(contract_of("base"))
+    state = GateState(cfg.size, True)
+    for k, out in enumerate(([0.3, 0.0], [0.2, 0.0], [0.1, 0.0], [0.0, 0.0], [0.0, 0.0])):
+        state.out = out
+        t = Tick(cfg, state, GateInputs(), 1.0 + k * cfg.period, 1.0 + k * cfg.period, cfg.period)
+        envelope.follow(t)
+
+    def fastest(measured: float, age: float) -> float:
+        t.hull, t.measured = None, [measured, 0.0]
+        t.date(t.ros - age)
+        return envelope.hull(t)[1][0]
+
+    assert t.cfg.reaction_time == pytest.approx(0.06)
+    assert fastest(0.294, 0.0) == pytest.approx(0.3)  # 2 % too little
+    assert fastest(0.05, 0.0) == pytest.approx(0.1)  # what may be in force now
+    assert fastest(0.05, cfg.period) == pytest.approx(0.2)  # and what was when it was measured
 
 
 _points = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=1, max_size=12)

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from jepa_ros.safety.tick import Tick
 
+#: What was sent: (since when, least, highest rates).
+Span = tuple[float, list[float], list[float]]
 #: What was sent is kept in so many spans of the reaction time; a gate of 1 kHz need not look at each command anew.
 SPANS = 8
 #: Share of a rate by which a base's odometry may be wrong (docs/safety.md, Conditions).
@@ -42,21 +44,28 @@ def follow(t: Tick) -> None:
             lows = [v + b if v < -b else 0.0 for v, b in zip(lows, least, strict=True)]
             highs = [v - b if v > b else 0.0 for v, b in zip(highs, least, strict=True)]
         else:
-            lows, highs = _left(t, lows, highs)
+            lows, highs = _left(t, lows, highs, recent)
     drop = 0
     while drop + 1 < len(recent) and recent[drop + 1][0] <= t.now - wait:
         if any(recent[drop][1]) or any(recent[drop][2]):
             lows, highs = [*map(min, lows, recent[drop][1])], [*map(max, highs, recent[drop][2])]
         drop += 1
     s.recent, s.swing = recent[drop:] if drop else recent, (lows, highs)
-    kept = t.now - wait - 2.0 * cfg.period  # no older measurement is prompt
-    s.in_force = (*(entry for entry in s.in_force if entry[0] >= kept), (t.now, *sent(t)))
+    oldest, drop = t.now - wait - 2.0 * cfg.period, 0  # no older measurement is prompt
+    while drop < len(s.in_force) and s.in_force[drop][0] < oldest:
+        drop += 1
+    s.in_force = (*s.in_force[drop:], (t.now, *sent(t)))
 
 
-def _left(t: Tick, lows: list[float], highs: list[float]) -> tuple[list[float], list[float]]:
+def _left(t: Tick, lows: list[float], highs: list[float], recent: Sequence[Span]) -> tuple[list[float], list[float]]:
     """What braking for a tick, each axis by itself or all by one ratio, may leave of the rates of a base, while it
     takes up what is in force."""
-    b, (least, most) = t.cfg.braking, t.s.recent[-1][1:]
+    b, (_, least, most) = t.cfg.braking, recent[-1]
+    for _, low, high in recent[:-1]:
+        if low != least or high != most:
+            least, most = [*map(min, least, low)], [*map(max, most, high)]
+    if lows == least and highs == most:
+        return lows, highs
     stops = others([max(high, -low) / b for low, high, b in zip(lows, highs, b, strict=True)])
     changes = others([(max(h, m) - min(w, n)) / b for h, m, w, n, b in zip(highs, most, lows, least, b, strict=True)])
     each = range(t.cfg.size)
@@ -79,7 +88,7 @@ def others(times: list[float]) -> list[float]:
 
 
 def after(high: float, target: float, braking: float, change: float, stop: float, span: float) -> float:
-    """The highest rate that an axis may have after ``span`` s, from ``high`` and told to go to ``target`` or to nothing.
+    """The highest rate that an axis may have after ``span`` s: it had ``high``, and is told ``target`` or nothing.
 
     By itself it loses ``braking`` a second. By one ratio with axes that need longer it loses its own distance to what
     it is told over the time that they need. That loss is smallest at the end: reckoned with over the whole span it
@@ -95,9 +104,15 @@ def after(high: float, target: float, braking: float, change: float, stop: float
         return high
     rate = high - braking * span
     if high > 0.0 and stop > 0.0:
-        rate = max(rate, high * stop / (stop + span))
+        eased = high * stop / (stop + span)
+        if eased > rate:
+            rate = eased
     if target > 0.0:
-        rate = max(rate, target, (high * change + target * span) / (change + span))
+        eased = (high * change + target * span) / (change + span)
+        if eased > rate:
+            rate = eased
+        if target > rate:
+            rate = target
     return rate
 
 
@@ -157,8 +172,12 @@ def in_force(t: Tick) -> list[tuple[float, list[float], list[float]]]:
         lows = highs = t.s.out
         for k in range(last, -1, -1):
             _, low, high = recent[k]
-            if low is not lows or high is not highs:
-                lows, highs = [*map(min, lows, low)], [*map(max, highs, high)]
+            if (low is not lows or high is not highs) and (low != lows or high != highs):
+                wide = [*map(min, lows, low)], [*map(max, highs, high)]
+                if wide != (lows, highs):
+                    lows, highs = wide
+            if held and held[-1][1] is lows and held[-1][2] is highs:
+                continue  # what was sent since is in force for longer
             held.append((max(0.0, recent[k + 1][0] + wait - t.now) if k < last else wait, lows, highs))
         t.held = held[::-1]
     return t.held

@@ -170,7 +170,14 @@ def pose_late(t: Tick, pose: Any) -> str | None:
 
 
 def pose_now(t: Tick) -> tuple[float, float, float, float, float] | None:
-    """(x, y, yaw, margin [m], heading margin [rad]) of the newest pose, carried on to now; None where it is none."""
+    """(x, y, yaw, margin [m], heading margin [rad]) of the newest pose, carried on to now; None where it is none. It is
+    worked out once a tick, after :func:`follow_pose`."""
+    if not t.pose_known:
+        t.pose, t.pose_known = _carried(t), True
+    return t.pose
+
+
+def _carried(t: Tick) -> tuple[float, float, float, float, float] | None:
     pose = t.i.pose
     if pose is None:
         return None

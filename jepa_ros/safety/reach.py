@@ -19,8 +19,11 @@ from jepa_ros.safety.tick import Tick
 
 #: Steps of a curve's integral. Headings of the fan lie at most so far [rad] apart; a fan wider than this is a disc.
 STEPS, FAN, WIDEST = 3, 0.6, 2.4
+STRAIGHT = [(1.0, 0.0)] * STEPS
 #: Share of the way by which the edge of the fan lies outside of the samples' hull: 1 / cos(FAN / 4) - 1.
 BULGE = 0.012
+_Targets = list[tuple[float, float]]
+_Direction = tuple[float, _Targets, float]
 
 
 class Course:
@@ -64,41 +67,38 @@ class Reach:
 
     def __init__(self, t: Tick, u: list[float], share: float = 1.0) -> None:
         cfg = t.cfg
-        lows, highs = envelope.hull(t)
         moves = share > 0.0 and any(u)
         # Zeros that are sent now, or at the next tick, are obeyed by then; until then what was sent before may be.
         wait = cfg.reaction_time + (next_tick(t) if moves else 0.0)
-        held = in_force(t)
         asked = [share * v for v in u] if moves else [0.0] * cfg.size
+        lows, highs = envelope.hull(t)
         changes, stops = [], []  # what each axis may have to change, and to lose [s of braking]
         for v, low, high, a, b in zip(asked, lows, highs, cfg.acceleration, cfg.braking, strict=True):
-            if moves:
-                gentle = min(a, b) if v > max(high, 0.0) or v < min(low, 0.0) else b
-                changes.append((max(high, v) - min(low, v)) / gentle)
-                stops.append(max(high, v, -low, -v) / b)
-            else:
+            if not moves or low <= v <= high:
                 changes.append((high - low) / b)
-                stops.append(max(high, -low) / b)
+            else:
+                gentle = min(a, b) if v > max(high, 0.0) or v < min(low, 0.0) else b
+                changes.append((v - low if v > high else high - v) / gentle)
+            stops.append(max(high, v, -low, -v) / b)
         changes, stops = others(changes), others(stops)
         last = 0.0  # how long it brakes from then on [s]
         found: list[list[tuple[float, float] | None]] = []
-        for k, v in enumerate(asked):
+        for k, directions in enumerate(_directions(t)):
             b, change, stop = cfg.braking[k], changes[k], stops[k]
+            sent = asked[k]
             pair: list[tuple[float, float] | None] = []
-            for up in (True, False):
-                sent = v if up else -v
-                high = max(highs[k] if up else -lows[k], sent)
-                if high <= 0.0:
+            for most, targets, until in directions:
+                high = most if most > sent else sent
+                if high > 0.0:
+                    rate = _lowest(high, sent, targets, b, change, stop)
+                    if moves:
+                        rate = after(rate, sent, b, change, stop, wait - until)
+                    pair.append((high, rate))
+                    if rate > last * b:
+                        last = rate / b
+                else:
                     pair.append(None)
-                    continue
-                rate, at = high, 0.0
-                for time, slowest, fastest in held:
-                    rate = after(rate, max(sent, fastest[k] if up else -slowest[k]), b, change, stop, time - at)
-                    at = time
-                if moves:
-                    rate = after(rate, sent, b, change, stop, wait - at)
-                pair.append((high, rate))
-                last = max(last, rate / b)
+                sent = -sent
             found.append(pair)
         self.time = wait + last
         self._held = 0.0
@@ -144,44 +144,71 @@ class Reach:
             None where it is the whole disc of ``length``.
         """
         time = self.time if time is None else min(time, self.time)
-        turns = (0.0, 0.0) if self._turn is None else (-self._turn[1].gone(time), self._turn[0].gone(time))
-        wide = turns[1] - turns[0]
-        if wide > WIDEST:
+        headings = self._headings(time)
+        if headings is None:
             return None
-        count = 1 if wide < 1e-3 else 2 + int(wide / FAN)
-        points: list[Point] = []
-        for i in range(count):
-            points += self._course(i / (count - 1) if count > 1 else 0.5, time)
-        return convex_hull(points), BULGE * self.length if count > 1 else 0.5 * wide * self.length
+        courses, more = headings
+        ahead, beside = (
+            [] if pair is None else [_steps(course, time, sign) for course, sign in zip(pair, (1.0, -1.0), strict=True)
+                                     if course.high > 0.0]
+            for pair in self._axes[:2]
+        )  # fmt: skip
+        points: list[Point] = [(0.0, 0.0)]
+        for (c0, s0), (c1, s1), (c2, s2) in courses:
+            fore = [(c0 * a + c1 * b + c2 * c, s0 * a + s1 * b + s2 * c) for a, b, c in ahead]
+            side = [(-s0 * a - s1 * b - s2 * c, c0 * a + c1 * b + c2 * c) for a, b, c in beside]
+            points += fore
+            points += side
+            points += [(x + c, y + d) for x, y in fore for c, d in side]
+        return convex_hull(points), more * self.length
 
-    def _course(self, share: float, time: float) -> list[Point]:
-        """Corners of what can be reached for one course of the heading: the end of each axis's curve, and their sums.
+    def _headings(self, time: float) -> tuple[list[list[Point]], float] | None:
+        """(courses of the heading, each (cosine, sine) by step; share of the way that lies beside them), or None where
+        they turn too far.
 
         What lies between a curve and its chord is reached by another course too, that turns less.
         """
-        dt, headings = time, [(1.0, 0.0)]
-        if self._turn is not None and (self._turn[0].high > 0.0 or self._turn[1].high > 0.0):
-            left, right = self._turn
-            dt, headings = time / STEPS, []
-            for n in range(STEPS):
-                middle = (n + 0.5) * dt
-                least = -right.gone(middle)
-                angle = least + share * (left.gone(middle) - least)
-                headings.append((math.cos(angle), math.sin(angle)))
-        found: list[Point] = [(0.0, 0.0)]
-        for pair, sideways in ((self._axes[0], False), (self._axes[1], True)):
-            if pair is None:
-                continue
-            ends = []
-            for decay, sign in ((pair[0], 1.0), (pair[1], -1.0)):
-                if decay.high <= 0.0:
-                    continue
-                x = y = gone = 0.0
-                for n, (c, s) in enumerate(headings):
-                    now = decay.gone((n + 1) * dt)
-                    step = sign * (now - gone)
-                    gone = now
-                    x, y = x + c * step, y + s * step
-                ends.append((-y, x) if sideways else (x, y))
-            found += [(a + c, b + d) for a, b in found for c, d in ends]
-        return found
+        if self._turn is None or not (self._turn[0].high > 0.0 or self._turn[1].high > 0.0):
+            return [STRAIGHT], 0.0
+        left, right = self._turn
+        wide = left.gone(time) + right.gone(time)
+        if wide > WIDEST:
+            return None
+        middles = [(n + 0.5) * time / STEPS for n in range(STEPS)]
+        least, most = [-right.gone(m) for m in middles], [left.gone(m) for m in middles]
+        count = 1 if wide < 1e-3 else 2 + int(wide / FAN)
+        shares = [i / (count - 1) for i in range(count)] if count > 1 else [0.5]
+        angles = [[a + share * (b - a) for a, b in zip(least, most, strict=True)] for share in shares]
+        return [[(math.cos(a), math.sin(a)) for a in course] for course in angles], BULGE if count > 1 else 0.5 * wide
+
+
+def _directions(t: Tick) -> list[tuple[_Direction, _Direction]]:
+    """For each axis, up and down: (the highest rate that it may have, [(the highest that is in force, for how long)],
+    how long that is in all). Worked out once a tick."""
+    if t.directions is None:
+        held, (lows, highs) = in_force(t), envelope.hull(t)
+        t.directions = []
+        for k in range(t.cfg.size):
+            up, down, at = [], [], 0.0
+            for time, slowest, fastest in held:
+                up.append((fastest[k], time - at))
+                down.append((-slowest[k], time - at))
+                at = time
+            t.directions.append(((highs[k], up, at), (-lows[k], down, at)))
+    return t.directions
+
+
+def _lowest(rate: float, sent: float, targets: _Targets, braking: float, change: float, stop: float) -> float:
+    """What is left of a rate after what was sent before, for as long as it may be in force, or what is sent now."""
+    for target, span in targets:
+        if sent > target:
+            target = sent
+        if not target >= rate > 0.0:
+            rate = after(rate, target, braking, change, stop, span)
+    return rate
+
+
+def _steps(course: Course, time: float, sign: float) -> tuple[float, float, float]:
+    """How far it comes in each of the steps of ``time`` s."""
+    first, second, whole = course.gone(time / 3.0), course.gone(time / 1.5), course.gone(time)
+    return sign * first, sign * (second - first), sign * (whole - second)

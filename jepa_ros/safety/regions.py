@@ -35,8 +35,8 @@ Clearance = Callable[[float, float], float]
 RECOVERY = 1.0
 #: A command scaled to less than this share of the velocity limits is a stop.
 LEAST = 0.01
-#: Shares of the one that was too much that are tried in turn, before the gap between the last two of them is halved.
-TRIED = (0.94, 0.85, 0.7, 0.5, 0.0)
+#: Shares of the one that was too much that are tried in turn.
+TRIED = (0.94, 0.75, 0.4)
 #: Share of the way to standstill by which a base that brakes may come too near before it is sent zeros.
 TOO_NEAR = 0.15
 #: Turning on the spot lets a base slip a little each time. Within the margin of a region it may turn by so many rad,
@@ -179,8 +179,18 @@ def clear(
     corners, more = found
     c, s = math.cos(start[2]), math.sin(start[2])
     placed = [(start[0] + c * x - s * y, start[1] + s * x + c * y) for x, y in corners]
+    x, y, round_it = middle(placed)
+    if clearance(x, y) > round_it + more + spare:
+        return True
     step = min(STRIDE, STRIDE_SHARE * reach.length)
     return outline_clear(clearance, placed, more + spare, step) and not inside(placed)
+
+
+def middle(corners: list[Point]) -> tuple[float, float, float]:
+    """A disc around some points: (x, y, radius)."""
+    xs, ys = [p[0] for p in corners], [p[1] for p in corners]
+    x, y = 0.5 * (min(xs) + max(xs)), 0.5 * (min(ys) + max(ys))
+    return x, y, math.sqrt(max([(a - x) ** 2 + (b - y) ** 2 for a, b in corners]))
 
 
 def holds(shape: Shape | None) -> Callable[[list[Point]], bool]:
@@ -191,24 +201,16 @@ def holds(shape: Shape | None) -> Callable[[list[Point]], bool]:
     return lambda corners: within(corners, *at)
 
 
-def fastest(fits: Callable[[float], bool], most: float, last: float = 1.0) -> float:
-    """The largest share of the command up to ``most`` that fits, to a few percent; 0 where none does.
-
-    What can be reached grows with the share, so that one that is smaller than one that fits does so, too. The share of
-    the ``last`` tick is tried soon: near a boundary it changes little from tick to tick.
-    """
-    if fits(most):
-        return most
-    if last < most and fits(last):
-        return last
-    bad = min(most, last)
-    for share in TRIED:
-        good = share * bad
-        if good == 0.0 or fits(good):
+def fastest(fits: Callable[[float], bool], bad: float, good: float = 0.0) -> float:
+    """The largest share of the command that is found to fit, above ``good``, which does, and below ``bad``, which does
+    not. What can be reached grows with the share, so that one that is smaller than one that fits does so, too."""
+    for part in TRIED:
+        share = part * bad
+        if share <= good:
             break
-        bad = good
-    middle = 0.5 * (good + bad)
-    return middle if fits(middle) else good
+        if fits(share):
+            return share
+    return good
 
 
 def braking(t: Tick) -> float:
@@ -245,13 +247,15 @@ def scaled(t: Tick, fits: Callable[[float, float], bool], most: float, last: flo
     """
     if most < 1.0 and fits(1.0, 0.0):
         return 1.0  # another way is asked for, and it is free
-    found = fastest(lambda share: fits(share, 0.0), most, last)
-    if found >= most:
-        return found
-    floor = min(most, braking(t))
-    if found >= floor or (found <= 0.0 and not fits(0.0, -TOO_NEAR * reach_of(t, 0.0).length)):
-        return found
-    return floor
+    last = min(most, last)  # near a boundary it changes little from tick to tick
+    if fits(last, 0.0):
+        return most if last == most or fits(most, 0.0) else max(last, min(most, braking(t)))
+    floor, soon = min(most, braking(t)), TRIED[0] * last
+    if fits(soon, 0.0):
+        return max(soon, floor)
+    if fits(floor, 0.0):
+        return fastest(lambda share: fits(share, 0.0), soon, floor)
+    return floor if floor > 0.0 and fits(0.0, -TOO_NEAR * reach_of(t, 0.0).length) else 0.0
 
 
 def apply(t: Tick, name: str, scale: float, sentence: str) -> None:
@@ -386,10 +390,6 @@ def region(t: Tick) -> None:
 
 def _fits(t: Tick, g: Guardrail, place: Place, start: Pose, room: float, share: float, spare: float) -> bool:
     reach = reach_of(t, share)
-    margin = margin_of(t, place, reach.length)
-
-    def clearance(x: float, y: float) -> float:
-        return float(g.clearance(x, y, t.cfg.footprint_radius)) - margin
-
+    clearance = partial(_room, g, t.cfg.footprint_radius)
     inside = holds(g.shape if g.kind == "keep_out" else None)
-    return clear(start, reach, clearance, room - margin, inside, None, spare)
+    return clear(start, reach, clearance, room, inside, None, spare + margin_of(t, place, reach.length))

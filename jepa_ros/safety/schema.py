@@ -173,7 +173,7 @@ class Reader:
         return self.outline(key, lambda: box(x, y, sx / 2, sy / 2, yaw))
 
     def outline(self, key: str, make: Callable[[], Polygon]) -> Polygon:
-        """The polygon that ``make`` makes of the numbers of ``key``, which may be too small, too large or no outline."""
+        """The polygon that ``make`` makes of the numbers of ``key``: too small, too large or no outline is an error."""
         try:
             return make()
         except ValueError as error:

@@ -31,16 +31,17 @@ class Tick:
         measured: measured velocity (A,) or None where none is good. joints: measured positions (A,) or None;
             joints_fresh: they are not late.
         prompt: the measured velocity is no older than the reaction time and a tick. measured_at: steady time of it.
-        sent, held, hull: least and highest rates, (A,) each, that are in force, and that the robot may have, worked out
-            once by :mod:`jepa_ros.safety.envelope`; None: not yet.
+        sent, held, directions, hull: least and highest rates, (A,) each, that are in force, and that the robot may
+            have, worked out once by :mod:`jepa_ros.safety.envelope`; None: not yet.
+        pose, pose_known: where the robot is (:mod:`jepa_ros.safety.localisation`), and whether that was worked out.
         motion, place, reached, farthest: how and where the robot moves and may come to, worked out once by
             :mod:`jepa_ros.safety.regions`; None: not yet.
     """
 
     __slots__ = (
-        "asked", "bounded", "cfg", "dt", "farthest", "held", "hull", "i", "joints", "joints_fresh", "measured",
-        "measured_at", "motion", "now", "pace", "place", "prompt", "reached", "ros", "s", "sent", "shape_stop", "smooth", "source",
-        "span", "still", "track", "trips", "u", "urgent",
+        "asked", "bounded", "cfg", "directions", "dt", "farthest", "held", "hull", "i", "joints", "joints_fresh",
+        "measured", "measured_at", "motion", "now", "pace", "place", "pose", "pose_known", "prompt", "reached", "ros",
+        "s", "sent", "shape_stop", "smooth", "source", "span", "still", "track", "trips", "u", "urgent",
     )  # fmt: skip
 
     def __init__(self, cfg: GateConfig, s: GateState, i: GateInputs, now: float, ros: float, dt: float) -> None:
@@ -66,9 +67,12 @@ class Tick:
         self.measured_at = now
         self.sent: tuple[list[float], list[float]] | None = None
         self.held: list[tuple[float, list[float], list[float]]] | None = None
+        self.directions: Any = None
         self.hull: tuple[list[float], list[float]] | None = None
         self.motion: list[float] | None = None
         self.place: Any = None
+        self.pose: tuple[float, float, float, float, float] | None = None
+        self.pose_known = False
         self.reached: dict[Any, Any] = {}
         self.farthest: float | None = None
 

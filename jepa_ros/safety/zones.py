@@ -30,7 +30,11 @@ def _within(t: Tick, bound: float) -> float:
     speed = _speed(t)
     most = min(1.0, bound / speed) if speed > 0.0 else 1.0
     allowed = max(bound, reach_of(t, 0.0).peak) * (1.0 + EPSILON)
-    return fastest(lambda share: reach_of(t, share).peak <= allowed, most)
+
+    def fits(share: float) -> bool:
+        return reach_of(t, share).peak <= allowed
+
+    return most if fits(most) else fastest(fits, most)
 
 
 def _limit(t: Tick, name: str, bound: float, sentence: str, fits: Callable[[float], bool] | None) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rigs import resumable
+from benchmarks.rigs.gate import fingerprint
 from benchmarks.rigs.gate.bodies import KINDS
-from benchmarks.rigs.gate.directed import as_dict, search
+from benchmarks.rigs.gate.directed import as_dict, search, together
 from benchmarks.rigs.gate.episodes import Episode, drive
 from benchmarks.rigs.gate.histories import play
 from benchmarks.rigs.gate.mutants import GUARANTEES, without
@@ -28,6 +29,8 @@ from jepa_ros.workers import Workers
 
 #: Histories a job, so that progress shows and a failure ends the run soon.
 CHUNK = 100
+#: Minutes of a directed search that are kept in the log together, and starts that they have at most.
+PART, STARTS = 5.0, 1000
 #: A campaign ends after so many rules that were broken.
 MOST = 20
 #: Called with what is going on, how much is done, how much there is, and when it began (monotonic).
@@ -37,8 +40,8 @@ Progress = Callable[[str, int, int, float], None]
 class Log:
     """What was played so far, one line of JSON each, so that a long campaign goes on where it was broken off.
 
-    A line counts only for the code that it was played with: it carries a hash of the gate's and its stage's files. The
-    stage is the part of a key before the first slash.
+    A line counts only for the code that it was played with (:mod:`~benchmarks.rigs.gate.fingerprint`). The stage, which
+    says what code that is, is the part of a key before the second slash, of an episode before the first.
 
     Args:
         path: the file; None keeps nothing.
@@ -46,36 +49,41 @@ class Log:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._codes = {stage: _code(files) for stage, files in STAGES.items()}
-        self.done: dict[str, Any] = {}
-        for row in [] if path is None else resumable.begin(path):
-            if row["code"] == self._codes[_stage(row["key"])]:
-                self.done[row["key"]] = row["found"]
+        self._codes: dict[str, str] = {}
+        self._rows = [] if path is None else resumable.begin(path)
+
+    def done(self, stage: str) -> dict[str, Any]:
+        """What was found in a stage with the code as it is, by key."""
+        if not self._rows:
+            return {}
+        return {row["key"]: row["found"] for row in self._rows
+                if _stage(row["key"]) == stage and row["code"] == self._code(stage)}  # fmt: skip
 
     def add(self, key: str, found: Any) -> None:
         """Keep what was found under a key."""
-        self.done[key] = found
         if self.path is not None:
-            resumable.keep(self.path, {"code": self._codes[_stage(key)], "key": key, "found": found})
+            row = {"code": self._code(_stage(key)), "key": key, "found": found}
+            self._rows.append(row)
+            resumable.keep(self.path, row)
+
+    def _code(self, stage: str) -> str:
+        if stage not in self._codes:
+            self._codes[stage] = _code(stage)
+        return self._codes[stage]
 
 
-#: Stage: the files of the campaign, besides the gate's own, that decide what comes out of it.
-STAGES = {
-    "histories": ("bodies", "faults", "histories", "judge", "motion_judge", "place_judge", "plant", "senses",
-                  "situations", "stream_judge"),
-    "episode": ("episodes",),
-}  # fmt: skip
+def _code(stage: str) -> str:
+    """What stands for the code of a stage: what a kind of body, or a named one, runs; else the files."""
+    kind, _, body = stage.partition("/")
+    if kind != "episode":
+        return fingerprint.of(body)
+    paths = [*sorted(Path(safety.__file__).parent.glob("*.py")), Path(__file__).with_name("episodes.py")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 def _stage(key: str) -> str:
-    return key.partition("/")[0]
-
-
-def _code(files: tuple[str, ...]) -> str:
-    """A hash of the gate's files and of those of a stage."""
-    here = Path(__file__).parent
-    paths = [*sorted(Path(safety.__file__).parent.glob("*.py")), *(here / f"{name}.py" for name in files)]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+    parts = key.split("/")
+    return parts[0] if parts[0] == "episode" else "/".join(parts[:2])
 
 
 # ---------------------------------------------------------------- histories
@@ -101,10 +109,11 @@ def histories(
         reasons.update(found[3])
         refused.update(found[4])
 
+    done = log.done(f"histories/{kind}")
     for key in keys:
-        if key in log.done:
-            take(log.done[key])
-    left = [key for key in keys if key not in log.done]
+        if key in done:
+            take(done[key])
+    left = [key for key in keys if key not in done]
     jobs = ((kind, keys[key], frozenset[str](), MOST) for key in left)
     for key, found in zip(left, pool.results(play, jobs), strict=True):
         log.add(key, found)
@@ -177,11 +186,13 @@ def episodes(pool: Workers, seed: int, count: int, progress: Progress, log: Log 
     log = log or Log(None)
     start = time.monotonic()
     keys = {f"episode/{k}": k for k in range(seed, seed + count)}
-    left = [key for key in keys if key not in log.done]
+    done = log.done("episode")
+    left = [key for key in keys if key not in done]
     for key, pair in zip(left, pool.results(both, [keys[key] for key in left]), strict=True):
-        log.add(key, [asdict(episode) for episode in pair])
+        done[key] = [asdict(episode) for episode in pair]
+        log.add(key, done[key])
         progress("episodes", count - len(left) + left.index(key) + 1, count, start)
-    pairs = [[Episode(**episode) for episode in log.done[key]] for key in keys]
+    pairs = [[Episode(**episode) for episode in done[key]] for key in keys]
     gated, free = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     worst = min(gated, key=lambda e: e.room)
     violations, harm = sum(e.violated for e in gated), sum(e.violated for e in free)
@@ -203,7 +214,20 @@ def episodes(pool: Workers, seed: int, count: int, progress: Progress, log: Log 
 # ---------------------------------------------------------------- directed search
 
 
-def directed(pool: Workers, names: tuple[str, ...], minutes: float, seed: int) -> dict[str, Any]:
-    """The least room to a region that a search of so many minutes finds, by body."""
-    found = pool.results(search, [(name, minutes, seed) for name in names])
-    return {f.body: as_dict(f) for f in found}
+def directed(
+    pool: Workers, names: tuple[str, ...], minutes: float, seed: int, progress: Progress, log: Log | None = None
+) -> dict[str, Any]:
+    """The least room to a region that a search of so many minutes finds, by body; what ``log`` holds is added to it."""
+    log, start = log or Log(None), time.monotonic()
+    found = {name: list(log.done(f"directed/{name}").values()) for name in names}
+    parts = max(1, round(minutes / PART))
+    jobs = []
+    for k in range(parts):
+        for name in names:
+            first = STARTS * (len(found[name]) + k)
+            jobs.append((f"directed/{name}/{seed}-{first}", (name, minutes / parts, seed, first)))
+    for n, ((key, job), one) in enumerate(zip(jobs, pool.results(search, [job for _, job in jobs]), strict=True)):
+        log.add(key, as_dict(one))
+        found[job[0]].append(as_dict(one))
+        progress(f"directed search, {job[0]}", n + 1, len(jobs), start)
+    return {name: together(all_of_it) for name, all_of_it in found.items()}

@@ -19,7 +19,7 @@ from benchmarks.rigs.gate.named import BODIES, SENSES, places, size_of
 from benchmarks.rigs.gate.plant import Plant
 from benchmarks.rigs.gate.senses import Senses
 from jepa_ros.contract import RobotContract
-from jepa_ros.safety import Gate, GateConfig, Requests
+from jepa_ros.safety import Gate, GateConfig, GateOutput, Requests
 
 #: Legs of commands in a trial, and seconds that it lasts.
 LEGS, SECONDS = 6, 4.0
@@ -53,6 +53,7 @@ class Searched:
         self.gate = Gate(GateConfig.from_contract(contract, auto_enable=True))
         self.regions = self.gate.config.guardrails.of("keep_in", "keep_out")
         self.count = 8 + LEGS * (self.machine.size + 1)
+        self.outputs: list[GateOutput] | None = None  # where what leaves is kept, if anywhere
 
     def nearest(self, x: float, y: float) -> tuple[float, str]:
         """The least room to a region [m], and its name."""
@@ -87,6 +88,8 @@ class Searched:
             senses.command = legs[leg][1]
             senses.gather(k, plant, steady, 5000.0 + steady)
             state, out = self.gate.step(state, senses.inputs(requests), steady, 5000.0 + steady)
+            if self.outputs is not None:
+                self.outputs.append(out)
             plant.command(out.values.tolist())
             plant.advance(m.period)
             steady += m.period
@@ -96,15 +99,21 @@ class Searched:
         return least, where
 
 
-def search(job: tuple[str, float, int]) -> Found:
-    """Search one body for so many minutes, from a seed."""
-    name, minutes, seed = job
+def drawn(body: Searched, seed: str) -> list[float]:
+    """The genes of a random trial."""
+    rng = random.Random(f"{body.name} {seed}")
+    return [rng.random() for _ in range(body.count)]
+
+
+def search(job: tuple[str, float, int, int]) -> Found:
+    """Search one body for so many minutes, from a seed and the number of its first start."""
+    name, minutes, seed, first = job
     begun = time.monotonic()
     body = Searched(name)
     best, best_genes, best_where = math.inf, list[float](), ""
     trials = starts = entered = 0
     while time.monotonic() - begun < 60.0 * minutes or not starts:
-        rng = random.Random(f"{name} {seed} {starts}")
+        rng = random.Random(f"{name} {seed} {first + starts}")
         starts += 1
         room, genes, where, stuck = math.inf, list[float](), "", 0
         spread = 0.3
@@ -129,6 +138,12 @@ def search(job: tuple[str, float, int]) -> Found:
         if room < best:
             best, best_genes, best_where = room, genes, where
     return Found(name, trials, starts, entered, best, best_genes, best_where, time.monotonic() - begun)
+
+
+def together(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several searches of a body as one."""
+    sums = {key: sum(part[key] for part in found) for key in ("trials", "starts", "entered", "seconds")}
+    return {**min(found, key=lambda part: float(part["room"])), **sums}
 
 
 def as_dict(found: Found) -> dict[str, Any]:
