@@ -7,7 +7,7 @@ import pytest
 
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.safety import Gate, GateConfig, GuardrailError, parse_guardrails, reading
+from jepa_ros.safety import GateConfig, GuardrailError, parse_guardrails, reading
 
 CONTRACT = load_contract("arena")
 CONFIG = GateConfig.from_contract(CONTRACT)
@@ -22,9 +22,8 @@ def reader():
 
 
 def test_a_set_comes_back_as_it_is_read_here(reader):
-    gate = reader.read(CONFIG, ZONE)
-    assert isinstance(gate, Gate) and gate.config.guardrails.hash == parse_guardrails(ZONE).hash
-    assert reader.read(gate.config, " ").config.guardrails.hash == CONFIG.guardrails.hash  # the contract's
+    assert reader.read(ZONE, CONFIG).hash == reader.read(ZONE).hash == parse_guardrails(ZONE).hash
+    assert reader.read(" ", CONFIG).hash == CONFIG.guardrails.hash  # the contract's
 
 
 @pytest.mark.parametrize(
@@ -38,22 +37,22 @@ def test_a_set_comes_back_as_it_is_read_here(reader):
 )
 def test_a_text_that_cannot_be_used_is_refused_with_the_reason(reader, text, said):
     with pytest.raises(JepaRosError, match=said):
-        reader.read(CONFIG, text)
-    assert len(reader.read(CONFIG, ZONE).config.guardrails) == 1
+        reader.read(text, CONFIG)
+    assert len(reader.read(ZONE, CONFIG)) == 1
 
 
 def test_a_process_that_is_killed_is_started_again(reader):
     reader._child.kill()
     reader._child.wait()
-    assert len(reader.read(CONFIG, ZONE).config.guardrails) == 1
+    assert len(reader.read(ZONE, CONFIG)) == 1
 
 
 def test_a_text_that_takes_too_long_is_refused_and_the_next_one_is_read(reader, monkeypatch):
     monkeypatch.setattr(reading, "READ_TIMEOUT", 0.0)
     with pytest.raises(GuardrailError, match="not read within"):
-        reader.read(CONFIG, ZONE)
+        reader.read(ZONE, CONFIG)
     monkeypatch.undo()
-    assert len(reader.read(CONFIG, ZONE).config.guardrails) == 1
+    assert len(reader.read(ZONE, CONFIG)) == 1
 
 
 def test_more_than_a_tick_has_time_for_is_refused():

@@ -18,6 +18,7 @@ from jepa_ros.nodes.params import ParameterError
 from jepa_ros.nodes.planner import PlannerNode
 from jepa_ros.planar.goals import pose_goal
 from jepa_ros.planning import SearchError
+from jepa_ros.safety import parse_guardrails
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
 ZONE = "[{name: zone, kind: keep_out, unit: m, circle: {center: [0.5, 0.0], radius: 0.1}}]"
@@ -89,6 +90,22 @@ def test_costs_that_cannot_be_used_are_refused_and_nothing_else_is_changed(scene
     with pytest.raises(JepaRosError, match=r"task cost|'costs'"):
         node.apply({"costs": costs, "guardrails": ZONE})
     assert (node._planner.objective.weights, node._planner.guardrails.hash) == before
+
+
+def test_guardrails_are_read_beside_the_steps_and_refused_with_the_reason(scene, monkeypatch):
+    node, _ = scene
+    before = node._planner.guardrails.hash
+    for text, why in (("#" * 5_000_000, "5000000 characters"), (ZONE.replace("unit: m", "unit: furlong"), "furlong")):
+        with pytest.raises(JepaRosError, match=why):
+            node._prepare({"guardrails": text})
+    node._prepare({"guardrails": ZONE})
+    assert node._planner.guardrails.hash == before
+    with monkeypatch.context() as patch:
+        patch.setattr(planner_settings, "guardrails", None)  # nothing is read in the step's thread any more
+        node.apply({"guardrails": ZONE})
+    assert node._planner.guardrails.hash == parse_guardrails(ZONE).hash
+    node.apply({"guardrails": ""})
+    assert node._planner.guardrails.hash == before
 
 
 def test_costs_without_end_are_refused():

@@ -41,6 +41,8 @@ from jepa_ros.nodes.models import load
 from jepa_ros.nodes.planner_memory import MemoryTopic, NoMemory
 from jepa_ros.nodes.process import leave, run
 from jepa_ros.nodes.servo import servo_for
+from jepa_ros.nodes.slow_parameters import SlowParameterService
+from jepa_ros.safety.reading import SetReader
 
 PARAMS = planner_settings.PARAMS
 MAP_EVERY = 5  # control steps between maps of where the robot can drive
@@ -55,7 +57,7 @@ class PlannerNode(ManagedNode):
     """
 
     def __init__(self, also_known: Iterable[str] = (), embedded: bool = False, **options: Any) -> None:
-        super().__init__("planner", PARAMS, also_known, **options)
+        super().__init__("planner", PARAMS, also_known, start_parameter_services=False, **options)
         self._embedded = embedded
         self._planner: Any = None
         self._part: Any = None
@@ -63,6 +65,9 @@ class PlannerNode(ManagedNode):
         self._command_out: Any = None
         self._servo: Any = None
         self._read_contract()
+        self._reader: SetReader | None = None  # from the first guardrails that are set while it is configured
+        self._prepared: tuple[str, Any] = ("", None)  # a guardrail set that is read and not yet in force
+        self._setters = SlowParameterService(self, self._prepare)
         self._signals_out = qos.publisher(self, DiagnosticArray, "signals", qos.SIGNALS)
         self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.STATUS)
         self._plan_out = qos.publisher(self, Path, "plan", qos.STATUS)
@@ -136,7 +141,9 @@ class PlannerNode(ManagedNode):
             self._servo.close()
         if self._planner is not None:
             self._planner.close()
-        self._planner = self._part = self._servo = None
+        if self._reader is not None:
+            self._reader.close()
+        self._planner = self._part = self._servo = self._reader = None
         self._memory.close()
 
     def close(self) -> None:
@@ -144,6 +151,21 @@ class PlannerNode(ManagedNode):
         if self._planner is not None:
             self._planner.close()
         self._memory.close()
+
+    def destroy_node(self) -> None:
+        """End the process that reads guardrails, and the node."""
+        self._setters.close()
+        if self._reader is not None:
+            self._reader.close()
+        super().destroy_node()
+
+    def _prepare(self, changes: dict[str, Any]) -> None:
+        """In a thread, beside the steps: read another guardrail set."""
+        text = changes.get("guardrails")
+        if isinstance(text, str) and self._planner is not None:
+            if self._reader is None:
+                self._reader = SetReader(self._contract)
+            self._prepared = (text, self._reader.read(text).bind(self._contract))
 
     def on_active(self, active: bool) -> None:
         """Start from nothing when activated, and leave an explicit "stand still" when deactivated."""
@@ -157,7 +179,10 @@ class PlannerNode(ManagedNode):
 
     def apply(self, changes: dict[str, Any]) -> None:
         """New guardrails or costs, all of them or none, from the next plan on."""
-        chosen = planner_settings.check(changes, self._contract)
+        text, prepared = self._prepared
+        self._prepared = ("", None)
+        known = prepared if prepared is not None and text == changes.get("guardrails") else None
+        chosen = planner_settings.check(changes, self._contract, known)
         if self._planner is None:
             return
         if "costs" in chosen:

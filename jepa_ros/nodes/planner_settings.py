@@ -80,9 +80,7 @@ ARRIVAL = {
 }
 
 
-def _of(
-    prefix: str, config: type, described: dict[str, str], **other: float
-) -> tuple[params.Param, ...]:
+def _of(prefix: str, config: type, described: dict[str, str], **other: float) -> tuple[params.Param, ...]:
     defaults = {f.name: f.default for f in fields(config) if f.default is not MISSING} | other
     return tuple(params.Param(f"{prefix}.{name}", defaults[name], text) for name, text in described.items())
 
@@ -141,11 +139,12 @@ def guardrails(text: str, contract: RobotContract) -> Any:
     return guardrails_for(contract, text).bind(contract)
 
 
-def check(changes: dict[str, Any], contract: RobotContract) -> dict[str, Any]:
-    """The meaning of changed live parameters, all checked before any is used."""
+def check(changes: dict[str, Any], contract: RobotContract, read: Any = None) -> dict[str, Any]:
+    """The meaning of changed live parameters, all checked before any is used; ``read`` is the set of guardrails where
+    their text was read before."""
     chosen: dict[str, Any] = {}
     if "guardrails" in changes:
-        chosen["guardrails"] = guardrails(changes["guardrails"], contract)
+        chosen["guardrails"] = guardrails(changes["guardrails"], contract) if read is None else read
     if "costs" in changes:
         chosen["costs"] = weights(changes["costs"])
     if "search.risk" in changes:

@@ -261,13 +261,16 @@ class SafetyGateNode(Node):
         """In a thread, beside the ticks: read another guardrail set and build the gate that keeps it."""
         text = changes.get("guardrails")
         if isinstance(text, str):
-            self._prepared = (text, self._reader.read(self._config, text))
+            self._prepared = (text, self._read(text))
+
+    def _read(self, text: str) -> Gate:
+        return Gate(self._config.replace(guardrails=self._reader.read(text, self._config)))
 
     def _apply(self, changes: dict[str, Any]) -> None:
         """Take another guardrail set, whole or not at all; the state (latches, what is followed) is kept."""
         text, gate = self._prepared
         if gate is None or text != changes["guardrails"]:  # set from inside this process, not by the service
-            gate = self._reader.read(self._config, changes["guardrails"])
+            gate = self._read(changes["guardrails"])
         self._prepared = ("", None)
         self._gate, self._config = gate, gate.config
         chosen = gate.config.guardrails

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a guardrail set in a process of its own, so that no text, however long, holds up the gate's ticks.
+"""Reading a guardrail set in a process of its own, so that no text, however long, holds up a tick or a plan.
 
 Parsing YAML and checking polygons takes seconds for the longest texts that are accepted, all of it under the
-interpreter's lock. The gate keeps one such process at hand (``python -m jepa_ros.safety.reading FD``) and sends it a
-text; what comes back is a set that is checked for the robot, or the reason why it is refused. It ends with the gate.
+interpreter's lock. Gate and planner each keep one such process at hand (``python -m jepa_ros.safety.reading FD``) and
+send it a text; what comes back is a set that is checked, or the reason why it is refused. It ends with the node.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class SetReader:
         self._child: subprocess.Popen[bytes] | None = None
         self._start()
 
-    def read(self, config: GateConfig, text: str) -> Gate:
-        """The gate with another set; waits for the process, so that it belongs into a thread.
+    def read(self, text: str, config: GateConfig | None = None) -> GuardrailSet:
+        """The set of a text; waits for the process, so that it belongs into a thread.
 
         Args:
-            config: the settings that hold now.
+            config: of the gate that is to keep it; None: no gate is.
 
         Raises:
             JepaRosError: the set cannot be used (as :func:`~jepa_ros.safety.guardrails.guardrails_for` and
@@ -68,7 +68,8 @@ class SetReader:
             raise GuardrailError("guardrails: the process that reads them ended; set them again") from None
         if refused is not None:
             raise GuardrailError(refused)
-        return Gate(config.replace(guardrails=chosen))
+        assert isinstance(chosen, GuardrailSet)
+        return chosen
 
     def close(self) -> None:
         """End the process."""
@@ -94,16 +95,17 @@ class SetReader:
         theirs.close()
 
 
-def judge(contract: RobotContract, config: GateConfig, text: str) -> tuple[GuardrailSet | None, str | None]:
+def judge(contract: RobotContract, config: GateConfig | None, text: str) -> tuple[GuardrailSet | None, str | None]:
     """The set that a text gives for a robot, or why it is refused."""
     try:
         chosen = guardrails_for(contract, text)
-        Gate(config.replace(guardrails=chosen))
+        if config is not None:
+            Gate(config.replace(guardrails=chosen))
         str(chosen.hash)  # computed here and kept with the set
         return chosen, None
     except JepaRosError as error:
         return None, str(error)
-    except Exception as error:  # a mistake of ours: the gate keeps what it has
+    except Exception as error:  # a mistake of ours: the node keeps what it has
         return None, f"guardrails: cannot be read: {type(error).__name__}: {error}"
 
 
