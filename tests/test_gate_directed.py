@@ -52,11 +52,11 @@ def test_searches_of_a_body_add_up_on_the_same_code(tmp_path, monkeypatch) -> No
     assert found["arena"]["room"] == min(row["found"]["room"] for row in rows)
 
 
-def test_the_fingerprint_of_the_code_does_not_know_comments_but_numbers_that_a_row_uses(monkeypatch) -> None:
-    first = fingerprint.of("arena")
-    assert fingerprint.of("arena") == first
-    monkeypatch.setattr(reach, "BULGE", 0.013)
-    assert fingerprint.of("arena") != first
+def test_the_fingerprint_knows_a_change_that_changes_a_decision(monkeypatch) -> None:
+    first = fingerprint.of("holonomic_slick")
+    assert fingerprint.of("holonomic_slick") == first
+    monkeypatch.setattr(reach, "BULGE", 0.05)
+    assert fingerprint.of("holonomic_slick") != first
 
 
 @pytest.mark.parametrize("name", DRIVING)
