@@ -48,6 +48,7 @@ EXTRAS = {
     "console": ["starlette>=0.40,<2", "uvicorn>=0.30,<1", "websockets>=13,<18"],
     "foxglove": ["foxglove-sdk>=0.30,<0.31"],
     "train": ["tensorboard>=2.15,<3", "gymnasium[classic-control]>=1.0,<2"],  # gymnasium is deprecated here: [gym]
+    "lerobot": ["pyarrow>=15,<27", "av>=12,<19"],
     "gym": ["gymnasium[classic-control]>=1.0,<2"],
     "dev": [
         "pytest>=8",

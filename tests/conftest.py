@@ -28,6 +28,7 @@ ALONE = (
 SLOW = (
     "test_gate_histories", "test_gate_reach", "test_gate_directed", "test_gate_episodes", "test_training",
     "test_readouts", "test_place_map", "test_world_registry", "test_packaging", "test_release", "test_gym_world",
+    "test_lerobot",
     "test_bag_dataset", "test_bag_replay", "test_bag_repair", "test_guardrail_bench", "test_arena_episodes", "test_cli",
 )  # fmt: skip
 

@@ -51,6 +51,8 @@ WHY = {
     "websockets": "the sockets under uvicorn",
     "foxglove-sdk": "the protocol of Foxglove and Lichtblick",
     "tensorboard": "curves of a training, beside our own log",
+    "pyarrow": "the Parquet files of LeRobot datasets",
+    "av": "the videos of LeRobot datasets",
     "gymnasium": "other people's environments",
 }
 ROS_MESSAGES = "standard messages, as wheels"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`jepa-ros dataset BAG... --robot NAME --out DIR`: bags become a dataset that `jepa-ros train` reads.
 
+LeRobot's datasets come and go by `--from lerobot` and `--to lerobot` (:mod:`jepa_ros.bags.lerobot`).
+
 Two passes over each bag: the first finds the steps and the cuts (:mod:`jepa_ros.bags.dataset.episodes`), the second
 decodes the images that are used, shard by shard and in several processes. Shards that are there are kept: the same
 command resumes.
@@ -24,8 +26,9 @@ from jepa_ros.bags.dataset.segments import CutReport, CutSettings, Segment
 from jepa_ros.bags.dataset.series import Topics, resolve_topics
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.identity import contract_of
+from jepa_ros.bags.lerobot import command as lerobot
 from jepa_ros.bags.replay.recording import require_images
-from jepa_ros.commands.options import duration, positive, whole
+from jepa_ros.commands.options import duration, positive, refuse_given, whole
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
@@ -229,7 +232,7 @@ def _decode(reader: BagReader, topic: str, segment: Segment, contract: RobotCont
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("bags", nargs="+", metavar="BAG", help="bags (folders or files)")
+    parser.add_argument("bags", nargs="+", metavar="PATH", help="bags (folders or files), or one dataset")
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset; the same command resumes")
     parser.add_argument("--robot", help="contract: a name or a YAML file (default: the one in the bag)")
     parser.add_argument("--namespace", default="", help="namespace of the robot in the bag")
@@ -251,11 +254,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--static", action="store_true", help="what stands about was the same in all of these bags, all the time"
     )
     parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes")
+    lerobot.add_arguments(parser)
     add_json(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
+    if args.source == "lerobot" and args.target == "lerobot":
+        raise JepaRosError("--from lerobot and --to lerobot at once: make a dataset first, then write it")
+    if args.target == "lerobot":
+        others = (*lerobot.OF_BAGS, *lerobot.OF_IMPORT, "robot", "static", "min_length")
+        refuse_given(args, add_arguments, others, "does nothing with --to lerobot")
+        return lerobot.export_set(args)
+    refuse_given(args, add_arguments, lerobot.OF_EXPORT, "is for --to lerobot")
+    if args.source == "lerobot":
+        refuse_given(args, add_arguments, lerobot.OF_BAGS, "is for bags")
+        return lerobot.import_set(args)
+    refuse_given(args, add_arguments, lerobot.OF_IMPORT, "is for --from lerobot")
     if args.max_length < args.min_length:
         raise JepaRosError(f"--max-length {args.max_length} is below --min-length {args.min_length}")
     settings = CutSettings(args.min_length, args.max_length, args.max_idle, args.static)
