@@ -18,6 +18,7 @@ from jepa_ros.evaluation.baselines import InverseModelPolicy, load_head
 from jepa_ros.perception import Perception
 from jepa_ros.planning.bodies import goals_of
 from jepa_ros.planning.config import SearchConfig
+from jepa_ros.planning.deliberate.settings import DeliberateConfig
 from jepa_ros.planning.planner import Planner, PlannerConfig
 from jepa_ros.safety.config import watched
 from jepa_ros.safety.gate import Gate, GateConfig
@@ -36,7 +37,7 @@ class EvalSettings:
 
     Attributes:
         episodes, seed: how many are drawn, and what from.
-        goal: ``image`` or ``pose``. search: of planner and oracle.
+        goal: ``image`` or ``pose``. search: of planner and oracle. deliberate: of the planner.
         scan: the gate sees the lidar. Without it only the planner keeps the robot from touching things.
         watch: the gate slows and stops the planner for surprise and novelty, at the levels of the model card.
         settle: seconds of holding the goal after which an episode ends; 0 plays every one to its time limit.
@@ -46,6 +47,7 @@ class EvalSettings:
     seed: int = 0
     goal: str = "image"
     search: SearchConfig = field(default_factory=SearchConfig)
+    deliberate: DeliberateConfig = field(default_factory=DeliberateConfig)
     scan: bool = True
     watch: bool = False
     settle: float = 0.0
@@ -61,7 +63,7 @@ def make_policy(kind: str, scene: Scene, task: Task, spec: Any, settings: EvalSe
     if kind == "random":
         return RandomPolicy(contract, np.random.default_rng([spec.seed, 3]))
     search = replace(settings.search, deadline=NO_DEADLINE, seed=spec.seed % 2**31)
-    config = task.planner(PlannerConfig.of(contract, search))
+    config = task.planner(replace(PlannerConfig.of(contract, search), deliberate=settings.deliberate))
     if kind in task.references:
         return task.reference(kind, scene, spec, config)
     model, card, folder = loaded
@@ -92,7 +94,8 @@ def run_episode(
     """Run one episode in-process and score it.
 
     Returns:
-        ``score`` (of the task's judge), and lists of seconds and iterations a plan.
+        ``score`` (of the task's judge), lists of seconds, iterations and model calls a plan, and ``deliberation``: the
+        last status of the deliberate search, empty without one.
     """
     scene.reset(spec)
     policy = make_policy(kind, scene, task, spec, settings, loaded)
@@ -103,7 +106,8 @@ def run_episode(
     blind = () if settings.scan else ("scan",)
     loop = Loop(scene, policy, gate, gated=gated, blind=blind, look=gated or kind in SEEING)
     judge = task.judge(scene, spec)
-    plan, encode, iterations = list[float](), list[float](), list[int]()
+    plan, encode, iterations, calls = list[float](), list[float](), list[int](), list[int]()
+    deliberation: dict[str, Any] = {}
     begun = scene.time
     for _ in range(task.limit):
         record = loop.step()
@@ -113,8 +117,13 @@ def run_episode(
             plan.append(float(status["elapsed_s"]))
             encode.append(float(getattr(policy, "encode_seconds", 0.0)))
             iterations.append(int(status["iterations"]))
+            calls.append(int(status["calls"]))
+        deliberation = status.get("deliberation", deliberation)
         stopped = "STOPPED" in record.modes
         judge.add(Sample(scene.time - begun, scene.truth(), bool(status.get("arrived")), stopped))
         if scene.over or (settings.settle and judge.held(settings.settle)):
             break
-    return {"score": judge.score(), "plan": plan, "encode": encode, "iterations": iterations}
+    return {
+        "score": judge.score(), "plan": plan, "encode": encode, "iterations": iterations, "calls": calls,
+        "deliberation": deliberation,
+    }  # fmt: skip

@@ -128,6 +128,11 @@ class Search:
         """The engine in use."""
         return self.engine.rollout.name
 
+    @property
+    def candidates(self) -> torch.Tensor:
+        """The last iteration's candidates (C, T, A), valid until the next plan."""
+        return self._candidates
+
     def target(self, goal: Goal) -> Target:
         """A goal in terms of the engine's readouts; see Target for errors."""
         return Target(goal, self.engine.readouts, self.device)

@@ -68,6 +68,7 @@ class Deliberator:
         self.search, self.config, self.horizon = search, search.config, horizon
         self.memory, self.beside, self.turns = memory, beside, Turns()
         self.state, self.error, self.number = "idle", "", 0
+        self._spent = 0  # calls of the deliberations before the newest
         self.current: Deliberation | None = None
         self._thought: Deliberation | None = None  # the newest, whatever came of it
         self.follower: Follower | None = None
@@ -161,6 +162,8 @@ class Deliberator:
             return
         self.number = self.number + 1 if recorded is None else recorded.number
         self._slow, self._fresh, self.follower = 0, False, None
+        self._spent += 0 if self._thought is None else self._thought.counts.calls
+        self._thought = None
         try:
             self.current = self._thought = self.search.begin(problem(), seed, self._remembered())
         except GoalError as error:
@@ -196,6 +199,7 @@ class Deliberator:
         found: dict[str, Any] = {"state": self.state, "sentence": STATES[self.state] + self.error_text}
         if self._thought is not None:
             found |= {"number": self.number, "budget": self.config.calls, **self._of(self._thought)}
+            found["calls_in_all"] = self._spent + found["calls"]
         if self.follower is not None:
             found |= {"subgoal": self.follower.aim, "subgoals": len(self.follower.way)}
         return found
