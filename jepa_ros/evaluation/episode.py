@@ -37,20 +37,21 @@ class EvalSettings:
 
     Attributes:
         episodes, seed: how many are drawn, and what from.
-        goal: ``image`` or ``pose``. search: of planner and oracle. deliberate: of the planner.
+        goal: ``image`` or ``pose``. search: of planner and oracle.
         scan: the gate sees the lidar. Without it only the planner keeps the robot from touching things.
         watch: the gate slows and stops the planner for surprise and novelty, at the levels of the model card.
         settle: seconds of holding the goal after which an episode ends; 0 plays every one to its time limit.
+        deliberate: of the planner.
     """
 
     episodes: int = 100
     seed: int = 0
     goal: str = "image"
     search: SearchConfig = field(default_factory=SearchConfig)
-    deliberate: DeliberateConfig = field(default_factory=DeliberateConfig)
     scan: bool = True
     watch: bool = False
     settle: float = 0.0
+    deliberate: DeliberateConfig = field(default_factory=DeliberateConfig)
 
 
 def make_policy(kind: str, scene: Scene, task: Task, spec: Any, settings: EvalSettings, loaded: Any) -> Policy:

@@ -16,7 +16,8 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.episode import EvalSettings, run_episode
 from jepa_ros.evaluation.report import print_table, summarise
 from jepa_ros.files import add_json, write_json
-from jepa_ros.planning.config import SearchConfig
+from jepa_ros.planning.config import STOPS, SearchConfig
+from jepa_ros.planning.deliberate.settings import WHEN, DeliberateConfig
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress
 from jepa_ros.workers import worker_pool
@@ -134,6 +135,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--risk", default="mean", help="how their costs become one: mean, worst, 'cvar 0.25' (default: %(default)s)"
     )
     parser.add_argument(
+        "--stop", choices=STOPS, default=SearchConfig().stop,
+        help="what ends a search early: its cost, or that its plan reaches the goal (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--deliberate", choices=WHEN, default=DeliberateConfig().when,
+        help="when to search deliberately, with a model that has the readout 'way' (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
         "--no-scan", action="store_true", help="the gate does not see the lidar: what the planner's own care is worth"
     )
     parser.add_argument(
@@ -176,6 +185,7 @@ def main(args: argparse.Namespace) -> int:
         contact_limit=args.contact_limit,
         noise_samples=args.noise_samples,
         risk=read_risk(args.risk),
+        stop=args.stop,
     )
     args.env_reset = None if args.env_reset is None else json_object(args.env_reset, "--env-reset")
     trained = load_card(resolve_model(args.model)).get("data", {}).get("settings") if args.model else None
@@ -191,7 +201,10 @@ def main(args: argparse.Namespace) -> int:
     model = args.model or world.model
     if "planner" in policies and not model:
         raise JepaRosError(f"no model is shipped for {contract.name}: eval needs --model FOLDER, one trained on it")
-    settings = EvalSettings(args.episodes, args.seed, args.goal, search, not args.no_scan, args.watch)
+    settings = EvalSettings(
+        args.episodes, args.seed, args.goal, search, not args.no_scan, args.watch,
+        deliberate=DeliberateConfig(when=args.deliberate),
+    )  # fmt: skip
     # Loaded here too, so that a bad checkpoint is one clear error and not one of a worker.
     card = load_checkpoint(model, contract)[1] if "planner" in policies else None
     if args.watch and card and not (card.get("calibration") or {}).get("vigilance"):

@@ -92,12 +92,16 @@ def summarise(
         "contact_limit": settings.search.contact_limit,
         "noise_samples": settings.search.noise_samples,
         "risk": asdict(settings.search.risk),
+        "stop": settings.search.stop,
+        "deliberate": settings.deliberate.when,
         "weights": asdict(settings.search.weights),
         **own,
         **{f"{kind}_success_rate": None for kind in ("random", "oracle")},
         "plan_ms": percentiles_ms([v for r in main for v in r["plan"]]),
         "encode_ms": percentiles_ms([v for r in main for v in r["encode"]]),
         "iterations": float(np.mean(iterations)) if iterations else None,
+        "calls": float(np.mean([sum(r["calls"]) + _deliberated(r) for r in main])) if main else None,
+        "deliberations": float(np.mean([r["deliberation"].get("number", 0) for r in main])) if main else None,
         "workers": workers,
         "threads": threads,
         "policies": {kind: rates(rows) for kind, rows in scores.items()},
@@ -115,6 +119,11 @@ def summarise(
         for name in parts(rows):
             report["policies"][kind][name] = rates([s for s in rows if s["part"] == name])
     return report
+
+
+def _deliberated(result: dict[str, Any]) -> int:
+    """Model calls of an episode's deliberations."""
+    return int(result["deliberation"].get("calls_in_all", 0))
 
 
 def parts(scores: Scores) -> list[str]:
