@@ -141,8 +141,8 @@ def test_violations_of_the_contracts_guardrails_are_counted_by_the_true_pose():
 
 def report(*policies):
     score = {**scored([(1.0, 0.0)] * 10).to_dict(), "part": "free"}
-    run = {"score": score, "plan": [0.01, 0.03], "encode": [0.001], "iterations": [3]}
-    blind = {"score": run["score"], "plan": [], "encode": [], "iterations": []}
+    run = {"score": score, "plan": [0.01, 0.03], "encode": [0.001], "iterations": [3], "calls": [], "deliberation": {}}
+    blind = {"score": run["score"], "plan": [], "encode": [], "iterations": [], "calls": [], "deliberation": {}}
     results = {kind: [run if kind == "planner" else blind] for kind in policies}
     assignment = Assignment.of(ArenaWorld(), load_contract("arena"), "fixed")
     return summarise(assignment, {"layout": "fixed"}, "arena", "id", EvalSettings(episodes=1), results, 1, 1)
