@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +29,7 @@ from jepa_ros.commands.demo.session import DemoError, make_folder
 from jepa_ros.commands.demo.video import VideoError, compose, save_film
 from jepa_ros.contract import load_contract
 from jepa_ros_sim.arena.reach import make_spec
+from jepa_ros_sim.arena.world import ReachJudge
 
 SPEC = make_spec(0, 0, "fixed", False)
 
@@ -199,50 +200,62 @@ def test_a_domain_that_is_none_is_refused(tmp_path, monkeypatch, capsys):
     assert os.environ["ROS_DOMAIN_ID"] == "blue"
 
 
+@dataclass(frozen=True)
+class Somewhere:
+    """The truth of an arena, as far as it is judged."""
+
+    x: float
+    y: float
+    yaw: float
+    contact_steps: int = 0
+
+
 def empty_episode() -> Episode:
-    picture = np.zeros((128, 128, 3), np.uint8)
-    return Episode(0, SPEC.start, SPEC.goal, picture, lambda points: 64 + 50 * np.asarray(points) * (1, -1))
+    begun = Somewhere(*SPEC.start)
+    scene = SimpleNamespace(contract=load_contract("arena"), truth=lambda: begun)
+    return Episode(
+        0, np.zeros((128, 128, 3), np.uint8), begun, ReachJudge(scene, SPEC), lambda truth: (truth.x, truth.y),
+        SPEC.goal, lambda points: 64 + 50 * np.asarray(points) * (1, -1), 0.1,
+    )  # fmt: skip
 
 
-def drive(end: float, arrived: bool) -> Episode:
+def drive(end: float, arrived: bool, touches: int = 0) -> Episode:
     """An episode that goes straight to `end` m from the goal within 5 s and stays there for 5 s."""
     episode = empty_episode()
     for k in range(250):
         gap = max(end, SPEC.distance * (1 - k / 125))
-        episode.track.append((k / 25, SPEC.goal[0] + gap, SPEC.goal[1], SPEC.goal[2]))
+        episode.track.append((k / 25, Somewhere(SPEC.goal[0] + gap, *SPEC.goal[1:], touches * (k > 50))))
     episode.arrivals = [(0.0, False), (6.0, arrived)]
     image = np.full((128, 128, 3), 128, np.uint8)
     plan = np.array([[0.1, 0.0], [0.2, 0.1]])
     for k in range(100):
-        where = episode.track[int(k * 2.5)][1:]
+        where = episode.place(episode.track[int(k * 2.5)][1])
         frame = Frame(k / 10, image, where, 1.0, 5.0, 2.0, 20.0, 3.0, "ACTIVE", "ok", 1.0, "ok", plan, [(plan, 1.0)])
         episode.frames.append(frame)
     return episode
 
 
 def test_arriving_and_staying_is_success():
-    score = report.score_episode(SPEC, drive(0.05, True))
-    assert score.success and score.heading and not score.false_arrival and not score.contact
+    score = report.score_episode(drive(0.05, True))
+    assert score["success"] and score["heading"] and not score["false_arrival"] and not score["contact"]
 
 
 def test_stopping_short_is_failure_with_the_distance():
     episode = drive(0.3, False)
-    score = report.score_episode(SPEC, episode)
-    assert not score.success and not score.false_arrival
+    score = report.score_episode(episode)
+    assert not score["success"] and not score["false_arrival"]
     assert "0.30 m from the goal" in report.reason(score, episode)
 
 
 def test_a_planner_that_wrongly_says_arrived_is_found_out():
     episode = drive(0.3, True)
-    score = report.score_episode(SPEC, episode)
-    assert score.false_arrival
+    score = report.score_episode(episode)
+    assert score["false_arrival"]
     assert "says that it arrived" in report.reason(score, episode)
 
 
 def test_contact_is_counted():
-    episode = drive(0.05, True)
-    episode.contact_steps = 3
-    assert report.score_episode(SPEC, episode).contact
+    assert report.score_episode(drive(0.05, True, touches=3))["contact"]
 
 
 def test_json_has_no_nan():
@@ -251,7 +264,7 @@ def test_json_has_no_nan():
 
 @pytest.mark.parametrize(("ends", "code"), [((0.05, 0.05), 0), ((0.05, 0.3), 1), ((0.3, 0.3), 1)])
 def test_several_episodes_are_a_success_when_all_of_them_arrive(tmp_path, ends, code):
-    scores = [report.score_episode(SPEC, drive(end, True)) for end in ends]
+    scores = [report.score_episode(drive(end, True)) for end in ends]
     result = report.result(scores, {}, None, [1.0], 100.0, [])
     args = SimpleNamespace(episodes=len(ends))
     told = {"warnings": [], "problems": [], "memory_mb": 100.0, "episodes": [drive(0.05, True)]}

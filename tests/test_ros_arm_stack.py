@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 pytest.importorskip("pinocchio")
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PointStamped
 from ros_harness import Probe
 from sensor_msgs.msg import Image
 from trajectory_msgs.msg import JointTrajectory
@@ -23,7 +24,7 @@ from jepa_ros.world_model.model import ModelConfig, WorldModel
 
 pytestmark = pytest.mark.slow
 CONTRACT = load_contract("panda")
-STATE, OUT, TRUTH = "safety_gate/state", CONTRACT.command.topic, "sim/truth"
+STATE, OUT, TRUTH = "safety_gate/state", CONTRACT.command.topic, "sim/score"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def probe(tmp_path_factory):
     listening = Probe()
     listening.listen(DiagnosticArray, STATE, qos.LATCHED)
     listening.listen(JointTrajectory, OUT, qos.COMMAND)
-    listening.listen(PointStamped, TRUTH, qos.STATE)
+    listening.listen(DiagnosticArray, TRUTH, qos.STATUS)
     try:
         stack.wait_ready()
         yield listening
@@ -52,8 +53,7 @@ def probe(tmp_path_factory):
 
 def test_an_arm_is_moved_by_joint_commands_that_the_gate_lets_through(probe):
     def tip():
-        point = probe.last(TRUTH).point
-        return np.array([point.x, point.y, point.z])
+        return np.array(json.loads(probe.values(TRUTH)["tip"]))
 
     probe.until(lambda: probe.values(STATE).get("mode") in ("ACTIVE", "LIMITED"), "a gate that is armed", 60)
     probe.until(lambda: probe.last(TRUTH) is not None, "the tip")

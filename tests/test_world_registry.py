@@ -4,19 +4,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from jepa_ros.commands import cli
 from jepa_ros.contract import load_contract
 from jepa_ros.learning.data.dataset import Dataset
-from jepa_ros.worlds import Observation, WorldError, load, names
+from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
+from jepa_ros.worlds import Observation, WorldError, find, load, names
 from jepa_ros.worlds.checker import check, lacking
 from jepa_ros.worlds.protocols import Scene, World
+from jepa_ros.worlds.truth import heard, told
 
 HERE = Path(__file__).resolve().parent
 
@@ -64,6 +71,58 @@ def test_data_is_gathered_and_episodes_are_scored_there(outside, tmp_path, capsy
     report = json.loads((tmp_path / "r.json").read_text())
     assert (report["world"], report["task"], report["robot"]) == ("rink", "shove", "puck")
     assert report["policies"]["random"]["episodes"] == 2 and report["policies"]["random"]["collision_rate"] is None
+
+
+@pytest.mark.slow
+def test_it_is_simulated_and_demonstrated_through_ros(outside, tmp_path):
+    torch.manual_seed(0)
+    contract = load("puck").contract()
+    sizes = ModelConfig.inputs_of(contract)
+    model = WorldModel(ModelConfig(**sizes, action_dim=contract.action_dim, readouts=("distance",)))
+    save_checkpoint(tmp_path / "model", model, {"contract": contract.to_dict()})
+    words = ["demo", "--robot", "puck", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(outside), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "jepa_ros.commands.cli", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 1 and "FAILED: the" in done.stdout, done.stdout + done.stderr  # it knows nothing
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert (result["world"], result["task"], result["protocol"]) == ("rink", "shove", "puck-1")
+    assert result["episodes"] == 1 and not result["problems"] and result["scores"][0]["final_distance"] > 0.1
+    assert (tmp_path / "run" / "video.mp4").is_file() and (tmp_path / "run" / "bag" / "metadata.yaml").is_file()
+
+
+def test_a_robot_without_a_world_is_simulated_where_robots_of_its_kind_are(tmp_path):
+    def named(robot, **changes):
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump(load_contract(robot).to_dict() | {"name": "mine"} | changes))
+        return find(path)
+
+    assert named("panda")[1].name == "table" and named("panda")[0].name == "mine"
+    assert named("arena")[1].name == "arena"
+    with pytest.raises(WorldError, match="robot 'mine' has no world to be simulated in; registered are: arena, "):
+        named("arena", kinematics={"kind": "holonomic"})
+
+
+@dataclass(frozen=True)
+class Inner:
+    at: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: tuple[Inner, ...]
+    place: np.ndarray
+    person: tuple[float, float] | None
+    touched: bool
+
+
+def test_a_truth_that_was_told_is_heard_as_it_was():
+    truth = Outer((Inner((1.0, 2.0)), Inner(())), np.array([0.25, 0.5]), (3.0, 4.0), True)
+    like = Outer((Inner(()),), np.zeros(2), None, False)
+    again = heard(told(truth), like)
+    assert again.inner == truth.inner and again.person == truth.person and again.touched is True
+    assert isinstance(again.place, np.ndarray) and (again.place == truth.place).all()
+    assert heard(told({"at": np.ones(2)}) | {"unknown": "1"}, {"at": np.zeros(2), "kept": 7}).keys() == {"at", "kept"}
 
 
 def test_two_packages_that_register_one_name_are_one_clear_line(outside, capsys):

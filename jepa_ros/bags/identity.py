@@ -8,7 +8,8 @@ from pathlib import Path
 
 from jepa_ros.bags import CONTRACT_KEY, GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, BagError
 from jepa_ros.bags.format.reader import BagReader
-from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.contract import RobotContract
+from jepa_ros.worlds import registry
 
 
 def identity(
@@ -27,9 +28,7 @@ def identity(
     custom: dict[str, str] = {}
     attachments: dict[str, tuple[str, bytes]] = {}
     if robot:
-        from jepa_ros.contract.contract import load_contract
-
-        contract = load_contract(robot)
+        contract = registry.contract_of(robot)
         custom[CONTRACT_KEY] = json.dumps(contract.to_dict(), sort_keys=True)
         custom["jepa_ros.contract_digest"] = contract.digest()
         attachments["contract.json"] = ("application/json", custom[CONTRACT_KEY].encode())
@@ -73,7 +72,7 @@ def contract_of(reader: BagReader, robot: str | None) -> RobotContract:
         if recorded is None:
             raise BagError(f"{reader.path}: no robot contract in this bag: give one with --robot")
         return recorded
-    contract = load_contract(robot)
+    contract = registry.contract_of(robot)
     if recorded is not None:
         lines = contract.model_differences(recorded)
         if lines:

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from jepa_ros.contract import RobotContract, load_contract, share_dir
+from jepa_ros.contract import RobotContract, share_dir
 from jepa_ros.contract.topics import COMMAND_TYPES, STATE_TYPES
 from jepa_ros.errors import JepaRosError
 from jepa_ros.names import is_namespace, is_topic
@@ -25,6 +25,7 @@ from jepa_ros.ranges import Range
 from jepa_ros.ros_env import LARGE, large_environment, ros_environment
 from jepa_ros.safety.settings import parse as parse_settings
 from jepa_ros.suggest import did_you_mean
+from jepa_ros.worlds import contract_of
 from jepa_ros.yaml_text import load_mapping
 
 KINDS = ("sim", "robot", "replay")
@@ -205,7 +206,8 @@ _SIM = (
     Argument("auto_enable", True, "The gate arms by itself; false waits for its ~/enable service."),
     Argument("gui", False, "Show PyBullet's window."),
     Argument("layout", "fixed", "Obstacles of the arena.", ("fixed", "random", "maze", "dead_end")),
-    Argument("layout_seed", 0, "Seed of a random layout.", least=0, most=2**31 - 1),
+    Argument("layout_seed", 0, "Seed of a random layout, or of a task's episodes.", least=0, most=2**31 - 1),
+    Argument("task", "", "Task of the world whose episodes are begun; empty: its first, and none in the arena."),
     Argument("start", "", "Start pose 'x,y,yaw' (m, rad); empty draws one from the seed."),
     Argument("person", "none", "A person who walks about in the arena.", ("none", "random")),
     Argument("randomise", False, "Draw lighting, colours, camera pose and slip from the seed."),
@@ -272,7 +274,8 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
         BringupError, ContractError: an argument, or a file that one names, is wrong.
     """
     args = parse(kind, given or {})
-    contract = load_contract(args["robot"])
+    contract = contract_of(args["robot"])
+    args["robot"] = _robot(args["robot"], contract)
     nodes = [_gate(kind, args, contract)] if args.get("gate", True) else []
     if kind == "sim":
         nodes.append(_sim(args))
@@ -295,6 +298,15 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
     return Graph(kind, contract, tuple(nodes))
 
 
+def _robot(given: str, contract: RobotContract) -> str:
+    """What the nodes are told of the robot: a shipped name or a file, for a gate imports no package of a world."""
+    if (share_dir() / "robots" / f"{given}.yaml").is_file():
+        return given
+    if not Path(contract.source).is_file():
+        raise BringupError(f"robot:={given}: its world makes the contract in code; the nodes need the YAML file of it")
+    return contract.source
+
+
 def _gate(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
     settings = _text(args, "gate_params")
     parse_settings(settings, f"gate_params:={args['gate_params']}")  # refused here, before anything runs
@@ -314,7 +326,7 @@ def _gate(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
 
 def _sim(args: dict[str, Any]) -> NodeSpec:
     parameters = {name: args[name] for name in ("robot", "gui", "layout", "layout_seed", "person", "randomise", "seed")}
-    parameters["real_time_factor"] = args["real_time_factor"]
+    parameters |= {"task": args["task"], "real_time_factor": args["real_time_factor"]}
     parameters["start"] = _numbers(args, "start", 3)
     return _node(args, "sim", parameters, required=True)
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from jepa_ros.commands.check_world import check_world
 from jepa_ros.commands.options import positive
-from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.contract import RobotContract
+from jepa_ros.worlds import contract_of
 
 #: A model's picture is encoded and a plan is searched within the share of the control period that this leaves.
 BUDGET_SHARE = 0.8
@@ -50,7 +51,7 @@ def check_robot(name_or_path: str) -> int:
     from jepa_ros.safety.config import GateConfig, GateConfigError
     from jepa_ros.safety.guardrails import parse_guardrails
 
-    contract = load_contract(name_or_path)
+    contract = contract_of(name_or_path)
     rails = parse_guardrails(list(contract.guardrails))
     try:
         GateConfig.from_contract(contract)  # what the gate would refuse when it is configured
@@ -140,7 +141,7 @@ def check_model(folder: str, robot: str | None, threads: int) -> int:
 
     path = resolve_model(folder)
     card = load_card(path)
-    contract = load_contract(robot) if robot else RobotContract.from_dict(card["contract"], f"{path / CARD}: contract")
+    contract = contract_of(robot) if robot else RobotContract.from_dict(card["contract"], f"{path / CARD}: contract")
     torch.set_num_threads(threads)
     model, card = load_checkpoint(path, contract)
     size = sum(f.stat().st_size for f in Path(path).iterdir() if f.is_file()) / 1e6

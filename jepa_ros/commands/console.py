@@ -106,9 +106,9 @@ def _shown(
         raise JepaRosError("--model is for a bag: a running planner has its own; give --bag too")
     from jepa_ros.console.robot import Robot
     from jepa_ros.console.server import Console
-    from jepa_ros.contract import load_contract
+    from jepa_ros.worlds import contract_of
 
-    contract = load_contract(args.robot or "arena")
+    contract = contract_of(args.robot or "arena")
     robot = Robot(contract, args.namespace, args.use_sim_time)
     try:
         yield contract.name, Console(robot, token, hosts, secure).app()

@@ -17,10 +17,10 @@ from dataclasses import asdict
 from jepa_ros.bringup.graph import environment
 from jepa_ros.commands.doctor_rules import ERROR, OK, WARNING
 from jepa_ros.commands.options import namespace, time_span
-from jepa_ros.contract import load_contract
 from jepa_ros.files import add_json, write_json
 from jepa_ros.progress import StatusLine
 from jepa_ros.ros_env import ready_for_ros
+from jepa_ros.worlds import contract_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
     """Examine the graph of the present ROS domain and report."""
     from rich.console import Console
 
-    contract = load_contract(args.robot)
+    contract = contract_of(args.robot)
     ready_for_ros()
     os.environ.update(environment(contract))  # pictures are heard the way they are sent
     from jepa_ros.commands.doctor_graph import examine

@@ -13,10 +13,10 @@ import time
 from typing import Any
 
 from jepa_ros.commands.options import namespace, seed, share, time_span
-from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.progress import StatusLine
 from jepa_ros.ros_env import ready_for_ros, starting_ros
+from jepa_ros.worlds import contract_of
 
 #: Seconds without a gate or without images after which it gives up.
 PATIENCE = 10.0
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Drive until the time is full or a signal; 0 when it was driven."""
-    contract = load_contract(args.robot)
+    contract = contract_of(args.robot)
     ready_for_ros()
     ended: list[int] = []
     before = {s: signal.signal(s, lambda number, _: ended.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}

@@ -50,9 +50,9 @@ def main(args: argparse.Namespace) -> int:
 def _pose(link: Link, args: argparse.Namespace) -> int:
     from geometry_msgs.msg import PoseStamped
 
-    from jepa_ros.contract import load_contract
     from jepa_ros.nodes import qos
     from jepa_ros.nodes.convert import set_yaw
+    from jepa_ros.worlds import contract_of
 
     try:
         x, y, yaw = (float(word) for word in args.goal)
@@ -62,7 +62,7 @@ def _pose(link: Link, args: argparse.Namespace) -> int:
             f"'{found}': expected three numbers X Y YAW, a picture, current, clear, tag TAG, remember TAG or tags"
         ) from None
     message = PoseStamped()
-    message.header.frame_id = load_contract(args.robot).frames.map
+    message.header.frame_id = contract_of(args.robot).frames.map
     message.pose.position.x, message.pose.position.y = x, y
     set_yaw(message.pose.orientation, yaw)
     link.say(PoseStamped, "goal_pose", qos.COMMAND, message)

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ``sim`` node: a simulated world behind the topics of a real robot, with a clock of its own.
 
-Takes the gate's output and publishes ``image``, ``camera_info``, ``/clock`` and what the contract's robot measures:
-in the arena ``odom`` (wheel odometry that drifts), ``pose`` (a localisation with stated noise), ``joint_states``,
-``scan``, ``contact``, ``people`` (a tracker with stated noise, where the contract declares it); at the table
-``joint_states``, ``contact`` and ``wrench``. For scoring and measuring only: ``~/truth`` (``nav_msgs/Odometry``; of an
-arm's tip ``geometry_msgs/PointStamped``), ``~/score`` (contact counts) and ``~/timing`` (when, on the machine's
-monotonic clock, each image was taken; before it was rendered). Services: ``~/reset`` starts an episode with the present
-``seed``, ``layout_seed`` and ``start``; ``~/pause`` stops time. The clock never runs backwards.
+The world is any that is registered (:mod:`jepa_ros.worlds`); the arena's parameters besides are for it alone.
+
+Takes the gate's output and publishes the pictures of all cameras, ``camera_info`` of the first, ``/clock`` and what the
+scene measures. For scoring and measuring only: ``~/score`` (the scene's truth, each value as JSON), in the arena
+``~/truth`` (``nav_msgs/Odometry``), and ``~/timing`` (when, on the machine's monotonic clock, each image was taken;
+before it was rendered). Services: ``~/reset`` starts an episode with the present ``seed``, ``layout_seed`` and
+``start``; ``~/pause`` stops time. The clock never runs backwards.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -24,15 +24,16 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool, Trigger
 
-from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.contract import Camera, RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.nodes.process import leave, run
 from jepa_ros.nodes.sim_arena import ArenaSide
-from jepa_ros.nodes.sim_messages import diagnostics
-from jepa_ros.nodes.sim_table import TableSide
+from jepa_ros.nodes.sim_messages import camera_info, diagnostics
+from jepa_ros.nodes.sim_world import WorldSide
+from jepa_ros.worlds import Scene, World, find
 
 #: Simulated seconds between two wake-ups; also the resolution of /clock and of the gate's tick.
 TICK = 0.02
@@ -51,22 +52,24 @@ PARAMS = (
     params.Param("seed", 0, "Seed of the episode, or its number among a task's; taken at ~/reset.", low=0, live=True),
     params.Param("layout_seed", 0, "Seed of a layout, or of a task's episodes; taken at ~/reset.", low=0, live=True),
     params.Param("start", [math.nan] * 3, "Start x, y [m], yaw [rad]; NaN draws it. Taken at ~/reset.", live=True),
-    params.Param("task", "", "Task of the table whose episodes are begun (empty: its first)."),
+    params.Param("task", "", "Task of the world whose episodes are begun; empty: its first, and none in the arena."),
     params.Param("real_time_factor", 1.0, "Simulated seconds in a second.", low=0.01, high=100.0),
 )
 
 
-def _side(node: Node, contract: RobotContract, values: Any) -> ArenaSide | TableSide:
+def _side(node: Node, contract: RobotContract, world: World, values: Any) -> WorldSide:
     """The world of a robot; parameters that it has no use for are refused where they were set."""
-    kind = ArenaSide if contract.kinematics.arm is None else TableSide
-    for param in PARAMS:
-        value = getattr(values, param.name, None)
-        if param.name in kind.unused and str(value) != str(param.default):
-            raise params.ParameterError(f"parameter {param.name} does nothing for robot '{contract.name}'")
+    kind = ArenaSide if world.name == "arena" else WorldSide
     try:
-        return kind(node, contract, values)
+        side = kind(node, contract, world, values)
     except ImportError as error:
         raise JepaRosError(f"the simulator cannot be imported ({error}): pip install 'jepa_ros[sim]'") from None
+    for param in PARAMS:
+        if param.name in side.unused and str(getattr(values, param.name)) != str(param.default):
+            raise params.ParameterError(
+                f"parameter {param.name} does nothing in task '{side.task.name}' of the world '{world.name}'"
+            )
+    return side
 
 
 class SimNode(Node):
@@ -76,8 +79,8 @@ class SimNode(Node):
         super().__init__("sim", **options)
         params.declare(self, PARAMS)
         self._values = params.read(self, PARAMS)
-        self._contract = load_contract(self._values.robot)
-        self._side = _side(self, self._contract, self._values)
+        self._contract, world = find(self._values.robot)
+        self._side = _side(self, self._contract, world, self._values)
         self._offset = CLOCK_START
         self._paused = False
         said = self._begin_episode()
@@ -92,8 +95,8 @@ class SimNode(Node):
         self.get_logger().info(f"'{self._contract.name}', {said}: running")
 
     @property
-    def _sim(self) -> Any:
-        return self._side.sim
+    def _scene(self) -> Scene:
+        return self._side.scene
 
     # ------------------------------------------------------------ topics
 
@@ -102,19 +105,19 @@ class SimNode(Node):
         self._codec = codec
         qos.subscription(self, codec.output_type, self._contract.command.topic, self._on_command, qos.COMMAND)
         self._clock_out = qos.publisher(self, ClockMessage, "/clock", qos.CLOCK)
-        self._image_out = qos.publisher(self, Image, self._contract.cameras[0].topic, qos.IMAGE)
-        self._info_out = qos.publisher(self, CameraInfo, "camera_info", qos.STATE)
+        if self._side.focal is not None:
+            self._info_out = qos.publisher(self, CameraInfo, "camera_info", qos.STATE)
         self._timing_out = qos.publisher(self, DiagnosticArray, "~/timing", qos.STATUS)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self._emitters = {
             **self._side.emitters(),
-            "image": (self._contract.cameras[0].rate, self._emit_image),
+            **{f"camera {c.name}": (c.rate, self._camera(c, not i)) for i, c in enumerate(self._contract.cameras)},
         }
 
     def _on_command(self, message: Any) -> None:
         try:
-            self._sim.set_command(self._codec.read_output(message).values)
+            self._scene.command(self._codec.read_output(message).values)
         except JepaRosError as error:
             self.get_logger().warning(f"command ignored: {error}", throttle_duration_sec=1.0)
 
@@ -122,7 +125,7 @@ class SimNode(Node):
 
     @property
     def _now(self) -> float:
-        return round(self._offset + self._sim.time, 6)
+        return round(self._offset + self._scene.time, 6)
 
     def _on_tick(self) -> None:
         if self._paused:
@@ -131,7 +134,7 @@ class SimNode(Node):
         behind = (wall - self._wall_start) * self._factor - (self._now - self._sim_start)
         steps = int(min(behind, MAX_CATCH_UP) / TICK + 1e-6)
         for _ in range(steps):
-            self._sim.advance(TICK)
+            self._scene.advance(TICK)
             self._emit_due()
         if behind > MAX_CATCH_UP + TICK:
             # What cannot be made up for is given up: time runs slower, never in leaps.
@@ -154,39 +157,36 @@ class SimNode(Node):
 
     # ------------------------------------------------------------ sensors
 
-    def _emit_image(self, now: float) -> None:
-        taken = time.monotonic()
-        pixels = self._sim.image()
+    def _camera(self, camera: Camera, first: bool) -> Callable[[float], None]:
+        """What publishes the pictures of a camera, and with those of the first one how they were taken."""
+        out = qos.publisher(self, Image, camera.topic, qos.IMAGE)
+
+        def emit(now: float) -> None:
+            taken = time.monotonic()
+            pixels = self._scene.observe((camera.name,)).images[camera.name]
+            message = Image()
+            message.header.stamp = to_stamp(now)
+            message.header.frame_id = "camera" if first else camera.name
+            out.publish(fill(message, pixels, "rgb8"))
+            if first:
+                focal = self._side.focal
+                if focal is not None:
+                    self._info_out.publish(camera_info(message.header, camera, focal))
+                self._emit_timing(now, taken)
+
+        return emit
+
+    def _emit_timing(self, now: float, taken: float) -> None:
         stamp = to_stamp(now)
-        message = Image()
-        message.header.stamp = stamp
-        message.header.frame_id = "camera"
-        self._image_out.publish(fill(message, pixels, "rgb8"))
-        camera = self._contract.cameras[0]
-        info = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob")
-        info.header = message.header
-        focal = self._side.focal
-        cx, cy = camera.width / 2.0, camera.height / 2.0
-        info.d = [0.0] * 5
-        info.k = [focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0]
-        info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-        info.p = [focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
-        self._info_out.publish(info)
-        elapsed = max(1e-9, taken - self._wall_start)
-        self._timing_out.publish(
-            diagnostics(
-                stamp,
-                "sim/timing",
-                {
-                    "image_stamp": f"{stamp.sec}.{stamp.nanosec:09d}",
-                    "captured_monotonic": f"{taken:.6f}",
-                    "published_monotonic": f"{time.monotonic():.6f}",
-                    "real_time_factor": f"{(now - self._first_now) / max(1e-9, taken - self._first_wall):.4f}"
-                    if elapsed > 0.5
-                    else "nan",
-                },
-            )
-        )
+        known = taken - self._wall_start > 0.5
+        factor = (now - self._first_now) / max(1e-9, taken - self._first_wall)
+        values = {
+            "image_stamp": f"{stamp.sec}.{stamp.nanosec:09d}",
+            "captured_monotonic": f"{taken:.6f}",
+            "published_monotonic": f"{time.monotonic():.6f}",
+            "real_time_factor": f"{factor:.4f}" if known else "nan",
+        }
+        self._timing_out.publish(diagnostics(stamp, "sim/timing", values))
 
     # ------------------------------------------------------------ episodes
 
@@ -207,7 +207,7 @@ class SimNode(Node):
             response.message = self._begin_episode()
             response.success = True
         except JepaRosError as error:
-            self._offset = before - self._sim.time
+            self._offset = before - self._scene.time
             response.message = str(error)
         self._wall_start, self._sim_start = time.monotonic(), self._now
         self.get_logger().info(f"reset: {response.message}")
@@ -223,7 +223,7 @@ class SimNode(Node):
 
     def close(self) -> None:
         """Free the simulator."""
-        self._sim.close()
+        self._scene.close()
 
 
 def main(args: Sequence[str] | None = None) -> int:

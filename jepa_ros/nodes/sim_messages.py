@@ -1,36 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages that every simulated world publishes."""
+"""What a simulation says beside what the robot measures."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.node import Node
-from rclpy.publisher import Publisher
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import CameraInfo
 
-from jepa_ros.contract import RobotContract
-from jepa_ros.contract.topics import STATE_TYPES
-from jepa_ros.messages.types import message_class
-from jepa_ros.nodes import qos
-from jepa_ros.nodes.convert import to_stamp
-
-
-def state_publishers(node: Node, contract: RobotContract, names: tuple[str, ...]) -> dict[str, Publisher]:
-    """A publisher of each state, on the contract's topic or the one of its name."""
-    topics = {name: contract.state[name].topic if name in contract.state else name for name in names}
-    return {
-        name: qos.publisher(node, message_class(STATE_TYPES[name]), topic, qos.STATE) for name, topic in topics.items()
-    }
-
-
-def joint_state(now: float, names: tuple[str, ...], positions: np.ndarray, velocities: np.ndarray) -> JointState:
-    """Measured joints at ``now`` [s]."""
-    message = JointState(name=list(names), position=positions.tolist(), velocity=velocities.tolist())
-    message.header.stamp = to_stamp(now)
-    return message
+from jepa_ros.contract import Camera
 
 
 def diagnostics(stamp: Any, name: str, values: dict[str, str]) -> DiagnosticArray:
@@ -40,3 +18,14 @@ def diagnostics(stamp: Any, name: str, values: dict[str, str]) -> DiagnosticArra
     message = DiagnosticArray(status=[status])
     message.header.stamp = stamp
     return message
+
+
+def camera_info(header: Any, camera: Camera, focal: float) -> CameraInfo:
+    """Of a camera without distortion whose axis goes through the middle of its picture; ``focal`` [px]."""
+    info = CameraInfo(header=header, width=camera.width, height=camera.height, distortion_model="plumb_bob")
+    cx, cy = camera.width / 2.0, camera.height / 2.0
+    info.d = [0.0] * 5
+    info.k = [focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info

@@ -14,7 +14,7 @@ from jepa_ros.worlds.protocols import (
     World,
     WorldError,
 )
-from jepa_ros.worlds.registry import GROUP, find, load, names
+from jepa_ros.worlds.registry import GROUP, contract_of, find, load, names
 
 __all__ = [
     "GROUP",
@@ -29,6 +29,7 @@ __all__ = [
     "Wanted",
     "World",
     "WorldError",
+    "contract_of",
     "find",
     "load",
     "names",

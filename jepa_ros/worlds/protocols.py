@@ -246,10 +246,29 @@ class Task(Protocol):
         ...
 
 
+class Drawn(Protocol):
+    """What a task may say besides, so that a demonstration tells distances and draws the way. A scene of such a task
+    has ``view(camera)``, whose ``project(points)`` gives pixels (..., 2) of places (..., 2 or 3) [m]."""
+
+    @property
+    def radius(self) -> float:
+        """[m] within which is success."""
+        ...
+
+    def where(self, truth: Any) -> tuple[float, ...]:
+        """The place (2 or 3,) [m] of what the task is about."""
+        ...
+
+    def target(self, spec: Any) -> tuple[float, ...]:
+        """Where that is wanted, followed by the yaw [rad] where one is."""
+        ...
+
+
 class World(Protocol):
     """A robot, its scene and its tasks: what an entry point of the group ``jepa_ros.worlds`` makes when it is called.
 
-    It can be pickled: worker processes get it.
+    It can be pickled: worker processes get it. ``bodies`` (optional) are kinds of kinematics of which it takes any
+    robot, where no world is registered under the robot's own name.
     """
 
     @property

@@ -10,10 +10,11 @@ The name of an entry point is what ``--robot`` takes; what it points to is calle
 
 from __future__ import annotations
 
+import contextlib
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.contract import RobotContract, load_contract, share_dir
 from jepa_ros.errors import JepaRosError
 from jepa_ros.worlds.protocols import World, WorldError
 
@@ -44,7 +45,10 @@ def load(name: str) -> World:
 
 
 def find(robot: str | Path) -> tuple[RobotContract, World]:
-    """Contract and world for ``--robot``: the name of a registered robot, or a contract's file that is named like one.
+    """Contract and world for ``--robot``: the name of a registered robot, or a contract's file.
+
+    A contract is simulated in the world that is registered under its name; without one, in the world that takes robots
+    of its kind (the optional attribute ``bodies`` of a world: kinds of kinematics).
 
     Raises:
         WorldError: the robot has no world. ContractError: the contract cannot be used.
@@ -53,13 +57,37 @@ def find(robot: str | Path) -> tuple[RobotContract, World]:
         world = load(str(robot))
         return world.contract(), world
     contract = load_contract(robot)
-    if contract.name not in names():
+    return contract, load(contract.name) if contract.name in names() else _for_body(contract)
+
+
+def contract_of(robot: str | Path) -> RobotContract:
+    """The contract for ``--robot``: a file, the name of a shipped contract, or of a robot that a package registers.
+
+    Raises:
+        WorldError: its world cannot be made. ContractError: there is none, or it cannot be used.
+    """
+    name = str(robot)
+    shipped = share_dir() / "robots" / f"{name}.yaml"
+    if Path(name).suffix in (".yaml", ".yml") or shipped.is_file() or name not in names():
+        return load_contract(robot)
+    return load(name).contract()
+
+
+def _for_body(contract: RobotContract) -> World:
+    """The one world that takes robots of the contract's kind beside its own."""
+    kind, taking = contract.kinematics.kind, {}
+    for name in names():
+        with contextlib.suppress(WorldError):  # one that is broken is told when it is asked for
+            world = load(name)
+            if kind in getattr(world, "bodies", ()):
+                taking[name] = world
+    if len(taking) != 1:
         known = ", ".join(names()) or "none: install the package again"
-        raise WorldError(
-            f"robot '{contract.name}' has no world to be simulated in; registered are: {known}. "
-            f"A package adds one by an entry point of the group {GROUP}"
-        )
-    return contract, load(contract.name)
+        why = f"{', '.join(taking)} take robots of its kind ({kind}), name it like one of them" if taking else (
+            f"registered are: {known}. A package adds one by an entry point of the group {GROUP}"
+        )  # fmt: skip
+        raise WorldError(f"robot '{contract.name}' has no world to be simulated in; {why}")
+    return next(iter(taking.values()))
 
 
 def _find(name: str) -> EntryPoint:

@@ -13,7 +13,8 @@ from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.safety.inputs import ContactIn, JointsIn, OdomIn, PeopleIn, PoseIn, ScanIn
 from jepa_ros.worlds import Observation, Policy, Sample, Wanted, WorldError
 
-from .reach import PROTOCOL, SCENES, TIME_LIMIT, EpisodeSpec, Scorer, make_spec
+from ..common.view import View
+from .reach import PROTOCOL, RADIUS, SCENES, TIME_LIMIT, EpisodeSpec, Scorer, make_spec
 from .scene import SceneConfig
 from .simulator import ArenaSim, Truth
 
@@ -66,7 +67,7 @@ class ArenaScene:
         contract: the robot's. sim: a simulator that was reset by hand, to be looked at as a scene.
 
     Attributes:
-        sim: the simulator, None before the first reset.
+        sim: the simulator, None before the first reset. gui: the next one shows PyBullet's window.
     """
 
     def __init__(self, contract: RobotContract, sim: ArenaSim | None = None) -> None:
@@ -74,6 +75,7 @@ class ArenaScene:
         self.camera = contract.cameras[0].name
         self.sim: Any = sim
         self._config: SceneConfig | None = None
+        self.gui = False
         self.rates: Mapping[str, float] = {name: rate for name, rate in RATES.items() if name in contract.state}
         self._frames = contract.frames
         self._read = {
@@ -90,11 +92,24 @@ class ArenaScene:
 
     def reset(self, spec: EpisodeSpec | Outing) -> None:
         """Begin the episode of a spec."""
-        config = SceneConfig(layout=spec.layout, randomise=spec.randomise, **dict(spec.scene))
+        self.open(SceneConfig(layout=spec.layout, randomise=spec.randomise, **dict(spec.scene)))
+        self.sim.reset(spec.seed, layout_seed=spec.layout_seed, start=spec.start)
+
+    def open(self, config: SceneConfig) -> None:
+        """Have a simulator of an arena, reset by its own draw where it is a new one."""
         if config != self._config:
             self.close()
-            self.sim, self._config = ArenaSim(self.contract, config), config
-        self.sim.reset(spec.seed, layout_seed=spec.layout_seed, start=spec.start)
+            self.sim, self._config = ArenaSim(self.contract, config, self.gui), config
+
+    def view(self, camera: str) -> View:
+        """Where places stand in the picture of the camera."""
+        found: View = self.sim.view
+        return found
+
+    @property
+    def focal(self) -> float:
+        """Of the camera [px]."""
+        return float(self.sim.view.focal)
 
     def observe(self, names: Collection[str] | None = None) -> Observation:
         """The overhead picture, and what the sensors measure now."""
@@ -182,6 +197,7 @@ class Reach:
     """
 
     references = ("oracle",)
+    radius = RADIUS
 
     def __init__(self, name: str, contract: RobotContract, randomise: bool | None, per_layout: int) -> None:
         self.name, self.contract, self.per_layout = name, contract, per_layout
@@ -222,6 +238,14 @@ class Reach:
         """As they are."""
         return config
 
+    def where(self, truth: Truth) -> tuple[float, float]:
+        """The robot's place."""
+        return truth.x, truth.y
+
+    def target(self, spec: EpisodeSpec) -> tuple[float, float, float]:
+        """Where the robot is wanted, and the yaw."""
+        return spec.goal
+
     def outing(self, seed: int, number: int, attempt: int = 0) -> Outing:
         """Episode ``number`` of a collection; none ends too soon."""
         episode_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
@@ -247,6 +271,7 @@ class ArenaWorld:
     outings: Mapping[str, str] = OUTINGS
     score_task, data_task = "fixed", "mixed"
     options = ("randomise", "per_layout")
+    bodies = ("diff_drive",)
     episodes, shortest = 1600, 1
     model = "arena"
 

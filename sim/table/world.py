@@ -12,6 +12,7 @@ from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.safety.inputs import ContactIn, JointsIn, WrenchIn
 from jepa_ros.worlds import Observation, WorldError
 
+from ..common.view import View
 from .simulator import TableSim, Truth
 from .tasks import OUTINGS, TASKS, TableSpec, TableTask
 
@@ -49,6 +50,15 @@ class TableScene:
     def time(self) -> float:
         """Seconds since the reset."""
         return self.sim.time
+
+    def view(self, camera: str) -> View:
+        """Where places stand in the picture of the camera."""
+        return self.sim.camera.view
+
+    @property
+    def focal(self) -> float:
+        """Of the camera [px]."""
+        return float(self.sim.camera.view.focal)
 
     def reset(self, spec: TableSpec) -> None:
         """Begin the episode of a spec."""
@@ -102,6 +112,7 @@ class TableWorld:
     outings: Mapping[str, str] = {"play": "the arm moves its hand about", "sweep": OUTINGS["sweep"].summary}
     score_task, data_task = "reach", "play"
     options = ("randomise", "distractors")
+    bodies = ("arm",)
     episodes, shortest = 1000, 1
     model = "panda"
 

@@ -12,7 +12,8 @@ from jepa_ros.ros_env import ready_for_ros
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
+    parser.add_argument("--robot", help="name of a robot that has a world, or a YAML file (default: arena)")
+    parser.add_argument("--task", metavar="NAME", help="what is done there (default: the world's first)")
     parser.add_argument(
         "--model", default=None, help="checkpoint: a folder or a shipped name (default: the robot's name)"
     )
@@ -25,14 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="score the first N pairs of `jepa-ros eval` with this seed through ROS, each for its full time limit",
     )
-    parser.add_argument(
-        "--layout", choices=("fixed", "random", "blocked"), default="fixed", help="obstacles (default: %(default)s)"
-    )
-    parser.add_argument("--randomise", action="store_true", help="draw lighting, colours, camera and slip anew")
+    parser.add_argument("--layout", metavar="NAME", help="the same for a task of the arena (default: fixed)")
+    parser.add_argument("--randomise", action="store_const", const=True, help="draw lighting, colours, camera and slip")
     parser.add_argument("--gui", action="store_true", help="show PyBullet's window")
     parser.add_argument("--composed", action="store_true", help="run perception and planner in one process")
     parser.add_argument("--console", action="store_true", help="serve the operator's page on http://localhost:8765")
     parser.add_argument("--no-bag", dest="bag", action="store_false", help="do not record a bag")
+    parser.set_defaults(env=None, env_args=None, action_repeat=None)  # (an environment has no gate)
     parser.add_argument("--no-video", dest="video", action="store_false", help="do not write a video")
 
 

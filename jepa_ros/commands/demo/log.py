@@ -7,10 +7,13 @@ The observer fills it; the live table, the video, the plot and the verdict read 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+from jepa_ros.worlds import Judge
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Frame:
     Attributes:
         time: seconds since the goal was sent.
         image: (H, W, 3) uint8 RGB as published.
-        truth: true x [m], y [m], yaw [rad]; of an arm x, y, z of its tip (for scoring and drawing only).
+        place: true place (2 or 3,) [m] of what the task is about, for drawing only; empty where the task does not say.
         distance: true metres to the goal's place.
         steps_to_go: the planner's own estimate from the image, in control steps (or its unit).
         cost: of the plan in force. plan_ms: time of its search. iterations: of it.
@@ -28,12 +31,11 @@ class Frame:
         planner: the planner's reason word ("ok", "arrived", ...).
         plan: (T, 2) predicted positions [m], or None. candidates: [((T, 2), cost)], best first.
         terms: cost by term. image_age_ms: age of the image behind the gate's output.
-        contact: the robot touches something now.
     """
 
     time: float
     image: np.ndarray
-    truth: tuple[float, float, float]
+    place: tuple[float, ...]
     distance: float
     steps_to_go: float
     cost: float
@@ -47,35 +49,45 @@ class Frame:
     candidates: list[tuple[np.ndarray, float]] = field(default_factory=list)
     terms: dict[str, float] = field(default_factory=dict)
     image_age_ms: float = float("nan")
-    contact: bool = False
 
 
 @dataclass
 class Episode:
-    """One drive from a start to a goal."""
+    """One episode of a task.
+
+    Attributes:
+        index: its number. goal_image: what is to be seen at the end. begun: the scene's truth before it.
+        judge: of the task, who follows it afterwards.
+        where: from a truth to the place (2 or 3,) [m] of what the task is about; None where the task does not say.
+        goal: the place where that is wanted, followed by the yaw [rad] where one is wanted.
+        project: places (..., 2 or 3) [m] to pixels (..., 2), column and row, of the camera's picture.
+        radius: [m] within which is arrived.
+        track: the truth at its own rate: (time since the goal, truth).
+        arrivals: (time since the goal, planner says arrived).
+    """
 
     index: int
-    start: tuple[float, float, float]
-    goal: tuple[float, float, float]
     goal_image: np.ndarray
-    #: Places (..., dims) [m] to pixels (..., 2), column and row, of the camera's picture.
-    project: Callable[[np.ndarray], np.ndarray]
+    begun: Any
+    judge: Judge | None = None
+    where: Callable[[Any], Sequence[float]] | None = None
+    goal: tuple[float, ...] = ()
+    project: Callable[[np.ndarray], np.ndarray] | None = None
+    radius: float = math.nan
     frames: list[Frame] = field(default_factory=list)
-    #: How many numbers of start, goal and truth are a place: x and y, or x, y and z. Within radius [m] is arrived.
-    dims: int = 2
-    radius: float = 0.10
-    #: The truth at its own rate: (time since the goal, and its three numbers).
-    track: list[tuple[float, float, float, float]] = field(default_factory=list)
-    #: (time since the goal, planner says arrived).
+    track: list[tuple[float, Any]] = field(default_factory=list)
     arrivals: list[tuple[float, bool]] = field(default_factory=list)
-    contact_steps: int = 0
 
-    def away(self, truth: tuple[float, float, float]) -> float:
-        """How far the robot truly is from the goal's place [m]."""
-        return math.dist(truth[: self.dims], self.goal[: self.dims])
+    def place(self, truth: Any) -> tuple[float, ...]:
+        """Of what the task is about [m]; empty where the task does not say."""
+        return () if self.where is None else tuple(float(v) for v in self.where(truth))
+
+    def away(self, place: tuple[float, ...]) -> float:
+        """How far that is from where it is wanted [m]; NaN where the task does not say."""
+        return math.dist(place, self.goal[: len(place)]) if place else math.nan
 
 
-def arrived_and_stopped(episode: Episode) -> Iterator[tuple[tuple[float, float, float, float], bool, bool]]:
+def arrived_and_stopped(episode: Episode) -> Iterator[tuple[tuple[float, Any], bool, bool]]:
     """Each entry of the track with what the planner said of having arrived, and whether the gate had stopped, then."""
     arrivals = iter([*episode.arrivals, (math.inf, False)])
     said, (due, coming) = False, next(arrivals)

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PointStamped
-from nav_msgs.msg import Odometry, Path
+from nav_msgs.msg import Path
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.context import Context
@@ -35,11 +34,11 @@ from jepa_ros.commands.demo.log import Episode, Frame
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.messages.images import pixels
-from jepa_ros.messages.rotation import yaw_of
 from jepa_ros.messages.stamps import stamp_of
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill
 from jepa_ros.ros_env import starting_ros
+from jepa_ros.worlds.truth import heard
 
 NAN = math.nan
 RATE_WINDOW = 3.0  # s of wall time over which rates are taken
@@ -109,13 +108,13 @@ class Observer:
         self.episode: Episode | None = None
         self.goal_time = NAN
         self.now = NAN  # s, simulated
-        self.truth = (NAN, NAN, NAN)
+        self.place: tuple[float, ...] = ()
         self.image: np.ndarray | None = None
         self.plan: np.ndarray | None = None
         self.candidates: list[tuple[np.ndarray, float]] = []
         self.status: dict[str, str] = {}
         self.timing: dict[str, str] = {}
-        self._gate, self._score = Newest(), Newest()
+        self._gate = Newest()
         self._gate_log: list[bytes] = []
         self.end_to_end: list[float] = []
         self.image_age: list[float] = []
@@ -148,14 +147,13 @@ class Observer:
             (MarkerArray, "planner/candidates", qos.STATUS, self._on_candidates),
             (DiagnosticArray, "planner/status", qos.STATUS, self._on_status),
             (DiagnosticArray, "perception/status", qos.STATUS, self._on_perception),
-            (PointStamped if self.contract.kinematics.arm else Odometry, "sim/truth", qos.STATE, self._on_truth),
+            (DiagnosticArray, "sim/score", qos.STATUS, self._on_truth),
             (DiagnosticArray, "sim/timing", qos.STATUS, self._on_timing),
         ]
         unread: list[tuple[type, str, Any, Any]] = [
             (Image, "embedding", qos.EMBEDDING, lambda data: None),
             (self._command_type(), "command_raw", qos.COMMAND, lambda data: None),
             (DiagnosticArray, "safety_gate/state", qos.STATUS, self._on_gate),
-            (DiagnosticArray, "sim/score", qos.STATUS, self._score.put),
         ]
         for group, raw in ((rows, False), (unread, True)):
             for kind, topic, profile, handle in group:
@@ -172,15 +170,12 @@ class Observer:
         self._times.setdefault(topic, deque(maxlen=400)).append(time.monotonic())
         handle(message)
 
-    def _on_truth(self, message: Odometry | PointStamped) -> None:
+    def _on_truth(self, message: DiagnosticArray) -> None:
         self.now = stamp_of(message)
-        if isinstance(message, PointStamped):
-            self.truth = (message.point.x, message.point.y, message.point.z)
-        else:
-            position = message.pose.pose.position
-            self.truth = (position.x, position.y, yaw_of(message.pose.pose.orientation))
         if self.episode is not None:
-            self.episode.track.append((self.now - self.goal_time, *self.truth))
+            truth = heard({pair.key: pair.value for pair in message.status[0].values}, self.episode.begun)
+            self.place = self.episode.place(truth)
+            self.episode.track.append((self.now - self.goal_time, truth))
 
     def _on_timing(self, message: DiagnosticArray) -> None:
         self.timing = read_values(message)
@@ -195,11 +190,6 @@ class Observer:
     def gate(self) -> dict[str, str]:
         """The gate's newest state."""
         return self._gate.get()
-
-    @property
-    def score(self) -> dict[str, str]:
-        """The simulator's newest count of contacts."""
-        return self._score.get()
 
     def settle(self) -> None:
         """Work out the delays of the episode that ended; afterwards its bytes are forgotten."""
@@ -260,8 +250,8 @@ class Observer:
         return Frame(
             time=at,
             image=self.image,
-            truth=self.truth,
-            distance=self.episode.away(self.truth),
+            place=self.place,
+            distance=self.episode.away(self.place),
             steps_to_go=number(self.status, "distance"),
             cost=number(self.status, "cost"),
             plan_ms=1e3 * number(self.status, "elapsed_s"),
@@ -274,7 +264,6 @@ class Observer:
             candidates=self.candidates,
             terms=self.terms(),
             image_age_ms=1e3 * number(gate, "image_age"),
-            contact=self.score.get("contact") == "true",
         )
 
     def terms(self) -> dict[str, float]:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verdict of a demonstration: ``result.json`` and the sentence at the end.
 
-What counts as success is not said here but by the world (:mod:`jepa_ros_sim.arena.reach`), for ``eval`` and ``demo``
-alike.
+What counts as success is not said here but by the task's judge, for ``eval`` and ``demo`` alike.
 """
 
 from __future__ import annotations
@@ -13,34 +12,36 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.commands.demo.log import Episode, arrived_and_stopped
-from jepa_ros.contract import RobotContract
 from jepa_ros.evaluation.statistics import percentiles_ms
 from jepa_ros.files import plain
 from jepa_ros.interrupts import while_importing
-from jepa_ros_sim.arena.reach import EpisodeScore, EpisodeSpec, Scorer
+from jepa_ros.worlds import Sample
 
 #: A single demonstration ends this long after the planner said that it arrived [s]; the last second of it counts.
 AFTER_ARRIVAL = 2.0
 
 
-def score_episode(spec: EpisodeSpec, episode: Episode, contract: RobotContract | None = None) -> EpisodeScore:
-    """Judge an episode by the simulator's truth and by what the planner said at that time."""
-    scorer = Scorer(spec, contract)
-    for (time, x, y, yaw), said, stopped in arrived_and_stopped(episode):
-        scorer.add(time, x, y, yaw, False, said, stopped)
-    scorer.contact = episode.contact_steps > 0
-    return scorer.score()
+Score = dict[str, Any]
 
 
-def reason(score: EpisodeScore, episode: Episode) -> str:
+def score_episode(episode: Episode) -> Score:
+    """What the task's judge says of an episode, by the simulator's truth and by what the planner said at that time."""
+    assert episode.judge is not None
+    for (time, truth), said, stopped in arrived_and_stopped(episode):
+        if math.isfinite(time):
+            episode.judge.add(Sample(time, truth, said, stopped))
+    return episode.judge.score()
+
+
+def reason(score: Score, episode: Episode) -> str:
     """Why an episode failed, for people."""
     last = episode.frames[-1] if episode.frames else None
-    text = f"the robot did not arrive: {score.final_distance:.2f} m from the goal after {episode.track[-1][0]:.0f} s"
-    if score.ever:
-        near, end = episode.radius, score.final_distance
-        text = f"the robot came within {near:.2f} m of the goal but left: {end:.2f} m at the end"
-    if score.arrived:
-        text = f"the planner says that it arrived, but the robot is {score.final_distance:.2f} m from the goal"
+    end = f"{score['final_distance']:.2f} m from the goal" if "final_distance" in score else "not at the goal"
+    text = f"the robot did not arrive: {end} after {episode.track[-1][0]:.0f} s"
+    if score["ever"]:
+        text = f"the robot came {near(episode)} but left: {end} at the end"
+    if episode.arrivals and episode.arrivals[-1][1]:
+        text = f"the planner says that it arrived, but the robot is {end}"
     if last is not None and last.mode in ("STOPPED", "ESTOP", "DISABLED", "ARMING"):
         text += f"; the gate stands at {last.mode} ({last.reason})"
     elif last is not None and last.planner not in ("ok", "arrived", ""):
@@ -48,8 +49,13 @@ def reason(score: EpisodeScore, episode: Episode) -> str:
     return text
 
 
+def near(episode: Episode) -> str:
+    """Where success is, for people."""
+    return "to the goal" if math.isnan(episode.radius) else f"within {episode.radius:.2f} m of the goal"
+
+
 def result(
-    scores: list[EpisodeScore],
+    scores: list[Score],
     head: dict[str, Any],
     observed: Any,
     real_time_factors: list[float],
@@ -65,7 +71,6 @@ def result(
     with while_importing():
         from jepa_ros.evaluation.report import rates
 
-    rows = [score.to_dict() for score in scores]
     factor = min(real_time_factors, default=math.nan)
     times = {
         name: percentiles_ms([] if observed is None else getattr(observed, values))
@@ -78,7 +83,7 @@ def result(
     return plain(
         {
             **head,
-            **rates(rows),
+            **rates(scores),
             "random_success_rate": None,
             "oracle_success_rate": None,
             **times,
@@ -86,6 +91,6 @@ def result(
             "real_time_factor": factor,
             "memory_mb": memory_mb,
             "problems": problems,
-            "scores": rows,
+            "scores": scores,
         }
     )

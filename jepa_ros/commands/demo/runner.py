@@ -29,13 +29,14 @@ from jepa_ros.commands.demo import report
 from jepa_ros.commands.demo.log import Episode
 from jepa_ros.commands.demo.observer import Observer, ObserverError
 from jepa_ros.commands.demo.session import make_folder, ordered_stop, run_domain
-from jepa_ros.commands.demo.sides import Side, side_for
+from jepa_ros.commands.demo.sides import SETTLE, Side
 from jepa_ros.commands.demo.table import LiveTable
 from jepa_ros.commands.demo.video import VideoError, save_film, save_picture
-from jepa_ros.contract import RobotContract, load_contract, share_dir
+from jepa_ros.contract import share_dir
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import write_json
 from jepa_ros.progress import Progress
+from jepa_ros.worlds.choose import ROBOT
 
 FILMED = 10  # episodes; the pictures of more would fill the memory
 ARM_TIMEOUT, GOAL_TIMEOUT = 40.0, 15.0  # s
@@ -46,13 +47,12 @@ GOAL_REPEAT = 1.0  # s between two sendings of a goal that the planner has not t
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; see the module. Returns the exit code."""
-    contract = load_contract(args.robot)
-    side = side_for(contract, args)
+    side = Side(args)
     out = make_folder(args.out)
     try:
         with run_domain() as domain:
-            os.environ.update(environment(contract))  # pictures are heard the way they are sent
-            return _Demo(args, contract, side, out, domain).run()
+            os.environ.update(environment(side.contract))  # pictures are heard the way they are sent
+            return _Demo(args, side, out, domain).run()
     finally:
         with contextlib.suppress(OSError):
             out.rmdir()  # only succeeds where nothing was left in it
@@ -69,10 +69,9 @@ def _telling(what: str, quiet: bool = False) -> Iterator[None]:
 class _Demo:
     """One run of the command."""
 
-    def __init__(
-        self, args: argparse.Namespace, contract: RobotContract, side: Side, out: Path, domain: str
-    ) -> None:
-        self.args, self.contract, self.side, self.out, self.domain = args, contract, side, out, domain
+    def __init__(self, args: argparse.Namespace, side: Side, out: Path, domain: str) -> None:
+        self.args, self.side, self.out, self.domain = args, side, out, domain
+        self.contract, self.robot = side.contract, args.robot or ROBOT
         self.specs = side.specs
         self.console = Console()
         self.warnings: list[str] = []
@@ -91,7 +90,6 @@ class _Demo:
             "robot": self.contract.name,
             "model": str(model),
             "seed": self.args.seed,
-            "randomise": self.args.randomise,
             "goal": "image",
             "through": "ROS 2",
         }
@@ -126,7 +124,7 @@ class _Demo:
 
     def _scores(self) -> list[Any]:
         """Of the episodes that came to their end."""
-        return [self.side.score(s, e) for s, e in zip(self.specs, self.episodes, strict=False)]
+        return [report.score_episode(episode) for episode in self.episodes]
 
     def _result(self, head: dict[str, Any], observer: Observer | None) -> dict[str, Any]:
         told = [*self.problems, *self.warnings]
@@ -135,9 +133,9 @@ class _Demo:
     def _arguments(self) -> dict[str, str]:
         args = self.args
         arguments = {
-            "robot": args.robot,
-            **self.side.arguments(self.specs[0]),
-            "randomise": str(args.randomise).lower(),
+            "robot": self.robot,
+            **self.side.arguments(),
+            "randomise": str(bool(args.randomise)).lower(),
             "gui": str(args.gui).lower(),
             "composed": str(args.composed).lower(),
             "console": str(args.console).lower(),
@@ -156,7 +154,7 @@ class _Demo:
     def _start_recorder(self, model: str) -> None:
         card = model if Path(model).is_dir() else None
         log = self.out / "recorder.log"
-        self.recorder = Recorder(self.out / "bag", robot=self.args.robot, model=card, log=log)
+        self.recorder = Recorder(self.out / "bag", robot=self.robot, model=card, log=log)
         self.recorder.start(timeout=60.0)
 
     def _stop_recorder(self) -> None:
@@ -214,7 +212,7 @@ class _Demo:
             observer.trigger("planner/clear_goal")
             observer.set_parameters("sim", self.side.placing(spec))
             observer.trigger("sim/reset")
-            end = observer.now + self.side.hold
+            end = observer.now + SETTLE
             observer.wait_for(
                 "the simulator's clock did not move", lambda: observer.now > end, ARM_TIMEOUT, stack.check
             )
@@ -239,7 +237,6 @@ class _Demo:
         )
 
     def _episode(self, episode: Episode, stack: Stack, observer: Observer, table: LiveTable) -> None:
-        touched = int(observer.score.get("contact_steps", 0))
         observer.status = {}
         observer.plan, observer.candidates = None, []
         observer.goal_time, begun = observer.now, time.monotonic()
@@ -266,7 +263,6 @@ class _Demo:
         self.factors.append((observer.now - observer.goal_time) / (time.monotonic() - begun))
         self._measure_memory(stack)
         observer.spin(0.1)
-        episode.contact_steps = int(observer.score.get("contact_steps", 0)) - touched
         observer.episode = None
         observer.settle()
         if not self.args.video or len(self.episodes) >= FILMED:
@@ -310,7 +306,7 @@ class _Demo:
     def _write(self, result: dict[str, Any], scores: list[Any]) -> None:
         from jepa_ros.commands.demo.plot import save_plot
 
-        done = sum(s.success for s in scores)
+        done = sum(s["success"] for s in scores)
         title = f"{self.contract.name}, seed {self.args.seed}: {done} of {len(scores)} arrived and held"
         save_plot(self.out / "plot.png", self.episodes, title)
         if self.args.video:
@@ -339,27 +335,34 @@ class _Demo:
         kept = ", ".join(sorted(p.name + ("/" if p.is_dir() else "") for p in self.out.iterdir()))
         say(f"{self.out}/: {kept}", highlight=False, soft_wrap=True)
         if self.args.episodes is not None:
-            (low, high), near = result["success_rate_ci95"], self.episodes[0].radius
+            low, high = result["success_rate_ci95"]
             say(
                 f"[bold]{result['success_rate']:.1%}[/] of {len(scores)} episodes arrived and held "
-                f"(95 %: {low:.1%} to {high:.1%}); ever within {near:.2f} m {result['ever_rate']:.1%}, "
-                f"contact {result['collision_rate']:.1%}, false arrival {result['false_arrival_rate']:.1%}",
+                f"(95 %: {low:.1%} to {high:.1%}); ever {report.near(self.episodes[0])} {result['ever_rate']:.1%}, "
+                f"contact {_number(result['collision_rate'], '.1%')}, "
+                f"false arrival {_number(result['false_arrival_rate'], '.1%')}",
                 highlight=False,
                 soft_wrap=True,
             )
-            return 1 if self.problems or not all(s.success for s in scores) else 0
+            return 1 if self.problems or not all(s["success"] for s in scores) else 0
         score, episode = scores[0], self.episodes[0]
-        touch = "touching nothing" if not score.contact else "touching something on the way"
-        if not score.success:
+        if not score["success"]:
             say(f"[bold red]FAILED[/]: {report.reason(score, episode)}", highlight=False, soft_wrap=True)
             return 1
-        say(
-            f"[bold green]ARRIVED[/]: {score.final_distance:.3f} m from the goal, there after "
-            f"{score.seconds_to_goal:.1f} s, {touch}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(f"[bold green]ARRIVED[/]{_told(score)}", highlight=False, soft_wrap=True)
         return 1 if self.problems else 0
+
+
+def _told(score: dict[str, Any]) -> str:
+    """What the judge knows of an arrival beside that it is one."""
+    parts = []
+    if score.get("final_distance") is not None:
+        parts.append(f"{score['final_distance']:.3f} m from the goal")
+    if score.get("seconds_to_goal") is not None:
+        parts.append(f"there after {score['seconds_to_goal']:.1f} s")
+    if "contact" in score:
+        parts.append("touching something on the way" if score["contact"] else "touching nothing")
+    return ": " * bool(parts) + ", ".join(parts)
 
 
 def _ms(values: dict[str, float | None]) -> str:

@@ -4,154 +4,76 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
-from jepa_ros.commands.demo import report
-from jepa_ros.commands.demo.log import Episode, arrived_and_stopped
+from jepa_ros.commands.demo.log import Episode
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
+from jepa_ros.worlds import WorldError
+from jepa_ros.worlds.choose import assign, choose
 
 #: An episode of a spec that was put before a painter: everything but what will happen in it.
 Painter = Callable[[Any], Episode]
+#: s for which the robot stands at a new start before it is given the goal.
+SETTLE = 1.0
 
 
-class Side(Protocol):
-    """A world as the demonstration sees it.
+class Side:
+    """The task of a command line, as the demonstration sees it.
+
+    Args:
+        args: of the command line.
 
     Attributes:
-        head: what ``result.json`` says of the task. specs: the episodes. hold, limit: of each [s].
+        head: what ``result.json`` says of the task. specs: the episodes. limit: of each [s].
+
+    Raises:
+        JepaRosError: there is no such world or task, or it cannot be demonstrated.
     """
 
-    head: dict[str, Any]
-    specs: list[Any]
-    hold: float
-    limit: float
+    def __init__(self, args: argparse.Namespace) -> None:
+        choice = choose(args, True, ("randomise",))
+        if not choice.world.gated:
+            raise WorldError(f"the world '{choice.world.name}' has no safety gate: it cannot be driven through ROS")
+        self._seed, self._name = args.seed, args.robot
+        assignment = assign(args, choice)
+        self.contract: RobotContract = assignment.contract
+        self._scene, self.task = assignment.open()
+        if args.gui and not hasattr(self._scene, "gui"):
+            raise WorldError(f"--gui does nothing in the world '{choice.world.name}'")
+        self.limit = self.task.limit / self.contract.rate
+        self.head = {"world": choice.world.name, "task": self.task.name, **self.task.describe()}
+        self.specs = [self.task.draw(self._scene, args.seed, i) for i in range(args.episodes or 1)]
 
-    def arguments(self, spec: Any) -> dict[str, str]:
-        """Arguments of the bringup with which the ``sim`` node begins an episode."""
-        ...
+    def arguments(self) -> dict[str, str]:
+        """Arguments of the bringup with which the ``sim`` node begins the first episode."""
+        placing = {name: str(value) for name, value in self.placing(self.specs[0]).items()}
+        return {"task": self.task.name, **placing}
 
     def placing(self, spec: Any) -> dict[str, Any]:
         """Parameters of the running ``sim`` node with which its next reset begins an episode."""
-        ...
-
-    def painter(self) -> Any:
-        """A context manager that gives a :data:`Painter`: a second world, never stepped."""
-        ...
-
-    def score(self, spec: Any, episode: Episode) -> Any:
-        """The verdict, with the attributes of :class:`jepa_ros_sim.arena.reach.EpisodeScore` that people are told."""
-        ...
-
-
-class ArenaDemo:
-    """Driving through the arena."""
-
-    def __init__(self, contract: RobotContract, args: argparse.Namespace) -> None:
-        from jepa_ros_sim.arena.reach import HOLD, PROTOCOL, TIME_LIMIT, make_spec
-
-        self._contract, self._args = contract, args
-        self.hold, self.limit = HOLD, TIME_LIMIT
-        self.head = {"protocol": PROTOCOL, "layout": args.layout}
-        self.specs = [make_spec(i, args.seed, args.layout, args.randomise) for i in range(args.episodes or 1)]
-
-    def arguments(self, spec: Any) -> dict[str, str]:
-        """See :class:`Side`."""
-        return {
-            "seed": str(spec.seed % 2**31),
-            "layout": spec.layout,
-            "layout_seed": str(spec.layout_seed),
-            "start": ",".join(repr(v) for v in spec.start),
-        }
-
-    def placing(self, spec: Any) -> dict[str, Any]:
-        """See :class:`Side`."""
-        return {"seed": spec.seed % 2**31, "layout_seed": spec.layout_seed, "start": list(spec.start)}
+        return {"seed": spec.number, "layout_seed": self._seed}
 
     @contextmanager
     def painter(self) -> Iterator[Painter]:
-        """See :class:`Side`."""
-        from jepa_ros_sim.arena import ArenaSim, SceneConfig
-
-        scene = SceneConfig(layout=self.specs[0].layout, randomise=self._args.randomise)
-        with ArenaSim(self._contract, scene) as sim:
-
-            def paint(spec: Any) -> Episode:
-                sim.reset(spec.seed % 2**31, layout_seed=spec.layout_seed, start=spec.start)
-                return Episode(spec.number, spec.start, spec.goal, sim.image_at(spec.goal), sim.view.project)
-
-            yield paint
-
-    def score(self, spec: Any, episode: Episode) -> Any:
-        """See :class:`Side`."""
-        return report.score_episode(spec, episode, self._contract)
-
-
-class TableDemo:
-    """An arm at its table, by the task that it is scored in where none is named."""
-
-    def __init__(self, contract: RobotContract, args: argparse.Namespace) -> None:
-        from jepa_ros_sim.table.tasks.base import HOLD
-        from jepa_ros_sim.table.world import TableWorld
-
-        if args.layout != "fixed" or args.gui:
-            wrong = "--gui" if args.gui else "--layout"
-            raise JepaRosError(f"{wrong} does nothing in the world 'table'")
-        self._contract, self._args = contract, args
-        self._task = TableWorld().task(TableWorld.score_task, contract, {"randomise": args.randomise})
-        self.hold, self.limit = HOLD, self._task.seconds
-        self.head = {"protocol": 1, "task": self._task.name}
-        self.specs = [self._task.draw(None, args.seed, i) for i in range(args.episodes or 1)]  # type: ignore[arg-type]
-
-    def arguments(self, spec: Any) -> dict[str, str]:
-        """See :class:`Side`."""
-        return {name: str(value) for name, value in self.placing(spec).items()}
-
-    def placing(self, spec: Any) -> dict[str, Any]:
-        """See :class:`Side`."""
-        return {"seed": spec.number, "layout_seed": self._args.seed}
-
-    @contextmanager
-    def painter(self) -> Iterator[Painter]:
-        """See :class:`Side`."""
-        from jepa_ros_sim.table.world import TableScene
-
-        scene = TableScene(self._contract)
-
-        def paint(spec: Any) -> Episode:
-            scene.reset(spec)
-            picture = self._task.goal(scene, spec).seen.images[scene.camera]
-            project = scene.sim.camera.view.project
-            return Episode(spec.number, spec.tip, spec.wanted, picture, project, dims=3, radius=self._task.radius)
-
+        """A world of one's own, never stepped, that draws goal pictures."""
         try:
-            yield paint
+            yield self._paint
         finally:
-            scene.close()
+            self._scene.close()
 
-    def score(self, spec: Any, episode: Episode) -> Any:
-        """See :class:`Side`."""
-        from jepa_ros.worlds import Sample
-        from jepa_ros_sim.table.simulator import Truth
-        from jepa_ros_sim.table.tasks.base import TableJudge
-
-        def truth(tip: Any) -> Truth:
-            return Truth(0.0, (), tuple(tip), (), 0.0, 0)
-
-        judge = TableJudge(self._task, spec, truth(spec.tip))
-        for (time, *tip), said, stopped in arrived_and_stopped(episode):
-            if math.isfinite(time):
-                judge.add(Sample(time, truth(tip), said, stopped))
-        judge.contact = episode.contact_steps > 0
-        found = judge.score()
-        return SimpleNamespace(**found, to_dict=lambda: found)
-
-
-def side_for(contract: RobotContract, args: argparse.Namespace) -> Side:
-    """The world of a robot."""
-    return ArenaDemo(contract, args) if contract.kinematics.arm is None else TableDemo(contract, args)
-
+    def _paint(self, spec: Any) -> Episode:
+        scene: Any = self._scene
+        task: Any = self.task
+        scene.reset(spec)
+        camera, wanted = self.contract.cameras[0].name, task.goal(scene, spec)
+        if camera not in wanted.seen.images:
+            raise JepaRosError(f"task '{task.name}': its goals are no pictures of camera '{camera}': nothing to show")
+        truth = scene.truth()
+        drawn = {}
+        if hasattr(task, "where"):  # see Drawn in jepa_ros/worlds/protocols.py
+            drawn = {"where": task.where, "goal": tuple(task.target(spec)), "radius": task.radius}
+            drawn["project"] = scene.view(camera).project
+        return Episode(spec.number, wanted.seen.images[camera], truth, judge=task.judge(scene, spec), **drawn)

@@ -64,7 +64,7 @@ class LiveTable:
     def _distance(self) -> tuple[float, float]:
         o = self.observer
         assert o.episode is not None
-        return o.now - o.goal_time, o.episode.away(o.truth)
+        return o.now - o.goal_time, o.episode.away(o.place)
 
     def _line(self) -> str:
         o, (at, metres) = self.observer, self._distance()

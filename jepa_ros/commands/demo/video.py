@@ -82,7 +82,9 @@ def compose(episode: Episode, frame: Frame, past: list[Frame], title: str) -> np
     canvas = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     canvas[:] = BACKGROUND
     scale, corner = _put(canvas[:, :VIEW], frame.image)
-    _draw_paths(canvas[:, :VIEW], episode, frame, past, lambda points: episode.project(points) * scale + corner)
+    project = episode.project
+    if project is not None and frame.place:
+        _draw_paths(canvas[:, :VIEW], episode, frame, past, lambda points: project(points) * scale + corner)
     x = VIEW + MARGIN
     _put(canvas[MARGIN + 28 : MARGIN + 28 + GOAL, x : x + GOAL], episode.goal_image)
     _curve(canvas, [*past, frame], episode.radius, x, HEIGHT - MARGIN - 96, GOAL, 96)
@@ -106,11 +108,11 @@ def _put(square: np.ndarray, image: np.ndarray) -> tuple[float, np.ndarray]:
 
 def _draw_paths(view: np.ndarray, episode: Episode, frame: Frame, past: list[Frame], pixels: Project) -> None:
     """Trail of the robot, goal ring, candidates (fainter as they are worse), and the plan on top."""
-    dims = episode.dims
-    trail = np.array([f.truth[:dims] for f in [*past, frame] if np.isfinite(f.truth[0])])
+    dims = len(frame.place)
+    trail = np.array([f.place for f in [*past, frame] if f.place])
     if len(trail) > 1:
         _blend(view, lambda v: _line(v, pixels(trail), TRAIL, 3), 0.75)
-    here = np.array([frame.truth[:dims]]) if np.isfinite(frame.truth[0]) else np.empty((0, dims))
+    here = np.array([frame.place])
     for rank, (path, _) in reversed(list(enumerate(frame.candidates))):
         points = pixels(np.concatenate([here, path[:, :dims]]))
         _blend(view, partial(_line, points=points, colour=CANDIDATE, width=2), 0.75 / (1 + 0.35 * rank))
@@ -125,8 +127,8 @@ def _draw_paths(view: np.ndarray, episode: Episode, frame: Frame, past: list[Fra
     centre, edge = pixels(np.array([place, beside]))
     radius = float(np.linalg.norm(edge - centre))
     cv2.circle(view, _fixed(centre), int(radius * 2**SHIFT), TARGET, 3, cv2.LINE_AA, SHIFT)
-    if dims == 2:  # which way it shall look
-        nose = np.array([np.cos(episode.goal[2]), np.sin(episode.goal[2])]) * episode.radius + place
+    if len(episode.goal) > dims:  # which way it shall look
+        nose = np.array([np.cos(episode.goal[dims]), np.sin(episode.goal[dims])]) * episode.radius + place
         _line(view, np.array([centre, pixels(nose[None])[0]]), TARGET, 3)
 
 

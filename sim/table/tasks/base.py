@@ -98,6 +98,15 @@ class TableTask:
         """A policy that knows the truth."""
         raise NotImplementedError
 
+    def where(self, truth: Truth) -> tuple[float, ...]:
+        """The place of what is judged [m]; the tip's where a task says nothing else."""
+        return truth.tip
+
+    def target(self, spec: TableSpec) -> tuple[float, ...]:
+        """Where it is wanted [m]."""
+        assert spec.wanted is not None
+        return spec.wanted
+
     # ---- what all of them do -----------------------------------------------------------------------------------
     def describe(self) -> dict[str, Any]:
         """What the report says of the task."""
