@@ -46,6 +46,7 @@ EXTRAS = {
     "arm": ["pin>=3.4,<5"],
     "sim": ["pybullet>=3.2.6,<4", "matplotlib>=3.7,<4", "pillow>=10,<14"],
     "console": ["starlette>=0.40,<2", "uvicorn>=0.30,<1", "websockets>=13,<18"],
+    "rerun": ["rerun-sdk>=0.41,<0.42"],
     "foxglove": ["foxglove-sdk>=0.30,<0.31"],
     "train": ["tensorboard>=2.15,<3", "gymnasium[classic-control]>=1.0,<2"],  # gymnasium is deprecated here: [gym]
     "lerobot": ["pyarrow>=15,<27", "av>=12,<19"],

@@ -49,6 +49,7 @@ WHY = {
     "starlette": "the console's pages and sockets",
     "uvicorn": "the console's server",
     "websockets": "the sockets under uvicorn",
+    "rerun-sdk": "a bag as a recording of rerun",
     "foxglove-sdk": "the protocol of Foxglove and Lichtblick",
     "tensorboard": "curves of a training, beside our own log",
     "pyarrow": "the Parquet files of LeRobot datasets",

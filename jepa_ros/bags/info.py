@@ -164,6 +164,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", metavar="BAG", help="a bag's folder, or one of its files")
     parser.add_argument("--repair", action="store_true", help="mend a bag whose recorder did not end, in place")
     parser.add_argument("--fast", action="store_true", help="read the indexes alone (no header stamps, no checks)")
+    parser.add_argument(
+        "--rerun", nargs="?", const="", metavar="FILE", help="as a recording of rerun; without FILE in its viewer"
+    )
     add_json(parser, "write everything for machines")
 
 
@@ -184,6 +187,10 @@ def main(args: argparse.Namespace) -> int:
             print(f"DAMAGED  {damage}")
         if args.json:
             write_json(args.json, to_dict(reader, reports, damage))
+        if args.rerun is not None:
+            from jepa_ros.bags import to_rerun
+
+            print("\n".join(to_rerun.write(reader, args.rerun)))
         mendable = damage or reader.metadata_stale or any(not storage.complete for storage in reader.files)
         if mendable and not args.repair:
             print(f"run `jepa-ros info --repair {args.bag}` to make it readable for every tool")

@@ -52,6 +52,7 @@ INSTALL = {
     "pyarrow": "pip install 'jepa_ros[lerobot]'",
     "av": "pip install 'jepa_ros[lerobot]'",
     "gymnasium": "pip install 'jepa_ros[gym]'",
+    "rerun": "pip install 'jepa_ros[rerun]'",
     "foxglove": "pip install 'jepa_ros[foxglove]'",
     "cv2": "pip install opencv-python-headless",
     "yaml": "pip install PyYAML",
