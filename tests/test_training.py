@@ -219,6 +219,7 @@ def test_the_command_on_the_card_trains_the_same_model():
         "robot",
         "device",
         "threads",
+        "rank_timeout",
         "only",
     }
     assert {action.dest for action in parser._actions} - others == set(SHAPING)

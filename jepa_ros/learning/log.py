@@ -41,6 +41,16 @@ class Log:
             self.board.close()
 
 
+class NoLog:
+    """In the place of :class:`Log` in processes that write nothing."""
+
+    def write(self, phase: str, step: int, values: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
     flat: list[tuple[str, float]] = []
     for key, value in values.items():

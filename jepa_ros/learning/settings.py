@@ -32,6 +32,8 @@ class TrainSettings:
         learning_rate, weight_decay, clip: AdamW with a cosine schedule, gradient clipping.
         covariance, within, everywhere: weights of the anti-collapse terms. inverse_dynamics: of the IDM term.
         held_out: share of the layouts (or episodes) kept for validation.
+        accumulate: parts that a batch is worked through in, one after the other, for less memory. Loss and gradients
+            are of the whole batch; what batch normalisation goes by is that of a part.
         precision: ``bf16`` where the processor has it (``auto``), weights stay fp32.
     """
 
@@ -48,10 +50,11 @@ class TrainSettings:
     everywhere: float = 0.5
     inverse_dynamics: float = 5.0
     held_out: float = 0.08
+    accumulate: int = 1
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "readout_steps", "horizon"):
+        for name in ("steps", "readout_steps", "horizon", "accumulate"):
             if getattr(self, name) < 1:
                 raise TrainError(f"--{name.replace('_', '-')} must be at least 1, found {getattr(self, name)}")
         if self.precision not in PRECISIONS:

@@ -36,22 +36,32 @@ def save_state(
     os.replace(temporary, folder / STATE)
 
 
-def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
-    """Put a saved state back into ``modules`` and ``optimizer``.
+def read_state(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a saved state.
 
     Raises:
-        TrainError: the file is damaged or is of another model.
+        TrainError: the file is damaged.
     """
-    path = folder / STATE
     try:
-        tensors = load_file(path)
+        return load_file(folder / STATE)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(folder, error) from None
+
+
+def put_state(
+    folder: Path, tensors: dict[str, torch.Tensor], modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> None:
+    """Put the tensors of a state that was saved in ``folder`` back into ``modules`` and ``optimizer``.
+
+    Raises:
+        TrainError: they are of another model.
+    """
+    try:
         for name, module in modules.items():
             prefix = f"{name}/"
             module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise TrainError(
-            f"{path}: cannot be resumed from ({' '.join(str(error).split())[:200]}): delete {folder} and start again"
-        ) from None
+    except RuntimeError as error:
+        raise _damaged(folder, error) from None
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer/"):
@@ -59,6 +69,11 @@ def load_state(folder: Path, modules: dict[str, nn.Module], optimizer: torch.opt
             state.setdefault(int(index), {})[field] = value
     if state:
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _damaged(folder: Path, error: Exception) -> TrainError:
+    reason = " ".join(str(error).split())[:200]
+    return TrainError(f"{folder / STATE}: cannot be resumed from ({reason}): delete {folder} and start again")
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:

@@ -21,7 +21,9 @@ from jepa_ros.contract import RobotContract
 from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
-from jepa_ros.learning.log import Log
+from jepa_ros.learning.log import Log, NoLog
+from jepa_ros.learning.parallel import ranks
+from jepa_ros.learning.parallel.start import here, joined
 from jepa_ros.learning.report import write_report
 from jepa_ros.learning.representation.diagnostics import Encoded, encode_episodes, judge
 from jepa_ros.learning.representation.representation import RepresentationTrainer, run, seed_everything
@@ -40,7 +42,7 @@ from jepa_ros.learning.stages.place_map import (
     map_extent,
 )
 from jepa_ros.learning.stages.proposal import fit_proposal, judge_proposal
-from jepa_ros.learning.state import load_state, read_info, save_state
+from jepa_ros.learning.state import put_state, read_info, read_state, save_state
 from jepa_ros.planar.map_head import map_part
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress, Task
@@ -77,10 +79,19 @@ def train(
         raise TrainError(
             f"{data.folder}: {len(data)} episodes are too few to train on some and judge by others: collect more"
         )
+    most = settings.batch.episodes // settings.accumulate
+    if ranks.size() > most:
+        raise TrainError(
+            f"--batch {settings.batch.episodes} and --accumulate {settings.accumulate}: at most {most} processes have "
+            f"an episode each, found {ranks.size()}: take a larger batch or fewer processes"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16(device))
     description = {"settings": settings.to_dict(), "model": config.to_dict(), "data": str(data.folder), "bf16": bf16}
-    info = read_info(folder)
+    seen = ranks.same({"data": str(data.folder), "episodes": len(data), "steps": data.steps, **description})
+    if seen != {"data": str(data.folder), "episodes": len(data), "steps": data.steps, **description}:
+        raise TrainError(f"rank {ranks.rank()}: {data.folder} or the settings are not those of rank 0")
+    info = ranks.same(read_info(folder) if ranks.writes() else None)
     if info is not None and info["description"] != json.loads(json.dumps(description)):
         raise TrainError(
             f"{folder} holds a run with other settings or data: resume it with the same command, or take another --out"
@@ -90,11 +101,12 @@ def train(
     trainer = make_trainer(model, settings, bf16)
     first = 0
     if info is not None:
-        load_state(folder, trainer.modules, trainer.optimizer)
+        saved = ranks.same(read_state(folder) if ranks.writes() else {})
+        put_state(folder, saved, trainer.modules, trainer.optimizer)
         first = int(info["step"])
     spent = float(info["seconds"]) if info is not None else 0.0
-    log = Log(folder, first)
-    sampler = WindowSampler(data, training, settings.batch, settings.seed)
+    log = Log(folder, first) if ranks.writes() else NoLog()
+    sampler = WindowSampler(data, training, settings.batch, settings.seed, ranks.share(settings.batch.episodes))
     if len(sampler.episodes) == 0:
         raise TrainError(f"{data.folder}: no episode is as long as the {settings.batch.frames} frames of a window")
     piece = min(PIECE, int(data.index[:, 2].min()))
@@ -125,7 +137,7 @@ def train(
             log.write("representation", number, {**terms, "frames_per_second": frames})
         if done % JUDGE_EVERY == 0 or done == settings.steps:
             log.write("judged", number, judged())
-        if done % SAVE_EVERY == 0 or done == settings.steps:
+        if ranks.writes() and (done % SAVE_EVERY == 0 or done == settings.steps):
             save_state(
                 folder,
                 trainer.modules,
@@ -142,12 +154,14 @@ def train(
         "device": device,
         "precision": "bf16" if bf16 else "fp32",
         "threads": torch.get_num_threads(),
+        "processes": ranks.size(),
         "training_seconds": round(time.monotonic() - started, 1),
     }
     log.close()
-    card = save_checkpoint(folder, model, card)
-    write_report(folder)
-    return card
+    if ranks.writes():
+        card = save_checkpoint(folder, model, card)
+        write_report(folder)
+    return ranks.same(card)
 
 
 def finish(
@@ -158,7 +172,7 @@ def finish(
     validation: np.ndarray,
     piece: int,
     bf16: bool,
-    log: Log,
+    log: Log | NoLog,
     progress: Progress,
 ) -> dict[str, Any]:
     """Phase two on frozen latents, and the metrics and calibration that the card carries."""
@@ -274,6 +288,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="batches on frozen latents (default: %(default)s)",
     )
     parser.add_argument(
+        "--batch",
+        type=positive,
+        default=d.batch.episodes,
+        help="episodes in a batch of the representation phase, of all processes together (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--accumulate",
+        type=positive,
+        default=d.accumulate,
+        help="parts that a process works through its share of a batch in, for less memory (default: %(default)s)",
+    )
+    parser.add_argument(
         "--horizon",
         type=positive,
         default=d.horizon,
@@ -315,14 +341,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
     parser.add_argument(
-        "--threads", type=positive, default=usable_cores(), help="of torch on a CPU (default: %(default)s)"
+        "--threads",
+        type=positive,
+        default=max(1, usable_cores() // here()),
+        help="of torch on a CPU, in each process (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rank-timeout",
+        type=number(above=True),
+        default=600.0,
+        metavar="SECONDS",
+        help="under torchrun: a process that does not go on for so long is named and the run ends (default: "
+        "%(default)s)",
     )
     add_json(parser, "write the model card there too")
 
 
 #: Options without which the same command would not train the same model.
-SHAPING = ("seed", "steps", "readout_steps", "horizon", "learning_rate", "latent_dim", "encoder_width", "keypoints",
-           "precision")  # fmt: skip
+SHAPING = ("seed", "steps", "readout_steps", "batch", "accumulate", "horizon", "learning_rate", "latent_dim",
+           "encoder_width", "keypoints", "precision")  # fmt: skip
 
 
 def command_of(args: argparse.Namespace) -> str:
@@ -337,26 +374,33 @@ def command_of(args: argparse.Namespace) -> str:
 def run_alone(name: str, folder: Path, data: Dataset, settings: TrainSettings, bf16: bool) -> dict[str, Any]:
     """``--only STAGE`` on the checkpoint in ``folder``; the card as written."""
     stage = STAGES[name]
-    with Progress() as progress:
+    with Progress(quiet=not ranks.writes()) as progress:
         bar = progress.task(name, settings.readout_steps)
 
         def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
             bar.update(step + 1, total, note=_told(values))
 
         card = stage.run(Order(folder, data, settings.readout_steps, settings.seed, report, bf16))
-    print(f"{folder}: {stage.does}, anew; {stage.tell(card)}")
+    if ranks.writes():
+        print(f"{folder}: {stage.does}, anew; {stage.tell(card)}")
     return card
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
-    device = choose_device(args.device)
     torch.set_num_threads(args.threads)
+    with joined(choose_device(args.device), args.rank_timeout) as device:
+        return _train(args, device)
+
+
+def _train(args: argparse.Namespace, device: str) -> int:
     settings = replace(
         TrainSettings(),
         seed=args.seed,
         steps=args.steps,
         readout_steps=args.readout_steps,
+        batch=replace(BatchShape(), episodes=args.batch),
+        accumulate=args.accumulate,
         horizon=args.horizon,
         learning_rate=args.learning_rate,
         precision=args.precision,
@@ -369,11 +413,13 @@ def main(args: argparse.Namespace) -> int:
     if args.only:
         bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))
         card = run_alone(args.only, args.out, data, settings, bf16)
-        if args.json is not None:
+        if args.json is not None and ranks.writes():
             write_json(args.json, card)
         return 0
-    with Progress() as progress:
+    with Progress(quiet=not ranks.writes()) as progress:
         card = train(data, args.out, settings, config, device, command_of(args), progress)
+    if not ranks.writes():
+        return 0
     if args.json is not None:
         write_json(args.json, card)
     metrics = card["metrics"]

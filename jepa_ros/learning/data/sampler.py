@@ -49,29 +49,34 @@ class WindowSampler:
         episodes: numbers of the episodes to draw from.
         shape: of a batch.
         seed: with the batch's number it decides the batch.
+        share: which of a batch's episodes are read; the others are for other processes.
     """
 
-    def __init__(self, data: Dataset, episodes: np.ndarray, shape: BatchShape, seed: int) -> None:
+    def __init__(
+        self, data: Dataset, episodes: np.ndarray, shape: BatchShape, seed: int, share: slice = slice(None)
+    ) -> None:
         self.data, self.shape, self.seed = data, shape, seed
+        self._read = range(shape.episodes)[share]
         self.episodes = episodes[data.index[episodes, 2] >= shape.frames]
         # Every window is as likely as any other; where all episodes are alike this draws as without weights.
         windows = data.index[self.episodes, 2] - shape.frames + 1
         self._weights = windows / windows.sum() if len(set(windows.tolist())) > 1 else None
 
     def batch(self, number: int) -> tuple[Batch, Tensor]:
-        """Batch ``number``: inputs {name: (E, W, F, ...)}, normalised actions (E, W, F, A) float32."""
+        """Batch ``number``: inputs {name: (E, W, F, ...)}, normalised actions (E, W, F, A) float32, E of this share."""
         rng = np.random.default_rng([self.seed, number])
         s = self.shape
         chosen = rng.choice(self.episodes, s.episodes, replace=len(self.episodes) < s.episodes, p=self._weights)
         inputs: dict[str, list[np.ndarray]] = {}
         actions = []
-        for episode in chosen:
+        for i, episode in enumerate(chosen):
             length = int(self.data.index[episode, 2])
-            for start in rng.integers(0, length - s.frames + 1, s.windows):
+            starts = rng.integers(0, length - s.frames + 1, s.windows)
+            for start in starts if i in self._read else ():
                 for name, values in self.data.inputs(episode, int(start), s.frames).items():
                     inputs.setdefault(name, []).append(values)
                 actions.append(self.data.slice("actions", episode, int(start), s.frames))
-        lead = (s.episodes, s.windows, s.frames)
+        lead = (len(self._read), s.windows, s.frames)
         stacked = {name: torch.from_numpy(np.stack(values)) for name, values in inputs.items()}
         unit = self.data.contract.normalise(np.stack(actions)).astype(np.float32)
         given = {name: values.view(*lead, *values.shape[2:]) for name, values in stacked.items()}

@@ -15,6 +15,8 @@ from torch import Tensor
 from jepa_ros.contract import RobotContract
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import tensors
+from jepa_ros.learning.parallel import ranks
+from jepa_ros.learning.parallel.watch import at
 from jepa_ros.world_model import WorldModel
 
 OPEN_LOOP_STEPS = (1, 5, 12)
@@ -62,27 +64,33 @@ class Encoded:
         self.model, self.data, self.bf16 = model, data, bf16
         self._latents: dict[int, Tensor] = {}
 
-    @torch.inference_mode()
     def latents(self, episode: int) -> Tensor:
         """(T, D) of a whole episode."""
         if episode not in self._latents:
-            was_training, device = self.model.training, self.model.device
-            self.model.eval()
-            parts = []
-            for start in range(0, int(self.data.index[episode, 2]), CHUNK):
-                length = min(CHUNK, int(self.data.index[episode, 2]) - start)
-                inputs = tensors(self.data.inputs(episode, start, length), device)
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16):
-                    parts.append(self.model.latent(inputs).float().cpu())
-            self.model.train(was_training)
-            self._latents[episode] = torch.cat(parts)
+            self._latents[episode] = self._encode(episode)
         return self._latents[episode]
+
+    @torch.inference_mode()
+    def _encode(self, episode: int) -> Tensor:
+        was_training, device = self.model.training, self.model.device
+        self.model.eval()
+        parts = []
+        at(f"encoding episode {episode}")
+        for start in range(0, int(self.data.index[episode, 2]), CHUNK):
+            length = min(CHUNK, int(self.data.index[episode, 2]) - start)
+            inputs = tensors(self.data.inputs(episode, start, length), device)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bf16):
+                parts.append(self.model.latent(inputs).float().cpu())
+        self.model.train(was_training)
+        return torch.cat(parts)
 
     def pieces(self, episodes: np.ndarray, length: int) -> Latents:
         """Episodes cut into pieces of ``length`` steps; a shorter rest is left out."""
         data = self.data
         z, actions, poses, contacts, layouts = [], [], [], [], []
         states: dict[str, list[np.ndarray]] = {state.name: [] for state in data.contract.kept_state}
+        new = [e for e in dict.fromkeys(episodes.tolist()) if e not in self._latents]
+        self._latents.update(zip(new, ranks.each(self._encode, new)))
         for episode in episodes.tolist():
             for start in range(0, int(data.index[episode, 2]) - length + 1, length):
                 z.append(self.latents(episode)[start : start + length])

@@ -6,18 +6,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from jepa_ros.learning.parallel import ranks
 from jepa_ros.world_model import WorldModel
 
 
 def spread(z: Tensor, covariance_weight: float) -> Tensor:
     """Anti-collapse on centred latents z (n, D): variance hinge at 1 plus weighted off-diagonal covariance.
 
+    The statistics are those of the latents of all ranks.
     Source: VICReg (Bardes, Ponce, LeCun, 2022), equations 1 and 3.
     """
-    variance = z.square().mean(dim=0)
+    width = z.shape[1]
+    sums = torch.cat([z.square().sum(dim=0), (z.T @ z).flatten(), z.new_full((1,), len(z))])
+    squares, products, count = ranks.summed(sums).split([width, width**2, 1])
+    variance, covariance = squares / count, products.view(width, width) / count
     hinge = torch.relu(1.0 - (variance + 1e-4).sqrt()).mean()
-    covariance = z.T @ z / z.shape[0]
-    off_diagonal = (covariance - torch.diag(torch.diagonal(covariance))).square().sum() / z.shape[1]
+    off_diagonal = (covariance - torch.diag(torch.diagonal(covariance))).square().sum() / width
     return hinge + covariance_weight * off_diagonal
 
 
@@ -29,7 +33,8 @@ def anti_collapse(z: Tensor, covariance_weight: float, within_weight: float, glo
     """
     within = (z - z.mean(dim=(1, 2), keepdim=True)).flatten(0, 2)
     everywhere = z.flatten(0, 2)
-    everywhere = everywhere - everywhere.mean(dim=0)
+    total = ranks.summed(torch.cat([everywhere.sum(dim=0), z.new_full((1,), len(everywhere))]))
+    everywhere = everywhere - total[:-1] / total[-1]
     return within_weight * spread(within, covariance_weight) + global_weight * spread(everywhere, covariance_weight)
 
 

@@ -38,6 +38,8 @@ class Decoder(nn.Module):
 class ReconstructionTrainer(RepresentationTrainer):
     """Trains encoder and decoder to draw what was seen, and the predictor on latents that it cannot move."""
 
+    whole = ()
+
     def __init__(self, model: WorldModel, settings: TrainSettings, bf16: bool) -> None:
         super().__init__(model, settings, bf16)
         (_, edge, height), *others = model.config.cameras
@@ -54,8 +56,13 @@ class ReconstructionTrainer(RepresentationTrainer):
         """What a saved state holds."""
         return {"model": self.model, "decoder": self.decoder}
 
-    def losses(self, inputs: Batch, actions: Tensor) -> dict[str, Tensor]:
-        """The loss terms of one batch: ``reconstruction`` trains the latents, ``prediction`` the predictor."""
+    @property
+    def weights(self) -> dict[str, float]:
+        """What each term counts for in the loss."""
+        return {"prediction": 1.0, "reconstruction": 1.0}
+
+    def losses(self, inputs: Batch, actions: Tensor, beside: tuple[Tensor, ...] = ()) -> dict[str, Tensor]:
+        """The loss terms of a part of a batch: ``reconstruction`` trains the latents, ``prediction`` the predictor."""
         lead = actions.shape[:3]
         flat = inputs[self.model.encoder.camera].flatten(0, 2)
         with torch.autocast(actions.device.type, dtype=torch.bfloat16, enabled=self.bf16):
@@ -64,7 +71,6 @@ class ReconstructionTrainer(RepresentationTrainer):
             prediction = open_loop(self.model, z.detach().view(*lead, -1), actions)
         wanted = (flat.permute(0, 3, 1, 2).float() - 128.0) / 64.0
         terms = {"prediction": prediction, "reconstruction": (drawn.float() - wanted).square().mean()}
-        terms["total"] = terms["prediction"] + terms["reconstruction"]
         with torch.no_grad():
             windows = z.float().view(*lead, -1).flatten(0, 1)
             terms["copy"] = (windows[:, 2:] - windows[:, 1:2]).square().mean()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from jepa_ros.learning.data.sampler import Batch
+from jepa_ros.learning.parallel import ranks
+from jepa_ros.learning.parallel.layers import whole_batches
+from jepa_ros.learning.parallel.watch import at
 from jepa_ros.learning.representation.losses import InverseDynamics, anti_collapse, open_loop
 from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.world_model import WorldModel
@@ -27,11 +31,19 @@ def cosine(step: int, total: int, warmup: int = 100) -> float:
 class RepresentationTrainer:
     """Holds the modules, the optimiser and one training step.
 
+    Several processes (:mod:`jepa_ros.learning.parallel`) each take a share of every batch, and
+    ``settings.accumulate`` parts one after the other. The loss is that of the whole batch all the same.
+
     Args:
         model: trained in place.
         settings: weights and schedule.
         bf16: run encoder and predictor under bfloat16 autocast.
+
+    Attributes:
+        whole: names of terms that are of all latents of a batch; the others are means over its episodes.
     """
+
+    whole: tuple[str, ...] = ("anti_collapse",)
 
     def __init__(self, model: WorldModel, settings: TrainSettings, bf16: bool) -> None:
         self.model, self.settings, self.bf16 = model, settings, bf16
@@ -40,34 +52,48 @@ class RepresentationTrainer:
         self.optimizer = torch.optim.AdamW(
             self.trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
+        self.learned: Callable[..., dict[str, Tensor]] = self.losses
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """What each term counts for in the loss; terms without one are only told."""
+        return {"prediction": 1.0, "anti_collapse": 1.0, "inverse_dynamics": self.settings.inverse_dynamics}
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """What a saved state holds."""
         return {"model": self.model, "inverse": self.inverse}
 
-    def losses(self, inputs: Batch, actions: Tensor) -> dict[str, Tensor]:
-        """The loss terms of one batch; see :class:`~jepa_ros.learning.data.sampler.WindowSampler` for the shapes."""
+    def latents(self, inputs: Batch, lead: torch.Size) -> Tensor:
+        """Latents (E, W, F, D) of inputs {name: (E, W, F, ...)}; ``lead`` is (E, W, F)."""
+        return self.model.latent({name: v.flatten(0, 2) for name, v in inputs.items()}).view(*lead, -1)
+
+    def losses(self, inputs: Batch, actions: Tensor, beside: tuple[Tensor, ...] = ()) -> dict[str, Tensor]:
+        """The loss terms of a part of a batch.
+
+        Args:
+            inputs, actions: see :class:`~jepa_ros.learning.data.sampler.WindowSampler`. beside: the latents of the
+                batch's other parts, without gradients.
+        """
         s = self.settings
         lead = actions.shape[:3]
         with torch.autocast(actions.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            z = self.model.latent({name: v.flatten(0, 2) for name, v in inputs.items()}).view(*lead, -1)
+            z = self.latents(inputs, lead)
             prediction = open_loop(self.model, z, actions)
             inverse = self.inverse(z, actions)
         z = z.float()
         terms = {
             "prediction": prediction,
-            "anti_collapse": anti_collapse(z, s.covariance, s.within, s.everywhere),
+            "anti_collapse": anti_collapse(torch.cat([z, *beside]), s.covariance, s.within, s.everywhere),
             "inverse_dynamics": inverse.mean(),
         }
-        terms["total"] = terms["prediction"] + terms["anti_collapse"] + s.inverse_dynamics * terms["inverse_dynamics"]
         with torch.no_grad():
             flat = z.flatten(0, 1)
             terms["copy"] = (flat[:, 2:] - flat[:, 1:2]).square().mean()
         return terms
 
     def step(self, number: int, inputs: Batch, actions: Tensor) -> dict[str, float]:
-        """One optimiser step on one batch.
+        """One optimiser step on this process's share of a batch; what the terms are of the whole batch.
 
         Raises:
             TrainError: the loss is not finite.
@@ -77,17 +103,54 @@ class RepresentationTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * cosine(number, self.settings.steps)
         there = {name: values.to(device, non_blocking=True) for name, values in inputs.items()}
-        terms = self.losses(there, actions.to(device, non_blocking=True))
-        if not math.isfinite(terms["total"].item()):
+        self.optimizer.zero_grad(set_to_none=True)
+        told = self._backward(there, actions.to(device, non_blocking=True))
+        if not math.isfinite(told["total"]):
             raise TrainError(
-                f"step {number}: the loss is not finite ({', '.join(f'{k} {v.item():g}' for k, v in terms.items())}): "
+                f"step {number}: the loss is not finite ({', '.join(f'{k} {v:g}' for k, v in told.items())}): "
                 "lower --learning-rate"
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()
         nn.utils.clip_grad_norm_(self.trained.parameters(), self.settings.clip)
         self.optimizer.step()
-        return {name: value.item() for name, value in terms.items()}
+        return told
+
+    def _backward(self, inputs: Batch, actions: Tensor) -> dict[str, float]:
+        """Gradients of the whole batch's loss, worked through in parts."""
+        parts = _parts(len(actions), self.settings.accumulate)
+        latents: list[Tensor] = []
+        if len(parts) > 1:  # the anti-collapse term needs those of the other parts (Gao et al., 2021, section 3)
+            with torch.no_grad(), torch.autocast(actions.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+                for part in parts:
+                    piece = {name: v[part] for name, v in inputs.items()}
+                    latents.append(self.latents(piece, actions[part].shape[:3]).float())
+        episodes, told = self.settings.batch.episodes, dict[str, Tensor]()
+        for i, part in enumerate(parts):
+            share = (part.stop - part.start) / episodes
+            beside = tuple(z for j, z in enumerate(latents) if j != i)
+            with self._without_exchange(i + 1 < len(parts)):
+                terms = self.learned({name: v[part] for name, v in inputs.items()}, actions[part], beside)
+                # The mean over ranks that DistributedDataParallel takes makes of these the loss of the whole batch.
+                counts = {name: 1.0 if name in self.whole else share * ranks.size() for name in self.weights}
+                torch.stack([w * counts[name] * terms[name] for name, w in self.weights.items()]).sum().backward()
+            for name, value in terms.items():
+                part_of_mean = 1.0 / (len(parts) * ranks.size()) if name in self.whole else share
+                told[name] = told.get(name, torch.zeros_like(value)) + part_of_mean * value.detach().float()
+        return self._whole(told)
+
+    @torch.no_grad()
+    def _whole(self, told: dict[str, Tensor]) -> dict[str, float]:
+        """Terms of this process's share -> of the whole batch, and their weighted sum."""
+        values = ranks.summed(torch.stack(list(told.values())).double())
+        found = dict(zip(told, values.tolist()))
+        return {**found, "total": sum(w * found[name] for name, w in self.weights.items())}
+
+    def _without_exchange(self, more: bool) -> contextlib.AbstractContextManager[None]:
+        """For a block that is not the last of a batch gradients stay in this process."""
+        return self.learned.no_sync() if more and hasattr(self.learned, "no_sync") else contextlib.nullcontext()
+
+
+def _parts(rows: int, count: int) -> list[slice]:
+    return [slice(rows * i // count, rows * (i + 1) // count) for i in range(count)]
 
 
 def run(
@@ -96,9 +159,13 @@ def run(
     each: Callable[[int, dict[str, float]], None],
 ) -> None:
     """Train over ``batches`` (number, inputs, actions); ``each`` is told of every step."""
-    for number, inputs, actions in batches:
-        # Dropout-free models need no generator of their own; the batch number alone decides what is drawn.
-        each(number, trainer.step(number, inputs, actions))
+    with whole_batches(trainer.trained):
+        trainer.learned = ranks.learned(trainer.losses, trainer.trained)
+        for number, inputs, actions in batches:
+            at(f"step {number}")
+            # Dropout-free models need no generator of their own; the batch number alone decides what is drawn.
+            each(number, trainer.step(number, inputs, actions))
+        trainer.learned = trainer.losses
 
 
 def seed_everything(seed: int) -> None:

@@ -21,12 +21,14 @@ from scipy.optimize import nnls
 
 from jepa_ros.learning.data.dataset import Dataset, DatasetError
 from jepa_ros.learning.data.sampler import tensors
+from jepa_ros.learning.parallel import ranks
+from jepa_ros.learning.parallel.watch import at
 from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.readouts import Report
 from jepa_ros.memory.picture_memory import REACH, PictureMemory, rings
 from jepa_ros.planning.bodies import watch_for
 from jepa_ros.planning.surprise import SPANS, BodyWatch, Due, Motion, Normal
-from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.world_model import WorldModel, load_checkpoint
 from jepa_ros.world_model.context import ContextPart, read_part
 from jepa_ros.world_model.picture_maps import NOISE, PATCH, NoveltyHead, PictureMaps, patches, summarise
 from jepa_ros.world_model.readouts import NOVELTY
@@ -178,10 +180,13 @@ def fit_alarms(
     rng = np.random.default_rng([seed, 1])
     chosen = rng.choice(training, min(EPISODES, len(training)), replace=False)
     total = len(chosen) + len(held_out)
-    drives = []
-    for i, e in enumerate(chosen):
-        drives.append(_Drive(model, watch, data, int(e)))
-        report("vigilance", i, total, {})
+
+    def driven(number: int, episode: int) -> _Drive:
+        at(f"alarms, episode {episode}")
+        report("vigilance", number, total, {})
+        return _Drive(model, watch, data, episode)
+
+    drives = ranks.each(lambda item: driven(*item), list(enumerate(chosen.tolist())))
     drives = [d for d in drives if d.counts.any()]
     if not drives:
         return None
@@ -193,13 +198,16 @@ def fit_alarms(
     maxima: dict[str, list[float]] = {}
     latent: list[float] = []
     hours = []
-    for i, e in enumerate(held_out):
-        drive = _Drive(model, watch, data, int(e))
-        report("vigilance", len(chosen) + i, total, {})
-        if drive.counts.any():
-            hours.append(drive.hours)
-            latent.append(drive.novelty(novelty))
-            for name, value in drive.worst(normal).items():
+
+    def extremes(item: tuple[int, int]) -> tuple[float, float, dict[str, float]] | None:
+        drive = driven(*item)
+        return (drive.hours, drive.novelty(novelty), drive.worst(normal)) if drive.counts.any() else None
+
+    for found in ranks.each(extremes, list(enumerate(held_out.tolist(), len(chosen)))):
+        if found is not None:
+            hours.append(found[0])
+            latent.append(found[1])
+            for name, value in found[2].items():
                 maxima.setdefault(name, []).append(value)
     if not maxima:
         return None
@@ -276,13 +284,15 @@ def _fit_familiar(
     model: WorldModel, watch: BodyWatch, data: Dataset, episodes: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean (6 C,) and precision (6 C, 6 C) of the descriptions of pictures."""
-    found = []
-    for e in episodes:
-        at = np.sort(rng.choice(int(data.index[e, 2]), PICTURES))
-        _, scene, _ = _encode(model, watch, tensors(data.inputs(int(e)), model.device, at))
+    drawn = [(int(e), np.sort(rng.choice(int(data.index[e, 2]), PICTURES))) for e in episodes]
+
+    def described(item: tuple[int, np.ndarray]) -> np.ndarray:
+        at(f"alarms, pictures of episode {item[0]}")
+        _, scene, _ = _encode(model, watch, tensors(data.inputs(item[0]), model.device, item[1]))
         assert scene is not None
-        found.append(summarise(scene))
-    x = np.concatenate(found).astype(np.float64)
+        return summarise(scene)
+
+    x = np.concatenate(ranks.each(described, drawn)).astype(np.float64)
     covariance = np.cov(x.T)
     covariance += 1e-3 * np.diag(np.diag(covariance)) + 1e-9 * np.eye(len(covariance))
     return x.mean(0), np.linalg.inv(covariance)
@@ -304,4 +314,4 @@ def renew_alarms(order: Order) -> dict[str, Any]:
     if found is None:
         raise DatasetError(f"{data.folder}: no step without a contact about it: collect more or longer episodes")
     calibration = {**card.get("calibration", {}), "vigilance": found}
-    return save_checkpoint(order.folder, model, {**card, "calibration": calibration})
+    return order.save(model, {**card, "calibration": calibration})

@@ -9,6 +9,7 @@ what stands there, be it ahead or aside. All hold for every picture of the same 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,12 +97,17 @@ class LabelledPlaces:
         for e in episodes:
             self.mates.setdefault(int(data.index[e, 3]), []).append(int(e))
 
-    def draw(self, pictures: int) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
-        """images (B, H, W, 3) uint8, places (B, N, 2) m, blocked (B, N) 0 or 1; episodes (B,) of the pictures."""
+    def draw(
+        self, pictures: int, share: Callable[[int], slice] = lambda rows: slice(rows)
+    ) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
+        """images (B, H, W, 3) uint8, places (B, N, 2) m, blocked (B, N) 0 or 1; episodes (all,) of the pictures.
+
+        ``share`` tells which of all pictures of the batch are read, and B of them.
+        """
         rng = self.rng
-        images, places, labels, whose = [], [], [], []
+        moments, places, labels, whose = [], [], [], []
         for e in rng.choice(self.episodes, pictures):
-            image = self.data.slice("images", int(e), int(rng.integers(self.data.index[e, 2])), 1)[0]
+            moment = int(rng.integers(self.data.index[e, 2]))
             mates = self.mates[int(self.data.index[e, 3])]
             chosen = [self.bumps[int(m)] for m in [e, *rng.choice(mates, min(2, len(mates) - 1))]]
             kinds = {k: np.concatenate([getattr(b, k) for b in chosen]) for k in ("free", "near", "touched")}
@@ -116,13 +122,15 @@ class LabelledPlaces:
             i = rng.integers(max(1, len(held)), size=further)
             ahead = held[i] + beyond[i] * rng.uniform(*AHEAD, (further, 1))
             points = np.concatenate([drawn["free"], drawn["near"], drawn["touched"], ahead])
-            images.append(np.array(image))
+            moments.append((int(e), moment))
             whose.append(e)
             places.append(points)
             labels.append(np.arange(PLACES) >= counts["free"] + counts["near"])
+        mine = share(len(whose))
+        images = [self.data.slice("images", e, t, 1)[0] for e, t in moments[mine]]
         return (
             torch.from_numpy(np.stack(images)),
-            torch.from_numpy(np.stack(places)).float(),
-            torch.from_numpy(np.stack(labels)).float(),
+            torch.from_numpy(np.stack(places[mine])).float(),
+            torch.from_numpy(np.stack(labels[mine])).float(),
             np.array(whose),
         )

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.parallel import ranks
 from jepa_ros.learning.stages.readouts import Report
+from jepa_ros.world_model import WorldModel, save_checkpoint
 
 
 @dataclass(frozen=True)
@@ -20,3 +23,7 @@ class Order:
     seed: int
     report: Report
     bf16: bool = False
+
+    def save(self, model: WorldModel, card: dict[str, Any]) -> dict[str, Any]:
+        """Write the checkpoint anew, by one process; the card as written."""
+        return ranks.same(save_checkpoint(self.folder, model, card) if ranks.writes() else card)

@@ -17,13 +17,16 @@ from torch import Tensor, nn
 from jepa_ros.contract import RobotContract
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import tensors
+from jepa_ros.learning.parallel import ranks
+from jepa_ros.learning.parallel.layers import whole_batches
+from jepa_ros.learning.parallel.watch import at
 from jepa_ros.learning.representation.representation import cosine
 from jepa_ros.learning.settings import TrainError
 from jepa_ros.learning.stages.bump_labels import SENT, LabelledPlaces, body_velocity, full_speed
 from jepa_ros.learning.stages.order import Order
-from jepa_ros.learning.stages.readouts import Report, optimizer_for
+from jepa_ros.learning.stages.readouts import Report, descend, optimizer_for
 from jepa_ros.planar.map_head import Extent, MapHead, look_up, map_of, map_part, on_map, project
-from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint
 
 #: m between the outermost place that the robot reached and the edge of the map.
 BORDER = 0.15
@@ -95,17 +98,19 @@ def sight(
     the camera hangs (1.7 cm along each axis, where the readout scatters by 1.3). So the map is learned in that frame:
     the robot's own localisation, moved by what the two differ by in the mean.
     """
-    found = {}
-    for e in episodes.tolist():
-        poses = np.array(data.slice("poses", e))
-        steps = np.sort(rng.integers(len(poses), size=TRACK))
+    drawn = [(e, np.sort(rng.integers(int(data.index[e, 2]), size=TRACK))) for e in episodes.tolist()]
+
+    def seen(item: tuple[int, np.ndarray]) -> Sighting:
+        (e, steps), poses = item, np.array(data.slice("poses", item[0]))
+        at(f"places of episode {e}")
         inputs = tensors(data.inputs(e), model.device, steps)
         features = model.encoder.features(inputs[model.encoder.camera])
         read = model.read("pose", model.encoder.finish(features, inputs))[:, :2].cpu().numpy()
         poses[:, :2] += (read - poses[steps, :2]).mean(axis=0)
-        robot = torch.from_numpy(poses[steps, :2]).float().to(model.device)
-        found[e] = Sighting(poses, robot, model.encoder.keypoint_positions(features)[:, keypoint])
-    return found
+        robot = torch.from_numpy(poses[steps, :2]).float()
+        return Sighting(poses, robot, model.encoder.keypoint_positions(features)[:, keypoint].cpu())
+
+    return dict(zip(episodes.tolist(), ranks.each(seen, drawn)))
 
 
 def _homography(xy1: Tensor, uv: Tensor) -> Tensor:
@@ -133,30 +138,40 @@ def fit_map(
     places = torch.from_numpy(np.stack([np.array(data.slice("poses", e, t, 1))[0, :2] for e, t in sample]))
     homography, follows, keypoint = picture_of_map(model, images.to(device), on_map(places, extent))
     report("traversability", 0, steps, {"keypoint_r2": follows})
-    if follows < FOLLOWS:
+    if ranks.same(follows < FOLLOWS):
         return False
-    head.look_from(homography)
+    head.look_from(ranks.same(homography))
     seen = sight(model, data, episodes, keypoint, rng)
     batches = LabelledPlaces(data, episodes, {e: s.poses for e, s in seen.items()}, seed)
     optimizer = optimizer_for(head.parameters(), 1e-3, weight_decay=1e-2)
     head.train().requires_grad_(True)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * cosine(step, steps)
-        images, places, blocked, whose = batches.draw(PICTURES)
+
+    def losses(images: Tensor, places: Tensor, blocked: Tensor, robot: Tensor, where: Tensor) -> dict[str, Tensor]:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             with torch.no_grad():
-                features = model.encoder.early_and_late(images.to(device))
+                features = model.encoder.early_and_late(images)
             grid, view = head.map_and_view(*features)
-        logits = look_up(grid, places.to(device), extent)
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, blocked.to(device))
-        robot, where = (torch.stack([getattr(seen[int(e)], name) for e in whose]) for name in ("robot", "where"))
+        logits = look_up(grid, places, extent)
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, blocked)
         off = (project(view, on_map(robot, extent)) - where).norm(dim=-1).mean()
-        optimizer.zero_grad(set_to_none=True)
-        (loss + VIEW * off).backward()
-        optimizer.step()
-        if step % 50 == 0:
-            report("traversability", step, steps, {"loss": loss.item(), "view": off.item()})
+        return {"": loss + VIEW * off, "loss": loss, "view": off}
+
+    with whole_batches(head) as dropouts:
+        learned = ranks.learned(losses, head)
+        for step in range(steps):
+            at(f"map, step {step}")
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-3 * cosine(step, steps)
+            images, places, blocked, whose = batches.draw(PICTURES, ranks.share)
+            for layer in dropouts:
+                layer.rows = len(whose)
+            mine = [seen[int(e)] for e in whose[ranks.share(len(whose))]]
+            robot, where = (torch.stack([getattr(s, name) for s in mine]) for name in ("robot", "where"))
+            given = (v.to(device) for v in (images, places, blocked, robot, where))
+            terms = descend(learned, optimizer, len(whose), None, *given)
+            if step % 50 == 0:
+                told = ranks.averaged(terms, len(whose))
+                report("traversability", step, steps, {k: v for k, v in told.items() if k})
     head.eval().requires_grad_(False)
     return True
 
@@ -233,7 +248,7 @@ def renew_map(order: Order) -> dict[str, Any]:
     if not fit_map(model, data, training, order.steps, seed + 3, order.report, order.bf16):
         raise TrainError(f"{folder}: no keypoint of the encoder follows the robot in {data.folder}; train longer")
     metrics = {**card.get("metrics", {}), "traversability": judge_map(model, data, held_out)}
-    return save_checkpoint(folder, model, {**card, "metrics": metrics})
+    return order.save(model, {**card, "metrics": metrics})
 
 
 def area_under_curve(scores: np.ndarray, labels: np.ndarray) -> float:

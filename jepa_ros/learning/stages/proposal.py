@@ -11,31 +11,42 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from jepa_ros.learning.parallel import ranks
+from jepa_ros.learning.parallel.watch import at
 from jepa_ros.learning.representation.diagnostics import Latents, encode_episodes
 from jepa_ros.learning.representation.representation import cosine
 from jepa_ros.learning.stages.order import Order
-from jepa_ros.learning.stages.readouts import Report, optimizer_for
-from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.learning.stages.readouts import Report, descend, optimizer_for
+from jepa_ros.world_model import WorldModel, load_checkpoint
 from jepa_ros.world_model.inverse_model import InverseModel
 from jepa_ros.world_model.readouts import PROPOSAL
 
 LONGEST = 2.0  # goals lie up to so many times the proposal's steps ahead
 
 
-def _loss(head: InverseModel, latents: Latents, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Squared error of the actions up to the goal."""
+def _draw(
+    head: InverseModel, latents: Latents, batch: int, generator: torch.Generator, mine: slice, device: torch.device
+) -> tuple[Tensor, ...]:
+    """Latents (B, D), goals (B, D), the actions wanted (B, steps, A), what each counts for (B, steps), of the rows
+    ``mine`` of a batch."""
     length, steps = latents.z.shape[1], head.steps
     e = torch.randint(0, latents.z.shape[0], (batch,), generator=generator)
     t = (torch.rand(batch, generator=generator) * (length - 1)).long()
     room = (length - 1 - t).clamp_max(int(LONGEST * steps))
     gap = 1 + (torch.rand(batch, generator=generator) * room).long().clamp_max(room - 1)
-    at = t[:, None] + torch.arange(steps)  # (batch, steps)
-    counts = (torch.arange(steps) < gap[:, None]).float().to(device)
-    wanted = latents.actions[e[:, None], at.clamp_max(length - 1)].to(device)
-    found = head(latents.z[e, t].to(device), latents.z[e, t + gap].to(device))
-    return ((found - wanted).square().mean(-1) * counts).sum() / counts.sum()
+    when = t[:, None] + torch.arange(steps)  # (batch, steps)
+    counts = (torch.arange(steps) < gap[:, None]).float()
+    counts = counts * (batch / counts.sum())  # of the whole batch, so that its loss is a mean over rows
+    e, t, gap, when, counts = (drawn[mine] for drawn in (e, t, gap, when, counts))
+    wanted = latents.actions[e[:, None], when.clamp_max(length - 1)]
+    return tuple(v.to(device) for v in (latents.z[e, t], latents.z[e, t + gap], wanted, counts))
+
+
+def _error(head: InverseModel, z: Tensor, goal: Tensor, wanted: Tensor, counts: Tensor) -> Tensor:
+    """Squared error of the actions up to the goal."""
+    return ((head(z, goal) - wanted).square().mean(-1) * counts).sum() / len(z)
 
 
 def fit_proposal(
@@ -45,19 +56,19 @@ def fit_proposal(
     if "proposal" not in model.readouts:
         return
     head = model.heads["proposal"]
-    assert isinstance(head, InverseModel)
     head.train().requires_grad_(True)
     optimizer, generator = optimizer_for(head.parameters(), 1e-3), torch.Generator().manual_seed(seed)
+    assert isinstance(head, InverseModel)
+    learned = ranks.learned(lambda *drawn: {"error": _error(head, *drawn)}, head)
+    mine = ranks.share(batch)
     for step in range(steps):
+        at(f"proposal, step {step}")
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * cosine(step, steps)
-        loss = _loss(head, latents, batch, generator, model.device)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-        optimizer.step()
+        drawn = _draw(head, latents, batch, generator, mine, model.device)
+        terms = descend(learned, optimizer, batch, 1.0, *drawn)
         if step % 50 == 0:
-            report("proposal", step, steps, {"error": loss.item()})
+            report("proposal", step, steps, ranks.averaged(terms, batch))
     head.eval().requires_grad_(False)
 
 
@@ -66,7 +77,8 @@ def judge_proposal(model: WorldModel, held_out: Latents, batch: int = 4096) -> d
     """Squared error on held-out episodes, beside that of the mean action: 1 would be as good as not looking."""
     head = model.heads["proposal"]
     assert isinstance(head, InverseModel)
-    error = _loss(head, held_out, batch, torch.Generator().manual_seed(0), model.device)
+    drawn = _draw(head, held_out, batch, torch.Generator().manual_seed(0), slice(None), model.device)
+    error = _error(head, *drawn)
     spread = held_out.actions.flatten(0, 1).var(0).mean()
     return {"error": float(error), "ratio": float(error / spread)}
 
@@ -93,4 +105,4 @@ def renew_proposal(order: Order, proposal_steps: int = 12) -> dict[str, Any]:
     latents = encode_episodes(model, data, training, length)
     grown = add_proposal(model, latents, proposal_steps, order.steps, seed, order.report)
     judged = judge_proposal(grown, encode_episodes(model, data, held_out, length))
-    return save_checkpoint(order.folder, grown, {**card, "metrics": {**card.get("metrics", {}), "proposal": judged}})
+    return order.save(grown, {**card, "metrics": {**card.get("metrics", {}), "proposal": judged}})

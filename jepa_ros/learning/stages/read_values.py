@@ -8,7 +8,7 @@ from typing import Any
 from jepa_ros.learning.representation.diagnostics import encode_episodes
 from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.readouts import drop_readouts, fit_heads, judge_readouts
-from jepa_ros.world_model import load_checkpoint, save_checkpoint
+from jepa_ros.world_model import load_checkpoint
 
 
 def renew_readouts(order: Order) -> dict[str, Any]:
@@ -23,4 +23,4 @@ def renew_readouts(order: Order) -> dict[str, Any]:
     judged = judge_readouts(model, encode_episodes(model, data, held_out, length, order.bf16))
     drop_readouts(model, judged)
     card = {**card, "metrics": {**card.get("metrics", {}), "readouts": judged}}
-    return save_checkpoint(order.folder, model, card)
+    return order.save(model, card)

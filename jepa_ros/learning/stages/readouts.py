@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jepa_ros.learning.parallel import ranks
+from jepa_ros.learning.parallel.watch import at
 from jepa_ros.learning.representation.diagnostics import Latents
 from jepa_ros.learning.representation.losses import energy_score
 from jepa_ros.learning.representation.representation import cosine
@@ -39,6 +41,27 @@ def _draw(latents: Latents, batch: int, frames: int, generator: torch.Generator)
     return episodes, starts
 
 
+def descend(
+    loss: Callable[..., dict[str, Tensor]], optimizer: torch.optim.Optimizer, rows: int, clip: float | None, *given: Any
+) -> dict[str, Tensor]:
+    """One step down a loss of this process's :func:`~jepa_ros.learning.parallel.ranks.share` of ``rows`` rows.
+
+    Args:
+        loss: of :func:`~jepa_ros.learning.parallel.ranks.learned`: means over rows, the first of which is followed.
+        given: what it is called with.
+
+    Returns:
+        The terms, of this process's rows.
+    """
+    terms = loss(*given)
+    optimizer.zero_grad(set_to_none=True)
+    (ranks.weight(rows) * next(iter(terms.values()))).backward()
+    if clip is not None:
+        nn.utils.clip_grad_norm_((p for group in optimizer.param_groups for p in group["params"]), clip)
+    optimizer.step()
+    return terms
+
+
 def _windows(array: Tensor, episodes: Tensor, starts: Tensor, frames: int) -> Tensor:
     return array[episodes[:, None], starts[:, None] + torch.arange(frames)]
 
@@ -60,29 +83,33 @@ def refit_predictor(
     optimizer = optimizer_for(model.predictor.parameters(), 1e-3)
     n, device = model.config.noise_dim, model.device
     model.predictor.train().requires_grad_(True)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * cosine(step, steps)
-        episodes, starts = _draw(latents, batch, horizon + 2, generator)
-        z = _windows(latents.z, episodes, starts, horizon + 2).to(device)
-        a = _windows(latents.actions, episodes, starts, horizon + 2).to(device)
-        noise = torch.randn(2, batch, horizon + 1, n, generator=generator).to(device)
-        noise = torch.cat([noise, torch.zeros_like(noise[:1])])  # (3, B, T + 1, N)
-        z3, a3 = z.repeat(3, 1, 1), a.repeat(3, 1, 1)
+
+    def losses(z: Tensor, a: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Of z (B, T + 2, D), a (B, T + 2, A), noise (3, B, T + 1, N)."""
+        z3, a3, rows = z.repeat(3, 1, 1), a.repeat(3, 1, 1), len(z)
         noise = noise.flatten(0, 1)
-        _, h = model.predict(z3[:, 0], a3[:, 0], noise[:, 0], model.initial_state(3 * batch))
+        _, h = model.predict(z3[:, 0], a3[:, 0], noise[:, 0], model.initial_state(3 * rows))
         rolled, _ = model.rollout(z3[:, 1], h, a3[:, 1:-1], noise[:, 1:])
-        one, two, mean = rolled.view(3, batch, horizon, -1)
+        one, two, mean = rolled.view(3, rows, horizon, -1)
         target = z[:, 2:]
         score = energy_score((one, two), target)
         error = (mean - target).square().mean()
-        loss = score / math.sqrt(target.shape[-1]) + error
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.predictor.parameters(), 1.0)
-        optimizer.step()
+        return {"loss": score / math.sqrt(target.shape[-1]) + error, "energy_score": score, "error": error}
+
+    learned, mine = ranks.learned(losses, model.predictor), ranks.share(batch)
+    for step in range(steps):
+        at(f"predictor, step {step}")
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * cosine(step, steps)
+        episodes, starts = _draw(latents, batch, horizon + 2, generator)
+        noise = torch.randn(2, batch, horizon + 1, n, generator=generator)[:, mine].to(device)
+        noise = torch.cat([noise, torch.zeros_like(noise[:1])])
+        z = _windows(latents.z, episodes[mine], starts[mine], horizon + 2).to(device)
+        a = _windows(latents.actions, episodes[mine], starts[mine], horizon + 2).to(device)
+        terms = descend(learned, optimizer, batch, 1.0, z, a, noise)
         if step % 50 == 0:
-            report("predictor", step, steps, {"energy_score": score.item(), "error": error.item()})
+            told = ranks.averaged(terms, batch)
+            report("predictor", step, steps, {k: told[k] for k in ("energy_score", "error")})
     model.predictor.eval().requires_grad_(False)
 
 
@@ -106,8 +133,18 @@ def fit_distance(model: WorldModel, latents: Latents, steps: int, seed: int, rep
     def value(net: nn.Module, a: Tensor, b: Tensor) -> Tensor:
         return nn.functional.softplus(net(torch.cat([a, b], dim=-1)).squeeze(-1))
 
+    def losses(z: Tensor, following: Tensor, goal: Tensor, hindsight: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            target = torch.minimum(hindsight, 1.0 + value(slow, following, goal)).clamp_max(longest)
+        difference = target - value(head, z, goal)
+        weight = torch.where(difference > 0, 0.15, 0.85)  # expectile 0.15: near the least that was seen
+        off = nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=5.0, reduction="none")
+        return {"loss": (weight * off).mean()}
+
+    learned, mine = ranks.learned(losses, head), ranks.share(batch)
     groups = _same_layout(latents)
     for step in range(steps):
+        at(f"distance, step {step}")
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * cosine(step, steps)
         e = torch.randint(0, latents.z.shape[0], (batch,), generator=generator)
@@ -121,25 +158,16 @@ def fit_distance(model: WorldModel, latents: Latents, steps: int, seed: int, rep
         pick = torch.rand(batch, generator=generator)
         counts, table = groups
         goal_e = torch.where(other, table[e, (pick * counts[e]).long().clamp_max(table.shape[1] - 1)], e)
+        e, t, goal_e, goal_t = (drawn[mine] for drawn in (e, t, goal_e, goal_t))
         z, following = latents.z[e, t].to(device), latents.z[e, t + 1].to(device)
         goal = latents.z[goal_e, goal_t].to(device)
         hindsight = torch.where((goal_e == e) & (goal_t >= t), (goal_t - t).float(), torch.tensor(longest)).to(device)
-        with torch.no_grad():
-            target = torch.minimum(hindsight, 1.0 + value(slow, following, goal)).clamp_max(longest)
-        difference = target - value(head, z, goal)
-        weight = torch.where(difference > 0, 0.15, 0.85)  # expectile 0.15: near the least that was seen
-        loss = (
-            weight * nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=5.0, reduction="none")
-        ).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(head.parameters(), 1.0)
-        optimizer.step()
+        terms = descend(learned, optimizer, batch, 1.0, z, following, goal, hindsight)
         with torch.no_grad():
             for p, q in zip(slow.parameters(), head.parameters(), strict=True):
                 p.lerp_(q, 0.01)
         if step % 50 == 0:
-            report("distance", step, steps, {"loss": loss.item()})
+            report("distance", step, steps, ranks.averaged(terms, batch))
     head.eval().requires_grad_(False)
 
 
@@ -175,22 +203,25 @@ def fit_heads(model: WorldModel, latents: Latents, steps: int, seed: int, report
         model.heads[name].train().requires_grad_(True)
     optimizer = optimizer_for(parameters, 1e-3)
     length, device = latents.z.shape[1], model.device
+
+    def losses(z: Tensor, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+        found = {
+            name: LOSSES[readout.loss](model.heads[name](z).float(), wanted[name]) for name, readout in fitted.items()
+        }
+        return {"": torch.stack(list(found.values())).sum(), **found}
+
+    learned, mine = ranks.learned(losses, *(model.heads[name] for name in fitted)), ranks.share(batch)
     for step in range(steps):
+        at(f"readouts, step {step}")
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * cosine(step, steps)
         e = torch.randint(0, latents.z.shape[0], (batch,), generator=generator)
         t = torch.randint(0, length, (batch,), generator=generator)
-        z = latents.z[e, t].to(device)
-        losses = {
-            name: LOSSES[readout.loss](model.heads[name](z).float(), labels[name][e, t].to(device))
-            for name, readout in fitted.items()
-        }
-        loss = torch.stack(list(losses.values())).sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        e, t = e[mine], t[mine]
+        wanted = {name: labels[name][e, t].to(device) for name in fitted}
+        terms = descend(learned, optimizer, batch, None, latents.z[e, t].to(device), wanted)
         if step % 50 == 0:
-            report("readouts", step, steps, {k: v.item() for k, v in losses.items()})
+            report("readouts", step, steps, {k: v for k, v in ranks.averaged(terms, batch).items() if k})
     for name in fitted:
         model.heads[name].eval().requires_grad_(False)
     for name, (mean, spread) in units.items():
@@ -226,7 +257,7 @@ def judge_readouts(model: WorldModel, held_out: Latents) -> dict[str, dict[str, 
         least = readout.least_r2
         used = least is None or all(v is None or v >= least for v in told)
         found[name] = {"r2": told, "least": least, "used": used}
-    return found
+    return ranks.same(found)
 
 
 def drop_readouts(model: WorldModel, judged: dict[str, dict[str, Any]]) -> list[str]:
