@@ -21,6 +21,20 @@ DEAD_END = ((0.4, -0.6, 0.5, 0.6), (-0.2, 0.5, 0.5, 0.6), (-0.2, -0.6, 0.5, -0.5
 CLOSED = ((0.7, -0.3, 0.8, 0.3), (1.2, -0.3, 1.3, 0.3), (0.7, 0.2, 1.3, 0.3), (0.7, -0.3, 1.3, -0.2))
 
 
+class Straight(torch.nn.Module):
+    """Straight distances between places."""
+
+    def __init__(self, speed) -> None:
+        super().__init__()
+        self.speed = speed
+
+    def code(self, latents):
+        return latents
+
+    def steps(self, here, there):
+        return (here - there).norm(dim=-1) / self.speed
+
+
 class MazeWorld(ToyWorld):
     """A point that stops at walls; ``spread`` of the noise as in ToyWorld.
 
@@ -32,6 +46,7 @@ class MazeWorld(ToyWorld):
     def __init__(self, boxes=DEAD_END, spread: float = 0.0, poison=None, slippery=None, readouts=(WAY,)) -> None:
         super().__init__(spread, 0.1, ())
         self.readouts = declare(*readouts)
+        self.heads = torch.nn.ModuleDict({"way": Straight(self.speed)} if WAY in readouts else {})
         self.boxes, self.poison, self.slippery = torch.tensor(boxes).reshape(-1, 4), poison, slippery
         self.predicted = 0
 
@@ -58,5 +73,5 @@ class MazeWorld(ToyWorld):
 
     def read(self, name, latent, goal=None):
         if name == "way":
-            return (latent - goal).norm(dim=-1) / self.speed
+            return self.heads["way"].steps(latent, goal)
         return super().read(name, latent, goal)

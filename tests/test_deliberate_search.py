@@ -216,12 +216,29 @@ def test_goal_without_a_picture_is_refused():
 
 
 def test_goal_at_a_distance_that_is_no_number_cannot_be_placed():
-    class Lost(MazeWorld):
-        def read(self, name, latent, goal=None):
-            return super().read(name, latent, goal) * torch.nan
-
+    model = MazeWorld()
+    model.heads["way"].speed = torch.nan
     with pytest.raises(GoalError, match="cannot place it"):
-        begin(Lost())
+        begin(model)
+
+
+def test_distance_without_a_space_of_its_own_is_asked_of_pairs():
+    model = MazeWorld(DEAD_END)
+    del model.heads["way"]
+    model.read = lambda name, latent, goal=None: (latent - goal).norm(dim=-1) / model.speed
+    assert think(begin(model)).solved
+
+
+def test_expansion_that_is_given_up_leaves_no_trace():
+    one, other = begin(seed=2), begin(seed=2)
+    asked = []
+    for k in range(12):
+        before = one.counts.calls, len(one.tree)
+        assert not one.expand(lambda k=k: asked.append(k) or len(asked) % 4 == k % 4)
+        assert (one.counts.calls, len(one.tree)) == before
+        assert one.expand() and other.expand()
+    assert torch.equal(one.tree.latents[: len(one.tree)], other.tree.latents[: len(other.tree)])
+    assert one.counts == other.counts
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ way. Equal problems, seeds and numbers of expansions give equal trees.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 RING = 3.0
 #: Ways to the goal that are judged after one expansion, the shortest first.
 JUDGED = 3
+
+
+class _Stopped(Exception):
+    """An expansion was given up."""
 
 
 @dataclass
@@ -84,7 +88,8 @@ class Deliberation:
         left = float(to_go.steps(code, self._goal)[0])
         if not math.isfinite(left):
             raise GoalError(f"the cost-to-go from here to the goal is {left}: the model cannot place it")
-        self.tree.add(-1, z, h, code[0], edge, 0, left)
+        none, begun = np.array([-1]), np.array([0])
+        self.tree.add(none, z[None], h[None], code, edge[None], begun, np.array([left]))
         self.solved, self._confidence = bool(self.reached.inside(z)[1]), 1.0
         self._unsure: set[int] = set()  # states whose edges turned out to be unsure in this expansion
 
@@ -106,26 +111,48 @@ class Deliberation:
         )  # fmt: skip
 
     @torch.no_grad()
-    def expand(self) -> None:
-        """Expand the most promising states. Nothing happens once the problem is solved."""
+    def expand(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Expand the most promising states; nothing happens once the problem is solved.
+
+        Args:
+            stop: asked now and then; once it says so, the expansion is given up as if it had not begun.
+
+        Returns:
+            Whether it was done.
+        """
         if self.solved:
-            return
+            return True
         tree, config = self.tree, self.config
         if len(tree) + config.expand * config.edges > tree.capacity:
-            tree.drop(tree.order(config.greed, config.again * config.length))
-        promise = tree.order(config.greed, config.again)
-        rows = np.argsort(promise, kind="stable")[: config.expand]
-        for constraint in self.judge.constraints:
-            constraint.draw(1, self.generator)
-        self._grow(rows)
+            tree.drop(tree.order(config.greed, config.again))
+        before = self.generator.get_state(), replace(self.counts)
+        self._stop = stop
+        rows = np.argsort(tree.order(config.greed, config.again), kind="stable")[: config.expand]
+        try:
+            for constraint in self.judge.constraints:
+                constraint.draw(1, self.generator)
+            found = self._grow(rows)
+            self._breathe()
+        except _Stopped:
+            self.generator.set_state(before[0])
+            self.counts = before[1]
+            return False
+        self._take(found)
         tree.visits[rows] += 1
         tree.cut(self._unsure)
         self._unsure.clear()
         self.counts.expansions += 1
+        return True
+
+    def _breathe(self) -> None:
+        """Give the expansion up if somebody waits for it."""
+        if self._stop():
+            raise _Stopped
 
     # -- parts of an expansion, in their order ------------------------------------------------------------------------
 
-    def _grow(self, rows: np.ndarray) -> None:
+    def _grow(self, rows: np.ndarray) -> Edges:
+        """Edges from the states of these rows."""
         config, search, tree = self.config, self.search, self.tree
         k, length, actions = len(rows), config.length, self.tree.actions.shape[-1]
         can_propose = "proposal" in search.model.readouts
@@ -139,15 +166,17 @@ class Deliberation:
         parents = np.repeat(rows, plans.shape[1])
         found = [self._roll(parents, plans.flatten(0, 1).to(search.device))]
         if aimed:
+            self._breathe()
             more = self._aim(rows, plans, found[0], aimed)
             found.append(self._roll(np.repeat(rows, more.shape[1]), more.flatten(0, 1).to(search.device)))
-        self._take(Edges.join(found))
+        return Edges.join(found)
 
     def _roll(self, parents: np.ndarray, plans: Tensor) -> Edges:
         """What plans (n, L, A) from the states of these rows (n,) lead to."""
         tree, counts = self.tree, self.counts
         zs, h = self.search.model.rollout(tree.latents[parents], tree.states[parents], plans, None)
         counts.calls += zs.shape[0] * zs.shape[1]
+        self._breathe()
         finite = zs.isfinite().flatten(1).all(1) & h.isfinite().all(1)
         zs = torch.where(finite[:, None, None], zs, tree.latents[ROOT])
         codes = self.search.to_go.code(zs[:, -1])
@@ -210,16 +239,17 @@ class Deliberation:
         known = self.search.to_go.within(found.codes, tree.codes[: len(tree)], near).any(1)
         self.counts.near += int(known.sum())
         found = found.only(np.flatnonzero(~known.cpu().numpy()))
-        left = np.arange(len(found.parents))
-        while len(left):  # the most promising one, then those that are not near it, and so on
-            i = int(left[0])
-            tree.add(
-                int(found.parents[i]), found.latents[i, -1], found.states[i], found.codes[i], found.plans[i],
-                self.config.length, float(found.to_go[i]),
-            )  # fmt: skip
-            close = self.search.to_go.steps(found.codes[i], found.codes[left[1:]]) < near
-            self.counts.near += int(close.sum())
-            left = left[1:][~close.cpu().numpy()]
+        close = self.search.to_go.within(found.codes, found.codes, near).cpu().numpy()
+        close |= close.T
+        free, taken = np.ones(len(close), dtype=bool), list[int]()
+        for i in range(len(close)):  # the most promising one, then the next that is not near it, and so on
+            if free[i]:
+                taken.append(i)
+                free &= ~close[i]
+        self.counts.near += len(close) - len(taken)
+        found = found.only(np.array(taken, dtype=np.int64))
+        steps = np.full(len(taken), self.config.length)
+        tree.add(found.parents, found.latents[:, -1], found.states, found.codes, found.plans, steps, found.to_go)
 
     def _arrive(self, found: Edges, there: Tensor) -> bool:
         """Judge the shortest ways to the goal that these edges make; take the first that is sure enough."""
@@ -236,8 +266,9 @@ class Deliberation:
             if self._sure(parent, found.plans[i], steps):
                 latent = found.latents[i, steps - 1]
                 code = self.search.to_go.code(latent[None])
-                left = float(self.search.to_go.steps(code, self._goal)[0])
-                self.tree.add(parent, latent, found.states[i], code[0], found.plans[i], steps, left)
+                left = self.search.to_go.steps(code, self._goal).cpu().numpy()
+                one = found.only(np.array([i]))
+                self.tree.add(one.parents, latent[None], one.states, code, one.plans, np.array([steps]), left)
                 self.solved = True
                 return True
             self.counts.unsure += 1

@@ -44,17 +44,17 @@ class Tree:
         return self._count
 
     def add(
-        self, parent: int, latent: Tensor, state: Tensor, code: Tensor, actions: Tensor, steps: int, to_go: float
-    ) -> int:
-        """Take a state (D,), (S',), (K,) that the first ``steps`` of the actions (L, A) lead to from a parent (-1: the
-        root); returns its row. There must be room."""
-        at = self._count
-        self.latents[at], self.states[at], self.codes[at], self.actions[at] = latent, state, code, actions
-        self.parent[at], self.steps[at], self.to_go[at] = parent, steps, to_go
-        self.cost[at] = self.cost[parent] + steps if parent >= 0 else 0.0
+        self, parents: np.ndarray, latents: Tensor, states: Tensor, codes: Tensor, actions: Tensor, steps: np.ndarray,
+        to_go: np.ndarray,
+    ) -> None:  # fmt: skip
+        """Take states (n, D), (n, S'), (n, K) that the first ``steps`` (n,) of actions (n, L, A) lead to from their
+        parents (n,), -1 for the root. There must be room."""
+        at = slice(self._count, self._count + len(parents))
+        self.latents[at], self.states[at], self.codes[at], self.actions[at] = latents, states, codes, actions
+        self.parent[at], self.steps[at], self.to_go[at] = parents, steps, to_go
+        self.cost[at] = np.where(parents >= 0, self.cost[parents] + steps, 0.0)
         self.visits[at] = 0
-        self._count += 1
-        return at
+        self._count += len(parents)
 
     def order(self, greed: float, again: float) -> np.ndarray:
         """What a state promises (n,), least first: steps so far, steps to go, and how often it was tried already."""

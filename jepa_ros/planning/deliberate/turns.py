@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A deliberation in a thread beside the fast search, by turns: it rests while a control step is planned.
 
-Both compute on the same cores and read the same knowledge. A step waits for the expansion under way, a few
-milliseconds, and then has the processor for itself. What a deliberation knows changes between two expansions only.
+Both compute on the same cores and read the same knowledge. An expansion under way is given up when a step begins, so
+the step waits a millisecond or two, and then has the processor for itself. What a deliberation knows changes between
+two expansions only.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Turns:
                     self._go.clear()
                     continue
                 try:
-                    self._work[0].expand()
+                    self._work[0].expand(lambda: not self._go.is_set())
                 except Exception as error:  # told at the next step
                     self.error = error
                     self._work = None
