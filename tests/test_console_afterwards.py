@@ -16,11 +16,14 @@ from drive_bag import write_drive
 from stack_bag import GOAL_NS, make_model, write_stack_bag
 
 from jepa_ros.bags import BagError
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.replay import rethink
+from jepa_ros.bags.replay.recording import read_recording
 from jepa_ros.commands import console as command
 from jepa_ros.commands.options import Parser
 from jepa_ros.console.afterwards import open_bag
 from jepa_ros.console.desk import Refused
+from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 
 SLOW = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}"
@@ -65,6 +68,23 @@ def test_a_moment_whose_whole_past_is_replayed_is_decided_as_recorded(bag):
     assert now["reason"] == then["reason"] == "ok" and now["seed"] == then["seed"]
     assert now["command"] == pytest.approx(then["command"], abs=1e-3)
     assert now["cost"] == pytest.approx(then["cost"], rel=1e-3)
+
+
+def test_what_a_page_needs_of_a_bag_is_as_in_a_whole_reading_of_it(recorded):
+    with BagReader(recorded[0]) as reader:
+        whole, part = (read_recording(reader, load_contract("arena"), whole=all_of_it) for all_of_it in (True, False))
+        assert [(t.time, t.mode, t.reason) for t in part.log.ticks] == [
+            (t.time, t.mode, t.reason) for t in whole.log.ticks
+        ]
+        assert part.images == whole.images and not part.gated and whole.gated
+        assert {s: step.status for s, step in part.log.steps.items()} == {
+            s: step.status for s, step in whole.log.steps.items()
+        }
+        stamp = max(s for s, step in whole.log.steps.items() if step.reason == "ok")
+        end = next(time for time, known in whole.images if known == stamp)
+        pasts = [one.past_of(stamp, 2.0) for one in (whole, part)]
+        then, now = ([(a.time, a.content[0], *a.content[1]) for a in p.gated if a.time <= end] for p in pasts)
+        assert now == then and len(now) > 50
 
 
 def test_only_the_recent_past_is_looked_at_again(bag, monkeypatch):

@@ -20,6 +20,8 @@ from jepa_ros.planning.output import PlannerOutput
 NEAR = 300_000_000
 #: The gate has answered a step's command by so many ns after the planner's status.
 AFTER = 60_000_000
+#: A pose that is older than so many ns does not tell where the robot was.
+POSE = 10_000_000_000
 RULE = "guardrail/"
 
 
@@ -211,9 +213,18 @@ class Afterwards:
         at = None if self._projection is None else self._projection.ground(u, v)
         if at is None:
             raise Refused("that pixel has no known place on the ground: give a pose or a picture")
-        poses = [a.content for a in self._moments.recording.gate.get("pose", []) if a.time <= (step.time or 0)]
-        yaw = math.atan2(at[1] - poses[-1].y, at[0] - poses[-1].x) if poses else 0.0
-        return (*at, 0.0), yaw
+        robot = self._pose(step)
+        return (*at, 0.0), math.atan2(at[1] - robot.y, at[0] - robot.x) if robot is not None else 0.0
+
+    def _pose(self, step: Step) -> Any:
+        """Where the robot was at a step, as its localisation told it; None where that is not in the bag."""
+        state, found = self._moments.contract.state, None
+        topic = f"{self._prefix}/{state['pose'].topic}" if "pose" in state else ""
+        if topic in self._reader.topics:
+            time = step.time or 0
+            for message in self._reader.messages({topic}, time - POSE, time + 1):
+                found = self._reader.deserialize(message).pose.pose.position
+        return found
 
     def _thought(self, again: Any) -> dict[str, Any]:
         output: PlannerOutput = again.output

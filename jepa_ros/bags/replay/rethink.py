@@ -71,7 +71,7 @@ class Moments:
     """
 
     def __init__(self, reader: BagReader, robot: str | None = None, model: str = "", namespace: str = "") -> None:
-        prepared = prepare(reader, Changes(robot=robot, model=model, namespace=namespace, gate=False))
+        prepared = prepare(reader, Changes(robot=robot, model=model, namespace=namespace, gate=False, whole=False))
         self.reader, self.contract, self.recording = reader, prepared.contract, prepared.recording
         images = {stamp for _, stamp in self.recording.images}
         told = self.recording.log.steps

@@ -31,6 +31,7 @@ class Changes:
             ({name: value}), over those in the bag.
         samples: candidates of each iteration; 0: as many as recorded.
         threads: compute threads. brain, gate: leave one of them out.
+        whole: read the whole bag, see :func:`~jepa_ros.bags.replay.recording.read_recording`.
         free_iterations: plans run as many iterations as configured instead of as many as recorded.
     """
 
@@ -45,6 +46,7 @@ class Changes:
     brain: bool = True
     gate: bool = True
     free_iterations: bool = False
+    whole: bool = True
 
 
 @dataclass
@@ -65,7 +67,7 @@ def prepare(reader: BagReader, changes: Changes) -> Prepared:
         JepaRosError: the bag, the model or a file does not fit; the message says what.
     """
     contract = contract_of(reader, changes.robot)
-    recording = read_recording(reader, contract, changes.namespace, changes.image)
+    recording = read_recording(reader, contract, changes.namespace, changes.image, changes.whole)
     changed: list[str] = []
     text = _text(changes.guardrails) or reader.custom_data.get(GUARDRAILS_KEY, "")
     guardrails = guardrails_for(contract, text).bind(contract)
