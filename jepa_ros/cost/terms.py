@@ -16,7 +16,11 @@ import torch
 from jepa_ros.cost.futures import Futures
 from jepa_ros.cost.goal import Target
 from jepa_ros.cost.seam import CostTerm
+from jepa_ros.cost.to_go import WAY
 from jepa_ros.world_model.readouts import Part, Readout
+
+#: What a step of the way counts for beside latent distance.
+WAY_WEIGHT = 0.1
 
 
 class LatentTerm:
@@ -34,9 +38,18 @@ class LatentTerm:
 
 
 class StepsTerm:
-    """Temporal distance: control steps to the goal, by the readout of that name."""
+    """Control steps to the goal.
 
-    name, unit, weight = "steps", "steps", 0.01
+    Args:
+        readout: "way", or the temporal distance "distance". A way can be trusted at range, where latents cannot: a step
+            of it counts for more.
+    """
+
+    name, unit = "steps", "steps"
+
+    def __init__(self, readout: str = "distance") -> None:
+        self.readout = readout
+        self.weight = WAY_WEIGHT if readout == WAY else 0.01
 
     def fits(self, goal: Target | None) -> bool:
         """Goals with a latent."""
@@ -44,7 +57,7 @@ class StepsTerm:
 
     def __call__(self, futures: Futures, goal: Target) -> torch.Tensor:
         """(C, S, T)."""
-        return futures.read_pair("distance", goal)
+        return futures.read_pair(self.readout, goal)
 
 
 class PartTerm:
@@ -89,6 +102,6 @@ def _columns(dims: tuple[int, ...]) -> slice | list[int]:
 def model_terms(readouts: Mapping[str, Readout]) -> list[CostTerm]:
     """All terms that a model with these readouts can give."""
     terms: list[Any] = [LatentTerm()]
-    if "distance" in readouts:
-        terms.append(StepsTerm())
+    if known := [name for name in (WAY, "distance") if name in readouts]:
+        terms.append(StepsTerm(known[0]))
     return terms + [PartTerm(readout, part) for readout in readouts.values() for part in readout.parts]

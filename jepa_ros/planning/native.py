@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.world_model.way_head import SCALE
 
 LANES = 16
 MAX_WIDTH = 1024  # rows of a block live on the stack
@@ -268,6 +269,11 @@ class NativeReadouts:
                 self._goals[name] = weight[:, dim:].contiguous(), bias
                 layers[0] = (weight[:, :dim].contiguous(), bias)
             self._heads[name] = PackedMlp(layers, dtype, threads)
+        self._codes = {
+            name: PackedMlp(relu_mlp(model.heads[name].layers), dtype, threads)
+            for name, r in model.readouts.items()
+            if r.loss == "metric"
+        }
         self._rooms: dict[tuple[str, int], torch.Tensor] = {}
 
     def __getattr__(self, name):
@@ -278,6 +284,9 @@ class NativeReadouts:
 
         The answer may lie in a buffer that the next call with this name and number of latents overwrites.
         """
+        if name in self._codes:
+            assert goal is not None  # a distance has one
+            return self._model.heads[name].steps(self._code(name, z), self._code(name, goal).clone())
         if name not in self._heads:
             return self._model.read(name, z, goal)
         net = self._heads[name]
@@ -287,6 +296,12 @@ class NativeReadouts:
         flat = z.contiguous().view(-1, z.shape[-1])
         room = self._room(name, flat.shape[0] * net.outputs)
         return self._readouts[name].activate(net(flat, room).view(*z.shape[:-1], net.outputs))
+
+    def _code(self, name: str, z: torch.Tensor) -> torch.Tensor:
+        """The codes (..., K) of latents (..., D), in a buffer that the next call with as many overwrites."""
+        net, flat = self._codes[name], z.contiguous().view(-1, z.shape[-1])
+        room = self._room(name, flat.shape[0] * net.outputs)
+        return net(flat, room.view(flat.shape[0], net.outputs)).view(*z.shape[:-1], net.outputs).mul_(SCALE)
 
     def _room(self, name: str, size: int) -> torch.Tensor:
         if (name, size) not in self._rooms:

@@ -22,6 +22,7 @@ from jepa_ros.world_model.inverse_model import InverseModel
 from jepa_ros.world_model.picture_maps import NoveltyHead
 from jepa_ros.world_model.readouts import Readout, declare
 from jepa_ros.world_model.seam import Embedding, Inputs
+from jepa_ros.world_model.way_head import WayHead
 
 #: Name of a contract's first camera.
 IMAGE = "image"
@@ -177,6 +178,8 @@ def head_for(readout: Readout, config: ModelConfig) -> nn.Module:
         return NoveltyHead(config.latent_dim)
     if readout.loss == "actions":
         return InverseModel(config.latent_dim, config.action_dim, config.proposal_steps, config.width)
+    if readout.loss == "metric":
+        return WayHead(config.latent_dim, config.width)
     if readout.pair:
         return _mlp(2 * config.latent_dim, config.width, len(readout.dims))
     return _mlp(config.latent_dim, HEAD_WIDTH, len(readout.dims))
@@ -274,7 +277,7 @@ class WorldModel(nn.Module):
         if not readout.pair:
             return readout.activate(head(latent))
         assert goal is not None  # a pair has one
-        if readout.loss == "actions":
+        if readout.loss in ("actions", "metric"):
             return head(latent, goal)
         latent, goal = torch.broadcast_tensors(latent, goal)
         return readout.activate(head(torch.cat([latent, goal], dim=-1)))

@@ -19,8 +19,9 @@ from jepa_ros.errors import JepaRosError
 
 #: How a head's output becomes the value, by the loss that it is learned with.
 ACTIVATIONS = {"squared": lambda x: x, "bernoulli": torch.sigmoid, "expectile": nn.functional.softplus}
-#: Losses of heads that are no plain network on a latent: fitted in closed form, or answering with actions.
-OTHER_LOSSES = ("closed_form", "actions")
+#: Losses of heads that are no plain network on a latent: fitted in closed form, answering with actions, or a distance
+#: between codes.
+OTHER_LOSSES = ("closed_form", "actions", "metric")
 METRICS = ("distance", "angle")
 
 
@@ -60,6 +61,8 @@ class Readout:
         least_r2: on held-out data; a readout below it is not used. None: it is not judged by R2.
         parts: what a goal can be compared by; empty where a goal cannot be given in these values.
         pair: it is read from a latent and a goal's latent.
+        least_order: of a distance, on held-out data: see jepa_ros.learning.stages.way.judge_way; a readout below it is
+            not used. None: it is not judged so.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Readout:
     least_r2: float | None = None
     parts: tuple[Part, ...] = ()
     pair: bool = False
+    least_order: float | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.dims:
@@ -117,6 +121,8 @@ class Readout:
 
 #: Control steps to a goal; not judged by R2, because the labels are upper bounds.
 DISTANCE = Readout("distance", ("steps",), "steps", "hindsight", "expectile", pair=True)
+#: Control steps of a good way to a state, however far; a search goes by it in the place of "distance".
+WAY = Readout("way", ("steps",), "steps", "imagined", "metric", pair=True, least_order=0.6)
 #: Probability that the robot touches something in the step that led here or in the next.
 CONTACT = Readout("contact", ("probability",), "1", "contacts", "bernoulli", least_r2=0.0)
 #: How unlike the training data a latent is; 1 is the level to slow down at.
@@ -125,7 +131,7 @@ NOVELTY = Readout("novelty", ("novelty",), "1", "latents", "closed_form")
 PROPOSAL = Readout("proposal", ("action",), "1", "hindsight", "actions", pair=True)
 
 #: Known by name.
-KNOWN: dict[str, Readout] = {r.name: r for r in (DISTANCE, CONTACT, NOVELTY, PROPOSAL)}
+KNOWN: dict[str, Readout] = {r.name: r for r in (DISTANCE, WAY, CONTACT, NOVELTY, PROPOSAL)}
 #: Kind of kinematics -> module whose READOUTS such bodies have. A room is opened only when it is asked for.
 ROOMS = {
     "diff_drive": "jepa_ros.planar.readouts",

@@ -168,6 +168,16 @@ class Go:
         start = tuple(layout.free_point(rng).tolist())
         return Episode(number, int(rng.integers(2**31)), group, layout, (start[0], start[1]))
 
+    def apart(self, scene: RoomsScene, seed: int, number: int) -> tuple[Observation, Observation, float, bool]:
+        """Two pictures of one layout, the steps of the shortest way between them, and whether a wall is across."""
+        spec = self.outing(seed, number)
+        scene.reset(spec)
+        rng = np.random.default_rng([spec.seed, 2])
+        a, b = spec.layout.free_point(rng), spec.layout.free_point(rng)
+        way = float(geodesic(spec.layout).ways(a[None], b)[0])
+        seen = (Observation(0.0, {scene.camera.name: scene.picture(at)}) for at in (a, b))
+        return *seen, way / (SPEED * self.contract.period), way > float(np.hypot(*(b - a))) + 1e-6  # type: ignore[return-value]
+
     def explore(self, scene: RoomsScene, spec: Episode) -> Policy:
         """Random driving."""
         return Wander(self.contract, np.random.default_rng([spec.seed, 1]))

@@ -12,6 +12,7 @@ from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.place_map import renew_map
 from jepa_ros.learning.stages.proposal import renew_proposal
 from jepa_ros.learning.stages.read_values import renew_readouts
+from jepa_ros.learning.stages.way import renew_way
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,19 @@ def _readouts_told(card: dict[str, Any]) -> str:
     return "held-out R2: " + "; ".join(f"{name} {values}" for name, values in rows.items())
 
 
+def _way_told(card: dict[str, Any]) -> str:
+    found = card["metrics"]["way"]
+    told = f"rank correlation with the time passed {found['order']:.2f} (latents {found['latent_order']:.2f})"
+    if true := found["true"]:
+        told += f"; with the true way {true['way']['all']:.2f} (latents {true['latent']['all']:.2f})"
+    return told if found["used"] else f"{told}; not used, {found['least']} is asked for"
+
+
 #: Name -> stage.
 STAGES: dict[str, Stage] = {
     "alarms": Stage("what it needs to tell surprise and novelty", renew_alarms, _alarms_told),
     "map": Stage("its map of places, on its encoder as it is", renew_map, _map_told),
     "readouts": Stage("what is read from its latents, on its encoder as it is", renew_readouts, _readouts_told),
+    "way": Stage("control steps of a way to a state however far", renew_way, _way_told),
     "proposal": Stage("a learned proposal for the search", renew_proposal, _proposal_told),
 }
