@@ -31,6 +31,7 @@ from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import tensors
 from jepa_ros.learning.representation.diagnostics import Latents, encode_episodes
 from jepa_ros.learning.settings import TrainError, has_fast_bf16
+from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.readouts import fit_heads
 from jepa_ros.perception import Perception
 from jepa_ros.planning.arrival import Arrival, ArrivalConfig, read_distance
@@ -191,6 +192,21 @@ def train_baseline(
     os.replace(temporary, folder / HEAD)
     (folder / META).write_text(json.dumps({"kind": kind, "seed": seed, **found}, indent=1) + "\n", encoding="utf-8")
     return found
+
+
+def renew_inverse(order: Order) -> dict[str, Any]:
+    """Lay an inverse model beside a checkpoint, a policy for ``jepa-ros eval``; returns the card as written."""
+    found = train_baseline("inverse", order.data, order.folder, order.folder, order.seed, order.steps, order.report)
+    model, card = load_checkpoint(order.folder, order.data.contract)
+    return save_checkpoint(order.folder, model, {**card, "metrics": {**card.get("metrics", {}), "inverse": found}})
+
+
+def baseline_in(folder: Path | str | None) -> tuple[str, ...]:
+    """The policy without search that lies in a checkpoint's folder: its kind, or nothing."""
+    try:
+        return (json.loads((Path(folder) / META).read_text(encoding="utf-8"))["kind"],) if folder else ()
+    except (OSError, ValueError, KeyError):
+        return ()
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from rich.console import Console
 
 from jepa_ros.commands.options import number, positive, refuse_given, seed
 from jepa_ros.cost.risk import read_risk
+from jepa_ros.cost.task import FINAL, TaskWeights
 from jepa_ros.errors import JepaRosError
-from jepa_ros.evaluation.episode import EvalSettings, run_episode
+from jepa_ros.evaluation.baselines import baseline_in
+from jepa_ros.evaluation.episode import SEEING, EvalSettings, run_episode
 from jepa_ros.evaluation.report import print_table, summarise
 from jepa_ros.files import add_json, write_json
 from jepa_ros.planning.config import STOPS, SearchConfig
@@ -103,7 +105,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policies",
         default=None,
-        help=f"comma-separated (default: {','.join(POLICIES)}, and those that know more: oracle, or replay)",
+        help=f"comma-separated (default: {','.join(POLICIES)}, those that know more: oracle, or replay, and inverse if "
+        "'train --only inverse' laid one beside the checkpoint)",
     )
     parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes (default: %(default)s)")
     parser.add_argument("--threads", type=positive, default=1, help="torch threads a process (default: %(default)s)")
@@ -143,6 +146,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="when to search deliberately, with a model that has the readout 'way' (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--weights", type=weights, default=TaskWeights(), metavar="NAME=VALUE,...",
+        help="of terms of the task cost, such as steps=0,latent=1 (default: what each term says)",
+    )  # fmt: skip
+    parser.add_argument(
         "--no-scan", action="store_true", help="the gate does not see the lidar: what the planner's own care is worth"
     )
     parser.add_argument(
@@ -159,6 +166,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where goals come from: random rollouts, other beginnings, or the environment itself (default: rollouts)",
     )  # fmt: skip
     env.add_argument("--env-reset", metavar="JSON", help="options of the environment's reset in scored episodes")
+
+
+def weights(text: str) -> TaskWeights:
+    """Weights of cost terms as the command line has them.
+
+    Raises:
+        ValueError: a part is no NAME=VALUE. JepaRosError: see TaskWeights.
+    """
+    named = dict(part.split("=") for part in text.split(",") if part)
+    values = {name.strip(): float(value) for name, value in named.items()}
+    return TaskWeights(values.pop("final", FINAL), values)
 
 
 #: Options of a task, as they stand in the command line.
@@ -186,6 +204,7 @@ def main(args: argparse.Namespace) -> int:
         noise_samples=args.noise_samples,
         risk=read_risk(args.risk),
         stop=args.stop,
+        weights=args.weights,
     )
     args.env_reset = None if args.env_reset is None else json_object(args.env_reset, "--env-reset")
     trained = load_card(resolve_model(args.model)).get("data", {}).get("settings") if args.model else None
@@ -196,17 +215,19 @@ def main(args: argparse.Namespace) -> int:
         refuse_given(args, add_arguments, ("no_scan", "watch", "contact_limit"), why)
     assignment = assign(args, choice)
     contract = assignment.contract
-    known = (*POLICIES, *world.task(choice.task, contract, choice.options).references)
-    policies = chosen_policies(args.policies, known)
     model = args.model or world.model
-    if "planner" in policies and not model:
+    beside = baseline_in(resolve_model(model) if model else None)
+    known = (*POLICIES, *world.task(choice.task, contract, choice.options).references, *beside)
+    policies = chosen_policies(args.policies, known)
+    seeing = any(policy in SEEING for policy in policies)
+    if seeing and not model:
         raise JepaRosError(f"no model is shipped for {contract.name}: eval needs --model FOLDER, one trained on it")
     settings = EvalSettings(
         args.episodes, args.seed, args.goal, search, not args.no_scan, args.watch,
         deliberate=DeliberateConfig(when=args.deliberate),
     )  # fmt: skip
     # Loaded here too, so that a bad checkpoint is one clear error and not one of a worker.
-    card = load_checkpoint(model, contract)[1] if "planner" in policies else None
+    card = load_checkpoint(model, contract)[1] if seeing else None
     if args.watch and card and not (card.get("calibration") or {}).get("vigilance"):
         raise JepaRosError(f"--watch: {model} cannot tell surprise: jepa-ros train ... --out {model} --only alarms")
     results, described = evaluate(assignment, model if card else None, settings, policies, args.workers, args.threads)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jepa_ros.evaluation.statistics import rank_correlation
 from jepa_ros.learning.data.dataset import Dataset
-from jepa_ros.learning.stages.way import rank_correlation
 from jepa_ros.perception import Perception
 from jepa_ros.world_model import WorldModel
 from jepa_ros.worlds.registry import load, names
@@ -55,13 +55,17 @@ def true_ways(model: WorldModel, data: Dataset, pairs: int = PAIRS) -> dict[str,
     found: dict[str, Tensor] = {"latent": (z - goal).square().mean(-1).sqrt()}
     found |= {r.name: model.read(r.name, z, goal) for r in model.readouts.values() if r.pair and r.unit == "steps"}
     true, hidden = torch.tensor(ways), torch.tensor(across)
-    return {"pairs": pairs, **{name: _judge(values, true, hidden) for name, values in found.items()}}
+    return {"pairs": pairs, **{name: _judge(values.cpu(), true, hidden) for name, values in found.items()}}
 
 
 def _judge(told: Tensor, true: Tensor, across: Tensor) -> dict[str, float]:
     parts = {"all": true >= 0.0, "clear": ~across, "across": across, "near": true <= FAR}
     called = told <= told.quantile(NEAREST)
     return {
-        **{name: rank_correlation(told[which], true[which]) for name, which in parts.items() if int(which.sum()) > 2},
+        **{
+            name: rank_correlation(told[which].cpu().numpy(), true[which].numpy())
+            for name, which in parts.items()
+            if int(which.sum()) > 2
+        },
         "aliased": float((true[called] > FAR).double().mean()),
     }

@@ -39,6 +39,26 @@ class Truth:
     y: float
 
 
+def moved(layout: Layout, places: Points, velocities: Points, seconds: float) -> Points:
+    """Where robots at (N, 2) m that are driven at (N, 2) m/s are later: (N, 2).
+
+    A velocity faster than SPEED keeps its direction. What a wall stops goes on along it.
+
+    Args:
+        seconds: a multiple of TICK.
+    """
+    at = np.array(places, dtype=np.float64)
+    fast = np.linalg.norm(velocities, axis=-1, keepdims=True) / SPEED
+    step = TICK * np.asarray(velocities, dtype=np.float64) / np.maximum(1.0, fast)
+    for _ in range(round(seconds / TICK)):
+        for axis in (0, 1):
+            to = at.copy()
+            to[:, axis] = np.clip(to[:, axis] + step[:, axis], RADIUS - HALF, HALF - RADIUS)
+            free = ~layout.blocked(to)
+            at[free] = to[free]
+    return at
+
+
 class Picture:
     """Draws a layout once, and the robot into it as often as it is asked to."""
 
@@ -125,19 +145,13 @@ class RoomsScene:
         return self._picture.draw(at)
 
     def command(self, values: NDArray[np.float64]) -> None:
-        """A velocity (2,) [m/s]; a faster one than SPEED keeps its direction."""
-        velocity = np.asarray(values, dtype=np.float64)
-        self._velocity = velocity / max(1.0, float(np.hypot(*velocity)) / SPEED)
+        """A velocity (2,) [m/s]."""
+        self._velocity = np.asarray(values, dtype=np.float64)
 
     def advance(self, seconds: float) -> None:
-        """Move for a multiple of TICK; what a wall stops goes on along it."""
-        for _ in range(round(seconds / TICK)):
-            for axis in (0, 1):
-                to = self._at.copy()
-                to[axis] = np.clip(to[axis] + TICK * self._velocity[axis], RADIUS - HALF, HALF - RADIUS)
-                if not self.episode.layout.blocked(to):
-                    self._at = to
-            self._ticks += 1
+        """Move for a multiple of TICK, see :func:`moved`."""
+        self._at = moved(self.episode.layout, self._at[None], self._velocity[None], seconds)[0]
+        self._ticks += round(seconds / TICK)
 
     def truth(self) -> Truth:
         """Where the robot is."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jepa_ros.evaluation.baselines import renew_inverse
 from jepa_ros.learning.stages.alarm_levels import renew_alarms
 from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.place_map import renew_map
@@ -45,6 +46,11 @@ def _readouts_told(card: dict[str, Any]) -> str:
     return "held-out R2: " + "; ".join(f"{name} {values}" for name, values in rows.items())
 
 
+def _inverse_told(card: dict[str, Any]) -> str:
+    found = card["metrics"]["inverse"]
+    return f"held-out error of its action {found['held_out_error']:.3f} after {found['steps']} batches"
+
+
 def _way_told(card: dict[str, Any]) -> str:
     found = card["metrics"]["way"]
     told = f"rank correlation with the time passed {found['order']:.2f} (latents {found['latent_order']:.2f})"
@@ -59,5 +65,6 @@ STAGES: dict[str, Stage] = {
     "map": Stage("its map of places, on its encoder as it is", renew_map, _map_told),
     "readouts": Stage("what is read from its latents, on its encoder as it is", renew_readouts, _readouts_told),
     "way": Stage("control steps of a way to a state however far", renew_way, _way_told),
+    "inverse": Stage("an inverse model beside it, to be compared with the search", renew_inverse, _inverse_told),
     "proposal": Stage("a learned proposal for the search", renew_proposal, _proposal_told),
 }

@@ -16,10 +16,11 @@ import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jepa_ros.evaluation.statistics import rank_correlation
+from jepa_ros.evaluation.ways import true_ways
 from jepa_ros.learning.representation.diagnostics import Latents, encode_episodes
 from jepa_ros.learning.representation.representation import cosine
 from jepa_ros.learning.stages.order import Order
@@ -30,15 +31,15 @@ from jepa_ros.world_model.way_head import WayHead
 
 STATES = 24_000  # imagined from, over all layouts, each time
 LEAST = 48  # of a layout
-RENEWALS = 3  # times that they are drawn and imagined anew
+RENEWALS = 2  # times that they are drawn and imagined anew
 DREAMT = 0.5  # share of the states that were dreamed: they lie where no episode went
 DREAM = 40  # control steps of a dream at most
 TURN = 0.2  # chance that a dream goes on with another action
-ACTIONS = 12  # held from each state
-LENGTHS = (1, 2, 4)  # control steps for which they are held, in turn
-LAYOUTS, FROM, TO = 4, 64, 64  # of a batch: layouts, states in each, goals in each
+ACTIONS = 16  # held from each state
+LENGTHS = (1, 2, 4, 8)  # control steps for which they are held, in turn: long ones spread what is known of far goals
+LAYOUTS, FROM, TO = 4, 48, 64  # of a batch: layouts, states in each, goals in each
 NEAR = 0.25  # share of the goals that are what an action led to: ways of a few steps
-SLOW = 0.01  # share of the head that its slow copy takes over with each batch
+SLOW = 0.05  # share of the head that its slow copy takes over with each batch
 CHUNK = 8192  # states that are imagined from at once
 GAPS = 12  # control steps up to which :func:`judge_way` looks ahead
 TOP = 150.0  # control steps: no way is told to be longer while it is learned
@@ -162,7 +163,7 @@ def _loss(head: WayHead, slow: WayHead, batch: tuple[Tensor, ...]) -> tuple[Tens
     found = head.steps(head.code(z)[:, :, None], head.code(goals)[:, None])
     # A share of the way and not steps: near the goal a step decides, far away ten do not.
     weight = 1.0 / (1.0 + target.sqrt())
-    return (weight * nn.functional.smooth_l1_loss(found, target, reduction="none")).mean(), float(found.mean())
+    return (weight * nn.functional.smooth_l1_loss(found, target, reduction="none")).mean(), float(found.detach().mean())
 
 
 @torch.inference_mode()
@@ -187,21 +188,14 @@ def judge_way(model: WorldModel, held_out: Latents) -> dict[str, Any]:
     latent = torch.stack([(z[:, :starts] - z[:, k : k + starts]).square().mean(-1).sqrt() for k in gaps], -1)
     passed = torch.tensor(list(gaps), dtype=torch.float32).expand_as(way)
     least = model.readouts[WAY.name].least_order
-    order = rank_correlation(way.flatten(), passed.flatten())
+    order = rank_correlation(way.flatten().numpy(), passed.flatten().numpy())
     return {
         "order": order,
-        "latent_order": rank_correlation(latent.flatten(), passed.flatten()),
+        "latent_order": rank_correlation(latent.flatten().numpy(), passed.flatten().numpy()),
         "longer": float((way > passed + 1.0).double().mean()),
         "least": least,
         "used": least is None or order >= least,
     }
-
-
-def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's, of two lists of as many values; equal values share a rank."""
-    from scipy.stats import spearmanr
-
-    return float(np.nan_to_num(spearmanr(a.numpy(), b.numpy()).statistic))
 
 
 def add_way(model: WorldModel, latents: Latents, steps: int, seed: int, report: Report) -> WorldModel:
@@ -217,8 +211,6 @@ def add_way(model: WorldModel, latents: Latents, steps: int, seed: int, report: 
 
 def renew_way(order: Order) -> dict[str, Any]:
     """Give a checkpoint the way, in place, unless it fails its check; returns the card as written."""
-    from jepa_ros.evaluation.ways import true_ways
-
     data, seed = order.data, order.seed
     model, card = load_checkpoint(order.folder, data.contract)
     training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
