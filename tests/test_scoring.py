@@ -7,7 +7,10 @@ import pytest
 from rich.console import Console
 
 from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.errors import JepaRosError
+from jepa_ros.evaluation.baselines import META, baseline_in
 from jepa_ros.evaluation.episode import EvalSettings
+from jepa_ros.evaluation.evaluate import weights
 from jepa_ros.evaluation.report import print_table, rates, summarise
 from jepa_ros.evaluation.statistics import percentiles_ms, quantile, wilson
 from jepa_ros.files import write_json
@@ -160,3 +163,19 @@ def test_what_stands_beside_the_model_is_the_models(tmp_path):
     write_json(tmp_path / "r.json", alone)
     assert "NaN" not in (tmp_path / "r.json").read_text()
     print_table(alone, Console())
+
+
+def test_weights_of_terms_are_read_as_names_and_numbers():
+    found = weights("steps=0, latent=1,final=3")
+    assert found.final == 3.0 and found.terms == {"steps": 0.0, "latent": 1.0}
+    for wrong in ("steps", "steps=a=b", "steps=-1", "steps=much"):
+        with pytest.raises((ValueError, JepaRosError)):
+            weights(wrong)
+
+
+def test_the_inverse_model_beside_a_checkpoint_is_a_policy(tmp_path):
+    assert baseline_in(tmp_path) == baseline_in(None) == ()
+    (tmp_path / META).write_text('{"kind": "inverse"}')
+    assert baseline_in(tmp_path) == ("inverse",)
+    (tmp_path / META).write_text("no json")
+    assert baseline_in(tmp_path) == ()

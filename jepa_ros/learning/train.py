@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jepa_ros.commands.options import number, positive, seed
+from jepa_ros.commands.options import number, positive, seed, whole
 from jepa_ros.contract import RobotContract
 from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import Dataset
@@ -315,6 +315,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="size of the latent (default: %(default)s)",
     )
     parser.add_argument(
+        "--scene-dim",
+        type=whole(0),
+        default=ModelConfig().scene_dim,
+        help="of those, values that tell what stands about and that no prediction changes: for layouts that differ "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--encoder-width",
         type=positive,
         default=ModelConfig().encoder_width,
@@ -359,7 +366,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 #: Options without which the same command would not train the same model.
 SHAPING = ("seed", "steps", "readout_steps", "batch", "accumulate", "horizon", "learning_rate", "latent_dim",
-           "encoder_width", "keypoints", "precision")  # fmt: skip
+           "scene_dim", "encoder_width", "keypoints", "precision")  # fmt: skip
 
 
 def command_of(args: argparse.Namespace) -> str:
@@ -408,7 +415,12 @@ def _train(args: argparse.Namespace, device: str) -> int:
     data = Dataset(args.data, min_length=max(BatchShape().frames, settings.horizon + 2))
     data.check_source(args.robot, args.env)
     config = config_for(
-        data, settings, latent_dim=args.latent_dim, encoder_width=args.encoder_width, keypoints=args.keypoints
+        data,
+        settings,
+        latent_dim=args.latent_dim,
+        scene_dim=args.scene_dim,
+        encoder_width=args.encoder_width,
+        keypoints=args.keypoints,
     )
     if args.only:
         bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))

@@ -80,17 +80,30 @@ class Keypoints(nn.Module):
         return (SHARPNESS * self.attention(x).flatten(2).float()).softmax(dim=2)
 
 
+def scene_head(size: tuple[int, int], width: int, scene_dim: int) -> nn.Sequential:
+    """Feature maps (B, width, H / 4, W / 4) -> what stands about, (B, scene_dim).
+
+    Keypoints look for what moves. Walls are read by a layer that sees the whole picture at once.
+    """
+    columns, rows = (-(-edge // CELL // 2) for edge in size)
+    return nn.Sequential(
+        nn.Conv2d(width, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(),
+        nn.Linear(16 * columns * rows, 128), nn.ReLU(), nn.Linear(128, scene_dim),
+    )  # fmt: skip
+
+
 class KeypointEncoder(Keypoints):
     """Pictures of one or several cameras, and states -> latent.
 
     Args:
         cameras: (name, width, height) of each; the first is this net's own, the others have one each in ``further``.
         latent_dim: D. states: (name, n) of each state vector, brought to mean 0 and variance 1 as training saw them.
+        scene_dim: the last values of the latent, which tell what stands about.
     """
 
     def __init__(
         self, cameras: Sequence[tuple[str, int, int]], latent_dim: int, width: int = 48, keypoints: int = 8,
-        values: int = 16, states: Sequence[tuple[str, int]] = (),
+        values: int = 16, states: Sequence[tuple[str, int]] = (), scene_dim: int = 0,
     ) -> None:  # fmt: skip
         sizes = width, keypoints, values
         (self.camera, *edges), *others = cameras
@@ -98,7 +111,8 @@ class KeypointEncoder(Keypoints):
         self.further = nn.ModuleDict({name: Keypoints((w, h), *sizes) for name, w, h in others})
         self.states = nn.ModuleDict({name: nn.BatchNorm1d(n, affine=False) for name, n in states})
         inputs = self.outputs * len(cameras) + sum(n for _, n in states)
-        self.head = nn.Sequential(nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, latent_dim))
+        self.head = nn.Sequential(nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, latent_dim - scene_dim))
+        self.scene = scene_head((edges[0], edges[1]), width, scene_dim) if scene_dim else None
 
     def finish(self, x: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """Feature maps of the first camera, and the other inputs -> latents (B, latent_dim)."""
@@ -107,7 +121,8 @@ class KeypointEncoder(Keypoints):
             assert isinstance(net, Keypoints)
             parts.append(net.pooled(net.features(inputs[name])))
         parts += [norm(inputs[name].float()) for name, norm in self.states.items()]
-        return self.head(torch.cat(parts, dim=1)).float()
+        latent = self.head(torch.cat(parts, dim=1)).float()
+        return latent if self.scene is None else torch.cat([latent, self.scene(x).float()], dim=1)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """{camera: images (B, H, W, 3) uint8; state: (B, n)} -> (B, latent_dim)."""

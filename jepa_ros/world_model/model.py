@@ -38,6 +38,7 @@ class ModelConfig:
         cameras: (name, width, height) of each picture that the model sees [px], multiples of 16.
         states: (name, n) of each state vector that it takes.
         latent_dim: D. action_dim: A. noise_dim: N. state_dim: S, the recurrent state.
+        scene_dim: values of the latent, the last ones, that tell what stands about: no prediction changes them.
         width: hidden width of predictor and heads.
         encoder_width, keypoints, keypoint_values: the encoder's.
         max_distance: the temporal distance saturates here [control steps].
@@ -49,6 +50,7 @@ class ModelConfig:
     cameras: tuple[tuple[str, int, int], ...] = (("image", 64, 64),)
     states: tuple[tuple[str, int], ...] = ()
     latent_dim: int = 64
+    scene_dim: int = 0
     action_dim: int = 2
     noise_dim: int = 8
     state_dim: int = 16
@@ -68,10 +70,12 @@ class ModelConfig:
         if any(n < 1 for _, n in self.states):
             raise ValueError(f"states: expected at least one value each, found {self.states}")
         for field in fields(self):
-            least = int(field.name not in ("state_dim", "noise_dim"))
+            least = int(field.name not in ("state_dim", "noise_dim", "scene_dim"))
             wanted = Range(least, whole=True) if isinstance(field.default, int) else None
             if wanted is not None and (problem := wanted.problem(getattr(self, field.name))):
                 raise ValueError(f"{field.name}: {problem}")
+        if self.scene_dim >= self.latent_dim:
+            raise ValueError(f"scene_dim: found {self.scene_dim}, expected less than latent_dim, {self.latent_dim}")
         if problem := Range(0.0, above=True).problem(self.max_distance):
             raise ValueError(f"max_distance: {problem}")
 
@@ -139,6 +143,8 @@ def earlier_sizes(data: dict[str, Any]) -> dict[str, Any]:
 class Predictor(nn.Module):
     """One step of the world: (z, action, noise, h) -> (z', h'), a residual MLP."""
 
+    moving: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         inputs = config.latent_dim + config.action_dim + config.noise_dim + config.state_dim
@@ -152,11 +158,20 @@ class Predictor(nn.Module):
             nn.ReLU(),
             nn.Linear(config.width, config.latent_dim + config.state_dim),
         )
+        # What tells of the surroundings stays as it is: its rows of the last layer are zero, and learn nothing.
+        moving = torch.ones(config.latent_dim)
+        moving[config.latent_dim - config.scene_dim :] = 0.0
+        self.register_buffer("moving", moving, persistent=False)
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.weight[: config.latent_dim] *= moving[:, None]
+            last.bias[: config.latent_dim] *= moving
 
     def forward(self, z: Tensor, action: Tensor, noise: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Args: z (B, D), action (B, A) in [-1, 1], noise (B, N), h (B, S). Returns: z' (B, D), h' (B, S)."""
         out = self.layers(torch.cat([z, action, noise, h], dim=-1)).float()
-        return z + out[..., : self.latent_dim], torch.tanh(out[..., self.latent_dim :])
+        return z + self.moving * out[..., : self.latent_dim], torch.tanh(out[..., self.latent_dim :])
 
     @torch.no_grad()
     def scale_noise(self, width: float) -> None:
@@ -193,7 +208,7 @@ class WorldModel(nn.Module):
         self.config = config
         c = config
         self.encoder = KeypointEncoder(
-            c.cameras, c.latent_dim, c.encoder_width, c.keypoints, c.keypoint_values, c.states
+            c.cameras, c.latent_dim, c.encoder_width, c.keypoints, c.keypoint_values, c.states, c.scene_dim
         )
         self.predictor = Predictor(config)
         self.heads = nn.ModuleDict({readout.name: head_for(readout, config) for readout in config.readouts})

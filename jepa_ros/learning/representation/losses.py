@@ -38,6 +38,28 @@ def anti_collapse(z: Tensor, covariance_weight: float, within_weight: float, glo
     return within_weight * spread(within, covariance_weight) + global_weight * spread(everywhere, covariance_weight)
 
 
+def elsewhere(z: Tensor, own: int) -> Tensor:
+    """Latents (E, W, F, D) whose values from ``own`` on, which tell what stands about, come from another window.
+
+    So they can tell nothing that changes within an episode; what a prediction needs of the walls is learned there.
+    """
+    if own == z.shape[-1]:
+        return z
+    other = z[..., own:].roll(1, dims=1)[:, :, :1].expand(-1, -1, z.shape[2], -1)
+    return torch.cat([z[..., :own], other], dim=-1)
+
+
+#: What a difference between two pictures of one episode counts for, beside the spread between episodes.
+SAME = 5.0
+
+
+def same_scene(scene: Tensor, covariance_weight: float) -> Tensor:
+    """What stands about (E, W, F, S) is the same all through an episode, and another in another one."""
+    centre = scene.mean(dim=(1, 2), keepdim=True)
+    everywhere = scene.flatten(0, 2)
+    return SAME * (scene - centre).square().mean() + spread(everywhere - everywhere.mean(dim=0), covariance_weight)
+
+
 def open_loop(model: WorldModel, z: Tensor, actions: Tensor) -> Tensor:
     """Squared error of open-loop prediction, mean over everything.
 

@@ -16,7 +16,7 @@ from jepa_ros.learning.data.sampler import Batch
 from jepa_ros.learning.parallel import ranks
 from jepa_ros.learning.parallel.layers import whole_batches
 from jepa_ros.learning.parallel.watch import at
-from jepa_ros.learning.representation.losses import InverseDynamics, anti_collapse, open_loop
+from jepa_ros.learning.representation.losses import InverseDynamics, anti_collapse, elsewhere, open_loop, same_scene
 from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.world_model import WorldModel
 
@@ -57,7 +57,10 @@ class RepresentationTrainer:
     @property
     def weights(self) -> dict[str, float]:
         """What each term counts for in the loss; terms without one are only told."""
-        return {"prediction": 1.0, "anti_collapse": 1.0, "inverse_dynamics": self.settings.inverse_dynamics}
+        scene = {"scene": 1.0} if self.model.config.scene_dim else {}
+        return {
+            "prediction": 1.0, "anti_collapse": 1.0, "inverse_dynamics": self.settings.inverse_dynamics, **scene,
+        }  # fmt: skip
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -79,14 +82,21 @@ class RepresentationTrainer:
         lead = actions.shape[:3]
         with torch.autocast(actions.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             z = self.latents(inputs, lead)
+            own = z.shape[-1] - self.model.config.scene_dim
+            scene, z = z[..., own:], elsewhere(z, own)
             prediction = open_loop(self.model, z, actions)
             inverse = self.inverse(z, actions)
         z = z.float()
         terms = {
             "prediction": prediction,
-            "anti_collapse": anti_collapse(torch.cat([z, *beside]), s.covariance, s.within, s.everywhere),
+            "anti_collapse": anti_collapse(
+                torch.cat([z, *beside])[..., :own], s.covariance, s.within, s.everywhere
+            ),
             "inverse_dynamics": inverse.mean(),
         }
+        if self.model.config.scene_dim:
+            other = [part[..., own:].float() for part in beside]
+            terms["scene"] = same_scene(torch.cat([scene.float(), *other]), s.covariance)
         with torch.no_grad():
             flat = z.flatten(0, 1)
             terms["copy"] = (flat[:, 2:] - flat[:, 1:2]).square().mean()
