@@ -122,7 +122,7 @@ class Readout:
 #: Control steps to a goal; not judged by R2, because the labels are upper bounds.
 DISTANCE = Readout("distance", ("steps",), "steps", "hindsight", "expectile", pair=True)
 #: Control steps of a good way to a state, however far; a search goes by it in the place of "distance".
-WAY = Readout("way", ("steps",), "steps", "imagined", "metric", pair=True, least_order=0.6)
+WAY = Readout("way", ("steps",), "steps", "imagined", "metric", pair=True, least_order=0.4)
 #: Probability that the robot touches something in the step that led here or in the next.
 CONTACT = Readout("contact", ("probability",), "1", "contacts", "bernoulli", least_r2=0.0)
 #: How unlike the training data a latent is; 1 is the level to slow down at.
