@@ -49,15 +49,18 @@ def elsewhere(z: Tensor, own: int) -> Tensor:
     return torch.cat([z[..., :own], other], dim=-1)
 
 
-#: What a difference between two pictures of one episode counts for, beside the spread between episodes.
-SAME = 5.0
+#: What a difference between two pictures of one episode counts for, and values that say the same of an episode, beside
+#: the spread between episodes. Without much of the latter the easiest thing to see is told again and again.
+SAME, APART = 5.0, 0.5
 
 
-def same_scene(scene: Tensor, covariance_weight: float) -> Tensor:
+def same_scene(scene: Tensor) -> Tensor:
     """What stands about (E, W, F, S) is the same all through an episode, and another in another one."""
-    centre = scene.mean(dim=(1, 2), keepdim=True)
+    change = scene - scene.mean(dim=(1, 2), keepdim=True)
     everywhere = scene.flatten(0, 2)
-    return SAME * (scene - centre).square().mean() + spread(everywhere - everywhere.mean(dim=0), covariance_weight)
+    total = ranks.summed(torch.cat([everywhere.sum(dim=0), scene.new_full((1,), len(everywhere))]))
+    same = ranks.summed(change.square().mean().reshape(1) * len(everywhere))[0] / total[-1]
+    return SAME * same + spread(everywhere - total[:-1] / total[-1], APART)
 
 
 def open_loop(model: WorldModel, z: Tensor, actions: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class RepresentationTrainer:
         whole: names of terms that are of all latents of a batch; the others are means over its episodes.
     """
 
-    whole: tuple[str, ...] = ("anti_collapse",)
+    whole: tuple[str, ...] = ("anti_collapse", "scene")
 
     def __init__(self, model: WorldModel, settings: TrainSettings, bf16: bool) -> None:
         self.model, self.settings, self.bf16 = model, settings, bf16
@@ -89,14 +89,12 @@ class RepresentationTrainer:
         z = z.float()
         terms = {
             "prediction": prediction,
-            "anti_collapse": anti_collapse(
-                torch.cat([z, *beside])[..., :own], s.covariance, s.within, s.everywhere
-            ),
+            "anti_collapse": anti_collapse(torch.cat([z, *beside])[..., :own], s.covariance, s.within, s.everywhere),
             "inverse_dynamics": inverse.mean(),
         }
         if self.model.config.scene_dim:
             other = [part[..., own:].float() for part in beside]
-            terms["scene"] = same_scene(torch.cat([scene.float(), *other]), s.covariance)
+            terms["scene"] = same_scene(torch.cat([scene.float(), *other]))
         with torch.no_grad():
             flat = z.flatten(0, 1)
             terms["copy"] = (flat[:, 2:] - flat[:, 1:2]).square().mean()

@@ -29,8 +29,8 @@ from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.world_model.readouts import WAY
 from jepa_ros.world_model.way_head import WayHead
 
-STATES = 24_000  # imagined from, over all layouts, each time
-LEAST = 48  # of a layout
+STATES = 12_000  # imagined from, over all layouts, each time
+LEAST = 32  # of a layout
 RENEWALS = 2  # times that they are drawn and imagined anew
 DREAMT = 0.5  # share of the states that were dreamed: they lie where no episode went
 DREAM = 40  # control steps of a dream at most
