@@ -30,8 +30,15 @@ def test_a_gate_that_refuses_to_move_is_seen() -> None:
     assert share == 0.0
 
 
-@pytest.mark.parametrize(("name", "task"), [("arena", "gap between two regions"), ("holonomic", "up to a region"),
-                                            ("arena", "gap between two posts")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("arena", "gap between two regions"),
+        ("holonomic", "up to a region"),
+        ("arena", "gap between two posts"),
+        ("holonomic", "past posts"),
+    ],
+)
 def test_a_task_past_regions_and_obstacles_takes_little_longer_than_an_oracle(name: str, task: str) -> None:
     one = next(t for t in tasks.tasks(0.1 / size_of(name)) if t.name == task)
     taken, why = tasks.task_time(name, one, True)

@@ -213,58 +213,90 @@ def fastest(fits: Callable[[float], bool], bad: float, good: float = 0.0) -> flo
     return good
 
 
-def braking(t: Tick) -> float:
-    """The largest share of the command under which the base brakes, up to the next tick, as it would under zeros.
+def braking(t: Tick, surely: bool = False) -> list[float]:
+    """A command (A,) along the base's own motion, under which it comes no further than zeros may let it come.
 
-    The command has to be slower than the base may be by then, however slow it is now. And by one ratio it must take
-    from each axis as large a part as zeros would: an axis that has the least to lose must not hold up the others.
+    Every axis is asked for the same part of the highest rate that it may have, so that by one ratio none holds up
+    another, and for no more than is left of that rate at the next tick if it brakes as it is reckoned to.
+
+    Args:
+        surely: it brakes up to the next tick as under zeros, however slow it is now.
     """
+    cfg = t.cfg
     lows, highs = envelope.hull(t)
-    most = [max(high, -low, 0.0) for low, high in zip(lows, highs, strict=True)]
-    stops = [v / b for v, b in zip(most, t.cfg.braking, strict=True)]
-    wait, stop, share = t.cfg.reaction_time + next_tick(t), max(stops), 1.0
+    most = [high if high > -low else low for low, high in zip(lows, highs, strict=True)]
+    stops = [abs(v) / b for v, b in zip(most, cfg.braking, strict=True)]
+    stop = max(stops)
     if stop <= 0.0:
-        return 0.0
-    for u, low, high, fast in zip(t.u, lows, highs, most, strict=True):
-        if u == 0.0:
-            continue
-        least = max(low if u > 0.0 else -high, 0.0)
-        share = min(share, max(0.0, least - fast * wait / stop) / abs(u))
-        if share <= 0.0:
-            return 0.0
-        for other, time, b in zip(t.u, stops, t.cfg.braking, strict=True):
-            gain = stop * abs(u) / fast - abs(other) / b
-            if gain > 1e-9 * stop:
-                share = min(share, (stop - time) / gain)
-    return share
+        return [0.0] * cfg.size
+    wait = cfg.reaction_time + next_tick(t)
+    part = 1.0 - wait / stop
+    ways = [low > 0.0 or high < 0.0 for low, high in zip(lows, highs, strict=True)]
+    for k, way in enumerate(ways):
+        if way:  # none is asked for more than before, nor has one to come up again
+            part = min(part, max(0.0, t.s.out[k] / most[k]))
+            least = min(abs(lows[k]), abs(highs[k]))
+            if surely:
+                part = min(part, least / abs(most[k]) - wait / stop)
+            up = min(cfg.acceleration[k], cfg.braking[k]) * stop
+            part = min(part, (least + up) / (abs(most[k]) + up))
+        else:
+            part = min(part, 1.0 - stops[k] / stop)
+    part = max(part, 0.0)
+    return [part * v if way else 0.0 for v, way in zip(most, ways, strict=True)]
+
+
+def size(t: Tick, u: list[float]) -> float:
+    """The largest share of a velocity limit that a command asks for."""
+    return max(abs(v) / most for v, most in zip(u, t.cfg.velocity, strict=True))
 
 
 def scaled(t: Tick, fits: Callable[[float, float], bool], most: float, last: float) -> float:
     """The share of the command that is let through; ``fits(share, spare)`` says whether one does with so much to spare.
 
-    A base that brakes already, and may come a little too near all the same, is left to brake: zeros would change
-    nothing but the tick after. One that may come much too near is sent zeros.
+    A base that can only brake is left to brake along its own motion (``t.brake``): zeros would change nothing but the
+    tick after. So is one that may come a little too near all the same, as long as it surely brakes. One that may come
+    much too near is sent zeros.
     """
     if most < 1.0 and fits(1.0, 0.0):
         return 1.0  # another way is asked for, and it is free
     last = min(most, last)  # near a boundary it changes little from tick to tick
     if fits(last, 0.0):
-        return most if last == most or fits(most, 0.0) else max(last, min(most, braking(t)))
-    floor, soon = min(most, braking(t)), TRIED[0] * last
+        return most if last == most or fits(most, 0.0) else last
+    soon = TRIED[0] * last
     if fits(soon, 0.0):
-        return max(soon, floor)
-    if fits(floor, 0.0):
-        return fastest(lambda share: fits(share, 0.0), soon, floor)
-    return floor if floor > 0.0 and fits(0.0, -TOO_NEAR * reach_of(t, 0.0).length) else 0.0
+        return soon
+    clear_of, asked = fits(0.0, 0.0), size(t, t.u)
+    brake = braking(t, surely=not clear_of)
+    eased = size(t, brake) / asked if asked > 0.0 else 0.0
+    if clear_of:
+        found = 0.0 if _faster(brake, t.u, soon) else fastest(lambda share: fits(share, 0.0), soon)
+        if found > 0.0 and not _faster(brake, t.u, found):
+            return found
+    elif not fits(0.0, -TOO_NEAR * reach_of(t, 0.0).length):
+        t.brake = [0.0] * t.cfg.size
+        return 0.0
+    if eased > most:
+        brake, eased = [v * most / eased for v in brake], most
+    t.brake = brake if t.brake is None or size(t, brake) < size(t, t.brake) else t.brake
+    return min(soon, eased)
+
+
+def _faster(brake: list[float], u: list[float], share: float) -> bool:
+    """Whether a command of braking asks each axis for no less than a share of another command does."""
+    return all(b * v >= share * v * v for b, v in zip(brake, u, strict=True))
 
 
 def apply(t: Tick, name: str, scale: float, sentence: str) -> None:
-    """Scale the command; to nothing, or next to nothing, is a stop."""
-    if scale * max(abs(u) / v for u, v in zip(t.u, t.cfg.velocity, strict=True)) < LEAST:
+    """Scale the command, or brake; to nothing, or next to nothing, is a stop."""
+    u, brakes = [v * scale for v in t.u], t.brake is not None
+    if t.brake is not None:
+        u, t.brake = t.brake, None
+    if size(t, u) < LEAST:
         t.stop(name, sentence + ": stop")
     else:
-        t.u = [u * scale for u in t.u]
-        t.trip(name, f"{sentence}: scaled to {scale:.2f}")
+        t.u = u
+        t.trip(name, f"{sentence}: {'brakes' if brakes else f'scaled to {scale:.2f}'}")
 
 
 def ceiling(t: Tick, kept: float) -> float:
@@ -386,6 +418,7 @@ def region(t: Tick) -> None:
         apply(t, "region", scale, f"would {verb} '{name}' before it could stop")
     elif name and scale < 1.0 and any(t.u):
         apply(t, "region", scale, f"is near '{name}'")
+    t.brake = None
 
 
 def _fits(t: Tick, g: Guardrail, place: Place, start: Pose, room: float, share: float, spare: float) -> bool:

@@ -25,6 +25,7 @@ class Tick:
         trips: (row, sentence) reported so far.
         u: the command on its way out (A,): rates, or target positions; asked: the one that was asked for.
         still: it asks to stand still. pace: share of the speed that is left by rows that slow down.
+        brake: the command of a base that can only brake, where a geometric row found that it can.
         span, bounded, smooth: for positions, the range (low, high) that is allowed, and whether the limits of velocity
             and of acceleration are kept; each is set by the row of its name.
         shape_stop: the gravest shape row that stops, or None. urgent: it stops at once.
@@ -39,9 +40,10 @@ class Tick:
     """
 
     __slots__ = (
-        "asked", "bounded", "cfg", "directions", "dt", "farthest", "held", "hull", "i", "joints", "joints_fresh",
-        "measured", "measured_at", "motion", "now", "pace", "place", "pose", "pose_known", "prompt", "reached", "ros",
-        "s", "sent", "shape_stop", "smooth", "source", "span", "still", "track", "trips", "u", "urgent",
+        "asked", "bounded", "brake", "cfg", "directions", "dt", "farthest", "held", "hull", "i", "joints",
+        "joints_fresh", "measured", "measured_at", "motion", "now", "pace", "place", "pose", "pose_known", "prompt",
+        "reached", "ros", "s", "sent", "shape_stop", "smooth", "source", "span", "still", "track", "trips", "u",
+        "urgent",
     )  # fmt: skip
 
     def __init__(self, cfg: GateConfig, s: GateState, i: GateInputs, now: float, ros: float, dt: float) -> None:
@@ -60,6 +62,7 @@ class Tick:
         self.pace = 1.0
         self.span: tuple[tuple[float, ...], tuple[float, ...]] | None = None
         self.shape_stop: str | None = None
+        self.brake: list[float] | None = None
         self.urgent = False
         self.measured: list[float] | None = None
         self.joints: list[float] | None = None
