@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from jepa_ros.safety import regions
+from jepa_ros.safety import regions, shares
 from jepa_ros.safety.envelope import motion
 from jepa_ros.safety.geometry import Point, advance
 from jepa_ros.safety.rows import check
@@ -111,7 +111,7 @@ def obstacle(t: Tick) -> None:
     moved = t.s.since_scan or (0.0, 0.0, 0.0)
     kept = [g.bound for g in cfg.guardrails.of("obstacle_distance")]
     radius = cfg.footprint_radius + max([cfg.obstacle_margin, *kept])
-    far = max(regions.farthest(t), speed * (cfg.time_to_contact + cfg.reaction_time)) + radius
+    far = max(shares.farthest(t), speed * (cfg.time_to_contact + cfg.reaction_time)) + radius
     if nearest > far + math.hypot(moved[0], moved[1]):
         t.s.obstacle_scale = 1.0
         return
@@ -125,7 +125,7 @@ def obstacle(t: Tick) -> None:
         t.s.obstacle_scale = 1.0
         return
     free, touched = math.inf, bool((gap < radius).any())
-    scale = regions.ceiling(t, t.s.obstacle_scale)
+    scale = shares.ceiling(t, t.s.obstacle_scale)
     if speed > 0.0:
         free, _ = free_ahead(x, y, wanted, radius)
         if cfg.time_to_contact > 0.0:
@@ -137,14 +137,14 @@ def obstacle(t: Tick) -> None:
     room = max(float(gap.min()) - NEARER, 0.0) if touched else radius
 
     def fits(share: float, spare: float) -> bool:
-        reach = regions.reach_of(t, share)
+        reach = shares.reach_of(t, share)
         found = reach.places()
         if found is None:
             return bool(gap.min() >= reach.length + room + spare)
         return keeps_off(*found, x, y, room + spare)
 
-    scale = regions.scaled(t, fits, scale, t.s.obstacle_scale) if scale > 0.0 else 0.0
+    scale = shares.scaled(t, fits, scale, t.s.obstacle_scale) if scale > 0.0 else 0.0
     t.s.obstacle_scale = scale
     if scale < 1.0:
         beside = "an obstacle close beside it" if touched else "an obstacle within reach"
-        regions.apply(t, "obstacle", scale, f"an obstacle {free:.2f} m ahead" if free < far else beside)
+        shares.apply(t, "obstacle", scale, f"an obstacle {free:.2f} m ahead" if free < far else beside)

@@ -36,7 +36,7 @@ class Tick:
             have, worked out once by :mod:`jepa_ros.safety.envelope`; None: not yet.
         pose, pose_known: where the robot is (:mod:`jepa_ros.safety.localisation`), and whether that was worked out.
         motion, place, reached, farthest: how and where the robot moves and may come to, worked out once by
-            :mod:`jepa_ros.safety.regions`; None: not yet.
+            :mod:`jepa_ros.safety.shares`; None: not yet.
     """
 
     __slots__ = (

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from functools import partial
 
 from jepa_ros.safety.geometry import Circle, Point, Shape, within
-from jepa_ros.safety.regions import Pose, clear, farthest, fastest, holds, margin_of, nearest, place_of, reach_of
+from jepa_ros.safety.regions import margin_of, nearest, place_of
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.sensing import examine, read_people
+from jepa_ros.safety.shares import Pose, clear, farthest, fastest, holds, reach_of
 from jepa_ros.safety.tick import Tick
 
 #: Rounding of a speed [share].
