@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "collect": ("jepa_ros.learning.data.collect", "drive the simulated robot about and store what it saw and did"),
     "train": ("jepa_ros.learning.train", "train a world model on what was collected"),
     "eval": ("jepa_ros.evaluation.evaluate", "success of a model, beside a random policy and an oracle"),
+    "think": ("jepa_ros.commands.think", "deliberate on one task in imagination, and draw the tree"),
     "bench": ("jepa_ros.commands.bench", "measure speed and safety"),
     "record": ("jepa_ros.bags.record", "record a running graph into a rosbag2 bag"),
     "replay": ("jepa_ros.bags.replay", "play a bag through perception, planner and gate"),

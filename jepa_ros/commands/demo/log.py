@@ -31,6 +31,7 @@ class Frame:
         planner: the planner's reason word ("ok", "arrived", ...).
         plan: (T, 2) predicted positions [m], or None. candidates: [((T, 2), cost)], best first.
         terms: cost by term. image_age_ms: age of the image behind the gate's output.
+        tree: of the last deliberation, None before the first; see jepa_ros.planning.deliberate.view.tree_of.
     """
 
     time: float
@@ -49,6 +50,7 @@ class Frame:
     candidates: list[tuple[np.ndarray, float]] = field(default_factory=list)
     terms: dict[str, float] = field(default_factory=dict)
     image_age_ms: float = float("nan")
+    tree: dict[str, Any] | None = None
 
 
 @dataclass

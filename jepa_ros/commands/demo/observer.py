@@ -27,6 +27,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
@@ -112,6 +113,7 @@ class Observer:
         self.image: np.ndarray | None = None
         self.plan: np.ndarray | None = None
         self.candidates: list[tuple[np.ndarray, float]] = []
+        self.tree: dict[str, Any] | None = None
         self.status: dict[str, str] = {}
         self.timing: dict[str, str] = {}
         self._gate = Newest()
@@ -146,6 +148,7 @@ class Observer:
             (Path, "plan", qos.STATUS, self._on_plan),
             (MarkerArray, "planner/candidates", qos.STATUS, self._on_candidates),
             (DiagnosticArray, "planner/status", qos.STATUS, self._on_status),
+            (String, "planner/deliberation", qos.LATCHED, self._on_tree),
             (DiagnosticArray, "perception/status", qos.STATUS, self._on_perception),
             (DiagnosticArray, "sim/score", qos.STATUS, self._on_truth),
             (DiagnosticArray, "sim/timing", qos.STATUS, self._on_timing),
@@ -237,6 +240,9 @@ class Observer:
                 found.append((np.array([(p.x, p.y) for p in marker.points]), number({"cost": marker.text}, "cost")))
         self.candidates = found
 
+    def _on_tree(self, message: String) -> None:
+        self.tree = json.loads(message.data)
+
     def _on_image(self, message: Image) -> None:
         self.image = pixels(message)[0].copy()  # the simulator publishes rgb8
         if self.episode is None:
@@ -264,6 +270,7 @@ class Observer:
             candidates=self.candidates,
             terms=self.terms(),
             image_age_ms=1e3 * number(gate, "image_age"),
+            tree=self.tree,
         )
 
     def terms(self) -> dict[str, float]:

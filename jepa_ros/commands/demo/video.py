@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from jepa_ros.errors import JepaRosError
 
 WIDTH, HEIGHT = 1120, 720
 VIEW, GOAL = 720, 352  # edges of the two square pictures, px
+TREE = 260  # edge of the picture of a deliberation, px
 MARGIN = 24
 BACKGROUND, TEXT, DIM = (22, 25, 31), (236, 239, 244), (150, 158, 170)
 PLAN, CANDIDATE, TRAIL, TARGET = (255, 120, 20), (70, 130, 255), (255, 255, 255), (230, 30, 110)
@@ -85,6 +87,8 @@ def compose(episode: Episode, frame: Frame, past: list[Frame], title: str) -> np
     project = episode.project
     if project is not None and frame.place:
         _draw_paths(canvas[:, :VIEW], episode, frame, past, lambda points: project(points) * scale + corner)
+    if frame.tree is not None:
+        _draw_tree(canvas[MARGIN : MARGIN + TREE, MARGIN : MARGIN + TREE], frame.tree)
     x = VIEW + MARGIN
     _put(canvas[MARGIN + 28 : MARGIN + 28 + GOAL, x : x + GOAL], episode.goal_image)
     _curve(canvas, [*past, frame], episode.radius, x, HEIGHT - MARGIN - 96, GOAL, 96)
@@ -130,6 +134,23 @@ def _draw_paths(view: np.ndarray, episode: Episode, frame: Frame, past: list[Fra
     if len(episode.goal) > dims:  # which way it shall look
         nose = np.array([np.cos(episode.goal[dims]), np.sin(episode.goal[dims])]) * episode.radius + place
         _line(view, np.array([centre, pixels(nose[None])[0]]), TARGET, 3)
+
+
+def _draw_tree(square: np.ndarray, tree: Mapping[str, Any]) -> None:
+    """The last deliberation in a corner: states by their cost (bright is cheap), the way, start and goal."""
+    nodes = np.array(tree["nodes"], dtype=float)
+    places = np.concatenate([nodes[:, 3:5], [tree["goal"]]]) * (1.0, -1.0)
+    low, span = places.min(0), max(float(np.ptp(places, axis=0).max()), 1e-6)
+    points = 14 + (places - low) / span * (len(square) - 28)
+    square[:] = (square * 0.25).astype(np.uint8)
+    promise = nodes[:, 1] + nodes[:, 2]
+    worth = 1.0 - (promise - promise.min()) / max(float(np.ptp(promise)), 1e-6)
+    for at in range(1, len(nodes)):
+        shade = int(70 + 150 * worth[at])
+        _line(square, points[[int(nodes[at, 0]), at]], (shade // 3, shade // 2, shade), 1)
+    _line(square, points[tree["way"]], PLAN, 3)
+    _disc(square, points[0], 5, TRAIL)
+    _disc(square, points[-1], 6, TARGET)
 
 
 def _fixed(point: np.ndarray) -> tuple[int, int]:
