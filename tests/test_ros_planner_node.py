@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +15,7 @@ import torch
 from rclpy.parameter import Parameter
 
 from jepa_ros.contract import load_contract
+from jepa_ros.cost import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import planner_settings
 from jepa_ros.nodes.params import ParameterError
@@ -32,16 +36,22 @@ def planning(tmp_path_factory):
     small = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2)
     save_checkpoint(folder, WorldModel(small), {"contract": load_contract("arena").to_dict()})
     rclpy.init(args=[])
-    settings = {"model": str(folder), "search.samples": 16, "search.elites": 4, "search.deadline": 10.0}
+    node, kept = started({"model": str(folder)})
+    yield node, kept
+    rclpy.try_shutdown()
+
+
+def started(changes):
+    """A configured and active node with these parameters beside some, and {output: [messages]}."""
+    settings = {"search.samples": 16, "search.elites": 4, "search.deadline": 10.0} | changes
     node = PlannerNode(embedded=True, parameter_overrides=[Parameter(k, value=v) for k, v in settings.items()])
     node.configure()
     node.active = True
     kept = {}
-    for name in ("_command_out", "_status_out", "_heartbeat_out"):
+    for name in ("_command_out", "_status_out", "_heartbeat_out", "_tree_out"):
         kept[name] = []
         setattr(node, name, SimpleNamespace(publish=kept[name].append, msg_type=getattr(node, name).msg_type))
-    yield node, kept
-    rclpy.try_shutdown()
+    return node, kept
 
 
 @pytest.fixture
@@ -137,3 +147,22 @@ def test_a_robot_named_after_the_start_is_the_one_that_is_configured(planning, t
     assert node._contract.name == node._planner.contract.name == "other"
     node.values.robot = before
     node.configure()
+
+
+def test_deliberation_beside_the_steps_is_told_in_the_status_and_its_tree_on_a_topic(planning):
+    always = {"deliberate.when": "always", "deliberate.distance": "distance", "deliberate.calls": 3000}
+    node, kept = started({"model": planning[0].values.model, **always})
+    node.on_active(True)
+    node._planner.set_goal(Goal.from_latent(np.full(16, 9.0, np.float32)))
+    deadline = time.monotonic() + 30.0
+    while not kept["_tree_out"] and time.monotonic() < deadline:
+        node.take_latent(np.zeros(16, np.float32), 1.0 + 0.2 * len(kept["_status_out"]))
+        time.sleep(0.02)
+    told = status(kept)
+    assert told["deliberation/number"] == "1" and told["deliberation/budget"] == "3000"
+    assert int(told["deliberation/expansions"]) > 0 and int(told["deliberation/calls"]) <= 3000
+    tree = json.loads(kept["_tree_out"][0].data)
+    assert tree["nodes"][0][0] == -1 and tree["way"][0] == 0
+    assert json.loads(told["settings"])["deliberate"]["calls"] == 3000  # what a replay sets up
+    node.release()
+    assert not any(thread.name == "deliberation" for thread in threading.enumerate())
