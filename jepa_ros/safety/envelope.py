@@ -79,12 +79,17 @@ def _left(t: Tick, lows: list[float], highs: list[float], recent: Sequence[Span]
 
 def others(times: list[float]) -> list[float]:
     """For each axis the longest of the other axes' times (A,)."""
-    most = max(times)
-    if len(times) == 1:
-        return [0.0]
-    k = times.index(most)
-    second = max(times[:k] + times[k + 1 :])
-    return [second if i == k else most for i in range(len(times))]
+    most = second = 0.0
+    which = -1
+    for k, time in enumerate(times):
+        if time > most:
+            most, second, which = time, most, k
+        elif time > second:
+            second = time
+    found = [most] * len(times)
+    if which >= 0:
+        found[which] = second
+    return found
 
 
 def after(high: float, target: float, braking: float, change: float, stop: float, span: float) -> float:

@@ -193,20 +193,30 @@ def outline_clear(clearance: Any, corners: Sequence[Point], least: float, step: 
     """Whether ``clearance(x, y)`` [m] is more than ``least`` on the whole outline of a polygon.
 
     Sphere tracing: with a clearance of c to spare, no way of length c can use it up, so the outline is walked by such
-    strides, of at least ``step`` [m]: what is only grazed may be grazed by less than that.
+    strides, of at least ``step`` [m]: what is only grazed may be grazed by less than that. An edge whose ends have its
+    length to spare between them need not be walked.
     """
+    spares = []
+    for x, y in corners:
+        spare = clearance(x, y) - least
+        if not spare > 0.0:
+            return False
+        spares.append(spare)
     count = len(corners)
     for k in range(count if count > 2 else count - 1):
-        (ax, ay), (bx, by) = corners[k], corners[(k + 1) % count]
+        after = (k + 1) % count
+        (ax, ay), (bx, by) = corners[k], corners[after]
         length = math.hypot(bx - ax, by - ay)
-        gone = 0.0
+        if spares[k] + spares[after] > length:
+            continue
+        gone = max(spares[k], step)
         while gone < length:
             share = gone / length
             spare = clearance(ax + share * (bx - ax), ay + share * (by - ay)) - least
             if not spare > 0.0:
                 return False
             gone += spare if spare > step else step
-    return bool(clearance(*corners[-1]) > least)
+    return True
 
 
 def free_length(shape_clearance: Any, pose: tuple[float, float, float], twist: tuple[float, float, float],

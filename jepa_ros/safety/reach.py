@@ -11,6 +11,7 @@ fan. The set is the convex hull of a few samples of it, and holds all of them.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from jepa_ros.safety import envelope
 from jepa_ros.safety.envelope import after, in_force, next_tick, others
@@ -22,6 +23,8 @@ STEPS, FAN, WIDEST = 3, 0.6, 2.4
 STRAIGHT = [(1.0, 0.0)] * STEPS
 #: Share of the way by which the edge of the fan lies outside of the samples' hull: 1 / cos(FAN / 4) - 1.
 BULGE = 0.012
+#: Corners of a convex polygon, and what is to be added to it all round [m].
+Places = tuple[list[Point], float]
 _Targets = list[tuple[float, float]]
 _Direction = tuple[float, _Targets, float]
 
@@ -63,31 +66,32 @@ class Reach:
         time: when it stands at the latest [s].
     """
 
-    __slots__ = ("_axes", "_held", "_turn", "length", "peak", "time")
+    __slots__ = ("_axes", "_held", "_turn", "_whole", "length", "peak", "time")
 
     def __init__(self, t: Tick, u: list[float], share: float = 1.0) -> None:
         cfg = t.cfg
         moves = share > 0.0 and any(u)
         # Zeros that are sent now, or at the next tick, are obeyed by then; until then what was sent before may be.
         wait = cfg.reaction_time + (next_tick(t) if moves else 0.0)
+        axes = _axes(t)
         asked = [share * v for v in u] if moves else [0.0] * cfg.size
-        lows, highs = envelope.hull(t)
-        changes, stops = [], []  # what each axis may have to change, and to lose [s of braking]
-        for v, low, high, a, b in zip(asked, lows, highs, cfg.acceleration, cfg.braking, strict=True):
-            if not moves or low <= v <= high:
-                changes.append((high - low) / b)
-            else:
-                gentle = min(a, b) if v > max(high, 0.0) or v < min(low, 0.0) else b
-                changes.append((v - low if v > high else high - v) / gentle)
-            stops.append(max(high, v, -low, -v) / b)
+        changes, stops = [axis.change for axis in axes], [axis.stop for axis in axes]
+        for k, v in enumerate(asked):
+            axis = axes[k]
+            if not axis.low <= v <= axis.high:  # faster than it may be, or against that: else it changes nothing here
+                if not moves:
+                    continue
+                b = axis.braking
+                gentle = axis.gentle if v > max(axis.high, 0.0) or v < min(axis.low, 0.0) else b
+                changes[k] = (v - axis.low if v > axis.high else axis.high - v) / gentle
+                stops[k] = max(axis.stop, abs(v) / b)
         changes, stops = others(changes), others(stops)
         last = 0.0  # how long it brakes from then on [s]
         found: list[list[tuple[float, float] | None]] = []
-        for k, directions in enumerate(_directions(t)):
-            b, change, stop = cfg.braking[k], changes[k], stops[k]
-            sent = asked[k]
+        for k, axis in enumerate(axes):
+            b, change, stop, sent = axis.braking, changes[k], stops[k], asked[k]
             pair: list[tuple[float, float] | None] = []
-            for most, targets, until in directions:
+            for most, targets, until in axis.directions:
                 high = most if most > sent else sent
                 if high > 0.0:
                     rate = _lowest(high, sent, targets, b, change, stop)
@@ -102,13 +106,14 @@ class Reach:
             found.append(pair)
         self.time = wait + last
         self._held = 0.0
+        self._whole: Places | None = None
         courses: list[tuple[Course, Course] | None] = []
-        for axis in (cfg.forward, cfg.sideways, cfg.up, cfg.turn):
-            if axis is None:
+        for one in (cfg.forward, cfg.sideways, cfg.up, cfg.turn):
+            if one is None:
                 courses.append(None)
             else:
-                plus, minus = found[axis]
-                b = cfg.braking[axis]
+                plus, minus = found[one]
+                b = cfg.braking[one]
                 courses.append((self._course_of(plus, b, wait), self._course_of(minus, b, wait)))
         self._axes, self._turn = courses[:3], courses[3]
         ways = [max(p[0].way, p[1].way) for p in self._axes[:2] if p is not None]
@@ -134,7 +139,7 @@ class Reach:
             return 0.0
         return self._held + (self.time - self._held) * (1.0 - speed / self.peak)
 
-    def places(self, time: float | None = None) -> tuple[list[Point], float] | None:
+    def places(self, time: float | None = None) -> Places | None:
         """(corners of a convex polygon, what is to be added to it all round [m]) that holds every place within reach.
 
         Args:
@@ -143,7 +148,13 @@ class Reach:
         Returns:
             None where it is the whole disc of ``length``.
         """
-        time = self.time if time is None else min(time, self.time)
+        if time is not None and time < self.time:
+            return self._places(time)
+        if self._whole is None:
+            self._whole = self._places(self.time)
+        return self._whole
+
+    def _places(self, time: float) -> Places | None:
         headings = self._headings(time)
         if headings is None:
             return None
@@ -182,20 +193,38 @@ class Reach:
         return [[(math.cos(a), math.sin(a)) for a in course] for course in angles], BULGE if count > 1 else 0.5 * wide
 
 
-def _directions(t: Tick) -> list[tuple[_Direction, _Direction]]:
-    """For each axis, up and down: (the highest rate that it may have, [(the highest that is in force, for how long)],
-    how long that is in all). Worked out once a tick."""
-    if t.directions is None:
+class _Axis(NamedTuple):
+    """An axis at a tick, whatever is sent now.
+
+    Attributes:
+        low, high: the rates that it may have. change, stop: how long it may brake [s], to what it was sent and to
+            nothing. gentle: the less of acceleration and braking. directions: up and down, (the highest rate that it
+            may have, [(the highest that is in force, for how long)], how long that is in all).
+    """
+
+    low: float
+    high: float
+    braking: float
+    gentle: float
+    change: float
+    stop: float
+    directions: tuple[_Direction, _Direction]
+
+
+def _axes(t: Tick) -> list[_Axis]:
+    """Each axis, worked out once a tick."""
+    if t.axes is None:
         held, (lows, highs) = in_force(t), envelope.hull(t)
-        t.directions = []
-        for k in range(t.cfg.size):
+        t.axes = []
+        for k, (low, high, a, b) in enumerate(zip(lows, highs, t.cfg.acceleration, t.cfg.braking, strict=True)):
             up, down, at = [], [], 0.0
             for time, slowest, fastest in held:
                 up.append((fastest[k], time - at))
                 down.append((-slowest[k], time - at))
                 at = time
-            t.directions.append(((highs[k], up, at), (-lows[k], down, at)))
-    return t.directions
+            directions = ((high, up, at), (-low, down, at))
+            t.axes.append(_Axis(low, high, b, min(a, b), (high - low) / b, max(high, -low, 0.0) / b, directions))
+    return t.axes  # type: ignore[no-any-return]
 
 
 def _lowest(rate: float, sent: float, targets: _Targets, braking: float, change: float, stop: float) -> float:

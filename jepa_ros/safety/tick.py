@@ -32,15 +32,15 @@ class Tick:
         measured: measured velocity (A,) or None where none is good. joints: measured positions (A,) or None;
             joints_fresh: they are not late.
         prompt: the measured velocity is no older than the reaction time and a tick. measured_at: steady time of it.
-        sent, held, directions, hull: least and highest rates, (A,) each, that are in force, and that the robot may
-            have, worked out once by :mod:`jepa_ros.safety.envelope`; None: not yet.
+        sent, held, hull: least and highest rates, (A,) each, that are in force, and that the robot may have, worked out
+            once by :mod:`jepa_ros.safety.envelope`; None: not yet. axes: the same by axis (jepa_ros.safety.reach).
         pose, pose_known: where the robot is (:mod:`jepa_ros.safety.localisation`), and whether that was worked out.
         motion, place, reached, farthest: how and where the robot moves and may come to, worked out once by
             :mod:`jepa_ros.safety.shares`; None: not yet.
     """
 
     __slots__ = (
-        "asked", "bounded", "brake", "cfg", "directions", "dt", "farthest", "held", "hull", "i", "joints",
+        "asked", "axes", "bounded", "brake", "cfg", "dt", "farthest", "held", "hull", "i", "joints",
         "joints_fresh", "measured", "measured_at", "motion", "now", "pace", "place", "pose", "pose_known", "prompt",
         "reached", "ros", "s", "sent", "shape_stop", "smooth", "source", "span", "still", "track", "trips", "u",
         "urgent",
@@ -70,7 +70,7 @@ class Tick:
         self.measured_at = now
         self.sent: tuple[list[float], list[float]] | None = None
         self.held: list[tuple[float, list[float], list[float]]] | None = None
-        self.directions: Any = None
+        self.axes: Any = None
         self.hull: tuple[list[float], list[float]] | None = None
         self.motion: list[float] | None = None
         self.place: Any = None
