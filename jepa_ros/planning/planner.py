@@ -119,6 +119,7 @@ class Planner:
         self._stamp: float | None = None
         self._commanded: np.ndarray | None = None
         self._failed = False
+        self._waited = 0.0  # seconds for the expansion under way, before this step began
         self._plans = 0
         self._won: Counter[str] = Counter()
 
@@ -254,7 +255,9 @@ class Planner:
         """
         if self.deliberator is None:
             return self._step(latent, stamp, executed, gated, iterations, seed, gate_reason, None)
+        began = self.clock()
         with self.deliberator.pause():
+            self._waited = self.clock() - began
             tree = self.deliberator.think(deliberation)
             output = self._step(latent, stamp, executed, gated, iterations, seed, gate_reason, deliberation)
             output.tree, output.status["deliberation"] = tree, self.deliberator.status()
@@ -348,7 +351,8 @@ class Planner:
         began, config = self.clock(), self.search.config
         for part in self.knowledge:
             part.prepare(target, distance, stamp)
-        prepared = self.clock() - began
+        prepared = self.clock() - began + self._waited
+        self._waited = 0.0
         left = (config.deadline if deadline is None else deadline) - prepared
         exactly = iterations is not None
         budget = Budget(left, config.iterations if iterations is None else iterations, exactly=exactly)
