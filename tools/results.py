@@ -104,6 +104,65 @@ def arm() -> str | None:
     )
 
 
+#: File of `jepa-ros eval --robot rooms`, policy in it: what the row is called.
+ROOMS = (
+    ("eval_rooms_far", "planner", "search by the learned way"),
+    ("eval_rooms_far_deliberate", "planner", "the same, and deliberate search"),
+    ("eval_rooms_far_distance", "planner", "search by the temporal distance (hindsight)"),
+    ("eval_rooms_far_latent", "planner", "search by the distance of latents"),
+    ("eval_rooms_far", "inverse", "inverse model, no search"),
+    ("eval_rooms_far", "random", "random policy"),
+    ("eval_rooms_far", "oracle", "oracle: drives the shortest way"),
+)
+
+
+def rooms() -> str | None:
+    """Goals in the other room."""
+    rows = []
+    for name, policy, title in ROOMS:
+        r = read(name)
+        if r is None or policy not in r["policies"]:
+            continue
+        p = r["policies"][policy]
+        scores = [s for s in r["scores"][policy] if s["success"]]
+        longer = sorted(s["steps"] / s["shortest_steps"] for s in scores)
+        rows.append([
+            title, str(p["episodes"]), percent(p["success_rate"]), interval(p["success_rate_ci95"]),
+            percent(p["ever_rate"]), f"{longer[len(longer) // 2]:.2f}" if longer else "-",
+        ])  # fmt: skip
+    if not rows:
+        return None
+    text = (
+        "## Rooms: the goal is in the other room\n\n"
+        "Two rooms never seen before, a door of three robot widths somewhere in the wall between them; the goal "
+        "picture shows the robot in the other room. Success is to be within 0.2 m, a twentieth of the width, in each "
+        "of the last 5 of 100 steps. `jepa-ros eval --robot rooms --task far --samples 64`; how the model was trained "
+        "says its card ([models/rooms](../models/rooms/card.json)):\n\n"
+        + table(["", "n", "arrives and holds", "interval", "ever within 0.2 m", "steps over the shortest"], rows)
+    )
+    return text + _ways()
+
+
+def _ways() -> str:
+    """How far the distances of the shipped model are the true ways."""
+    path = ROOT / "models" / "rooms" / "card.json"
+    true = json.loads(path.read_text(encoding="utf-8"))["metrics"]["way"]["true"] if path.is_file() else None
+    if not true:
+        return ""
+    names = {"latent": "latents (RMS)", "distance": "temporal distance (hindsight)", "way": "the learned way"}
+    parts = {"all": "all pairs", "clear": "nothing across", "across": "a wall across", "near": "ways up to 10 steps"}
+    rows = [
+        [title, *(f"{true[name][part]:.2f}" for part in parts), percent(true[name]["aliased"])]
+        for name, title in names.items()
+        if name in true
+    ]
+    return (
+        f"\n\nRank correlation with the true way, {true['pairs']} pairs of pictures in new rooms; and of the 5 % of "
+        "the pairs that a distance calls nearest, the share that is over 10 steps apart:\n\n"
+        + table(["distance", *parts.values(), "aliased"], rows)
+    )
+
+
 def included(title: str, text: str, name: str) -> str | None:
     """A table that a benchmark wrote itself."""
     path = RESULTS / name
@@ -134,6 +193,7 @@ def main() -> None:
         HEAD.strip(),
         arena(),
         arm(),
+        rooms(),
         included("Beside other ways of doing it", "The same pairs for every row. `jepa-ros bench worlds --data "
                  "data/arena --layouts fixed,random`; success without a contact in percent:", "worlds.md"),
         demo(),

@@ -9,6 +9,7 @@ from typing import Any
 
 from jepa_ros.evaluation.baselines import renew_inverse
 from jepa_ros.learning.stages.alarm_levels import renew_alarms
+from jepa_ros.learning.stages.foresight import renew_predictor
 from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.place_map import renew_map
 from jepa_ros.learning.stages.proposal import renew_proposal
@@ -46,6 +47,12 @@ def _readouts_told(card: dict[str, Any]) -> str:
     return "held-out R2: " + "; ".join(f"{name} {values}" for name, values in rows.items())
 
 
+def _predictor_told(card: dict[str, Any]) -> str:
+    found = card["metrics"]["open_loop"]
+    told = ", ".join(f"{k[6:]} steps {v:.3f}" for k, v in found.items() if k.startswith("ratio"))
+    return f"error against copy: {told}"
+
+
 def _inverse_told(card: dict[str, Any]) -> str:
     found = card["metrics"]["inverse"]
     return f"held-out error of its action {found['held_out_error']:.3f} after {found['steps']} batches"
@@ -63,6 +70,7 @@ def _way_told(card: dict[str, Any]) -> str:
 STAGES: dict[str, Stage] = {
     "alarms": Stage("what it needs to tell surprise and novelty", renew_alarms, _alarms_told),
     "map": Stage("its map of places, on its encoder as it is", renew_map, _map_told),
+    "predictor": Stage("its predictor, on its encoder as it is", renew_predictor, _predictor_told),
     "readouts": Stage("what is read from its latents, on its encoder as it is", renew_readouts, _readouts_told),
     "way": Stage("control steps of a way to a state however far", renew_way, _way_told),
     "inverse": Stage("an inverse model beside it, to be compared with the search", renew_inverse, _inverse_told),
