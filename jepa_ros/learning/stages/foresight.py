@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The predictor of a checkpoint, trained on: ``jepa-ros train --only predictor``. What goes by it is fitted after it."""
+"""A checkpoint's predictor, trained on (``train --only predictor``). What goes by it is to be fitted after it."""
 
 from __future__ import annotations
 
