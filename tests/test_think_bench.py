@@ -9,13 +9,11 @@ import torch
 from maze_world import WAY
 from toy_world import ToyConfig
 
-from benchmarks.rigs.think import arms, episodes, oracles, results
+from benchmarks.rigs.think import arms, episodes, results
 from benchmarks.think import _jobs
 from jepa_ros.contract import load_contract
 from jepa_ros.world_model.readouts import declare
 from jepa_ros.world_model.seam import Embedding
-from jepa_ros_sim.rooms.scene import RoomsScene
-from jepa_ros_sim.rooms.tasks import Go
 
 ROOMS = load_contract("rooms")
 
@@ -62,20 +60,6 @@ def model():
     found = Seeing()
     episodes.use(ROOMS, found, {}, Path())
     return found
-
-
-def test_true_dynamics_move_as_the_scene_does():
-    task, scene, rng = Go("maze", ROOMS), RoomsScene(ROOMS), np.random.default_rng(0)
-    for number in range(4):
-        spec = task.draw(scene, 1, number)
-        scene.reset(spec)
-        at = np.array([spec.start])
-        for _ in range(15):
-            velocity = rng.uniform(-1, 1, 2)
-            scene.command(velocity)
-            scene.advance(ROOMS.period)
-            at = oracles.move(at, velocity[None], spec.layout, ROOMS.period)
-            assert np.allclose(at[0], (scene.truth().x, scene.truth().y), atol=1e-9)
 
 
 def test_chart_finds_the_place_of_a_true_latent(model):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.rigs.think.arms import FACTORS, USUAL, deliberate_of, model_of, settings_of
-from benchmarks.rigs.think.oracles import Chart, move
+from benchmarks.rigs.think.oracles import Chart
 from jepa_ros.contract import RobotContract
 from jepa_ros.cost.goal import Goal
 from jepa_ros.evaluation.episode import run_episode
@@ -22,7 +22,7 @@ from jepa_ros.planning.planner import Planner
 from jepa_ros.planning.problem import Problem
 from jepa_ros.world_model import load_checkpoint, resolve_model
 from jepa_ros_sim.rooms.geodesic import geodesic
-from jepa_ros_sim.rooms.scene import SPEED, RoomsScene
+from jepa_ros_sim.rooms.scene import SPEED, RoomsScene, moved
 from jepa_ros_sim.rooms.tasks import TOLERANCE, Go
 
 SEED = 7071  # of the tasks; nothing was chosen on them
@@ -82,7 +82,8 @@ class Case:
         """True places (N, T, 2) of normalised actions (N, T, A) from places (N, 2)."""
         way = []
         for t in range(actions.shape[1]):
-            places = move(places, self.contract.denormalise(actions[:, t]), self.layout, self.contract.period)
+            velocities = self.contract.denormalise(actions[:, t])
+            places = moved(self.layout, places, velocities, self.contract.period)
             way.append(places)
         return np.stack(way, 1) if way else places[:, None]
 

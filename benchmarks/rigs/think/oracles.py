@@ -17,23 +17,10 @@ from torch import Tensor
 from jepa_ros.contract import RobotContract
 from jepa_ros_sim.rooms.geodesic import geodesic
 from jepa_ros_sim.rooms.layout import HALF, RADIUS, Layout
-from jepa_ros_sim.rooms.scene import SPEED, TICK, Picture
+from jepa_ros_sim.rooms.scene import SPEED, Picture, moved
 
 SPACING = 0.05  # m between the places of a chart
 BATCH = 256
-
-
-def move(places: np.ndarray, velocities: np.ndarray, layout: Layout, seconds: float) -> np.ndarray:
-    """Where robots at places (N, 2) m are after driving at velocities (N, 2) m/s, as the scene moves its own."""
-    at = places.copy()
-    speed = np.hypot(*velocities.T)[:, None]
-    velocities = velocities / np.maximum(1.0, speed / SPEED)
-    for _ in range(round(seconds / TICK)):
-        for axis in (0, 1):
-            to = at.copy()
-            to[:, axis] = np.clip(to[:, axis] + TICK * velocities[:, axis], RADIUS - HALF, HALF - RADIUS)
-            at = np.where(layout.blocked(to)[:, None], at, to)
-    return at
 
 
 class Chart:
@@ -97,7 +84,8 @@ class TrueDynamics(_Knowing):
             at = np.where((state[:, :1] == 0).numpy(), self.chart.place(latent), at)
         way = []
         for t in range(actions.shape[1]):
-            at = move(at, self.contract.denormalise(actions[:, t].double().numpy()), self.layout, self.contract.period)
+            velocities = self.contract.denormalise(actions[:, t].double().numpy())
+            at = moved(self.layout, at, velocities, self.contract.period)
             way.append(at)
         latents = self.chart.latent(np.stack(way, 1).reshape(-1, 2)).view(len(at), len(way), -1)
         return latents, torch.cat([torch.ones(len(at), 1), torch.from_numpy(at).float()], 1)
