@@ -61,6 +61,15 @@ def walls(low: Sequence[float], high: Sequence[float]) -> list[Plane]:
 
 
 @dataclass(frozen=True)
+class LinkCapsule:
+    """One capsule of a link, in the frame of what its joint carries; joint 0 is what stands still."""
+
+    link: str
+    joint: int
+    capsule: Capsule
+
+
+@dataclass(frozen=True)
 class Clearances:
     """Distances [m] at one posture: at most the true ones, and true below :data:`NEAR`; at most 0 where things overlap.
 
@@ -174,6 +183,24 @@ class ArmLinks:
             length = 2.0 * shape.halfLength if isinstance(shape, coal.Capsule) else 0.0
             rows.append((name, np.array(at.translation), pin.rpy.matrixToRpy(at.rotation), shape.radius, length))
         return rows
+
+    def capsules(self) -> list[LinkCapsule]:
+        """Every capsule of every link, in the order of :attr:`names`."""
+        found = []
+        for name, item in zip(self.names, self._geometry.geometryObjects, strict=False):
+            shape, at = item.geometry, item.placement
+            half = shape.halfLength if isinstance(shape, coal.Capsule) else 0.0
+            along = np.array(at.rotation)[:, 2] * half
+            middle = np.array(at.translation)
+            found.append(LinkCapsule(name, item.parentJoint, Capsule(middle - along, middle + along, shape.radius)))
+        return found
+
+    def hulls(self) -> list[tuple[coal.ConvexBase, np.ndarray] | None]:
+        """The convex hull of each link's mesh and its placement (4, 4) in the frame of what its joint carries."""
+        return [
+            None if hull is None else (hull[0], (item.placement * hull[1]).homogeneous)
+            for hull, item in zip(self._hulls, self._geometry.geometryObjects, strict=False)
+        ]
 
     # ---- which links can meet ----------------------------------------------------------------------------------
     def _may_meet(self, i: int, j: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.contract.fields import Fields
-from jepa_ros.contract.parts import ActionDim, Arm, Command, Gripper, Kinematics, Limits
+from jepa_ros.contract.parts import ActionDim, Arm, Command, Gripper, Kinematics, Limits, Payload
 from jepa_ros.contract.topics import COMMAND_TYPES
 
 KINEMATICS_KINDS = ("diff_drive", "holonomic", "joints", "arm")
@@ -59,7 +59,15 @@ def _arm(f: Fields) -> Arm:
         g.done()
     srdf = None if f.raw("srdf", None) is None else f.text("srdf")
     frames = f.text("base_frame"), f.text("tip_frame")
-    return Arm(f.text("urdf"), srdf, *frames, joints, posture, (low, high), gripper)  # type: ignore[arg-type]
+    payload = _payload(f.section("payload")) if f.raw("payload", None) is not None else None
+    return Arm(f.text("urdf"), srdf, *frames, joints, posture, (low, high), gripper, payload)  # type: ignore[arg-type]
+
+
+def _payload(f: Fields) -> Payload:
+    start, end = (f.vector(key, 3, unit="m") for key in ("start", "end"))
+    payload = Payload(start, end, f.number("radius", above=0.0, unit="m"))  # type: ignore[arg-type]
+    f.done()
+    return payload
 
 
 def plain_kinematics(kinematics: Kinematics) -> dict[str, Any]:
@@ -80,6 +88,8 @@ def plain_kinematics(kinematics: Kinematics) -> dict[str, Any]:
         plain["srdf"] = arm.srdf
     if arm.gripper is not None:
         plain["gripper"] = vars(arm.gripper)
+    if arm.payload is not None:
+        plain["payload"] = vars(arm.payload)
     return plain
 
 
@@ -206,8 +216,12 @@ def limits_of(f: Fields, action: tuple[ActionDim, ...], kinematics: Kinematics, 
                 raise f.error(
                     f"position.{name}", f"[{lo:g}, {hi:g}] does not hold kinematics.home.{name}, which is {value:g}"
                 )
+    jerk = _each(f, "jerk", names) if arm is not None and f.raw("jerk", None) is not None else None
+    tip_speed = None
+    if arm is not None and f.raw("tip_speed", None) is not None:
+        tip_speed = f.number("tip_speed", above=0.0, unit="m/s")
     f.done()
-    return Limits(velocity, acceleration, braking, low, high)
+    return Limits(velocity, acceleration, braking, low, high, jerk, tip_speed)
 
 
 def plain_limits(limits: Limits, axes: tuple[ActionDim, ...]) -> dict[str, Any]:
@@ -220,4 +234,8 @@ def plain_limits(limits: Limits, axes: tuple[ActionDim, ...]) -> dict[str, Any]:
     if limits.position_low is not None and limits.position_high is not None:
         pairs = zip(limits.position_low.tolist(), limits.position_high.tolist(), strict=True)
         plain["position"] = {n: list(p) for n, p in zip(names, pairs, strict=True)}
+    if limits.jerk is not None:
+        plain["jerk"] = dict(zip(names, limits.jerk.tolist(), strict=True))
+    if limits.tip_speed is not None:
+        plain["tip_speed"] = limits.tip_speed
     return plain

@@ -42,6 +42,16 @@ class Gripper:
 
 
 @dataclass(frozen=True)
+class Payload:
+    """What the hand carries: the points within ``radius`` [m] of the segment between two points (x, y, z) [m] in the
+    frame of the tip. It changes the shape of the hand and nothing else."""
+
+    start: tuple[float, float, float]
+    end: tuple[float, float, float]
+    radius: float
+
+
+@dataclass(frozen=True)
 class Arm:
     """A serial arm between two frames of a URDF.
 
@@ -51,7 +61,7 @@ class Arm:
         base_frame, tip_frame: links of the URDF.
         joints: those between them, in the order of every joint vector. home: a posture of them [rad].
         workspace: lowest and highest corner (x, y, z) [m] in the base frame of where the tip may be asked to go.
-        gripper: None where the arm has none.
+        gripper: None where the arm has none. payload: what the hand carries, or None.
     """
 
     urdf: str
@@ -62,6 +72,7 @@ class Arm:
     home: tuple[float, ...]
     workspace: tuple[tuple[float, float, float], tuple[float, float, float]]
     gripper: Gripper | None
+    payload: Payload | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +181,8 @@ class StateInput:
 class Limits:
     """Hard limits of the robot, one number an axis of the command, in its unit (per second for the rates).
 
-    ``braking`` is the deceleration that is guaranteed; stopping distances are computed with it.
+    ``braking`` is the deceleration that is guaranteed; stopping distances are computed with it. Of arms alone:
+    ``jerk``, how fast the acceleration of a joint that speeds up may grow, and ``tip_speed`` [m/s]; None: no limit.
     """
 
     velocity: np.ndarray
@@ -178,6 +190,8 @@ class Limits:
     braking: np.ndarray
     position_low: np.ndarray | None
     position_high: np.ndarray | None
+    jerk: np.ndarray | None = None
+    tip_speed: float | None = None
 
 
 @dataclass(frozen=True)

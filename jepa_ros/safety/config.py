@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jepa_ros.ranges import Range
+from jepa_ros.safety import arm as arms
 from jepa_ros.safety import guarded, settings
 from jepa_ros.safety.body import Body, Positions, Rates
 from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
@@ -69,6 +70,12 @@ class GateConfig:
         late_tick: two ticks further apart than this: everything is armed anew.
         contact_response: "ignore", "back_off" (only away from the push, slowly) or "stop".
         identity_grace: so long may the guardrail sets differ while moving, for a change that reaches all in turn.
+        arm: what is known of an arm besides its joints; None for any other body.
+        self_collision: whether the links of an arm are kept apart. self_distance, self_margin, scene_distance: how near
+            they come to each other, and to boxes, before they go slowly, and before they stop [m].
+        singularity: (slow, stop) condition number of an arm's Jacobian, None: not watched.
+        joint_margin: an arm goes slowly so near to the end of a joint that turns [rad].
+        first_command: a stream of positions begins no further than so from where the arm is measured [rad].
         auto_enable: arm without being asked. shadow: decide and report, somebody else drives. dry_run: nothing leaves.
     """
 
@@ -143,6 +150,14 @@ class GateConfig:
     force: tuple[float, float] | None = None
     hold_tolerance_rad: float = default("hold_tolerance_rad")
     hold_tolerance_m: float = default("hold_tolerance_m")
+    arm: arms.ArmFacts | None = None
+    self_collision: bool = default("self_collision")
+    self_distance: float = default("self_distance")
+    self_margin: float = default("self_margin")
+    scene_distance: float = default("scene_distance")
+    singularity: tuple[float, float] | None = default("singularity")
+    joint_margin: float = default("joint_margin")
+    first_command: float = default("first_command")
     auto_enable: bool = False
     shadow: bool = default("shadow")
     dry_run: bool = default("dry_run")
@@ -167,15 +182,18 @@ class GateConfig:
         linear = tuple(k for k in (self.forward, self.sideways, self.up) if k is not None)
         object.__setattr__(self, "linear", linear)
         for guardrail in self.guardrails:
-            why = guarded.refusal(guardrail.kind, guarded.Facts.of(self))
+            why = guarded.refusal(guardrail.kind, guarded.Facts.of(self), guardrail.spatial)
             if why is not None:
                 raise GateConfigError(f"gate: guardrail '{guardrail.name}' ({guardrail.kind}) of '{self.name}' {why}")
         for guardrail in self.guardrails:
-            if guardrail.frame not in ("", self.map_frame):
+            own = self.arm.arm.base_frame if self.arm is not None and guardrail.spatial else self.map_frame
+            if guardrail.frame not in ("", own):
+                what = "links are" if guardrail.spatial else "pose is"
                 raise GateConfigError(
-                    f"gate: guardrail '{guardrail.name}' is in frame '{guardrail.frame}'; the robot's pose is in "
-                    f"'{self.map_frame}'"
+                    f"gate: guardrail '{guardrail.name}' is in frame '{guardrail.frame}'; the robot's {what} in '{own}'"
                 )
+        if self.arm is not None and (why := arms.refusal(self)) is not None:
+            raise GateConfigError(f"gate: {why}")
 
     def _joint_range(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         low, high = self.position_low, self.position_high
@@ -318,6 +336,7 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
         "braking": tuple(float(v) for v in limits.braking),
         "position_low": position_low,
         "position_high": position_high,
+        "arm": arms.ArmFacts.of(contract),
         "joints": tuple(contract.command.joints) or (tuple(names) if joints else ()),
         "forward": names.index("linear.x") if "linear.x" in names else None,
         "sideways": names.index("linear.y") if "linear.y" in names else None,

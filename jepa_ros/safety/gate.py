@@ -29,6 +29,7 @@ from jepa_ros.safety import (  # noqa: F401
     watchdogs,
     zones,
 )
+from jepa_ros.safety.arm.guard import ArmGuard
 from jepa_ros.safety.config import GateConfig, GateConfigError
 from jepa_ros.safety.guardrails import GuardrailSet
 from jepa_ros.safety.inputs import GateInputs
@@ -90,6 +91,7 @@ class Gate:
         self._watch = [f for f in self._watch if f not in self._clock]
         self._shape = [present[n] for n in SHAPING if n in present]
         self._chatter = present.get("resume_chatter")
+        self._arm = None if config.arm is None else ArmGuard(config, present)
 
     def with_guardrails(self, guardrails: GuardrailSet) -> Gate:
         """The same gate with another set of guardrails; a state of this gate goes on with it.
@@ -144,6 +146,8 @@ class Gate:
         localisation.follow_pose(t)
         regions.smooth_pose(t)
         obstacles.follow_scan(t)
+        if self._arm is not None:
+            self._arm.follow(t)
         for function in self._watch:
             function(t)
         answers = self._requests(t)
@@ -274,7 +278,9 @@ class Gate:
             function(t)
             if t.shape_stop is not None:
                 return Mode.STOPPED, t.body.stop(t, at_once=t.urgent)
-        out = t.body.move(t)
+        out = t.body.move(t) if self._arm is None else self._arm.move(t)
+        if t.shape_stop is not None:  # by a row of an arm
+            return Mode.STOPPED, out
         return (Mode.LIMITED if t.trips else Mode.ACTIVE), out
 
     # ------------------------------------------------------------ what leaves

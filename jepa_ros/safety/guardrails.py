@@ -23,7 +23,9 @@ novelty                "1"     max, slow                                        
 ====================== ======= ==================================================== ==========================
 
 A shape is ``polygon: [[x, y], ...]``, ``box: {center: [x, y], size: [x, y], yaw: 0}`` or
-``circle: {center: [x, y], radius: r}``, in m, in ``frame`` (default ``map``). Common optional keys: ``threshold``
+``circle: {center: [x, y], radius: r}``, in m, in ``frame`` (default ``map``). For the links of an arm ``keep_out``,
+``keep_in`` and ``workspace`` are boxes in space, with three numbers in ``center``, ``size``, ``low`` and ``high``, in the
+arm's base frame. Common optional keys: ``threshold``
 (default 0, on top of the limit), ``risk`` (``worst``, ``mean``, ``{cvar: share}`` or ``{chance: share}``).
 """
 
@@ -42,6 +44,7 @@ import numpy as np
 
 from jepa_ros.safety.geometry import Polygon, Shape
 from jepa_ros.safety.schema import GuardrailError, Reader, RiskLevel, load_text
+from jepa_ros.safety.space import Space
 
 __all__ = ["KINDS", "Guardrail", "GuardrailError", "GuardrailSet", "RiskLevel", "guardrails_for", "parse_guardrails"]
 
@@ -85,7 +88,7 @@ class Guardrail:
     threshold: float
     risk: RiskLevel
     frame: str = ""
-    shape: Shape | None = None
+    shape: Shape | Space | None = None
     margin: float = 0.0
     limit: float = 0.0
     distance: float = 0.0
@@ -96,11 +99,16 @@ class Guardrail:
     radius: float = field(default=0.0, compare=False)
     axes: tuple[int | None, ...] = field(default=(0, None), compare=False)
 
+    @property
+    def spatial(self) -> bool:
+        """Whether it is a box in space, which only the links of an arm can be held to."""
+        return isinstance(self.shape, Space)
+
     # ------------------------------------------------------------ at one place (floats or arrays)
 
     def clearance(self, x: Any, y: Any, radius: float) -> Any:
         """Room left at a place [m], for a footprint of ``radius``; negative where the guardrail is broken."""
-        assert self.shape is not None
+        assert self.shape is not None and not isinstance(self.shape, Space)
         distance = self.shape.signed_distance(x, y)
         if self.kind in ("keep_in", "workspace"):
             distance = -distance
@@ -149,6 +157,8 @@ class Guardrail:
         return np.asarray(value, dtype=np.float64)
 
     def _place(self, states: Any) -> np.ndarray:
+        if self.spatial:
+            raise GuardrailError(f"guardrail '{self.name}' ({self.kind}) is about the links of an arm, which only the gate knows")
         poses = self._need(states, "poses")
         return self.threshold - np.asarray(self.clearance(poses[..., 0], poses[..., 1], self.radius))
 
@@ -158,7 +168,7 @@ class Guardrail:
         return np.sqrt(sum((np.square(part) for part in parts), np.zeros(actions.shape[:-1])))
 
     def _zone(self, states: Any) -> np.ndarray:
-        assert self.shape is not None
+        assert self.shape is not None and not isinstance(self.shape, Space)
         poses = self._need(states, "poses")
         near = self.shape.signed_distance(poses[..., 0], poses[..., 1]) <= self.radius + self.margin
         over = self._speed(states) - self.limit
@@ -311,8 +321,8 @@ def _parse_one(r: Reader) -> Guardrail:
     f["threshold"] = r.number("threshold", 0.0)
     f["risk"] = r.risk()
     if kind in ("keep_out", "keep_in", "speed_zone"):
-        f["shape"] = r.shape()
-        f["frame"] = r.text("frame", "map")
+        f["shape"] = r.shape(spatial=kind != "speed_zone")
+        f["frame"] = r.frame(isinstance(f["shape"], Space))
         f["margin"] = r.number("margin", 0.0, least=0.0)
     if kind in ("speed_zone", "near_person"):
         f["limit"] = r.number("max_speed", least=0.0)
@@ -322,11 +332,14 @@ def _parse_one(r: Reader) -> Guardrail:
     if kind == "obstacle_distance":
         f["limit"] = r.number("min_distance", least=0.0)
     if kind in ("joint_limits", "workspace"):
-        f["low"], f["high"] = r.bounds(2 if kind == "workspace" else None)
+        f["low"], f["high"] = r.bounds(r.plane_or_space() if kind == "workspace" else None)
     if kind == "workspace":
-        (x0, y0), (x1, y1) = f["low"], f["high"]
-        f["shape"] = r.outline("low", lambda: Polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]))
-        f["frame"] = r.text("frame", "map")
+        if len(f["low"]) == 3:
+            f["shape"] = Space.between(f["low"], f["high"])
+        else:
+            (x0, y0), (x1, y1) = f["low"], f["high"]
+            f["shape"] = r.outline("low", lambda: Polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]))
+        f["frame"] = r.frame(len(f["low"]) == 3)
     if kind in FROM_PLANNER:
         f["limit"] = r.number("max", least=0.0, most=1.0 if kind == "contact_probability" else None)
         f["slow"] = r.number("slow", 0.8 * f["limit"], least=0.0, most=f["limit"])

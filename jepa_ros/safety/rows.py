@@ -77,6 +77,7 @@ TABLE: tuple[Row, ...] = (
     Row("command_timeout", "no command for too long", RAMP, counted=True),
     Row("contact", "the bumper or the collision switch is pressed", ZERO, "shape"),
     Row("force", "the force at the wrist is too high", ZERO, "shape"),
+    Row("first_command", "a stream of positions for an arm begins far from where the arm is", RAMP, "shape"),
     Row("guardrail_cost", "the planner's own guardrail cost is too high or not finite", RAMP, "shape",
         planner_only=True),
     Row("surprise", "the world model did not predict what it sees", RAMP, "shape", planner_only=True),
@@ -84,11 +85,19 @@ TABLE: tuple[Row, ...] = (
     Row("position_limit", "a joint at its position limit", LIMIT, "shape"),
     Row("inside_region", "the robot stands inside a forbidden region", ZERO, "shape"),
     Row("region", "would enter a forbidden region or leave an allowed one", ZERO, "shape"),
+    Row("self_collision", "two links of an arm would touch, or come near each other", RAMP, "shape"),
+    Row("link_region", "a link of an arm would enter a forbidden box or leave an allowed one, or comes near its edge",
+        RAMP, "shape"),
+    Row("singularity", "an arm comes near a singularity", RAMP, "shape"),
+    Row("joint_margin", "a joint of an arm comes near its position limit", LIMIT, "shape"),
+    Row("tip_speed", "the tip of an arm is over its speed limit", LIMIT, "shape"),
+    Row("tip_near_person", "the tip of an arm is too fast near a person", LIMIT, "shape"),
     Row("speed_zone", "too fast for a zone", LIMIT, "shape"),
     Row("person", "too fast near a person", LIMIT, "shape"),
     Row("obstacle", "an obstacle within the stopping distance or time", ZERO, "shape"),
     Row("velocity_limit", "over a velocity limit", LIMIT, "shape"),
     Row("acceleration_limit", "over an acceleration limit", LIMIT, "shape"),
+    Row("jerk_limit", "over a jerk limit of an arm", LIMIT, "shape"),
 )  # fmt: skip
 
 ROWS: dict[str, Row] = {row.name: row for row in TABLE}

@@ -12,6 +12,7 @@ import numpy as np
 from jepa_ros.errors import JepaRosError
 from jepa_ros.ranges import Range
 from jepa_ros.safety.geometry import Circle, Polygon, Shape, box
+from jepa_ros.safety.space import Space
 from jepa_ros.suggest import did_you_mean
 from jepa_ros.yaml_text import load_yaml
 
@@ -98,6 +99,13 @@ class Reader:
             raise self.error(key, f"expected a text, found {value!r:.60}")
         return value
 
+    def frame(self, spatial: bool) -> str:
+        """The frame of a shape: by default the map, and of a box in space the arm's base frame, told as empty."""
+        if spatial and self.item.get("frame") in (None, ""):
+            self.plain["frame"] = ""
+            return ""
+        return self.text("frame", "map")
+
     def choice(self, key: str, choices: tuple[str, ...]) -> str:
         """One of some words."""
         value = self.text(key)
@@ -136,6 +144,11 @@ class Reader:
             raise self.error(key, f"expected a list of {length or 'at least 1'} numbers, found {value!r:.60}")
         return tuple(self._check(f"{key}[{i}]", v) for i, v in enumerate(value))
 
+    def plane_or_space(self) -> int:
+        """2 or 3: how many numbers ``low`` has, 2 where that is neither."""
+        low = self.item.get("low")
+        return 3 if isinstance(low, (list, tuple)) and len(low) == 3 else 2
+
     def bounds(self, length: int | None) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The lists ``low`` and ``high``."""
         low, high = (self.vector(k, self._raw(k), length) for k in ("low", "high"))
@@ -144,8 +157,8 @@ class Reader:
         self.plain.update(low=list(low), high=list(high))
         return low, high
 
-    def shape(self) -> Shape:
-        """The one shape that is given."""
+    def shape(self, spatial: bool = False) -> Shape | Space:
+        """The one shape that is given. ``spatial``: a box may have three numbers, and is one in space then."""
         given = [k for k in ("polygon", "box", "circle") if self.item.get(k) is not None]
         if len(given) != 1:
             raise self.error("shape", f"expected one of polygon, box, circle; found {', '.join(given) or 'none'}")
@@ -158,6 +171,8 @@ class Reader:
         for k in value:
             if k not in known:
                 raise self.error(f"{key}.{k}", f"unknown key; known: {', '.join(known)}")
+        if spatial and key == "box" and isinstance(value.get("center"), (list, tuple)) and len(value["center"]) == 3:
+            return self._space(value)
         x, y = self.vector(f"{key}.center", value.get("center"), 2)
         if key == "circle":
             radius = self._check("circle.radius", value.get("radius"))
@@ -180,6 +195,14 @@ class Reader:
             raise self.error(key, str(error)) from None
         except ArithmeticError:
             raise self.error(key, "its numbers are too large or too small to make an outline of") from None
+
+    def _space(self, value: dict[str, Any]) -> Space:
+        center, size = (self.vector(f"box.{name}", value.get(name), 3) for name in ("center", "size"))
+        yaw = self._check("box.yaw", value.get("yaw", 0.0))
+        if min(size) <= 0.0:
+            raise self.error("box.size", f"expected lengths above 0, found {', '.join(f'{v:g}' for v in size)}")
+        self.plain["box"] = {"center": list(center), "size": list(size), "yaw": yaw}
+        return Space((center[0], center[1], center[2]), (size[0], size[1], size[2]), yaw)
 
     def _polygon(self, value: Any) -> Polygon:
         if not isinstance(value, (list, tuple)) or len(value) < 3:

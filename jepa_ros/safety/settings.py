@@ -140,6 +140,16 @@ _TABLE = (
             " its set-point while the gate is disabled, latched or not armed yet, was moved: the set-point goes there",
             high=10.0, open=True),
     Setting("hold_tolerance_m", "number", 0.005, "m", "the same of a joint that slides", high=10.0, open=True),
+    Setting("self_collision", "switch", True, "", "an arm keeps its links apart"),
+    Setting("self_distance", "number", 0.01, "m", "an arm goes slowly where two of its links come nearer", high=1.0),
+    Setting("self_margin", "number", 0.003, "m", "it stops before two of its links come nearer", high=1.0),
+    Setting("scene_distance", "number", 0.02, "m", "an arm goes slowly where a link comes nearer to the edge of a box",
+            high=1.0),
+    Setting("singularity", "levels", (17.0, 30.0), "", "condition number of an arm's Jacobian from which it goes slowly,"
+            " and stops, unless it moves away; `null` does not watch", told="`[17, 30]`"),
+    Setting("joint_margin", "number", 0.1, "rad", "an arm goes slowly so near to the end of a joint", high=10.0),
+    Setting("first_command", "number", 0.2, "rad", "a stream of positions for an arm begins no further than this from"
+            " where its joints are measured", high=10.0, open=True),
     Setting("frozen_images", "count", 3, "", "images with bytes seen before, while moving: frozen", 1, 1000),
     Setting("motion_tolerance", "number", 0.2, "", "share of each velocity limit by which the measured velocity may be"
             " off the commanded one; 0 does not watch", high=10.0),
@@ -174,7 +184,7 @@ FREE_SETTINGS = tuple(s for s in _TABLE if s.source == FREE)
 OF_THE_CONTRACT = frozenset((
     "name", "output", "kinematics", "units", "period", "low", "high", "velocity", "acceleration", "braking",
     "position_low", "position_high", "joints", "forward", "sideways", "up", "turn", "tilts", "map_frame",
-    "odom_frame", "base_frame", "footprint_radius", "states", "motion", "force", "scan_no_return",
+    "odom_frame", "base_frame", "footprint_radius", "states", "motion", "force", "scan_no_return", "arm",
 ))  # fmt: skip
 #: What the node takes as a parameter of its own.
 OF_THE_NODE = ("guardrails", "auto_enable")

@@ -102,6 +102,7 @@ class GateState:
     contact_axis: tuple[float, ...] | None  # the velocity given when the bumper was pressed
     listening_since: float | None  # since when the gate has been run without a gap, None: from the beginning
     differ_since: float | None  # since when the guardrail sets differ
+    arm: Any  # of an arm: what its own rows remember (jepa_ros.safety.arm.guard.Memory)
     shutdown_at: float | None
     counts: dict[str, int]  # replaced, never changed in place
     interventions: tuple[Intervention, ...]  # newest last
@@ -142,6 +143,7 @@ class GateState:
         self.region_scale = self.obstacle_scale = 1.0
         self.contact_axis = None
         self.differ_since = self.listening_since = None
+        self.arm = None
         self.shutdown_at = None
         self.counts = {}
         self.interventions = ()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far the joints of an arm may come until they stand, whatever they make of what the contract leaves open.
+
+The answer is an interval for each axis. All the arm can do until it has stopped lies in the box of these intervals: the
+contract promises that a joint obeys within ``reaction_time`` and brakes at least as hard as ``braking``, and not that
+the joints keep together.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jepa_ros.safety.envelope import hull, in_force, next_tick
+from jepa_ros.safety.tick import Tick
+
+#: How far back set-points are remembered [s]: a measurement that is older is no longer used.
+REMEMBERED = 1.0
+
+
+class Stretch(NamedTuple):
+    """Axis positions (A,): where the joints are, where they come to rest if nothing new is asked of them, and the
+    lowest and the highest that they may come to."""
+
+    now: np.ndarray
+    end: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+Trail = tuple[tuple[float, list[float]], ...]
+
+
+def lengthened(trail: Trail, t: Tick) -> Trail:
+    """The set-points of late with the one that left at the last tick."""
+    first = t.now - REMEMBERED
+    return (*(entry for entry in trail if entry[0] >= first), (t.now - t.dt, t.s.out))
+
+
+class Reckoning:
+    """Where the joints may come to in one tick, for any command that may leave.
+
+    Args:
+        trail: the set-points of late, of an arm that is commanded by position.
+    """
+
+    def __init__(self, t: Tick, trail: Trail) -> None:
+        self._t, self._braking = t, np.array(t.cfg.braking)
+        joints = t.i.joint_states
+        age = 0.0 if joints is None else min(max(t.ros - joints.stamp, 0.0), REMEMBERED)
+        self._low = self._high = np.array(t.joints)
+        if t.cfg.by_position:
+            self._now = np.array(t.s.out)
+            since = t.now - age - t.cfg.reaction_time - t.cfg.period
+            told = np.array([out for when, out in trail if when >= since] or [t.s.out])
+            self._low, self._high = np.minimum(self._low, told.min(0)), np.maximum(self._high, told.max(0))
+            return
+        self._now = self._low
+        self._since(t.ros - age)
+        lows, highs = hull(t)
+        self._slowest, self._fastest = np.array(lows), np.array(highs)
+        held = in_force(t)
+        self._times = np.array([time for time, _, _ in held])[:, None]
+        self._lows = np.array([low for _, low, _ in held])
+        self._highs = np.array([high for _, _, high in held])
+        self._wait = t.cfg.reaction_time + next_tick(t)
+
+    def _since(self, stamp: float) -> None:
+        """How far the joints may have come since they were measured, from the last tick before it."""
+        ways = self._t.s.ways
+        if not ways:
+            return
+        then = ways[0]
+        for entry in ways:
+            if entry[0] > stamp:
+                break
+            then = entry
+        self._low = self._low + np.array(ways[-1][1]) - np.array(then[1])
+        self._high = self._high + np.array(ways[-1][2]) - np.array(then[2])
+
+    def of(self, rates: np.ndarray) -> Stretch:
+        """With these rates (A,) as the next that leave: of the set-points, or as commands."""
+        braked = 0.5 * rates * np.abs(rates) / self._braking
+        if self._t.cfg.by_position:
+            there = self._now + rates * self._t.dt
+            end = there + braked
+            low = np.minimum(self._low, np.minimum(there, end))
+            return Stretch(self._now, end, low, np.maximum(self._high, np.maximum(there, end)))
+        end = self._now + rates * self._wait + braked
+        up = self._way(np.maximum(self._fastest, 0.0), self._highs, np.maximum(rates, 0.0))
+        down = self._way(np.maximum(-self._slowest, 0.0), -self._lows, np.maximum(-rates, 0.0))
+        return Stretch(self._now, end, self._low - down, self._high + up)
+
+    def _way(self, fastest: np.ndarray, sent: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """How far each joint may come one way, (A,): as :class:`jepa_ros.safety.envelope.Decay` has it."""
+        b, most = self._braking, np.maximum(fastest, asked)
+        held = np.where(sent > 0.0, self._times - (most - sent) / b, 0.0).max(0, initial=0.0)
+        held = np.maximum(held, np.where(asked > 0.0, self._wait - (most - asked) / b, 0.0))
+        return np.where(most > 0.0, most * (held + 0.5 * most / b), 0.0)
