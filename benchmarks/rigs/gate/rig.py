@@ -295,6 +295,8 @@ class Rig:
             self._deliver("contact", ContactIn(ros, now, self.bumper))
             for name in ("perception", "planner"):
                 self._deliver(f"heartbeat/{name}", now)
+        if k % 5 == 4 and self.people is not None:
+            self._deliver("people", PeopleIn(ros, now, list(self.people), cfg.map_frame))
         if cfg.joints:
             if "wrench" in cfg.states and k % 2 == 0:
                 self._deliver("wrench", WrenchIn(ros, now, self.force))
@@ -308,8 +310,6 @@ class Rig:
             x, y = robot.x + n * gauss(0.0, 1.0), robot.y + n * gauss(0.0, 1.0)
             cov = ((n * n, 0.0, 0.0), (0.0, n * n, 0.0), (0.0, 0.0, n * n))
             self._deliver("pose", PoseIn(ros, now, x, y, robot.yaw + n * gauss(0.0, 1.0), cov, "map"))
-        if k % 5 == 4 and self.people is not None:
-            self._deliver("people", PeopleIn(ros, now, list(self.people), cfg.map_frame))
         if k % 5 == 3 and "scan" in cfg.states:
             self._deliver("scan", self._scan(ros, now))
 

@@ -13,12 +13,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.rigs.gate.arm_scenarios import ARM_SCENARIOS
 from benchmarks.rigs.gate.rig import Rig, contract_of
 from jepa_ros.contract import RobotContract
 from jepa_ros.safety import CommandIn, EstopIn, GateOutput, Mode, parse_guardrails
 
 Make = Callable[..., Rig]
-SCENARIOS: dict[str, Callable[[Make], None]] = {}
+SCENARIOS: dict[str, Callable[[Make], None]] = dict(ARM_SCENARIOS)
 DRIVE = [0.4, 0.5]
 
 

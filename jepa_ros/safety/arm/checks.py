@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jepa_ros.safety.arm.sweep import END, MIDDLE, NOW, Boxes, Gaps, Sweep
+from jepa_ros.safety.arm.sweep import END, HALF, NOW, Boxes, Gaps, Sweep
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.sensing import examine, read_people
 from jepa_ros.safety.tick import Tick
@@ -58,7 +58,7 @@ class Look:
 
     @property
     def condition(self) -> np.ndarray:
-        """Condition number of the tip's Jacobian (3,): now, in the middle, at rest. The measure of MoveIt Servo."""
+        """Condition number of the tip's Jacobian (4,) in the postures of the sweep. The measure of MoveIt Servo."""
         if self._condition is None:
             jacobian = self.sweep.shapes.tip_jacobians(self.sweep.postures)
             if jacobian.shape[-1] < 6:
@@ -135,7 +135,7 @@ def singularity(look: Look) -> Said:
     levels = look.cfg.singularity
     if levels is None:
         return GOOD
-    now, ahead = float(look.condition[NOW]), float(max(look.condition[MIDDLE], look.condition[END]))
+    now, ahead = float(look.condition[NOW]), float(max(look.condition[HALF], look.condition[END]))
     if ahead <= now * (1.0 + SAME):
         return GOOD
     slow, stop = levels
@@ -148,14 +148,19 @@ def singularity(look: Look) -> Said:
 
 @check("joint_margin")
 def joint_margin(t: Tick, rates: np.ndarray) -> str | None:
-    """The joint that turns towards the end of its range, and is near it."""
-    if t.cfg.joint_range is None or t.joints is None:
+    """The joint that turns towards the end of its range, and would be too fast by the time that it is near it."""
+    cfg = t.cfg
+    if cfg.joint_range is None or t.joints is None:
         return None
-    at = t.s.out if t.cfg.by_position else t.joints
-    for k, (q, v, low, high) in enumerate(zip(at, rates, *t.cfg.joint_range, strict=True)):
+    at, wait = (t.s.out, cfg.period) if cfg.by_position else (t.joints, cfg.reaction_time + cfg.period)
+    for k, (q, v, low, high) in enumerate(zip(at, rates, *cfg.joint_range, strict=True)):
+        if v == 0.0 or not cfg.units[k].startswith("rad"):
+            continue
         room = high - q if v > 0.0 else q - low
-        if v != 0.0 and room < t.cfg.joint_margin and t.cfg.units[k].startswith("rad"):
-            return f"'{t.cfg.joints[k]}' is {max(room, 0.0):.3f} rad from its position limit"
+        slow = cfg.slow_scale * cfg.velocity[k]
+        braked = abs(v) * wait + (v * v - slow * slow) / (2.0 * cfg.braking[k]) if abs(v) > slow else 0.0
+        if room - braked < cfg.joint_margin:
+            return f"'{cfg.joints[k]}' is {max(room, 0.0):.3f} rad from its position limit"
     return None
 
 

@@ -25,8 +25,8 @@ import numpy as np
 
 from jepa_ros.safety.arm.motion import Stretch
 
-#: Postures that are looked at: where the arm is, the middle of what it may do, where it comes to rest.
-NOW, MIDDLE, END = 0, 1, 2
+#: Postures that are looked at: where the arm is, the middle of all it may do, where it comes to rest, half way there.
+NOW, MIDDLE, END, HALF = 0, 1, 2, 3
 #: Steps of the search for the nearest points of a capsule and a box. Any direction is a bound; these make it a good one.
 STEPS = 3
 TINY = 1e-12
@@ -57,7 +57,8 @@ class Sweep:
     def __init__(self, shapes: Any, stretch: Stretch) -> None:
         self.shapes = shapes
         middle = 0.5 * (stretch.low + stretch.high)
-        self.postures = shapes.at(np.array([stretch.now, middle, stretch.end]))
+        half = 0.5 * (stretch.now + stretch.end)
+        self.postures = shapes.at(np.array([stretch.now, middle, stretch.end, half]))
         self.h = h = (0.5 * (stretch.high - stretch.low))[shapes.column] * np.abs(shapes.factor)
         self.jacobian = shapes.motion(self.postures, MIDDLE)  # (C, 2, J, 3)
         self.reach = reach = np.sqrt(np.einsum("cejx,cejx->cej", self.jacobian, self.jacobian))  # r
@@ -99,7 +100,7 @@ class Sweep:
         box, link = ((away < boxes.margin[:, None]) & shapes.free).nonzero()
         if not len(box):
             return NONE
-        at = np.matmul(ends[:, link] - boxes.center[box][:, None], boxes.turn[box])  # (3, M, 2, 3)
+        at = np.matmul(ends[:, link] - boxes.center[box][:, None], boxes.turn[box])  # (4, M, 2, 3)
         gaps, normals = _gaps(at, boxes.half[box])
         gaps = gaps - shapes.radius[link] - boxes.margin[box]
         n = np.matmul(boxes.turn[box], normals[MIDDLE][..., None])[..., 0]  # (M, 3) in the base frame
@@ -123,7 +124,7 @@ class Sweep:
         return Gaps(*(np.concatenate(part) for part in zip(*rows, strict=True))) if rows else NONE
 
     def _walls(self, boxes: Boxes, k: int, link: np.ndarray) -> Gaps:
-        local = np.matmul(self.postures.ends[:, link] - boxes.center[k], boxes.turn[k])  # (3, M, 2, 3)
+        local = np.matmul(self.postures.ends[:, link] - boxes.center[k], boxes.turn[k])  # (4, M, 2, 3)
         room = boxes.half[k] - np.abs(local) - (self.shapes.radius[link] + boxes.margin[k])[None, :, None, None]
         moved = np.matmul(np.abs(np.matmul(self.jacobian[link], boxes.turn[k])).swapaxes(-1, -2), self.h)
         moved = np.minimum(moved + self._second(self.reach[link])[..., None], self.way[link][:, None, None])
