@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--histories", type=non_negative, default=100_000, help="random histories of each kind (default: 100,000)"
     )
-    parser.add_argument("--bodies", choices=(*KINDS, "both"), default="both", help="kinds of them (default: both)")
+    parser.add_argument("--bodies", choices=(*KINDS, "all"), default="all", help="kinds of them (default: all)")
     parser.add_argument("--seed", type=seed, default=0, help="seed of the first history; history N has seed + N")
     parser.add_argument(
         "--directed",
@@ -76,7 +76,7 @@ def main(args: argparse.Namespace) -> int:
     log = Log(args.log)
     with worker_pool(args.processes, "safety") as pool:
         if args.histories:
-            kinds = KINDS if args.bodies == "both" else (args.bodies,)
+            kinds = KINDS if args.bodies == "all" else (args.bodies,)
             result["histories"] = {
                 kind: histories(pool, kind, args.seed, args.histories, _progress, log) for kind in kinds
             }

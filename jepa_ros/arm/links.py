@@ -26,6 +26,8 @@ from jepa_ros.arm.urdf import ArmError, find
 if TYPE_CHECKING:
     from jepa_ros.contract import RobotContract
 
+#: What the capsules of what the hand carries are called.
+CARRIED = "(carried)"
 #: Random postures that tell which links touch whatever the arm does.
 POSTURES = 400
 #: Capsules nearer than this are measured again with the hulls of the meshes [m].
@@ -114,7 +116,7 @@ class ArmLinks:
             raise ArmError(f"{arm.description.path}: no link has collision geometry")
         tip = arm.model.frames[arm.model.getFrameId(arm.tip)]
         for capsule in hand:
-            self._add_capsule("hand", tip.parentJoint, tip.placement, capsule, None)
+            self._add_capsule(CARRIED, tip.parentJoint, tip.placement, capsule, None)
         self._links = len(self.names)
         self._add_obstacles()
         pairs = [(i, j) for i, j in itertools.combinations(range(self._links), 2) if self._may_meet(i, j)]

@@ -116,6 +116,14 @@ class ArmShapes:
         self._parents = list(model.parents)
         self._all_turn, self._sliding = bool(self.turning.all()), np.flatnonzero(~self.turning)
 
+    def joint_names(self) -> list[str | None]:
+        """The joint that carries each capsule; None for those that stand still."""
+        return [self._model.names[int(j)] if j else None for j in self._joint]
+
+    def local_ends(self) -> np.ndarray:
+        """(C, 2, 3): ends of the capsules' segments in the frames of what their joints carry [m]."""
+        return np.array(self._local[..., :3])
+
     # ---- where things are ----------------------------------------------------------------------------------------
     def at(self, commands: np.ndarray) -> Postures:
         """Where everything is at axis positions (B, A)."""

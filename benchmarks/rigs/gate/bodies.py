@@ -12,12 +12,14 @@ import random
 from collections import Counter
 from typing import Any
 
+from benchmarks.rigs.gate import arm_bodies
+from benchmarks.rigs.gate.arm_truth import truth_of
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.safety import Gate, GateConfig
 
 TWIST = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
-KINDS = ("bases", "joints")
+KINDS = ("bases", "joints", "arms")
 #: Tries until a body is admitted.
 TRIES = 60
 #: Shapes are no smaller [m].
@@ -38,22 +40,23 @@ class Machine:
     """
 
     def __init__(self, contract: RobotContract, settings: dict[str, Any]) -> None:
-        limits, names = contract.limits, [a.name for a in contract.action]
+        limits, names = contract.limits, [a.name for a in contract.axes]
         self.contract, self.settings, self.names = contract, settings, tuple(names)
         self.size, self.period = len(names), 1.0 / contract.gate_rate
         self.reaction = max(contract.actuation_latency, self.period)
-        self.low, self.high = contract.action_low.tolist(), contract.action_high.tolist()
+        self.low, self.high = ([getattr(a, end) for a in contract.axes] for end in ("low", "high"))
+        self.units = tuple(a.unit.removesuffix("/s") for a in contract.axes)
         self.velocity, self.acceleration = limits.velocity.tolist(), limits.acceleration.tolist()
         self.braking = limits.braking.tolist()
         self.ends = None
         if limits.position_low is not None and limits.position_high is not None:
             self.ends = (limits.position_low.tolist(), limits.position_high.tolist())
         self.x, self.y, self.z, self.turn = (
-            names.index(n) if n in names and contract.kinematics.kind != "joints" else None
+            names.index(n) if n in names and not contract.jointed else None
             for n in ("linear.x", "linear.y", "linear.z", "angular.z")
         )
-        self.joints = contract.kinematics.kind == "joints"
-        self.position = contract.action[0].unit in ("rad", "m")
+        self.joints = contract.jointed
+        self.position = contract.by_position
         self.radius = contract.footprint.radius
         self.states = {
             k: (s.timeout, s.required or (self.joints and k == "joint_states")) for k, s in contract.state.items()
@@ -81,19 +84,24 @@ class Body:
 
     Attributes:
         machine: see there. gate: its gate. scale: metres of the world around it. refused: {why: how often} before it.
+        start: posture (A,) of an arm; None: of any other body.
     """
 
-    def __init__(self, machine: Machine, gate: Gate, scale: float, refused: Counter[str]) -> None:
-        self.machine, self.gate, self.scale, self.refused = machine, gate, scale, refused
+    def __init__(
+        self, machine: Machine, gate: Gate, scale: float, refused: Counter[str], start: list[float] | None = None
+    ) -> None:  # fmt: skip
+        self.machine, self.gate, self.scale, self.refused, self.start = machine, gate, scale, refused, start
 
 
 def draw(rng: random.Random, kind: str, without: frozenset[str] = frozenset()) -> Body:
-    """A body of ``kind`` (bases or joints), whose gate lacks some rows in a mutation run.
+    """A body of ``kind``, whose gate lacks some rows in a mutation run.
 
     Raises:
         RuntimeError: none of many was admitted.
     """
     refused: Counter[str] = Counter()
+    if kind == "arms":
+        return _arm(rng, without)
     for _ in range(TRIES):
         data = base(rng) if kind == "bases" else joints(rng)
         settings = _settings(rng, data)
@@ -108,6 +116,18 @@ def draw(rng: random.Random, kind: str, without: frozenset[str] = frozenset()) -
             continue
         return Body(machine, gate, scale, refused)
     raise RuntimeError(f"none of {TRIES} bodies was admitted: {dict(refused)}")
+
+
+def _arm(rng: random.Random, without: frozenset[str]) -> Body:
+    period = _period(rng)
+    data, settings = arm_bodies.arm(rng, _common(rng, period), period), arm_bodies.settings(rng)
+    bare = RobotContract.from_dict(data, "drawn")
+    truth = truth_of(bare)
+    start = arm_bodies.start(rng, bare, truth)
+    data["guardrails"] = arm_bodies.guardrails(rng, bare, truth, start)
+    machine = Machine(RobotContract.from_dict(data, "drawn"), settings)
+    gate = Gate(GateConfig.from_contract(machine.contract, **settings), without=without)
+    return Body(machine, gate, 1.0, Counter(), start)
 
 
 def _kind_of(sentence: str) -> str:

@@ -212,7 +212,8 @@ def begin(h: History, k: int) -> float | None:
         h.until.append((lasts, lambda: setattr(senses, "still", False)))
     elif kind < 0.97 and h.machine.position and h.state.mode.name in ("DISABLED", "ESTOP"):
         ends = h.machine.ends or (h.machine.low, h.machine.high)
-        h.plant.push([(b - a) * rng.uniform(-0.2, 0.2) for a, b in zip(*ends)])
+        far = 0.2 if h.truth is None else 0.05
+        h.plant.push([(b - a) * rng.uniform(-far, far) for a, b in zip(*ends)])
     else:
         senses.identities = rng.choice(({}, {"model/perception": "x", "model/planner": "y"}))
     return None

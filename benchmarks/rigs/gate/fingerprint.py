@@ -22,10 +22,12 @@ HISTORIES, TRIALS, FIRST = 60, 4, 10**9
 #: Rows that gates lack, in turn, for the judge to speak.
 LACKING = ("region", "obstacle", "person", "command_timeout", "state_stale", "contact", "velocity_limit",
            "acceleration_limit", "position_limit", "estop", "stop_not_obeyed", "command_shape")  # fmt: skip
+ARMS_LACKING = ("link_region", "self_collision", "singularity", "tip_speed", "tip_near_person", "first_command",
+                "joint_margin", "jerk_limit", "state_stale", "command_timeout", "position_limit")  # fmt: skip
 
 
 def of(what: str) -> str:
-    """The fingerprint of a kind of body (``bases``, ``joints``), or of the search of a named body."""
+    """The fingerprint of a kind of body (``bases``, ``joints``, ``arms``), or of the search of a named body."""
     digest = hashlib.sha256()
     for part in _histories(what) if what in KINDS else _trials(what):
         digest.update(repr(part).encode())
@@ -35,7 +37,7 @@ def of(what: str) -> str:
 def _histories(kind: str) -> Iterator[Any]:
     for k in range(HISTORIES):
         yield from _played(History(kind, FIRST + k))
-    for k, row in enumerate(LACKING):
+    for k, row in enumerate(ARMS_LACKING if kind == "arms" else LACKING):
         yield from _played(History(kind, FIRST + k, frozenset({row})))
 
 

@@ -7,12 +7,15 @@ was given, what it let out, and where the robot truly is. A history is repeated 
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks.rigs.gate import bodies, faults, plant
+from benchmarks.rigs.gate.arm_judge import ArmJudge
+from benchmarks.rigs.gate.arm_truth import Truth, truth_of
 from benchmarks.rigs.gate.bodies import Machine
 from benchmarks.rigs.gate.judge import Judge
 from benchmarks.rigs.gate.senses import Senses
@@ -28,10 +31,10 @@ class History:
     """One history.
 
     Args:
-        kind: bases or joints. seed: repeats it. without: rows that its gate lacks (mutation).
+        kind: bases, joints or arms. seed: repeats it. without: rows that its gate lacks (mutation).
 
     Attributes:
-        machine, gate, state, plant, senses: who takes part. steady, ros: clocks of the next tick. inputs: of the last.
+        machine, gate, state, plant, senses: who takes part. truth, links: of an arm's links, and who judges them. steady, ros: clocks of the next tick. inputs: of the last.
         until: (tick, what ends a fault then).
     """
 
@@ -43,7 +46,8 @@ class History:
         self.gate: Gate = body.gate
         self.scale, self.refused = body.scale, body.refused
         self.state = self.gate.initial_state()
-        self.plant = plant.drawn(rng, self.machine)
+        self.plant = plant.drawn(rng, self.machine, body.start)
+        self.truth: Truth | None = truth_of(self.machine.contract) if kind == "arms" else None
         noise = rng.choice((0.0, 0.0, 0.003)) * self.scale
         self.senses = Senses(rng, self.machine, self.scale, noise)
         self.senses.signals = {"surprise": 0.1, "novelty": 0.1} if rng.random() < 0.9 else {}
@@ -60,6 +64,7 @@ class History:
         self.drive: Drive = self._random
         self.outputs: list[GateOutput] | None = None
         self.judge = Judge(self)
+        self.links = ArmJudge(self) if self.truth is not None else None
         self.broken: list[str] = []
         if "people" in self.machine.states and rng.random() < 0.8:
             self.senses.world.people = []
@@ -71,6 +76,8 @@ class History:
             self.tick(k)
             if len(self.broken) >= ENOUGH:
                 break
+        if self.links is not None:
+            self.broken += [f"{self.kind} {self.seed}, {text}" for text in self.links.verdicts()]
         return self.broken
 
     def tick(self, k: int) -> GateOutput:
@@ -102,6 +109,8 @@ class History:
             self.plant.command(out.values.tolist())
         if passed > 0.0:
             self.plant.advance(passed)
+        if self.links is not None:
+            self.links.note(k, out, passed, self.ros_rate != 1.0 or not math.isfinite(self.ros))
         self.steady += passed
         self.ros += passed * self.ros_rate
         self.tick_index = k + 1

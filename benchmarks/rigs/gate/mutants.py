@@ -10,7 +10,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from jepa_ros.safety import body, envelope, positions
+from jepa_ros.safety.arm import motion, sweep
 
 
 def _stop_where_measured(self: Any, t: Any, *, at_once: bool) -> list[float]:
@@ -43,6 +46,20 @@ def _what_is_measured_alone(t: Any) -> tuple[list[float], list[float]]:
     return list(now), list(now)
 
 
+def _stands_at_once(self: Any, rates: Any) -> Any:
+    there = self._now + rates * self._t.dt
+    return motion.Stretch(self._now, there, np.minimum(self._now, there), np.maximum(self._now, there))
+
+
+def _tip_alone(self: Any, boxes: Any, near: float) -> Any:
+    found = _OUTSIDE(self, boxes, near)
+    last = found.what[:, 1] == self.shapes.moving[-1]
+    return sweep.Gaps(found.bound[last], found.now[last], found.end[last], found.what[last])
+
+
+_OUTSIDE = sweep.Sweep.outside
+
+
 #: {what the gate lacks: (the kind of histories that has to notice, where the function is, its name, the other one)}.
 GUARANTEES: dict[str, tuple[str, Any, str, Any]] = {
     "a stop of positions keeps the set-point": ("joints", body.Positions, "stop", _stop_where_measured),
@@ -50,6 +67,8 @@ GUARANTEES: dict[str, tuple[str, Any, str, Any]] = {
     "a hold is captured only where a joint was moved": ("joints", positions, "capture", _capture_always),
     "a joint that was never measured is told nothing": ("joints", body.Positions, "ready", _ready_always),
     "slow is slower, not another place": ("joints", body.Positions, "slow", _slow_is_another_place),
+    "the way of a stop is reckoned with": ("arms", motion.Reckoning, "of", _stands_at_once),
+    "every link keeps out of boxes, not the last alone": ("arms", sweep.Sweep, "outside", _tip_alone),
     "what was sent and may still be in force is reckoned with": ("bases", envelope, "hull", _what_is_measured_alone),
 }
 

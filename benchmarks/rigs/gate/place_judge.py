@@ -80,7 +80,7 @@ class PlaceJudge:
     def _rooms(self) -> list[tuple[str, float]]:
         p, radius = self.h.plant, self.machine.radius
         rails = self.h.gate.config.guardrails.of("keep_out", "keep_in", "workspace")
-        return [(g.name, float(g.clearance(p.x, p.y, radius))) for g in rails]
+        return [(g.name, float(g.clearance(p.x, p.y, radius))) for g in rails if not g.spatial]
 
     def _regions(self, extra: float, now: float) -> list[str]:
         found = []

@@ -19,6 +19,8 @@ from benchmarks.rigs.gate.bodies import Machine
 PARTS = 4
 #: Joints stand off their set-points by at most so much: less than what counts as moved (docs/safety.md).
 SAGS = {"rad": 0.02, "m": 0.002}
+#: An arm's joints sag by this share of it: its links are long.
+ARM_SAG = 0.2
 #: How a base brakes: each axis by itself, or all by one ratio.
 MODES = ("axis", "ratio")
 #: Of times [s].
@@ -150,8 +152,8 @@ class Plant:
         return math.sqrt(sum(self.v[k] ** 2 for k in (m.x, m.y, m.z) if k is not None))
 
 
-def drawn(rng: random.Random, machine: Machine) -> Plant:
-    """A plant of this machine, as bad as it may be."""
+def drawn(rng: random.Random, machine: Machine, start: list[float] | None = None) -> Plant:
+    """A plant of this machine, as bad as it may be; an arm stands at the posture ``start``."""
     delay = rng.choice((machine.reaction, machine.reaction, rng.uniform(0.0, machine.reaction), 0.0))
     mode = rng.choice(MODES) if not machine.joints else "axis"  # joints have drives of their own
     options: dict[str, Any] = {"delay": delay, "mode": mode, "exact": rng.random() < 0.7}
@@ -161,7 +163,9 @@ def drawn(rng: random.Random, machine: Machine) -> Plant:
         if machine.position:
             options["lag"] = rng.choice((0.0, machine.period * rng.uniform(0.0, 8.0)))
             if rng.random() < 0.3:
-                units = [action.unit for action in machine.contract.action]
-                options["sag"] = [min(SAGS[u], 0.003 * (b - a)) * rng.uniform(-1.0, 1.0)
-                                  for u, (a, b) in zip(units, spans)]  # fmt: skip
+                share = 1.0 if start is None else ARM_SAG
+                options["sag"] = [share * min(SAGS[u], 0.003 * (b - a)) * rng.uniform(-1.0, 1.0)
+                                  for u, (a, b) in zip(machine.units, spans)]  # fmt: skip
+    if start is not None:
+        options["q"] = start
     return Plant(machine, **options)

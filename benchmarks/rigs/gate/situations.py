@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from benchmarks.rigs.gate import bodies, faults
+from benchmarks.rigs.gate.arm_situations import arm_situation
 from jepa_ros.safety import Requests
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ Drive = Callable[[int], "list[float] | None"]
 def situation(h: History) -> None:
     """Put the history into a situation, so that every row has something to do."""
     rng, m = h.rng, h.machine
+    if h.truth is not None:
+        return arm_situation(h)
     if m.joints:
         choices: tuple[tuple[float, Callable[[History], None]], ...] = (
             (0.30, _ends), (0.12, _limits_set), (0.12, _pushed), (0.06, _missing), (0.05, _chatter), (0.05, _bumper),
@@ -34,8 +37,9 @@ def situation(h: History) -> None:
     for share, function in choices:
         if at < share:
             function(h)
-            return
+            return None
         at -= share
+    return None
 
 
 def _full(h: History, ways: list[float]) -> list[float]:

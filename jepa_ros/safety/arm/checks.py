@@ -221,20 +221,25 @@ def jerk_limit(t: Tick, jerk: np.ndarray, before: np.ndarray, grown: np.ndarray,
 def speed_share(look: Look, still: np.ndarray, bound: float) -> float:
     """The largest share of the way from the rates ``still`` to those asked for at which the tip keeps to ``bound`` m/s.
 
-    The joints may follow this command or the last one, each for itself: so may the tip. 0 where not even ``still`` does.
+    The joints may follow this command or the last one, each for itself, and so may the tip. It keeps to the bound in a
+    stop too: there its speed is largest when one of the joints has just come to rest. 0 where not even ``still`` does.
     """
     t, sweep = look.t, look.sweep
     columns = sweep.shapes.tip_columns
     jacobian = sweep.shapes.tip_jacobians(sweep.postures)[NOW, :3]
-    kept = SPARE * bound
+    kept, braking = SPARE * bound, np.array(t.cfg.braking)[columns]
 
     def speed(share: float) -> float:
         rates = (still + share * (look.rates - still))[columns]
-        if t.cfg.by_position:
-            return float(np.linalg.norm(jacobian @ rates))
-        old = np.array(t.s.out)[columns]
-        middle, half = 0.5 * (rates + old), 0.5 * np.abs(rates - old)
-        return float(np.linalg.norm(jacobian @ middle) + np.linalg.norm(jacobian, axis=0) @ half)
+        spread = 0.0
+        if not t.cfg.by_position:
+            old = np.array(t.s.out)[columns]
+            spread = float(np.linalg.norm(jacobian, axis=0) @ np.abs(rates - old)) * 0.5
+            rates = 0.5 * (rates + old)
+        size = np.abs(rates)
+        times = np.append(size / braking, 0.0)
+        left = np.maximum(size[:, None] - braking[:, None] * times, 0.0) * np.sign(rates)[:, None]
+        return float(np.sqrt(np.square(jacobian @ left).sum(0)).max()) + spread
 
     if speed(1.0) <= kept:
         return 1.0

@@ -16,7 +16,7 @@ import numpy as np
 from jepa_ros.safety import arm as arms
 from jepa_ros.safety import positions
 from jepa_ros.safety.arm.checks import Look, Said, Verdict, speed_share
-from jepa_ros.safety.arm.motion import Reckoning, Trail, lengthened
+from jepa_ros.safety.arm.motion import Off, Reckoning, Trail, lengthened, off_the_mark, told
 from jepa_ros.safety.arm.sweep import Boxes, Sweep
 from jepa_ros.safety.output import Mode
 from jepa_ros.safety.tick import Tick
@@ -32,10 +32,12 @@ MOVING = (Mode.ACTIVE, Mode.LIMITED)
 
 
 class Memory(NamedTuple):
-    """What an arm's rows remember: set-points of late, whose stream of commands was begun, and at the last tick the
-    rates (A,) and how they changed [1/s]."""
+    """What an arm's rows remember: set-points of late and how far the joints stand off them, whose stream of commands
+    was begun, and at the last tick the rates (A,) and how they changed [1/s]."""
 
     trail: Trail = ()
+    said: np.ndarray | None = None
+    off: Off | None = None
     begun: str = ""
     rates: tuple[float, ...] = ()
     grown: tuple[float, ...] = ()
@@ -70,8 +72,14 @@ class ArmGuard:
         passed = max(t.dt, 1e-6)
         going = s.mode in MOVING and bool(memory.rates)
         grown = tuple((a - b) / passed for a, b in zip(now, memory.rates, strict=True)) if going else (0.0,) * cfg.size
-        trail = lengthened(memory.trail, t) if cfg.by_position else ()
-        s.arm = Memory(trail, memory.begun if s.mode in MOVING else "", now, grown)
+        begun = memory.begun if s.mode in MOVING else ""
+        if not cfg.by_position:
+            s.arm = Memory(begun=begun, rates=now, grown=grown)
+            return
+        trail = lengthened(memory.trail, t)
+        said = told(trail, t)
+        off = off_the_mark(memory.off, said, t) if s.known else None
+        s.arm = Memory(trail, said, off, begun, now, grown)
 
     def move(self, t: Tick) -> list[float]:
         """The output (A,) that the rows leave of the command; see :meth:`jepa_ros.safety.body.Body.move`."""
@@ -113,7 +121,7 @@ class ArmGuard:
 
     # ---- rows with geometry -----------------------------------------------------------------------------------------
     def _guard(self, t: Tick, step: _Step) -> None:
-        reckoning = Reckoning(t, t.s.arm.trail)
+        reckoning = Reckoning(t, t.s.arm.said, t.s.arm.off)
 
         def look(rates: np.ndarray) -> Look:
             return Look(t, rates, Sweep(self._shapes, reckoning.of(rates)), self._out_of, self._within)

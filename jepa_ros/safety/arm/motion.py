@@ -30,6 +30,8 @@ class Stretch(NamedTuple):
 
 
 Trail = tuple[tuple[float, list[float]], ...]
+#: How far below and above its set-points each axis has been measured (A,).
+Off = tuple[np.ndarray, np.ndarray]
 
 
 def lengthened(trail: Trail, t: Tick) -> Trail:
@@ -38,26 +40,44 @@ def lengthened(trail: Trail, t: Tick) -> Trail:
     return (*(entry for entry in trail if entry[0] >= first), (t.now - t.dt, t.s.out))
 
 
+def told(trail: Trail, t: Tick) -> np.ndarray:
+    """The set-points (N, A) that the joints may be following, or have followed when they were measured."""
+    joints = t.i.joint_states
+    age = 0.0 if joints is None else min(max(t.ros - joints.stamp, 0.0), REMEMBERED)
+    since = t.now - age - t.cfg.reaction_time - t.cfg.period
+    return np.array([out for when, out in trail if when >= since] or [t.s.out])
+
+
+def off_the_mark(off: Off | None, said: np.ndarray, t: Tick) -> Off | None:
+    """How far the joints stand off their set-points, from the last time that they stood: under load a drive sags, and
+    carries that along when it moves, where its lag hides it."""
+    if t.joints is None:
+        return off
+    low, high, at = said.min(0), said.max(0), np.array(t.joints)
+    below, above = np.minimum(at - low, 0.0), np.maximum(at - high, 0.0)
+    if off is None or (high - low).max() <= 0.0:
+        return below, above
+    return np.minimum(below, off[0]), np.maximum(above, off[1])
+
+
 class Reckoning:
     """Where the joints may come to in one tick, for any command that may leave.
 
     Args:
-        trail: the set-points of late, of an arm that is commanded by position.
+        said: set-points of late (N, A), off: how far the joints stand off them; of an arm that is commanded by position.
     """
 
-    def __init__(self, t: Tick, trail: Trail) -> None:
+    def __init__(self, t: Tick, said: np.ndarray | None = None, off: Off | None = None) -> None:
         self._t, self._braking = t, np.array(t.cfg.braking)
-        joints = t.i.joint_states
-        age = 0.0 if joints is None else min(max(t.ros - joints.stamp, 0.0), REMEMBERED)
         self._low = self._high = np.array(t.joints)
-        if t.cfg.by_position:
+        self._off = off
+        if said is not None:
             self._now = np.array(t.s.out)
-            since = t.now - age - t.cfg.reaction_time - t.cfg.period
-            told = np.array([out for when, out in trail if when >= since] or [t.s.out])
-            self._low, self._high = np.minimum(self._low, told.min(0)), np.maximum(self._high, told.max(0))
+            self._said = said.min(0), said.max(0)
             return
         self._now = self._low
-        self._since(t.ros - age)
+        assert t.i.joint_states is not None
+        self._since(max(t.i.joint_states.stamp, t.ros - REMEMBERED))
         lows, highs = hull(t)
         self._slowest, self._fastest = np.array(lows), np.array(highs)
         held = in_force(t)
@@ -85,8 +105,11 @@ class Reckoning:
         if self._t.cfg.by_position:
             there = self._now + rates * self._t.dt
             end = there + braked
-            low = np.minimum(self._low, np.minimum(there, end))
-            return Stretch(self._now, end, low, np.maximum(self._high, np.maximum(there, end)))
+            low = np.minimum(self._said[0], np.minimum(there, end))
+            high = np.maximum(self._said[1], np.maximum(there, end))
+            if self._off is not None:
+                low, high = low + self._off[0], high + self._off[1]
+            return Stretch(self._now, end, np.minimum(self._low, low), np.maximum(self._high, high))
         end = self._now + rates * self._wait + braked
         up = self._way(np.maximum(self._fastest, 0.0), self._highs, np.maximum(rates, 0.0))
         down = self._way(np.maximum(-self._slowest, 0.0), -self._lows, np.maximum(-rates, 0.0))
