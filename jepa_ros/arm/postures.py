@@ -48,8 +48,8 @@ class ArmShapes:
         size: J, the joints that move a link, the gripper's fingers each. column, factor: (J,) which axis moves a
             joint, and by how much. turning: (J,) it turns, else it slides.
         names: (C,) link of each capsule. radius: (C,) [m]. moves: (C, J) whether a joint moves a capsule.
-        free: (C,) whether anything moves it; moving: those. pairs: (P, 2) capsules that can meet; apart: (P, J) joints that move the
-            one against the other.
+        free: (C,) whether anything moves it; moving: those. pairs: (P, 2) capsules that can meet; apart: (P, J) joints
+            that move the one against the other.
         arm: number of joints of the arm itself.
     """
 

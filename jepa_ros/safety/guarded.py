@@ -16,8 +16,8 @@ class Facts(NamedTuple):
 
     Attributes:
         joints: it moves joints, and no base. planar: it drives along linear.x or linear.y. leaves_plane: it has
-            linear.z, angular.x or angular.y. pose, scan: its contract declares that state. arm: it is an arm, whose links
-        are known. at_map: the arm stands in the origin of the map.
+            linear.z, angular.x or angular.y. pose, scan: its contract declares that state. arm: it is an arm, whose
+            links are known. at_map: the arm stands in the origin of the map.
     """
 
     joints: bool

@@ -24,8 +24,8 @@ novelty                "1"     max, slow                                        
 
 A shape is ``polygon: [[x, y], ...]``, ``box: {center: [x, y], size: [x, y], yaw: 0}`` or
 ``circle: {center: [x, y], radius: r}``, in m, in ``frame`` (default ``map``). For the links of an arm ``keep_out``,
-``keep_in`` and ``workspace`` are boxes in space, with three numbers in ``center``, ``size``, ``low`` and ``high``, in the
-arm's base frame. Common optional keys: ``threshold``
+``keep_in`` and ``workspace`` are boxes in space, with three numbers in ``center``, ``size``, ``low`` and ``high``, in
+the arm's base frame. Common optional keys: ``threshold``
 (default 0, on top of the limit), ``risk`` (``worst``, ``mean``, ``{cvar: share}`` or ``{chance: share}``).
 """
 
@@ -158,7 +158,8 @@ class Guardrail:
 
     def _place(self, states: Any) -> np.ndarray:
         if self.spatial:
-            raise GuardrailError(f"guardrail '{self.name}' ({self.kind}) is about the links of an arm, which only the gate knows")
+            what = "is about the links of an arm, which the gate alone knows"
+            raise GuardrailError(f"guardrail '{self.name}' ({self.kind}) {what}")
         poses = self._need(states, "poses")
         return self.threshold - np.asarray(self.clearance(poses[..., 0], poses[..., 1], self.radius))
 

@@ -145,8 +145,8 @@ _TABLE = (
     Setting("self_margin", "number", 0.003, "m", "it stops before two of its links come nearer", high=1.0),
     Setting("scene_distance", "number", 0.02, "m", "an arm goes slowly where a link comes nearer to the edge of a box",
             high=1.0),
-    Setting("singularity", "levels", (17.0, 30.0), "", "condition number of an arm's Jacobian from which it goes slowly,"
-            " and stops, unless it moves away; `null` does not watch", told="`[17, 30]`"),
+    Setting("singularity", "levels", (17.0, 30.0), "", "condition number of an arm's Jacobian from which it goes"
+            " slowly, and stops, unless it moves away; `null` does not watch", told="`[17, 30]`"),
     Setting("joint_margin", "number", 0.1, "rad", "an arm goes slowly so near to the end of a joint", high=10.0),
     Setting("first_command", "number", 0.2, "rad", "a stream of positions for an arm begins no further than this from"
             " where its joints are measured", high=10.0, open=True),

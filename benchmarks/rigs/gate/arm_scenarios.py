@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -118,7 +119,7 @@ def singularity(make: Make) -> None:
     outs = ask(rig, posture(j4=-0.5), 4.0)
     assert -1.0 < rig.robot.q[3] < -0.85, f"went to {rig.robot.q[3]:.2f} rad"
     assert outs[-1].reason == "singularity", outs[-1].sentence
-    slow = [abs(b.values[3] - a.values[3]) / rig.cfg.period for a, b in zip(outs, outs[1:]) if a.values[3] > -1.2]
+    slow = [abs(b.values[3] - a.values[3]) / rig.cfg.period for a, b in itertools.pairwise(outs) if a.values[3] > -1.2]
     assert max(slow) <= rig.cfg.slow_scale * 1.5 + 1e-6, f"not slow near a singularity: {max(slow):.2f} rad/s"
     back = ask(rig, posture(j4=-1.4), 1.5)[15:]
     assert "singularity" not in reasons(back) and rig.robot.q[3] < -1.3, "the way away from it is not free"
@@ -128,7 +129,7 @@ def singularity(make: Make) -> None:
 def joint_margin(make: Make) -> None:
     rig = standing(make, posture(j1=2.5))
     outs = ask(rig, posture(j1=2.89), 3.0)
-    ahead = [b.values[0] - a.values[0] for a, b in zip(outs, outs[1:]) if a.values[0] > 2.8973 - 0.05]
+    ahead = [b.values[0] - a.values[0] for a, b in itertools.pairwise(outs) if a.values[0] > 2.8973 - 0.05]
     assert ahead and max(ahead) <= rig.cfg.slow_scale * 1.5 * rig.cfg.period + 1e-9, "not slow near the end of a joint"
     assert "joint_margin" in reasons(outs)
     assert "joint_margin" not in reasons(ask(rig, posture(j1=2.5), 1.0)[15:]), "slow on the way from the end"
@@ -180,7 +181,7 @@ def jerk_limit(make: Make) -> None:
             v = [out.values[0] for out in outs]
         else:
             outs = ask(rig, posture(j1=1.5), 0.5, lead=1.0)
-            v = [(b.values[0] - a.values[0]) / rig.cfg.period for a, b in zip(outs, outs[1:])]
+            v = [(b.values[0] - a.values[0]) / rig.cfg.period for a, b in itertools.pairwise(outs)]
         grown = np.diff(v, 2) / rig.cfg.period**2
         assert max(v) > 0.5, "it does not speed up"
         assert grown.max() <= 20.0 * 1.001, f"the acceleration grows by {grown.max():.0f} rad/s3"

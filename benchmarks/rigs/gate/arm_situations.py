@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What random histories ask of an arm: streams of set-points or rates that lead it at boxes, at itself, into
-singularities and at the ends of its joints; streams that begin with a jump; boxes and people that come while it moves."""
+singularities and at the ends of its joints; streams that begin with a jump; boxes and people that come as it moves."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def _beside(h: History) -> tuple[float, float]:
 
 
 def stream(h: History, folds: bool = False) -> Drive:
-    """A stream to one posture, then to another, ``folds``: in which links meet. Set-points lie a little ahead of the arm, or right at the goal once the
-    stream has begun; now and then it ends, or is nonsense."""
+    """A stream to one posture, then to another; ``folds``: in which links meet. Set-points lie a little ahead of the
+    arm, or right at the goal once the stream has begun; now and then it ends, or is nonsense."""
     rng, m = h.rng, h.machine
     spans = list(zip(m.low, m.high)) if m.position else list(zip(*(m.ends or (m.low, m.high))))
     begun = np.array(h.plant.q)

@@ -34,7 +34,8 @@ class History:
         kind: bases, joints or arms. seed: repeats it. without: rows that its gate lacks (mutation).
 
     Attributes:
-        machine, gate, state, plant, senses: who takes part. truth, links: of an arm's links, and who judges them. steady, ros: clocks of the next tick. inputs: of the last.
+        machine, gate, state, plant, senses: who takes part. truth, links: an arm's links, and who judges them.
+        steady, ros: clocks of the next tick. inputs: of the last.
         until: (tick, what ends a fault then).
     """
 

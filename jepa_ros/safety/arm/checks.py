@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checks of the rows that only arms have. Each looks at one command that may leave, and says what it makes of it."""
+"""The checks of the rows that only arms have. Each looks at a command that may leave, and says what it makes of it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Look:
     """One command that may leave, and what it comes to.
 
     Attributes:
-        t: the tick. rates: (A,) that would leave, of the set-points or as commands. sweep: of the links until they stand.
+        t: the tick. rates: (A,) that would leave, of set-points or as commands. sweep: of the links until they stand.
         out_of, within: boxes of the guardrails.
     """
 

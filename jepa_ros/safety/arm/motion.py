@@ -64,7 +64,7 @@ class Reckoning:
     """Where the joints may come to in one tick, for any command that may leave.
 
     Args:
-        said: set-points of late (N, A), off: how far the joints stand off them; of an arm that is commanded by position.
+        said: set-points of late (N, A), off: how far the joints stand off them; both of an arm commanded by position.
     """
 
     def __init__(self, t: Tick, said: np.ndarray | None = None, off: Off | None = None) -> None:

@@ -27,7 +27,7 @@ from jepa_ros.safety.arm.motion import Stretch
 
 #: Postures that are looked at: where the arm is, the middle of all it may do, where it comes to rest, half way there.
 NOW, MIDDLE, END, HALF = 0, 1, 2, 3
-#: Steps of the search for the nearest points of a capsule and a box. Any direction is a bound; these make it a good one.
+#: Steps of the search for the nearest points of a capsule and a box. Any direction is a bound, these make a good one.
 STEPS = 3
 TINY = 1e-12
 
