@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from jepa_ros.arm import ArmError, ArmKinematics, ArmLinks, Box, Capsule, Plane, read, walls
 from jepa_ros.arm.capsules import cover
+from jepa_ros.arm.links import CARRIED
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_what_the_hand_carries_comes_nearer_to_the_table():
     bare = ArmLinks(panda(), [table]).clearances(HOME)
     rod = Capsule(np.zeros(3), np.array([0.0, 0.0, 0.3]), 0.01)
     carrying = ArmLinks(panda(), [table], hand=[rod]).clearances(HOME)
-    assert carrying.obstacles[0] < bare.obstacles[0] and carrying.links[0] == "hand"
+    assert carrying.obstacles[0] < bare.obstacles[0] and carrying.links[0] == CARRIED
 
 
 def test_all_distances_of_a_panda_fit_a_tick_of_the_gate():

@@ -75,7 +75,8 @@ class Guardrail:
     """One guardrail. Built by :func:`parse_guardrails`, which checks it.
 
     Attributes:
-        shape: of the kinds that have one. limit: max_speed, min_distance or max. distance: of near_person [m].
+        shape: of the kinds that have one; space: in its place, a box in space for an arm's links.
+        limit: max_speed, min_distance or max. distance: of near_person [m].
         low, high: of joint_limits and workspace. margin: room kept to the shape besides the footprint [m].
         slow: cost from which the gate slows down (contact_probability, novelty).
         data: the checked mapping, every default written out.
@@ -88,7 +89,8 @@ class Guardrail:
     threshold: float
     risk: RiskLevel
     frame: str = ""
-    shape: Shape | Space | None = None
+    shape: Shape | None = None
+    space: Space | None = None
     margin: float = 0.0
     limit: float = 0.0
     distance: float = 0.0
@@ -102,13 +104,13 @@ class Guardrail:
     @property
     def spatial(self) -> bool:
         """Whether it is a box in space, which only the links of an arm can be held to."""
-        return isinstance(self.shape, Space)
+        return self.space is not None
 
     # ------------------------------------------------------------ at one place (floats or arrays)
 
     def clearance(self, x: Any, y: Any, radius: float) -> Any:
         """Room left at a place [m], for a footprint of ``radius``; negative where the guardrail is broken."""
-        assert self.shape is not None and not isinstance(self.shape, Space)
+        assert self.shape is not None
         distance = self.shape.signed_distance(x, y)
         if self.kind in ("keep_in", "workspace"):
             distance = -distance
@@ -169,7 +171,7 @@ class Guardrail:
         return np.sqrt(sum((np.square(part) for part in parts), np.zeros(actions.shape[:-1])))
 
     def _zone(self, states: Any) -> np.ndarray:
-        assert self.shape is not None and not isinstance(self.shape, Space)
+        assert self.shape is not None
         poses = self._need(states, "poses")
         near = self.shape.signed_distance(poses[..., 0], poses[..., 1]) <= self.radius + self.margin
         over = self._speed(states) - self.limit
@@ -322,8 +324,9 @@ def _parse_one(r: Reader) -> Guardrail:
     f["threshold"] = r.number("threshold", 0.0)
     f["risk"] = r.risk()
     if kind in ("keep_out", "keep_in", "speed_zone"):
-        f["shape"] = r.shape(spatial=kind != "speed_zone")
-        f["frame"] = r.frame(isinstance(f["shape"], Space))
+        f["space"] = r.space() if kind != "speed_zone" else None
+        f["shape"] = None if f["space"] else r.shape()
+        f["frame"] = r.frame(f["space"] is not None)
         f["margin"] = r.number("margin", 0.0, least=0.0)
     if kind in ("speed_zone", "near_person"):
         f["limit"] = r.number("max_speed", least=0.0)
@@ -336,7 +339,7 @@ def _parse_one(r: Reader) -> Guardrail:
         f["low"], f["high"] = r.bounds(r.plane_or_space() if kind == "workspace" else None)
     if kind == "workspace":
         if len(f["low"]) == 3:
-            f["shape"] = Space.between(f["low"], f["high"])
+            f["space"] = Space.between(f["low"], f["high"])
         else:
             (x0, y0), (x1, y1) = f["low"], f["high"]
             f["shape"] = r.outline("low", lambda: Polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]))

@@ -157,8 +157,8 @@ class Reader:
         self.plain.update(low=list(low), high=list(high))
         return low, high
 
-    def shape(self, spatial: bool = False) -> Shape | Space:
-        """The one shape that is given. ``spatial``: a box may have three numbers, and is one in space then."""
+    def shape(self) -> Shape:
+        """The one shape that is given."""
         given = [k for k in ("polygon", "box", "circle") if self.item.get(k) is not None]
         if len(given) != 1:
             raise self.error("shape", f"expected one of polygon, box, circle; found {', '.join(given) or 'none'}")
@@ -171,8 +171,6 @@ class Reader:
         for k in value:
             if k not in known:
                 raise self.error(f"{key}.{k}", f"unknown key; known: {', '.join(known)}")
-        if spatial and key == "box" and isinstance(value.get("center"), (list, tuple)) and len(value["center"]) == 3:
-            return self._space(value)
         x, y = self.vector(f"{key}.center", value.get("center"), 2)
         if key == "circle":
             radius = self._check("circle.radius", value.get("radius"))
@@ -195,6 +193,19 @@ class Reader:
             raise self.error(key, str(error)) from None
         except ArithmeticError:
             raise self.error(key, "its numbers are too large or too small to make an outline of") from None
+
+    def space(self) -> Space | None:
+        """The box in space, where a box with three numbers is given and no other shape."""
+        value = self.item.get("box")
+        if not isinstance(value, dict):
+            return None
+        center = value.get("center")
+        if not isinstance(center, (list, tuple)) or len(center) != 3 or "polygon" in self.item or "circle" in self.item:
+            return None
+        for key in value:
+            if key not in ("center", "size", "yaw"):
+                raise self.error(f"box.{key}", "unknown key; known: center, size, yaw")
+        return self._space(value)
 
     def _space(self, value: dict[str, Any]) -> Space:
         center, size = (self.vector(f"box.{name}", value.get(name), 3) for name in ("center", "size"))

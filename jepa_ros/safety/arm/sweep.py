@@ -223,9 +223,9 @@ class Boxes:
     def __init__(self, guardrails: tuple[Any, ...]) -> None:
         self.names = tuple(g.name for g in guardrails)
         self.count = len(guardrails)
-        self.center = np.array([g.shape.center for g in guardrails]).reshape(-1, 3)
-        self.turn = np.array([g.shape.turn for g in guardrails]).reshape(-1, 3, 3)
-        self.half = 0.5 * np.array([g.shape.size for g in guardrails]).reshape(-1, 3)
+        self.center = np.array([g.space.center for g in guardrails]).reshape(-1, 3)
+        self.turn = np.array([g.space.turn for g in guardrails]).reshape(-1, 3, 3)
+        self.half = 0.5 * np.array([g.space.size for g in guardrails]).reshape(-1, 3)
         self.margin = np.array([g.margin - g.threshold for g in guardrails])
 
 
