@@ -34,6 +34,10 @@ def test_a_base_that_entered_a_region_once_does_so_no_more(seed: int) -> None:
     assert not History("bases", seed).run()
 
 
+def test_a_clock_that_tells_no_number_and_then_jumps_back_is_no_riddle_to_the_judge() -> None:
+    assert not History("bases", 4928).run()
+
+
 def test_bodies_of_every_size_are_drawn_and_admitted() -> None:
     bases = [draw(random.Random(f"bases {k}"), "bases") for k in range(200)]
     joints = [draw(random.Random(f"joints {k}"), "joints") for k in range(200)]

@@ -116,7 +116,7 @@ class Judge:
         found += self._combined(out, i, now, teleop, moving)
         if h.tick_index == 43 and h.seed % 4 == 0:
             found += self._pure()
-        self.when, self.ros = now, ros
+        self.when, self.ros = now, ros if math.isfinite(ros) else self.ros  # no number is no time to jump from
         self.counts[out.reason] += 1
         return found
 
