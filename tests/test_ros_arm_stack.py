@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from sensor_msgs.msg import Image
 from trajectory_msgs.msg import JointTrajectory
 
 from jepa_ros.bringup.stack import Stack
+from jepa_ros.commands import cli
 from jepa_ros.contract import load_contract
+from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill
 from jepa_ros.world_model.checkpoint import save_checkpoint
@@ -29,7 +32,7 @@ STATE, OUT, TRUTH = "safety_gate/state", CONTRACT.command.topic, "sim/score"
 
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory):
-    """A running stack, whose checkpoint has random weights (it drives, and gets nowhere), and what is heard of it."""
+    """A running stack that records; its checkpoint has random weights (it drives, and gets nowhere)."""
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
     sizes = ModelConfig.inputs_of(CONTRACT)
@@ -37,9 +40,11 @@ def probe(tmp_path_factory):
     save_checkpoint(folder, model, {"contract": CONTRACT.to_dict()})
     planner = folder / "planner.yaml"
     planner.write_text("{arrival.arrive: 1.0e-9, arrival.leave: 1.0e-9, search.samples: 32, search.elites: 8}\n")
-    stack = Stack("sim", {"robot": "panda", "model": str(folder), "planner_params": str(planner)})
+    given = {"robot": "panda", "model": str(folder), "planner_params": str(planner)}
+    stack = Stack("sim", given | {"record": "true", "bag": str(folder / "bag")})
     stack.start()
     listening = Probe()
+    listening.stack, listening.folder = stack, folder
     listening.listen(DiagnosticArray, STATE, qos.LATCHED)
     listening.listen(JointTrajectory, OUT, qos.COMMAND)
     listening.listen(DiagnosticArray, TRUTH, qos.STATUS)
@@ -67,3 +72,19 @@ def test_an_arm_is_moved_by_joint_commands_that_the_gate_lets_through(probe):
     assert list(sent.joint_names) == list(CONTRACT.command.joints) and len(sent.points[0].positions) == 8
     low, high = np.array(CONTRACT.kinematics.arm.workspace)
     assert (tip() > low - 0.02).all() and (tip() < high + 0.02).all()
+
+
+def test_what_was_recorded_of_an_arm_is_repeated_and_becomes_a_dataset(probe, capsys):
+    """Runs last: it ends the stack."""
+    probe.until(lambda: probe.values(STATE).get("mode") in ("ACTIVE", "LIMITED"), "a gate that is armed", 60)
+    end = time.monotonic() + 3.0
+    probe.until(lambda: time.monotonic() > end, "some steps to record")
+    probe.stack.stop()
+    bag, data, report = (str(probe.folder / name) for name in ("bag", "data", "report.json"))
+    words = ["replay", bag, "--compare", "--model", str(probe.folder), "--json", report]
+    assert cli.main(words) == 0, capsys.readouterr()
+    compared = json.loads((probe.folder / "report.json").read_text())["comparison"]["counts"]
+    assert min(compared[name] for name in ("embedding", "command_raw", "safety_gate/state")) > 5
+    assert cli.main(["dataset", bag, "--out", data, "--min-length", "4"]) == 0, capsys.readouterr()
+    found = Dataset(data, CONTRACT)
+    assert np.abs(found.slice("actions", 0)).max() > 0.01 and found.slice("state_joint_states", 0).shape[1] == 8

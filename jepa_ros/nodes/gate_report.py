@@ -11,9 +11,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from std_msgs.msg import Bool
 
+from jepa_ros.messages.commands import command_mark
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import to_stamp
-from jepa_ros.safety.inputs import GateInputs
+from jepa_ros.safety.inputs import CommandIn, GateInputs
 from jepa_ros.safety.output import GateOutput, Mode
 
 #: Seconds between two /diagnostics.
@@ -114,8 +115,8 @@ class GateReport:
             "monotonic": f"{sent:.6f}",
             "ticks": str(facts.number),
             # What a replay needs to repeat this tick: its two clocks, which inputs it had and since when, and the rest.
-            "tick": f"{facts.steady:.6f}",
-            "tick_ros": f"{facts.ros:.6f}",
+            "tick": f"{facts.steady:.9f}",
+            "tick_ros": f"{facts.ros:.9f}",
             "slowest": f"{facts.slowest:.9g}",
             "inputs": _told_inputs(output, facts.inputs),
             "asked": " ".join(output.answers),
@@ -138,9 +139,11 @@ class GateReport:
 
 
 def _told_inputs(output: GateOutput, inputs: GateInputs) -> str:
-    """The newest of each input as ``name=age@stamp`` (s), which says exactly which message it was."""
+    """The newest of each input as ``name=age@stamp#mark`` (s), which says exactly which message it was."""
     told = []
     for name, age in output.ages.items():
-        stamp = getattr(getattr(inputs, name, None), "stamp", None)
-        told.append(f"{name}={age:.4f}" if stamp is None else f"{name}={age:.4f}@{stamp:.6f}")
+        taken = getattr(inputs, name, None)
+        stamp = getattr(taken, "stamp", None)
+        mark = command_mark(taken) if isinstance(taken, CommandIn) else ""
+        told.append(f"{name}={age:.4f}" + ("" if stamp is None else f"@{stamp:.6f}") + (mark and f"#{mark}"))
     return " ".join(told)

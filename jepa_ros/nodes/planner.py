@@ -249,8 +249,8 @@ class PlannerNode(ManagedNode):
             "executed": planner_messages.exact(told.executed),
             "gated": planner_messages.exact(told.gated),
             "gate_reason": told.reason,
+            "command": planner_messages.exact(output.command),
             "settings": self._settings,
-            "command": output.command,
         }
         self._status_out.publish(planner_messages.status(when, output, facts))
         if output.plan_poses is not None:

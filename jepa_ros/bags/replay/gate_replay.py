@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.agent.bodies import body_of
 from jepa_ros.agent.gate_part import GatePart
 from jepa_ros.bags.replay.recording import Recording
 from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
+from jepa_ros.messages.commands import command_mark
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.inputs import Requests
 
@@ -27,6 +29,7 @@ RECEIPT_SECONDS = 0.25
 def replay_gate(recording: Recording, config: GateConfig, log: RunLog, new_commands: bool) -> None:
     """Run the gate over a recording's ticks and put its own into `log`; `new_commands`: on the commands in `log`."""
     guard = GatePart(Gate(config))
+    servo = _Servo(recording, log.steps) if new_commands and recording.contract.kinematics.arm is not None else None
     ticks = _ticks(recording, config)
     if not ticks:
         return
@@ -45,7 +48,10 @@ def replay_gate(recording: Recording, config: GateConfig, log: RunLog, new_comma
                 identities[name] = value
             told += 1
         for name, feed in feeds.items():
-            guard.hear(name, *feed.at(number, tick))
+            newest, earlier = feed.at(number, tick)
+            if servo is not None:
+                newest, earlier = servo.heard(name, newest), tuple(servo.heard(name, one) for one in earlier)
+            guard.hear(name, newest, earlier)
         if (now_missed := sum(feed.missed for feed in feeds.values())) > missed:
             missed, unsure = now_missed, tick.steady + UNSURE_SECONDS + config.rearm_time
         output = guard.tick(
@@ -56,6 +62,8 @@ def replay_gate(recording: Recording, config: GateConfig, log: RunLog, new_comma
             requests=_requests(tick) if number else requests,
             output_publishers=tick.publishers,
         )
+        if servo is not None:
+            servo.body.gated(np.asarray(output.decided, np.float64))
         if math.isfinite(tick.slowest) and (number == 0 or ticks[number - 1].made_up):
             guard.state.slowest = tick.slowest  # a tick that was late before the bag began, or where it has a hole
         left_out += tick.steady <= unsure and not tick.made_up
@@ -131,6 +139,9 @@ def _inputs(recording: Recording, log: RunLog, new_commands: bool) -> dict[str, 
         return inputs
     commands, signals = [], []
     for arrival in inputs.get("command", []):
+        if recording.contract.kinematics.arm is not None:
+            commands.append(arrival)  # turned into joints at its tick, by :class:`_Servo`
+            continue
         step = log.steps.get(round(arrival.content.stamp * 1e9)) or _nearest(log.steps, arrival.content.stamp)
         still = step is not None and step.command is None and recording.contract.by_position
         if step is not None and (still or step.command is not None):
@@ -143,6 +154,32 @@ def _inputs(recording: Recording, log: RunLog, new_commands: bool) -> dict[str, 
             arrival = replace(arrival, content=replace(arrival.content, values=step.signals))
         signals.append(arrival)
     return inputs | {"command": commands, "signals": signals}
+
+
+class _Servo:
+    """An arm's inverse kinematics in a replay: from what the replayed planner asks of the tip to joint commands.
+
+    As in the planner node, a command starts from what the gate let through last.
+    """
+
+    def __init__(self, recording: Recording, steps: dict[int, Step]) -> None:
+        self.body, self._steps = body_of(recording.contract), steps
+        self._last: tuple[int, Any] = (0, None)  # number of the last command, and what became of it
+
+    def heard(self, name: str, value: Any) -> Any:
+        """An input of the gate, a command with the joints in it that the replayed action asks for."""
+        if value is None or name not in ("command", "joint_states"):
+            return value
+        if name == "joint_states":
+            self.body.measured(name, value)
+            return value
+        if value.seq != self._last[0]:
+            step = _nearest(self._steps, value.stamp)
+            still = step is not None and step.command is None
+            joints = None if step is None or step.command is None else self.body.command(step.command)
+            values = value.values if joints is None else joints.tolist()
+            self._last = value.seq, replace(value, values=values, still=value.still if step is None else still)
+        return replace(self._last[1], received=value.received)
 
 
 def _requests(tick: GateTick) -> Requests:
@@ -165,9 +202,10 @@ class _Feed:
         self._base = next(tick.time for tick in ticks if tick.time is not None)
         shift = self._base * 1e-9 - offset
         self._times = [(a.time - self._base) * 1e-9 + shift for a in arrivals]
-        self._by_stamp = {
-            round(a.content.stamp * 1e6): i for i, a in enumerate(arrivals) if getattr(a.content, "stamp", 0.0)
-        }
+        self._by_stamp: dict[int, list[int]] = {}  # (an arm's commands of one step share the stamp of its image)
+        for i, arrival in enumerate(arrivals):
+            if getattr(arrival.content, "stamp", 0.0):
+                self._by_stamp.setdefault(round(arrival.content.stamp * 1e6), []).append(i)
         self._current, self._received = -1, math.nan
         self._value: Any = None
 
@@ -186,7 +224,8 @@ class _Feed:
                 return None, ()
             self._received = received
             return self._value, ()
-        earlier = tuple(self._make(i, self._times[i], tick) for i in range(self._current + 1, best)) if number else ()
+        between = range(self._current + 1, best) if number else ()
+        earlier = tuple(self._make(i, min(self._times[i], received), tick) for i in between)
         self._current, self._received = best, received
         self._value = self._make(best, received, tick)
         return self._value, earlier
@@ -196,7 +235,11 @@ class _Feed:
         stamp = tick.stamps.get(self.name)
         if stamp is not None and self._by_stamp:
             wanted = round(stamp * 1e6)
-            return next((self._by_stamp[k] for k in (wanted, wanted - 1, wanted + 1) if k in self._by_stamp), None)
+            same = next((self._by_stamp[k] for k in (wanted, wanted - 1, wanted + 1) if k in self._by_stamp), [])
+            if mark := tick.marks.get(self.name):
+                same = [i for i in same if command_mark(self._arrivals[i].content) == mark]
+            same = [i for i in same if i > self._current] or same
+            return min(same, key=lambda i: abs(self._times[i] - received), default=None)
         at = bisect.bisect_left(self._times, received)
         near = {max(i, self._current + 1) for i in (at - 1, at)} - {len(self._times)}
         best = min(sorted(near), key=lambda i: abs(self._times[i] - received), default=None)

@@ -269,8 +269,9 @@ def _step(recording: Recording, message: Any) -> Step:
 def _take_command(recording: Recording, time: int, message: Any) -> None:
     taken = command_in(message, recording.contract)
     _gate(recording, "command", time, taken)
-    step = _step(recording, message)
-    step.command = None if taken.still else np.array(taken.values, dtype=np.float64)
+    if recording.contract.kinematics.arm is None:  # (inverse kinematics makes many of one: see _take_status)
+        step = _step(recording, message)
+        step.command = None if taken.still else np.array(taken.values, dtype=np.float64)
 
 
 def _take_signals(recording: Recording, time: int, message: Any) -> None:
@@ -284,7 +285,8 @@ def _take_signals(recording: Recording, time: int, message: Any) -> None:
 def _take_status(recording: Recording, time: int, message: Any) -> None:
     step = _step(recording, message)
     step.time, step.status = time, key_values(message)
-    for name in ("executed", "gated"):
+    arm = recording.contract.kinematics.arm is not None
+    for name in ("executed", "gated", *(("command",) if arm else ())):
         text = step.status.get(name, "")
         setattr(step, name, np.array([float(v) for v in text.split()]) if text else None)
 
@@ -294,7 +296,7 @@ def _take_tick(recording: Recording, time: int, message: Any) -> None:
         return
     pairs = {pair.key: pair.value for pair in message.status[0].values}
     try:
-        ages, stamps = _inputs(pairs.get("inputs", ""))
+        ages, stamps, marks = _inputs(pairs.get("inputs", ""))
         recording.log.ticks.append(
             GateTick(
                 time=time,
@@ -306,6 +308,7 @@ def _take_tick(recording: Recording, time: int, message: Any) -> None:
                 scale=float(pairs.get("scale", "1")),
                 ages=ages,
                 stamps=stamps,
+                marks=marks,
                 asked=tuple(pairs.get("asked", "").split()),
                 publishers=int(pairs["publishers"]) if pairs.get("publishers") else None,
                 slowest=float(pairs.get("slowest", "nan")),
@@ -323,16 +326,19 @@ def _take_mode(recording: Recording, time: int, data: bytes) -> None:
         recording.log.ticks.append(GateTick(time, math.nan, math.nan, mode, reason or "", nothing))
 
 
-def _inputs(text: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Ages and stamps of the gate's inputs from `name=age@stamp name=age ...`."""
-    ages, stamps = {}, {}
+def _inputs(text: str) -> tuple[dict[str, float], dict[str, float], dict[str, str]]:
+    """Ages, stamps and marks of the gate's inputs from `name=age@stamp#mark name=age ...`."""
+    ages, stamps, marks = {}, {}, {}
     for entry in text.split():
         name, _, value = entry.partition("=")
+        value, _, mark = value.partition("#")
         age, _, stamp = value.partition("@")
+        if mark:
+            marks[name] = mark
         ages[name] = float(age)
         if stamp:
             stamps[name] = float(stamp)
-    return ages, stamps
+    return ages, stamps, marks
 
 
 def _take_joints(recording: Recording, time: int, m: Any) -> None:

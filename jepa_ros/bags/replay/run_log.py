@@ -17,7 +17,8 @@ class Step:
 
     Attributes:
         stamp: of the image, ns. time: log time of the planner's status, ns (None where it was not recorded).
-        command: (A,) physical. status: the planner's, texts as published (recorded) or values (replayed).
+        command: (A,) physical, of an arm the twist of its tip.
+        status: the planner's, texts as published (recorded) or values (replayed).
         plan: (T, A) or None. poses: (T, 3) or None.
         executed, gated: (A,) that the step was told (mean over the last step, and in force at the stamp), or None.
         sequence: counts the planner's status messages (0: not known).
@@ -54,7 +55,8 @@ class GateTick:
     """One tick of the gate: log time in ns, steady and ROS time in s, what left and why.
 
     `time` is None where it was not recorded. `ages` and `stamps` say when each of its inputs had been received, and
-    which message it was (s). `made_up`: the recording lacks this tick, or one shortly before it, or an input of one.
+    which message it was (s); `marks` tell apart those with one stamp (:func:`command_mark`). `made_up`: the recording
+    lacks this tick, or one shortly before it, or an input of one.
     `sequence` counts the gate's messages (0: not known). `slowest`: the late tick that the gate still reckons with (s).
     """
 
@@ -67,6 +69,7 @@ class GateTick:
     scale: float = 1.0
     ages: dict[str, float] = field(default_factory=dict)
     stamps: dict[str, float] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     publishers: int | None = 1
     made_up: bool = False
