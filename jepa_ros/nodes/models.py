@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jepa_ros.contract import RobotContract, share_dir
+from jepa_ros.hub import PREFIX, HubError, cached
 from jepa_ros.nodes import params
 
 #: The parameters of every node that runs a model.
@@ -45,7 +46,10 @@ def read_card(folder: str) -> dict[str, Any]:
     Raises:
         ParameterError: there is no readable card.
     """
-    path = Path(folder)
+    try:
+        path = cached(folder) if folder.startswith(PREFIX) else Path(folder)
+    except HubError as error:
+        raise params.ParameterError(str(error)) from None
     if not path.is_dir():
         path = share_dir() / "models" / folder
     try:

@@ -17,9 +17,11 @@ from safetensors.torch import load_file, save_file
 
 from jepa_ros.contract import ContractError, RobotContract, share_dir
 from jepa_ros.errors import JepaRosError
+from jepa_ros.hub import PREFIX, cached, refuse_pickle
 from jepa_ros.ranges import Range
 from jepa_ros.world_model.context import ContextError, without
 from jepa_ros.world_model.model import ModelConfig, WorldModel
+from jepa_ros.world_model.readme import write_readme
 from jepa_ros.world_model.readouts import ReadoutError
 
 FORMAT = 1
@@ -66,15 +68,22 @@ def save_checkpoint(folder: Path | str, model: WorldModel, card: dict[str, Any])
     temporary = folder / (CARD + ".partial")
     temporary.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     os.replace(temporary, folder / CARD)
+    write_readme(folder, card)
     return card
 
 
 def resolve_model(name_or_path: str | Path) -> Path:
-    """A checkpoint's folder: a path, or the name of a shipped model (``arena`` for ``models/arena``).
+    """A checkpoint's folder: a path, or a name.
+
+    A name is that of a shipped model (``arena`` for ``models/arena``), or of one in the cache of Hugging Face
+    (``hf:OWNER/NAME``).
 
     Raises:
+        HubError: it is not in that cache.
         CheckpointError: neither, or a folder here that is no checkpoint has the name of a shipped one.
     """
+    if str(name_or_path).startswith(PREFIX):
+        return cached(str(name_or_path))
     path = Path(name_or_path)
     shipped = share_dir() / "models"
     if path.is_dir():
@@ -97,6 +106,7 @@ def load_card(folder: Path | str) -> dict[str, Any]:
         CheckpointError: missing, no JSON, or of a format that this version does not read.
     """
     path = Path(folder) / CARD
+    refuse_pickle(path.parent, str(folder))
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

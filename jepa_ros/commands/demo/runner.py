@@ -35,6 +35,7 @@ from jepa_ros.commands.demo.video import VideoError, save_film, save_picture
 from jepa_ros.contract import share_dir
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import write_json
+from jepa_ros.hub import PREFIX
 from jepa_ros.progress import Progress
 from jepa_ros.worlds.choose import ROBOT
 
@@ -152,7 +153,7 @@ class _Demo:
     # ---------------------------------------------------------------- recording
 
     def _start_recorder(self, model: str) -> None:
-        card = model if Path(model).is_dir() else None
+        card = model if Path(model).is_dir() or model.startswith(PREFIX) else None
         log = self.out / "recorder.log"
         self.recorder = Recorder(self.out / "bag", robot=self.robot, model=card, log=log)
         self.recorder.start(timeout=60.0)
