@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import threading
 import time
 import urllib.error
 import urllib.request
 
+import numpy as np
 import pytest
 from bag_helpers import write_bag
 from drive_bag import write_drive
@@ -20,11 +22,14 @@ from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.replay import rethink
 from jepa_ros.bags.replay.recording import read_recording
 from jepa_ros.commands import console as command
+from jepa_ros.commands.cli import main
 from jepa_ros.commands.options import Parser
 from jepa_ros.console.afterwards import open_bag
 from jepa_ros.console.desk import Refused
 from jepa_ros.contract import load_contract
+from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
+from jepa_ros.world_model.model import ModelConfig
 
 SLOW = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}"
 
@@ -111,6 +116,47 @@ def test_another_budget_goal_or_guardrail_changes_that_moment_alone(bag):
     assert bag.rethink(number, {"goal": {"step": 0}})["cost"] != before["cost"]
     after = bag.rethink(number, {})
     assert {k: v for k, v in after.items() if k != "took"} == {k: v for k, v in before.items() if k != "took"}
+
+
+def test_a_saved_moment_is_compared_by_replay_from_then_on(recorded, tmp_path, capsys):
+    bag, model = tmp_path / "bag", str(recorded[1])
+    shutil.copytree(recorded[0], bag)
+    opened = open_bag(str(bag), model=model)
+    try:
+        number = planned(opened)[-1]
+        for name, wanted in (("as it was", {}), ("to the start", {"goal": {"step": 0}, "seed": 3, "guardrails": SLOW})):
+            assert f"'{name}' in bag.cases.json" in opened.save(number, {**wanted, "case": name})["saved"]
+        assert opened.timeline()["cases"] == ["as it was", "to the start"]
+        with pytest.raises(Refused, match="a case needs a name"):
+            opened.save(number, {"case": " "})
+    finally:
+        opened.close()
+    words = ["replay", str(bag), "--compare", "--model", model]
+    assert main(words) == 0
+    assert "cases                     2 compared,     0 differ" in capsys.readouterr().out
+    path = tmp_path / "bag.cases.json"
+    told = json.loads(path.read_text())
+    told["cases"][1]["decided"]["command"][0] += 0.1
+    told["cases"].append({**told["cases"][0], "name": "elsewhere", "stamp": 5})
+    path.write_text(json.dumps(told))
+    assert main(words) == 1
+    out = capsys.readouterr().out
+    assert "to the start: command " in out and "elsewhere: its step is not in this bag" in out
+    path.write_text("[]")
+    assert main(words) == 2 and "these are no cases of a bag" in capsys.readouterr().err
+
+
+def test_a_place_that_has_a_name_in_the_bag_is_a_goal_by_that_name(bag, monkeypatch):
+    number = planned(bag)[-1]
+    with pytest.raises(Refused, match="does not know 'dock'; it knows none"):
+        bag.rethink(number, {"goal": {"tag": "dock"}})
+    monkeypatch.setitem(bag._tags, "dock", 0)  # as if it had been remembered at the first step
+    assert bag.timeline()["tags"] == ["dock"]
+    by_name, by_step = (bag.rethink(number, {"goal": goal}) for goal in ({"tag": "dock"}, {"step": 0}))
+    assert by_name["cost"] == by_step["cost"] != bag.rethink(number, {})["cost"]
+    latent = np.zeros(ModelConfig().latent_dim, np.float32)
+    monkeypatch.setitem(bag._tags, "nowhere", Goal.from_latent(latent, name="nowhere"))
+    assert bag.rethink(number, {"goal": {"tag": "nowhere"}})["reason"] == "ok"
 
 
 def test_another_model_thinks_about_the_same_goal(bag, recorded, tmp_path):

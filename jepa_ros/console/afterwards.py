@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.replay import cases
 from jepa_ros.bags.replay.rethink import Moments, Otherwise
 from jepa_ros.bags.replay.run_log import Step
+from jepa_ros.console import wishes
 from jepa_ros.console.desk import Refused
-from jepa_ros.console.pictures import jpeg, opened
+from jepa_ros.console.pictures import jpeg
 from jepa_ros.console.projection import Projection
+from jepa_ros.cost.goal import Goal
 from jepa_ros.messages.stamps import stamp_ns
 from jepa_ros.planning.output import PlannerOutput
 
@@ -40,6 +44,7 @@ class Afterwards:
         self._moments = Moments(reader, robot, model, namespace)
         self._steps = self._moments.steps
         self._projection = self._camera()
+        self._tags = self._remembered()
         self._again = lru_cache(maxsize=100)(lambda number: self._thought(self._moments.rethink(number)))
 
     def close(self) -> None:
@@ -54,6 +59,20 @@ class Afterwards:
             info = self._reader.deserialize(message)
             return Projection.of(camera.position, camera.orientation, list(info.k), (info.width, info.height))
         return None
+
+    def _remembered(self) -> dict[str, int | Goal]:
+        """Places with a name that the bag knows: a goal that was driven to, or the step at which it was remembered."""
+        taken = {str(stamp): goal for stamp, goal in self._moments.recording.taken.items()}
+        told = (step.status for step in self._steps if step.status.get("goal") == "memory")
+        known = ((status.get("goal_name", ""), taken.get(status.get("goal_ns", ""))) for status in told)
+        found: dict[str, int | Goal] = {name: goal for name, goal in known if name and goal is not None}
+        topic = f"{self._prefix}/planner/remember"
+        if topic in self._reader.topics:
+            for message in self._reader.messages({topic}):
+                seen = [k for k, step in enumerate(self._steps) if (step.time or 0) <= message.time]
+                if seen:
+                    found[str(self._reader.deserialize(message).data)] = seen[-1]
+        return found
 
     def _at(self, time: int) -> float:
         """Seconds since the bag's start."""
@@ -86,6 +105,8 @@ class Afterwards:
             "gate": stretches,
             "goals": [{k: v for k, v in goal.items() if k != "told"} for goal in goals],
             "placed": self._projection is not None,
+            "tags": sorted(self._tags),
+            "cases": self._case_names(),
             "notes": [*self._reader.problems, *self._moments.changed, *log.notes],
         }
 
@@ -177,36 +198,43 @@ class Afterwards:
         """The step thought over again with what the page asks for.
 
         Args:
-            wanted: "goal": {"pose": [x, y, yaw]}, {"pixel": [u, v]}, {"step": number} (what the camera saw then) or
-                {"file": base64, "name": text}; "guardrails": YAML; "iterations", "samples", "seed": whole numbers;
-                "model": text. What is missing is as recorded.
+            wanted: see :func:`jepa_ros.console.wishes.read`.
 
         Raises:
             Refused: the request cannot be read. JepaRosError: it does not fit the robot or the model.
         """
-        self._step(number)
-        goal = wanted.get("goal") or {}
-        if not isinstance(goal, dict):
-            raise Refused("goal: expected a pose, a pixel, a step or a file")
-        place = picture = None
-        if "pose" in goal:
-            x, y, yaw = _numbers(goal["pose"], "pose", 3)
-            place = ((x, y, 0.0), yaw)
-        elif "pixel" in goal:
-            place = self._clicked(self._steps[number], *_numbers(goal["pixel"], "pixel", 2))
-        elif "step" in goal:
-            other = _whole(goal["step"], "goal's step", 0) or 0
-            self._step(other)
-            picture = self._moments.picture(other)
-        elif "file" in goal:
-            picture = opened(goal["file"], str(goal.get("name", "")))
-        otherwise = Otherwise(
-            place=place, picture=picture, guardrails=str(wanted.get("guardrails") or ""),
-            iterations=_whole(wanted.get("iterations"), "iterations", 1, 100),
-            samples=_whole(wanted.get("samples"), "samples", 4, 4096),
-            seed=_whole(wanted.get("seed"), "seed", 0, 2**31 - 1), model=str(wanted.get("model") or ""),
-        )  # fmt: skip
-        return self._thought(self._moments.rethink(number, otherwise))
+        return self._thought(self._moments.rethink(number, self._otherwise(number, wanted)))
+
+    def save(self, number: int, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Save a moment, with what is different and what comes of it, as a case that `replay --compare` runs.
+
+        Args:
+            wanted: as for :meth:`rethink`, and "case": its name.
+
+        Raises:
+            Refused: the request cannot be read. JepaRosError: it does not fit, or the file cannot be written.
+        """
+        name = str(wanted.get("case", "")).strip()
+        if not name or len(name) > 60 or not name.isprintable():
+            raise Refused("a case needs a name of 1 to 60 letters")
+        otherwise = self._otherwise(number, wanted)
+        again = self._moments.rethink(number, otherwise)
+        try:
+            path = cases.save(self._reader.path, cases.Case.of(name, self._steps[number].stamp, otherwise, again))
+        except OSError as error:
+            raise Refused(f"the case cannot be written: {error.strerror}") from None
+        return {"saved": f"'{name}' in {path.name}; `jepa-ros replay --compare` runs it", "cases": self._case_names()}
+
+    def _case_names(self) -> list[str]:
+        return [case.name for case in cases.load(self._reader.path)]
+
+    def _otherwise(self, number: int, wanted: dict[str, Any]) -> Otherwise:
+        step = self._step(number)
+        found = wishes.read(wanted, self._tags, lambda u, v: self._clicked(step, u, v))
+        if found.step is None:
+            return found.otherwise
+        self._step(found.step)
+        return replace(found.otherwise, picture=self._moments.picture(found.step))
 
     def _clicked(self, step: Step, u: float, v: float) -> tuple[tuple[float, float, float], float]:
         """The place that a pixel shows, and the heading there from where the robot was; as the live page has it."""
@@ -272,21 +300,3 @@ def _finite(value: Any) -> float | None:
 
 def _list(values: Any) -> list[float] | None:
     return None if values is None else [round(float(v), 4) for v in values]
-
-
-def _numbers(value: Any, name: str, count: int) -> list[float]:
-    try:
-        found = [float(v) for v in value]
-    except (TypeError, ValueError):
-        found = []
-    if len(found) != count or not all(map(math.isfinite, found)):
-        raise Refused(f"{name}: expected {count} finite numbers")
-    return found
-
-
-def _whole(value: Any, name: str, low: int, high: int = 10**9) -> int | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise Refused(f"{name}: expected a whole number of {low} to {high}")
-    return value

@@ -49,6 +49,7 @@ def app(bag: Afterwards, token: str = "", hosts: tuple[str, ...] = (), secure: b
             route("/api/bag/{step:int}/picture", lambda number, _body: bag.picture(number)),
             route("/api/bag/{step:int}/again", lambda number, _body: bag.again(number)),
             route("/api/bag/{step:int}/rethink", bag.rethink, "POST"),
+            route("/api/bag/{step:int}/case", bag.save, "POST"),
         ]
     )
 

@@ -80,6 +80,7 @@ def _refuse_the_other_ways(args: argparse.Namespace, fast: bool) -> None:
 
 
 def _run_fast(args: argparse.Namespace) -> int:
+    from jepa_ros.bags.replay.cases import path_of
     from jepa_ros.bags.replay.compare import summary
     from jepa_ros.bags.replay.stack import Changes
 
@@ -102,6 +103,8 @@ def _run_fast(args: argparse.Namespace) -> int:
         print(f"note  {line}")
     if args.compare:
         print(summary(comparison))
+        if result["cases"]:
+            print(f"{result['cases']} saved moments of {path_of(args.bag)} were thought over again")
     if args.report:
         print(f"report: {args.report}")
     if args.json:
@@ -122,6 +125,7 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
     Raises:
         JepaRosError: the bag, the model or a setting does not fit.
     """
+    from jepa_ros.bags.replay.cases import load, run
     from jepa_ros.bags.replay.compare import compare
     from jepa_ros.bags.replay.stack import prepare
 
@@ -132,6 +136,10 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
         log = prepared.offline.run(progress)
         took = time.monotonic() - ready
         comparison = compare(prepared.recording.log, log, reader.start, brain=changes.brain, gate=changes.gate)
+        cases = load(bag) if changes.brain else []
+        if cases:
+            settings = {"robot": changes.robot, "model": changes.model, "namespace": changes.namespace}
+            run(reader, cases, comparison, settings)
         seconds = _seconds(reader)
         result = {
             "bag": str(bag),
@@ -145,6 +153,7 @@ def replay(bag: str | Path, changes, progress=None, *, report: str | None = None
             "digest": log.digest(),
             "changed": prepared.changed,
             "notes": prepared.recording.log.notes + log.notes + reader.notes + reader.problems,
+            "cases": len(cases),
             "comparison": comparison.to_dict(),
         }
         if report:

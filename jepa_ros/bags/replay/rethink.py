@@ -20,6 +20,7 @@ from jepa_ros.bags.replay.offline import OfflineReplay, OfflineSettings
 from jepa_ros.bags.replay.recording import Recording
 from jepa_ros.bags.replay.run_log import Step
 from jepa_ros.bags.replay.stack import Changes, brain_of, prepare
+from jepa_ros.cost.goal import Goal
 from jepa_ros.messages.images import pixels
 from jepa_ros.planning.bodies import goals_of
 from jepa_ros.planning.output import PlannerOutput
@@ -35,12 +36,14 @@ class Otherwise:
 
     Attributes:
         place: goal in numbers, (x, y, z) [m] and a heading [rad]. picture: goal picture, (pixels, encoding).
+        latent: goal as a remembered place, (latent, name).
         guardrails: YAML text; "[]" is none at all. iterations, samples, seed: of the search.
         model: checkpoint, a folder or a shipped name.
     """
 
     place: tuple[tuple[float, float, float], float] | None = None
     picture: tuple[NDArray[Any], str] | None = None
+    latent: tuple[NDArray[Any], str] | None = None
     guardrails: str = ""
     iterations: int | None = None
     samples: int | None = None
@@ -147,6 +150,8 @@ class _Rethought(OfflineReplay):
                 self.planner.set_goal(goals_of(contract).from_place(*wanted.place))
             elif wanted.picture is not None:
                 self.planner.set_goal(self._part.goal(*wanted.picture, "another picture"))
+            elif wanted.latent is not None:
+                self.planner.set_goal(Goal.from_latent(wanted.latent[0], kind="memory", name=wanted.latent[1]))
             if wanted.guardrails.strip():
                 self.planner.set_guardrails(guardrails_for(contract, wanted.guardrails).bind(contract))
             iterations = wanted.iterations or iterations

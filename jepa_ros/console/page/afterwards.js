@@ -87,17 +87,33 @@ async function goal() {
   if (kind === "pixel") { if (!clicked) throw new Error("click into the right picture first"); return { pixel: clicked }; }
   if (kind === "pose") return { pose: ["pose-x", "pose-y", "pose-yaw"].map((id) => Number($(id).value)) };
   if (kind === "step") return { step: Number($("goal-step").value) };
+  if (kind === "tag") return { tag: $("goal-tag").value };
   return kind === "file" ? file() : {};
 }
+
+async function wishes() {
+  const whole = (id) => ($(id).value === "" ? null : Number($(id).value));
+  return { goal: await goal(), guardrails: $("guardrails").value, model: $("model").value.trim(), iterations: whole("iterations"), samples: whole("samples"), seed: whole("seed") };
+}
+
+function listCases() { $("cases").textContent = bag.cases.length ? `Saved: ${bag.cases.join(", ")}.` : ""; }
+
+$("case-form").onsubmit = async (e) => {
+  e.preventDefault();
+  if (!moment) return;
+  try {
+    const found = await get(`/api/bag/${moment.step}/case`, { ...(await wishes()), case: $("case-name").value });
+    bag.cases = found.cases; $("case-name").value = ""; listCases(); tell(found.saved, false);
+  } catch (error) { tell(error.message, true); }
+};
 
 $("change-form").onsubmit = async (e) => {
   e.preventDefault();
   if (!moment) return;
-  const mine = asked, whole = (id) => ($(id).value === "" ? null : Number($(id).value));
+  const mine = asked;
   try {
     tell("thinking", false);
-    const wanted = { goal: await goal(), guardrails: $("guardrails").value, model: $("model").value.trim(), iterations: whole("iterations"), samples: whole("samples"), seed: whole("seed") };
-    const found = await get(`/api/bag/${moment.step}/rethink`, wanted);
+    const found = await get(`/api/bag/${moment.step}/rethink`, await wishes());
     if (mine !== asked) return;                              // another moment was chosen meanwhile
     changed = found; tell("", false); show();
   } catch (error) { tell(error.message, true); }
@@ -126,6 +142,9 @@ get("/api/bag").then((found) => {
   bag = found;
   $("robot").textContent = bag.robot; $("bag").textContent = `${bag.bag.split("/").filter(Boolean).pop()}, ${bag.seconds.toFixed(0)} s`;
   $("step").max = $("goal-step").max = bag.steps.length - 1;
+  $("tag-row").hidden = !bag.tags.length;
+  $("goal-tag").replaceChildren(...bag.tags.map((name) => new Option(name, name)));
+  listCases();
   $("notes").replaceChildren(...(bag.notes.length ? bag.notes : ["Nothing is missing, and what runs here is what was recorded."]).map((text) => { const li = document.createElement("li"); li.textContent = text; return li; }));
   const first = bag.steps.findIndex((s) => s.reason === "ok");
   go(first < 0 ? 0 : first);
