@@ -28,7 +28,7 @@ from jepa_ros.suggest import did_you_mean
 from jepa_ros.worlds import contract_of
 from jepa_ros.yaml_text import load_mapping
 
-KINDS = ("sim", "robot", "replay")
+KINDS = ("sim", "robot", "replay", "fleet")
 #: Topics that a robot's own drivers may publish or take under another name; each is an argument of `robot`.
 ROBOT_TOPICS = (
     "image", *STATE_TYPES, "estop", "goal_image", "goal_pose"
@@ -106,6 +106,7 @@ class NodeSpec:
         executable: name of the process and of its script; ``jepa_ros.nodes.<executable>`` is its module.
         nodes: the ROS nodes in it; one, save for ``composed``.
         parameters: name -> value (bool, int, float, str, or a list of one of these).
+        spread: its nodes have namespaces of their own, so that none is set for the process.
         remappings: (from, to) pairs.
         lifecycle: names of its managed nodes; they configure and activate themselves (parameter ``autostart``).
         respawn: start it again when it dies.
@@ -124,6 +125,7 @@ class NodeSpec:
     required: bool = False
     log_level: str = "info"
     command: tuple[str, ...] | None = None
+    spread: bool = False
 
     @property
     def module(self) -> str:
@@ -202,6 +204,9 @@ _COMMON = (
     Argument("autostart", True, "Configure and activate perception and planner as they start."),
     Argument("log_level", "info", "Log level of the nodes.", ("debug", "info", "warn", "error")),
 )
+_OWN_CLOCK = Argument(
+    "own_clock", False, "Simulated time is the namespace's own (topic clock): several simulated robots in one domain."
+)
 _SIM = (
     Argument("auto_enable", True, "The gate arms by itself; false waits for its ~/enable service."),
     Argument("gui", False, "Show PyBullet's window."),
@@ -212,6 +217,7 @@ _SIM = (
     Argument("person", "none", "A person who walks about in the arena.", ("none", "random")),
     Argument("randomise", False, "Draw lighting, colours, camera pose and slip from the seed."),
     Argument("real_time_factor", 1.0, "Simulated seconds in a second.", least=0.01, most=100.0),
+    _OWN_CLOCK,
 )
 _ROBOT = (
     Argument("auto_enable", False, "The gate arms by itself; false waits for its ~/enable service."),
@@ -243,10 +249,25 @@ _REPLAY = (
 )
 
 
+_FLEET = (
+    Argument("robots", "", "Namespaces of the robots, with commas between them."),
+    Argument("workers", 2, "Threads that share the robots among them; best is one a core.", least=1, most=256),
+    Argument("use_sim_time", False, "Take the time from /clock (another simulator)."),
+    _OWN_CLOCK,
+)
+#: Of the common arguments those that a process without gate, sensors and robot has.
+_OF_FLEET = (
+    "robot", "model", "threads", "seed", "planner_params", "perception_params", "guardrails", "costs", "memory",
+    "autostart", "log_level",
+)  # fmt: skip
+
+
 def arguments(kind: str) -> tuple[Argument, ...]:
     """The arguments of ``up KIND`` and of ``KIND.launch.py``, in the order of the help."""
     if kind not in KINDS:
         raise BringupError(f"nothing to bring up is called '{kind}'; expected one of {', '.join(KINDS)}")
+    if kind == "fleet":
+        return tuple(a for a in _COMMON if a.name in _OF_FLEET) + _FLEET
     return _COMMON + {"sim": _SIM, "robot": _ROBOT, "replay": _REPLAY}[kind]
 
 
@@ -268,7 +289,7 @@ def parse(kind: str, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
-    """The processes of ``kind`` ("sim", "robot", "replay") for the arguments ``given`` as text.
+    """The processes of ``kind`` ("sim", "robot", "replay", "fleet") for the arguments ``given`` as text.
 
     Raises:
         BringupError, ContractError: an argument, or a file that one names, is wrong.
@@ -276,6 +297,10 @@ def graph(kind: str, given: Mapping[str, str] | None = None) -> Graph:
     args = parse(kind, given or {})
     contract = contract_of(args["robot"])
     args["robot"] = _robot(args["robot"], contract)
+    if kind == "fleet":
+        return Graph(kind, contract, (_fleet(args, contract),))
+    if args.get("own_clock") and (args["console"] or args["foxglove"] or not args["namespace"].strip("/")):
+        raise BringupError("own_clock:=true is for a robot in a namespace, and without a console, which hears /clock")
     nodes = [_gate(kind, args, contract)] if args.get("gate", True) else []
     if kind == "sim":
         nodes.append(_sim(args))
@@ -346,7 +371,42 @@ def _camera(args: dict[str, Any], contract: RobotContract) -> NodeSpec:
     return _node(args, "camera", parameters, remappings=_remaps("robot", args, contract), respawn=True)
 
 
+def _fleet(args: dict[str, Any], contract: RobotContract) -> NodeSpec:
+    """Perception and planner of several robots in one process; gates, cameras and drivers are each robot's own."""
+    robots = [name.strip().strip("/") for name in args["robots"].split(",")]
+    if not all(robots) or len(set(robots)) != len(robots) or not all(map(is_namespace, robots)):
+        found = f"robots:={args['robots']}: expected different namespaces with commas between them, as r1,r2"
+        raise BringupError(found)
+    both = [f"{robot}/{node}" for robot in robots for node in ("perception", "planner")]
+    parameters = _together(*_parameters("robot", args, contract))
+    parameters |= {"robots": ",".join(robots), "workers": args["workers"]}
+    options = {"nodes": ("fleet", *both), "lifecycle": tuple(both), "respawn": True, "spread": True}
+    return _node({**args, "namespace": ""}, "fleet", parameters, **options)
+
+
 def _brain(kind: str, args: dict[str, Any], contract: RobotContract) -> list[NodeSpec]:
+    perception, planner = _parameters(kind, args, contract)
+    remaps = _remaps(kind, args, contract)
+    if args["composed"]:
+        both = ("perception", "planner")
+        merged = _together(perception, planner)
+        return [_node(args, "composed", merged, remaps, nodes=both, lifecycle=both, respawn=True)]
+    return [
+        _node(args, "perception", perception, remaps, lifecycle=("perception",), respawn=True),
+        _node(args, "planner", planner, remaps, lifecycle=("planner",), respawn=True),
+    ]
+
+
+def _together(perception: dict[str, Any], planner: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a process that holds both nodes."""
+    for name in set(perception) & set(planner):
+        if perception[name] != planner[name]:
+            raise BringupError(f"one process: perception_params and planner_params differ in '{name}'")
+    return {**perception, **planner}
+
+
+def _parameters(kind: str, args: dict[str, Any], contract: RobotContract) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters of perception and of the planner."""
     shared = {
         "robot": args["robot"],
         "model": _model(args, contract),
@@ -366,18 +426,7 @@ def _brain(kind: str, args: dict[str, Any], contract: RobotContract) -> list[Nod
         "command_kind": args.get("command_kind", ""),
     }
     planner |= _extra(args, "planner_params", planner)
-    remaps = _remaps(kind, args, contract)
-    if args["composed"]:
-        both = ("perception", "planner")
-        for name in set(perception) & set(planner):
-            if perception[name] != planner[name]:
-                raise BringupError(f"composed:=true: perception_params and planner_params differ in '{name}'")
-        merged = {**perception, **planner}
-        return [_node(args, "composed", merged, remaps, nodes=both, lifecycle=both, respawn=True)]
-    return [
-        _node(args, "perception", perception, remaps, lifecycle=("perception",), respawn=True),
-        _node(args, "planner", planner, remaps, lifecycle=("planner",), respawn=True),
-    ]
+    return perception, planner
 
 
 def _recorder(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
@@ -392,8 +441,13 @@ def _recorder(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeS
         words += ["--output", args["bag"]]
     if _sim_time(kind, args):
         words.append("--use-sim-time")
-    if args["namespace"]:
-        words += ["--namespace", absolute(args["namespace"])]
+    if args.get("own_clock"):
+        words += ["--clock", f"{absolute(args['namespace']).rstrip('/')}/clock"]
+    if (space := absolute(args["namespace"])) != "/":
+        # Its own topics, and those that no robot has for itself: /tf, /diagnostics, drivers that the contract names.
+        named = [c.image_topic for c in contract.cameras] + [s.topic for s in contract.state.values()]
+        named = [topic for topic in (*named, contract.command.topic, contract.estop_topic) if topic.startswith("/")]
+        words += ["--namespace", space, "--regex", "|".join([f"^{space}/", "^/[^/]+$", *(f"^{t}$" for t in named)])]
     return NodeSpec("recorder", (), args["namespace"], {}, command=tuple(words))
 
 
@@ -429,7 +483,7 @@ def _node(
         executable,
         namespace=args["namespace"],
         parameters=parameters,
-        remappings=remappings,
+        remappings=(*remappings, *((("/clock", "clock"),) if args.get("own_clock") else ())),
         log_level=args["log_level"],
         **options,
     )
@@ -519,7 +573,8 @@ def ros_arguments(node: NodeSpec) -> list[str]:
     out = ["--ros-args", "--log-level", node.log_level]
     if node.node_name:
         out += ["-r", f"__node:={node.node_name}"]
-    out += ["-r", f"__ns:={absolute(node.namespace)}"]
+    if not node.spread:
+        out += ["-r", f"__ns:={absolute(node.namespace)}"]
     for name, value in node.parameters.items():
         out += ["-p", f"{name}:={yaml_value(value)}"]
     for source, target in node.remappings:

@@ -14,7 +14,7 @@ from jepa_ros.bringup import graph as bringup
 
 
 def describe(kind: str) -> Any:
-    """The ``LaunchDescription`` of "sim", "robot" or "replay", with every argument of the table declared."""
+    """The ``LaunchDescription`` of "sim", "robot", "replay" or "fleet", with every argument of the table declared."""
     from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
     from launch.substitutions import LaunchConfiguration
 
@@ -79,7 +79,7 @@ def _node(spec: bringup.NodeSpec, patience: float) -> Any:
         package="jepa_ros",
         executable=spec.executable,
         name=spec.node_name,
-        namespace=bringup.absolute(spec.namespace),
+        namespace=None if spec.spread else bringup.absolute(spec.namespace),
         parameters=[{name: typed(value) for name, value in spec.parameters.items()}],
         remappings=list(spec.remappings),
         ros_arguments=["--log-level", spec.log_level],

@@ -71,6 +71,10 @@ class Annex(Protocol):
         """
         ...
 
+    def absorb(self, other: Any) -> None:
+        """Remember besides what another annex of this kind remembers."""
+        ...
+
 
 class LongTerm:
     """What a robot remembers.
@@ -198,7 +202,9 @@ class LongTerm:
             else:
                 self._add(latent, where, outcome, np.inf)
 
-    def _add(self, latent: np.ndarray, where: Where | None, outcome: int, spacing: float) -> bool:
+    def _add(
+        self, latent: np.ndarray, where: Where | None, outcome: int, spacing: float, time: float | None = None
+    ) -> bool:
         at = self._count
         if at == self.capacity:
             at = int(np.argmin(self._facts[:, 2]))
@@ -211,11 +217,37 @@ class LongTerm:
         self._latents[at] = np.asarray(latent, dtype=np.float32).reshape(-1)
         self._norms[at] = self._latents[at] @ self._latents[at]
         self._where[at] = np.nan if where is None else where
-        self._facts[at] = self.clock(), outcome, spacing
+        self._facts[at] = self.clock() if time is None else time, outcome, spacing
         if self._count & (self._count - 1) == 0 or self._count == self.capacity:  # now and then
             self._spread = float(np.linalg.norm(self.latents.std(axis=0)))
         self._version += 1
         return True
+
+    # ------------------------------------------------------------ from another memory
+
+    def absorb(self, other: LongTerm) -> int:
+        """Take the states that another memory remembers, with their times and what came of them; how many of them told
+        something: they were new here, or something came of one that was known."""
+        index, distance = self.nearest(other.latents)
+        far = distance[:, 0] if distance.size else np.full(len(other), np.inf)
+        told = 0
+        with self.lock:
+            for i, (latent, where, outcome) in enumerate(zip(other.latents, other.where, other.outcomes, strict=True)):
+                at = float(other.times[i])
+                place = None if np.isnan(where).any() else tuple(where.tolist())
+                if far[i] > NOVEL * other._spread or not distance.size:
+                    told += self._add(latent, place, outcome, np.inf if outcome != NOTHING else float(far[i]), at)
+                elif outcome != NOTHING:
+                    self._facts[index[i, 0]] = at, outcome, np.inf
+                    self._version += 1
+                    told += 1
+        return told
+
+    def adopt(self, name: str, place: Tagged) -> None:
+        """Take a tag of another memory, with its time."""
+        with self.lock:
+            self.tags[name] = place
+            self._version += 1
 
     # ------------------------------------------------------------ as plain arrays
 

@@ -100,7 +100,7 @@ class Store:
         if not self.path.exists():
             return
         try:
-            head, tensors = self._read()
+            head, tensors = _read(self.path)
             names = [str(name) for name in head["tags"]]
             if head["format"] == FORMAT:
                 self._check(head, contract)
@@ -111,15 +111,6 @@ class Store:
             return
         if head["format"] != FORMAT:
             raise StoreError(f"{self.path}: format {head['format']!r}; this version reads {FORMAT}: give a new folder")
-
-    def _read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        with safe_open(self.path, "np") as file:
-            texts = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-        head = json.loads(texts["memory"])
-        if texts["sha256"] != _digest(texts["memory"], tensors):
-            raise ValueError("its bytes are not those that were written")
-        return head, tensors
 
     def _check(self, head: dict[str, Any], contract: RobotContract) -> None:
         """Refuse the memory of another model or robot."""
@@ -169,6 +160,33 @@ class Store:
             self._written, self._kept, self.trouble = version, tags, ""
         except OSError as error:
             self.trouble = f"{self.path}: cannot be written: {error.strerror}"
+
+
+def identity_of(folder: Path | str) -> tuple[str, RobotContract, int]:
+    """Of a memory on disk: the id of the model that made it, the robot's contract, and the size of a latent.
+
+    Raises:
+        StoreError: there is none that can be read.
+    """
+    path = Path(folder) / FILE
+    try:
+        head, tensors = _read(path)
+        contract = RobotContract.from_dict(head["contract"], f"{path}: contract")
+        return str(head["model_id"]), contract, int(tensors["latents"].shape[1])
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no memory is there; a planner with memory:={folder} makes one") from None
+    except (OSError, SafetensorError, ContractError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StoreError(f"{path}: no memory that can be read: {error}") from None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    with safe_open(path, "np") as file:
+        texts = file.metadata() or {}
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+    head = json.loads(texts["memory"])
+    if texts["sha256"] != _digest(texts["memory"], tensors):
+        raise ValueError("its bytes are not those that were written")
+    return head, tensors
 
 
 def _digest(text: str, tensors: dict[str, np.ndarray]) -> str:

@@ -8,6 +8,7 @@ anybody's help, under ``ros2 launch`` and ``jepa-ros up`` alike. Without it an o
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,10 @@ from jepa_ros.nodes import params, qos
 from jepa_ros.ros_env import starting_ros
 
 AUTOSTART = params.Param("autostart", False, "Configure and activate as soon as the process runs.")
+
+
+#: Loading and compiling are of the whole process; nodes of several threads take turns.
+_one_at_a_time = threading.Lock()
 
 
 class ManagedNode(LifecycleNode):
@@ -98,8 +103,9 @@ class ManagedNode(LifecycleNode):
         self.failure = None
         self.values = params.read(self, self._params)
         try:
-            started = time.monotonic()
-            self.configure()
+            with _one_at_a_time:
+                started = time.monotonic()
+                self.configure()
         except JepaRosError as error:
             self.failure = error
             self.get_logger().error(f"cannot be configured: {error}")

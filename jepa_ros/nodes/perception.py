@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -48,10 +49,34 @@ PARAMS = (
 )
 
 
+@dataclass(frozen=True)
+class Begun:
+    """An image that begins a step of a node's robot, unpacked in so many seconds, and not encoded yet."""
+
+    node: PerceptionNode
+    message: Image | CompressedImage
+    stamp: float
+    inputs: Any
+    seconds: float
+
+
+def answer(several: Sequence[Begun]) -> None:
+    """Encode images of nodes that share a model in one pass, and hand each latent on; the oldest image first."""
+    present = sorted((b for b in several if b.node.active), key=lambda b: b.stamp)
+    if not present:
+        return
+    started = time.perf_counter()
+    latents = present[0].node.encode_together([b.inputs for b in present])
+    seconds = (time.perf_counter() - started) / len(present)
+    for begun, latent in zip(present, latents, strict=True):
+        begun.node.publish(begun, latent, begun.seconds + seconds)
+
+
 class PerceptionNode(ManagedNode):
     """See the module.
 
     Attributes:
+        gather: called with each image that begins a step, in the place of encoding it; who gathers, calls `answer`.
         listener: called with (latent (tokens, width) float32, stamp [s]) before the latent is published; the composed
             process hands it to the planner this way, with no hop between them.
     """
@@ -59,6 +84,7 @@ class PerceptionNode(ManagedNode):
     def __init__(self, also_known: Iterable[str] = (), **options: Any) -> None:
         super().__init__("perception", PARAMS, also_known, **options)
         self.listener: Callable[[NDArray[np.float32], float], None] | None = None
+        self.gather: Callable[[Begun], None] | None = None
         self._out = qos.publisher(self, Image, "embedding", qos.EMBEDDING)
         self._id_out = qos.publisher(self, String, "model_id", qos.LATCHED)
         self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.STATUS)
@@ -147,13 +173,25 @@ class PerceptionNode(ManagedNode):
             pictures = {name: pixels_of(deserialize_message(raw, self._kinds[name])) for name, raw in further.items()}
             pictures[first] = pixels_of(message)
             started = time.perf_counter()
-            latent = self._perception.encode(pictures, state=self._state_vectors(self._contract, measured))
-            seconds = time.perf_counter() - started
+            inputs = self._perception.inputs(pictures, state=self._state_vectors(self._contract, measured))
+            begun = Begun(self, message, stamp, inputs, time.perf_counter() - started)
         except JepaRosError as error:
             self._refused = True
             self.get_logger().error(f"image refused: {error}", throttle_duration_sec=2.0)
             self._tell(message, DiagnosticStatus.ERROR, f"image refused: {error}", {})
             return
+        if self.gather is not None:
+            self.gather(begun)
+        else:
+            answer([begun])
+
+    def encode_together(self, several: Sequence[Any]) -> NDArray[np.float32]:
+        """The latents (n, tokens, width) of the inputs of several nodes with this one's model."""
+        return np.asarray(self._perception.encode_together(several))
+
+    def publish(self, begun: Begun, latent: NDArray[np.float32], seconds: float) -> None:
+        """Hand on the latent of a step, which took so long to encode [s]."""
+        message, stamp = begun.message, begun.stamp
         self._refused = False
         self._encoded += 1
         if self.listener is not None:

@@ -84,13 +84,28 @@ def begin(args: Sequence[str] | None = None) -> None:
         raise ArgumentsError(str(error).partition(", at /")[0]) from None
 
 
-def run(build: Callable[[], Sequence[Node]], name: str, args: Sequence[str] | None = None) -> int:
+def spin(nodes: Sequence[Node], signals: Signals) -> None:
+    """Answer whatever arrives, in this thread, until a signal."""
+    executor = SingleThreadedExecutor()
+    for node in nodes:
+        executor.add_node(node)
+    while not signals.asked:
+        executor.spin_once(timeout_sec=PATIENCE)
+
+
+def run(
+    build: Callable[[], Sequence[Node]],
+    name: str,
+    args: Sequence[str] | None = None,
+    spinning: Callable[[Sequence[Node], Signals], None] = spin,
+) -> int:
     """Build the nodes of one process and spin them until a signal or a fault; return the exit code.
 
     Args:
         build: makes the nodes; it may raise :class:`~jepa_ros.errors.JepaRosError`.
         name: for messages before a node exists.
         args: command line (``--ros-args ...``); default ``sys.argv``.
+        spinning: spins the nodes until the signals ask for the end, and raises what a node raised.
     """
     signals = Signals()
     nodes: Sequence[Node] = ()
@@ -98,11 +113,7 @@ def run(build: Callable[[], Sequence[Node]], name: str, args: Sequence[str] | No
     try:
         begin(args)
         nodes = build()
-        executor = SingleThreadedExecutor()
-        for node in nodes:
-            executor.add_node(node)
-        while not signals.asked:
-            executor.spin_once(timeout_sec=PATIENCE)
+        spinning(nodes, signals)
     except JepaRosError as error:
         get_logger(name).fatal(str(error))
         code = 2

@@ -71,6 +71,19 @@ class WayMemory:
             self._seen = known, chance
         return self._seen[1]
 
+    def absorb(self, other: WayMemory) -> None:
+        """Remember besides where another robot was held back: places that both know count together. The map is that of
+        whoever has one; where both have, the own one, for two maps of one hall say the same."""
+        for x, y, count, at in other.obstructions:
+            known = self.obstructions
+            same = np.hypot(known[:, 0] - x, known[:, 1] - y) <= SAME
+            row = [x, y, count + known[same, 2].sum(), max([at, *known[same, 3]])]
+            self.obstructions = np.vstack([known[~same], row])
+        self.obstructions = self.obstructions[np.argsort(self.obstructions[:, 3], kind="stable")][-OBSTRUCTIONS:]
+        if self.map is None and other.map is not None:
+            self.map = np.array(other.map)
+        self.version += 1
+
     # -- as an annex ---------------------------------------------------------------------------------------------------
 
     def counts(self) -> dict[str, int]:

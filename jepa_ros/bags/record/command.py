@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queue", type=number(1.0), default=QUEUE_BYTES / 1e6, metavar="MB", help="bound of the queue")
     parser.add_argument("--min-free", type=duration, default=64, metavar="MB", help="end when the disk has less left")
     parser.add_argument("--use-sim-time", action="store_true", help="log times from /clock instead of the system")
+    parser.add_argument("--clock", type=topic, default="/clock", help="topic of the simulated time")
     parser.add_argument(
         "--namespace", type=namespace, default="", help="namespace in which relative topics are resolved"
     )
@@ -130,7 +131,7 @@ def record(args: argparse.Namespace, ros_args: list[str] | None = None) -> dict:
         thread = WriterThread(None, int(args.queue * 1e6))
         if args.ring and (args.topics or args.regex):
             selection.names += (args.trigger,)
-        node = RecorderNode(thread, selection, namespace=args.namespace, use_sim_time=args.use_sim_time)
+        node = RecorderNode(thread, selection, namespace=args.namespace, clock=args.clock if args.use_sim_time else "")
         if args.ring:
             trigger = node.resolve_topic_name(args.trigger)
             modes = _modes(args.trigger_modes)

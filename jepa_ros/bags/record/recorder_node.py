@@ -108,7 +108,7 @@ class RecorderNode(Node):
         *,
         name: str = "recorder",
         namespace: str = "",
-        use_sim_time: bool = False,
+        clock: str = "",
     ) -> None:
         """Create the node; topic names of the selection may be relative and are resolved here."""
         super().__init__(
@@ -120,7 +120,7 @@ class RecorderNode(Node):
         self._writer = writer
         selection.names = tuple(self.resolve_topic_name(topic) for topic in selection.names)
         self.selection = selection
-        self._sim_time = SimulatedTime(self) if use_sim_time else None
+        self._sim_time = SimulatedTime(self, clock) if clock else None
         self.topics: dict[str, TopicState] = {}
         self.refused: dict[str, str] = {}
         self._appeared = time.monotonic()

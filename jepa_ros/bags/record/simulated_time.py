@@ -22,12 +22,12 @@ DEPTH = 5000
 
 
 class SimulatedTime:
-    """Hears /clock for a node that polls."""
+    """Hears the clock's topic for a node that polls."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, topic: str = "/clock") -> None:
         """Subscribe."""
         profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._clock = node.create_subscription(Clock, "/clock", lambda _: None, profile, raw=True)
+        self._clock = node.create_subscription(Clock, topic, lambda _: None, profile, raw=True)
         self._received: list[int] = []
         self._times: list[int] = []
 
