@@ -380,8 +380,10 @@ def _fleet(args: dict[str, Any], contract: RobotContract) -> NodeSpec:
     both = [f"{robot}/{node}" for robot in robots for node in ("perception", "planner")]
     parameters = _together(*_parameters("robot", args, contract))
     parameters |= {"robots": ",".join(robots), "workers": args["workers"]}
-    options = {"nodes": ("fleet", *both), "lifecycle": tuple(both), "respawn": True, "spread": True}
-    return _node({**args, "namespace": ""}, "fleet", parameters, **options)
+    return _node(
+        {**args, "namespace": ""}, "fleet", parameters, nodes=("fleet", *both), lifecycle=tuple(both), respawn=True,
+        spread=True,
+    )  # fmt: skip
 
 
 def _brain(kind: str, args: dict[str, Any], contract: RobotContract) -> list[NodeSpec]:
