@@ -50,14 +50,20 @@ def watch(node, monkeypatch):
     kept = {name: [] for name in ("_out", "_heartbeat_out", "_status_out")}
     for name, messages in kept.items():
         monkeypatch.setattr(node, name, SimpleNamespace(publish=messages.append))
-    encode, encoded, states = node._perception.encode, [], []
+    perception, encoded, taken, states = node._perception, [], [], []
+    inputs, encode = perception.inputs, perception.encode_together
 
-    def watched(*given, state):
-        encoded.append(given)
+    def take(*given, state):
+        taken.append(given)
         states.append(state)
-        return encode(*given, state=state)
+        return inputs(*given, state=state)
 
-    monkeypatch.setattr(node._perception, "encode", watched)
+    def watched(several):
+        encoded.extend(taken[-len(several) :])
+        return encode(several)
+
+    monkeypatch.setattr(perception, "inputs", take)
+    monkeypatch.setattr(perception, "encode_together", watched)
     node.on_active(True)
     told = {k.strip("_"): v for k, v in kept.items()}
     return SimpleNamespace(node=node, encoded=encoded, states=states, **told)
