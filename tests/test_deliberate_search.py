@@ -186,10 +186,29 @@ def test_solution_that_too_few_samples_reach_is_counted_as_unsure():
     assert found.counts.unsure > 0
 
 
-def test_start_that_is_at_the_goal_is_solved_without_a_call():
+def test_goal_that_the_first_edge_reaches_is_judged_on_the_noise_samples_too():
+    found = think(begin(MazeWorld(OPEN, spread=0.01), goal=(0.15, 0.0), samples=8))
+    assert found.solved
+    assert len(found.way()) == 2
+    assert found.way().confidence >= 0.75
+
+
+def test_distances_that_are_told_too_long_when_small_are_measured_by_a_single_step():
+    """A learned distance with a floor: no state is nearer than two steps, not even the goal's neighbours."""
+    model = MazeWorld(OPEN)
+    model.heads["way"].steps = lambda here, there: 2.0 + (here - there).norm(dim=-1) / model.speed
+    found = think(begin(model))
+    assert found.step == pytest.approx(3.0)
+    assert found.solved
+    assert (driven(model, found.way())[-1] - torch.tensor(GOAL)).norm() <= 0.1 + 1e-6  # a true step
+    places = found.tree.latents[: len(found.tree)]
+    assert (torch.cdist(places, places) + torch.eye(len(places))).min() > 0.15
+
+
+def test_start_that_is_at_the_goal_is_solved_without_an_expansion():
     found = begin(start=(1.0, 0.0))
     assert found.solved
-    assert found.counts.calls == 0
+    assert found.counts.expansions == 0
     assert len(found.way()) == 1
 
 

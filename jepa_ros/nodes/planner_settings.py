@@ -59,6 +59,7 @@ DELIBERATE = {
     "greed": "Steps so far that a step to go counts for, in the order of expansion.",
     "again": "Steps that a state is put off by for each time that it was expanded.",
     "near": "Steps within which a state counts as known.",
+    "tolerance": "Steps within which a state is at the goal (models without a readout in metres).",
     "samples": "Noise samples that a way is judged on.",
     "confidence": "Share of them that has to keep to every edge of the way.",
     "aimed": "Share of the plans that aim at the goal or at remembered states.",

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Remembered states are aimed at within so many lengths of an edge, if there are any.
 RING = 3.0
+#: Directions in which a single step is tried.
+STEPPED = 32
 #: Ways to the goal that are judged after one expansion, the shortest first.
 JUDGED = 3
 
@@ -62,6 +64,7 @@ class Deliberation:
     """One problem while it is thought about; see :meth:`DeliberateSearch.begin`.
 
     Attributes:
+        step: what the cost-to-go says of a single step at full strength, at least 1.
         tree: what was found. counts: what it took. solved: a way reaches the goal, surely enough.
     """
 
@@ -84,6 +87,9 @@ class Deliberation:
             self.config.nodes, (c.latent_dim, c.state_dim, code.shape[-1]), (self.config.length, c.action_dim),
             search.device,
         )  # fmt: skip
+        self.step = self._step(z, h, code)
+        if self.reached.unit == "steps":
+            self.reached.tolerance = max(self.reached.tolerance, self.config.tolerance * self.step)
         edge = search.neutral.to(search.device).expand(self.config.length, -1)
         left = float(to_go.steps(code, self._goal)[0])
         if not math.isfinite(left):
@@ -92,6 +98,17 @@ class Deliberation:
         self.tree.add(none, z[None], h[None], code, edge[None], begun, np.array([left]))
         self.solved, self._confidence = bool(self.reached.inside(z)[1]), 1.0
         self._unsure: set[int] = set()  # states whose edges turned out to be unsure in this expansion
+
+    @torch.no_grad()
+    def _step(self, z: Tensor, h: Tensor, code: Tensor) -> float:
+        """Median, over directions, of what the cost-to-go says of one step from the start."""
+        actions = torch.randn((STEPPED, 1, self.search.model.config.action_dim), generator=self.generator)
+        actions = (actions / actions.norm(dim=-1, keepdim=True).clamp_min(1e-6)).to(z.device)
+        zs, _ = self.search.model.rollout(z.expand(STEPPED, -1), h.expand(STEPPED, -1), actions, None)
+        self.counts.calls += STEPPED
+        told = self.search.to_go.steps(code, self.search.to_go.code(zs[:, 0]))
+        told = told[told.isfinite()]
+        return max(1.0, float(told.median())) if len(told) else 1.0
 
     def keep(self, constraints: Sequence[Constraint]) -> None:
         """Keep these constraints from now on: what is known has changed."""
@@ -108,6 +125,7 @@ class Deliberation:
         return Way(
             tree.latents[path].clone(), tree.codes[path].clone(), tuple(tree.cost[path].tolist()),
             tuple(tree.to_go[path].tolist()), torch.cat(actions), self.solved, self._confidence if self.solved else 0.0,
+            self.step,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -235,7 +253,7 @@ class Deliberation:
             return
         order = np.argsort(self.tree.cost[found.parents] + self.config.greed * found.to_go, kind="stable")
         found = found.only(order)
-        tree, near = self.tree, self.config.near
+        tree, near = self.tree, self.config.near * self.step
         known = self.search.to_go.within(found.codes, tree.codes[: len(tree)], near).any(1)
         self.counts.near += int(known.sum())
         found = found.only(np.flatnonzero(~known.cpu().numpy()))
@@ -295,9 +313,9 @@ class Deliberation:
         )  # fmt: skip
         self.counts.calls += zs.shape[0] * zs.shape[1]
         last = self.reached.inside(zs[-samples:, :steps])[1].any(1).float().mean()
-        ends = self.search.to_go.code(zs[:-samples, -1]).view(len(path) - 1, samples, -1)
+        ends = self.search.to_go.code(zs[:-samples, -1]).view(len(path) - 1, samples, tree.codes.shape[1])
         off = self.search.to_go.steps(ends, tree.codes[path[1:]][:, None])
-        shares = np.append((off <= self.config.length).float().mean(1).cpu().numpy(), float(last))
+        shares = np.append((off <= self.config.length * self.step).float().mean(1).cpu().numpy(), float(last))
         self._confidence = float(shares.min())
         self._unsure.update(path[1 + int(at)] for at in np.flatnonzero(shares[:-1] < self.config.confidence))
         return self._confidence >= self.config.confidence

@@ -40,7 +40,7 @@ class Follower:
         near = [i for i in range(self.at, len(cost)) if cost[i] - cost[self.at] <= self._ahead]
         gaps = self._to_go.steps(self._to_go.code(latent[None]), self.way.codes[near])
         nearest = int(gaps.argmin())
-        gap, self.at = float(gaps[nearest]), near[nearest]
+        gap, self.at = float(gaps[nearest]) / self.way.step, near[nearest]
         self.was_lost = not gap <= self._lost
         self.aim = self.at + 1
         while self.aim < len(cost) - 1 and gap + cost[self.aim + 1] - cost[self.at] <= self._ahead:

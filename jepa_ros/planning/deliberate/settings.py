@@ -15,6 +15,7 @@ _COUNT = Range(1, whole=True)
 RANGES = {
     **dict.fromkeys(("calls", "calls_per_step", "nodes", "expand", "edges", "length", "samples", "patience"), _COUNT),
     "greed": Range(0.0), "again": Range(0.0), "near": Range(0.0),
+    "tolerance": Range(0.0, above=True),
     "rate": Range(0.0, 1.0), "lost": Range(0.0, above=True),
     **dict.fromkeys(("confidence", "aimed", "proposed", "recalled"), SHARE),
 }  # fmt: skip
@@ -35,7 +36,9 @@ class DeliberateConfig:
         expand: states that are expanded together. edges: rollouts from each. length: steps of an edge.
         greed: how many steps so far a step to go counts for in the order. 1 finds short ways, more finds one sooner.
         again: steps that a state is put off by, for each time that it was expanded.
-        near: a state that comes within so many steps of a known one is not taken.
+        near: a state that comes within so many steps of a known one is not taken. tolerance: a state within so many
+            steps of the goal is there, if no readout tells metres. Such small distances are measured by what the
+            cost-to-go says of a single step, which learned ones tell too long.
         samples: noise samples that a way is judged on. confidence: share of them that each of its edges needs.
         aimed: share of the edges that are fitted towards the goal or a remembered state. proposed: share from the
             learned proposal, if the model has one. recalled: share of the aimed ones that aim at remembered states.
@@ -58,6 +61,7 @@ class DeliberateConfig:
     greed: float = 1.5
     again: float = 12.0
     near: float = 1.5
+    tolerance: float = 1.0
     samples: int = 8
     confidence: float = 0.75
     aimed: float = 0.25
