@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.rigs import output
 from benchmarks.rigs.gate import liveness, stepping
+from benchmarks.rigs.gate.arm_directed import ARMS
 from benchmarks.rigs.gate.bodies import KINDS
 from benchmarks.rigs.gate.campaign import Log, directed, episodes, histories, mutation
 from benchmarks.rigs.gate.named import DRIVING
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="of each body; with --log they add up (default: 30)",
     )
-    parser.add_argument("--body", choices=DRIVING, help="the one to search (default: all)")
+    parser.add_argument("--body", choices=(*DRIVING, *ARMS), help="the one to search (default: all)")
     parser.add_argument(
         "--mutants", type=non_negative, default=1500, help="histories for each mutant at most (default: 1,500)"
     )
@@ -81,7 +82,7 @@ def main(args: argparse.Namespace) -> int:
                 kind: histories(pool, kind, args.seed, args.histories, _progress, log) for kind in kinds
             }
         if args.directed > 0.0:
-            names = (args.body,) if args.body else DRIVING
+            names = (args.body,) if args.body else (*DRIVING, *ARMS)
             result["directed"] = directed(pool, names, args.directed, args.seed, _progress, log)
         if args.mutants:
             result["mutation"] = mutation(pool, args.seed, args.mutants, _progress)

@@ -48,7 +48,7 @@ def test_what_is_said_of_a_stretch_holds_for_every_posture_in_it() -> None:
     said = 0
     for _ in range(60):
         q, half = rng.uniform(low, high), rng.uniform(0.0, 0.15, 8) * np.array([1.0] * 7 + [0.05])
-        sweep = Sweep(links, Stretch(q - half, q + half, q - half, q + half))
+        sweep = Sweep(links, Stretch(q - half, q + half, q - half, q + half, q))
         inner = rng.uniform(q - half, q + half, (30, 8))
         tried = np.concatenate([inner, q + half * rng.choice([-1.0, 1.0], (30, 8))])
         ends = truth.ends(tried)

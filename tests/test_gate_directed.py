@@ -9,6 +9,7 @@ import random
 import pytest
 
 from benchmarks.rigs.gate import fingerprint
+from benchmarks.rigs.gate.arm_directed import ARMS, SearchedArm
 from benchmarks.rigs.gate.campaign import Log, directed
 from benchmarks.rigs.gate.directed import Searched, search
 from benchmarks.rigs.gate.named import DRIVING
@@ -35,6 +36,15 @@ FOUND = [
     1.0, 0.70683, 0.913479, 0.1398, 0.888132, 0.920742, 0.427866, 0.915047, 0.539087, 0.543462, 0.749992, 0.341376,
     0.256331, 0.159613, 0.93997, 0.138341, 0.240561, 0.715265, 0.603264, 0.22571,
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_without_its_row_the_search_leads_a_link_into_a_box_soon(name: str) -> None:
+    body, rng = SearchedArm(name), random.Random(0)
+    trials = [[rng.random() for _ in range(body.count)] for _ in range(12)]
+    assert min(body.trial(genes)[0] for genes in trials) > -1e-4
+    body.gate = Gate(body.gate.config, without=frozenset({"link_region"}))
+    assert min(body.trial(genes)[0] for genes in trials) < -0.05
 
 
 def test_what_a_search_found_once_enters_no_region() -> None:

@@ -42,7 +42,7 @@ def rate(r: dict[str, Any]) -> str:
 def of_safety(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     """(what, n, found, command) of `bench safety`."""
     rows = []
-    for kind in ("bases", "joints"):
+    for kind in ("bases", "joints", "arms"):
         what = f"random histories of any {kind}: rules broken"
         if h := r.get("histories", {}).get(kind):
             bound = f"; under {h['rate_upper_bound_95']:.1e} of them at 95 %" if h["rate_upper_bound_95"] else ""

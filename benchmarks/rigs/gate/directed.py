@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.rigs.gate.arm_directed import ARMS, SearchedArm
 from benchmarks.rigs.gate.bodies import Machine
 from benchmarks.rigs.gate.named import BODIES, SENSES, places, size_of
 from benchmarks.rigs.gate.plant import Plant
@@ -99,7 +100,12 @@ class Searched:
         return least, where
 
 
-def drawn(body: Searched, seed: str) -> list[float]:
+def body_of(name: str) -> Searched | SearchedArm:
+    """A named body among what it must not enter."""
+    return SearchedArm(name) if name in ARMS else Searched(name)
+
+
+def drawn(body: Searched | SearchedArm, seed: str) -> list[float]:
     """The genes of a random trial."""
     rng = random.Random(f"{body.name} {seed}")
     return [rng.random() for _ in range(body.count)]
@@ -109,7 +115,7 @@ def search(job: tuple[str, float, int, int]) -> Found:
     """Search one body for so many minutes, from a seed and the number of its first start."""
     name, minutes, seed, first = job
     begun = time.monotonic()
-    body = Searched(name)
+    body = body_of(name)
     best, best_genes, best_where = math.inf, list[float](), ""
     trials = starts = entered = 0
     while time.monotonic() - begun < 60.0 * minutes or not starts:

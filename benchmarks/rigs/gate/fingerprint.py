@@ -50,7 +50,7 @@ def _played(history: History) -> Iterator[Any]:
 
 
 def _trials(name: str) -> Iterator[Any]:
-    body = directed.Searched(name)
+    body = directed.body_of(name)
     for k in range(TRIALS):
         body.outputs = []
         yield body.trial(directed.drawn(body, f"probe {k}"))

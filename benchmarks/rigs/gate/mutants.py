@@ -48,7 +48,7 @@ def _what_is_measured_alone(t: Any) -> tuple[list[float], list[float]]:
 
 def _stands_at_once(self: Any, rates: Any) -> Any:
     there = self._now + rates * self._t.dt
-    return motion.Stretch(self._now, there, np.minimum(self._now, there), np.maximum(self._now, there))
+    return motion.Stretch(self._now, there, np.minimum(self._now, there), np.maximum(self._now, there), there)
 
 
 def _tip_alone(self: Any, boxes: Any, near: float) -> Any:

@@ -20,13 +20,14 @@ REMEMBERED = 1.0
 
 
 class Stretch(NamedTuple):
-    """Axis positions (A,): where the joints are, where they come to rest if nothing new is asked of them, and the
-    lowest and the highest that they may come to."""
+    """Axis positions (A,): where the joints are, where they come to rest if nothing new is asked of them, the lowest
+    and the highest that they may come to, and where they are in the middle of the time that a stop takes."""
 
     now: np.ndarray
     end: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    half: np.ndarray
 
 
 Trail = tuple[tuple[float, list[float]], ...]
@@ -75,9 +76,9 @@ class Reckoning:
             self._now = np.array(t.s.out)
             self._said = said.min(0), said.max(0)
             return
-        self._now = self._low
         assert t.i.joint_states is not None
         self._since(max(t.i.joint_states.stamp, t.ros - REMEMBERED))
+        self._now = self._low + self._high - np.array(t.joints)  # what moved one way since it was measured
         lows, highs = hull(t)
         self._slowest, self._fastest = np.array(lows), np.array(highs)
         held = in_force(t)
@@ -102,18 +103,22 @@ class Reckoning:
     def of(self, rates: np.ndarray) -> Stretch:
         """With these rates (A,) as the next that leave: of the set-points, or as commands."""
         braked = 0.5 * rates * np.abs(rates) / self._braking
+        times = np.abs(rates) / self._braking
+        left = np.minimum(times, 0.5 * times.max())  # for so long a joint has braked by then
+        middle = rates * left - 0.5 * np.sign(rates) * self._braking * left * left
         if self._t.cfg.by_position:
             there = self._now + rates * self._t.dt
-            end = there + braked
+            end, half = there + braked, there + middle
             low = np.minimum(self._said[0], np.minimum(there, end))
             high = np.maximum(self._said[1], np.maximum(there, end))
             if self._off is not None:
                 low, high = low + self._off[0], high + self._off[1]
-            return Stretch(self._now, end, np.minimum(self._low, low), np.maximum(self._high, high))
-        end = self._now + rates * self._wait + braked
+            return Stretch(self._now, end, np.minimum(self._low, low), np.maximum(self._high, high), half)
+        there = self._now + rates * self._wait
+        end, half = there + braked, there + middle
         up = self._way(np.maximum(self._fastest, 0.0), self._highs, np.maximum(rates, 0.0))
         down = self._way(np.maximum(-self._slowest, 0.0), -self._lows, np.maximum(-rates, 0.0))
-        return Stretch(self._now, end, self._low - down, self._high + up)
+        return Stretch(self._now, end, self._low - down, self._high + up, half)
 
     def _way(self, fastest: np.ndarray, sent: np.ndarray, asked: np.ndarray) -> np.ndarray:
         """How far each joint may come one way, (A,): as :class:`jepa_ros.safety.envelope.Decay` has it."""

@@ -25,7 +25,7 @@ import numpy as np
 
 from jepa_ros.safety.arm.motion import Stretch
 
-#: Postures that are looked at: where the arm is, the middle of all it may do, where it comes to rest, half way there.
+#: Postures that are looked at: where the arm is, the middle of all it may do, where it comes to rest, half of a stop.
 NOW, MIDDLE, END, HALF = 0, 1, 2, 3
 #: Steps of the search for the nearest points of a capsule and a box. Any direction is a bound, these make a good one.
 STEPS = 3
@@ -57,8 +57,7 @@ class Sweep:
     def __init__(self, shapes: Any, stretch: Stretch) -> None:
         self.shapes = shapes
         middle = 0.5 * (stretch.low + stretch.high)
-        half = 0.5 * (stretch.now + stretch.end)
-        self.postures = shapes.at(np.array([stretch.now, middle, stretch.end, half]))
+        self.postures = shapes.at(np.array([stretch.now, middle, stretch.end, stretch.half]))
         self.h = h = (0.5 * (stretch.high - stretch.low))[shapes.column] * np.abs(shapes.factor)
         self.jacobian = shapes.motion(self.postures, MIDDLE)  # (C, 2, J, 3)
         self.reach = reach = np.sqrt(np.einsum("cejx,cejx->cej", self.jacobian, self.jacobian))  # r
