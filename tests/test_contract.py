@@ -230,6 +230,14 @@ def test_a_contract_says_how_near_its_robot_has_arrived(data, panda):
     assert ArrivalConfig.of(RobotContract.from_dict(panda)).arrive == 0.008
 
 
+def test_one_number_may_stand_for_all_joints_of_an_arm_but_not_for_its_gripper(panda):
+    panda["limits"]["velocity"] = {"joints": 1.5, "panda_joint2": 0.5, "panda_finger_joint1": 0.1}
+    assert RobotContract.from_dict(panda).limits.velocity.tolist() == [1.5, 0.5, *[1.5] * 5, 0.1]
+    del panda["limits"]["velocity"]["panda_finger_joint1"]
+    with pytest.raises(ContractError, match=r"limits.velocity.panda_finger_joint1: missing"):
+        RobotContract.from_dict(panda)
+
+
 def test_where_a_urdf_lies_does_not_matter_to_a_model(panda):
     here, there = (
         RobotContract.from_dict(change(panda, ("kinematics", "urdf"), name))

@@ -88,6 +88,8 @@ def _show_arm(contract: RobotContract) -> None:
     at, nearest = arm.position(home), links.clearances(home)
     print(f"  arm of {arm.size} joints from {said.base_frame} to {said.tip_frame} ({arm.description.path})")
     print(f"  home: tip at {at[0]:.3f}, {at[1]:.3f}, {at[2]:.3f} m, condition number {arm.condition(home):.1f}")
+    if not all(low <= v <= high for low, v, high in zip(said.workspace[0], at, said.workspace[1], strict=True)):
+        print(f"  warning: the tip at home is outside kinematics.workspace {list(map(list, said.workspace))}")
     print(f"  {len(links.pairs)} pairs of links can meet; nearest at home: {1e3 * nearest.self_collision:.0f} mm, "
           f"{' and '.join(nearest.pair)}")  # fmt: skip
 

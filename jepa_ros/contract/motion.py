@@ -182,9 +182,15 @@ def axes_of(
     return tuple(axes)
 
 
-def _each(f: Fields, key: str, names: tuple[str, ...]) -> np.ndarray:
+def _each(f: Fields, key: str, names: tuple[str, ...], arm: Arm | None) -> np.ndarray:
+    """One number an axis; of an arm, ``joints`` stands for every joint that is not named."""
     sub = f.section(key)
-    values = [sub.number(name, above=0.0) for name in names]
+    same = sub.number("joints", above=0.0) if arm is not None and "joints" in sub.data else None
+    values = [
+        same if same is not None and arm is not None and name in arm.joints and name not in sub.data
+        else sub.number(name, above=0.0)
+        for name in names
+    ]  # fmt: skip
     sub.done()
     return np.array(values)
 
@@ -193,7 +199,7 @@ def limits_of(f: Fields, action: tuple[ActionDim, ...], kinematics: Kinematics, 
     """Hard limits, one number an axis of the command."""
     arm = kinematics.arm
     names = command.joints if arm is not None else tuple(a.name for a in action)
-    velocity, acceleration, braking = (_each(f, key, names) for key in ("velocity", "acceleration", "braking"))
+    velocity, acceleration, braking = (_each(f, key, names, arm) for key in ("velocity", "acceleration", "braking"))
     low = high = None
     if kinematics.kind in ("joints", "arm"):
         position = f.section("position")
@@ -216,7 +222,7 @@ def limits_of(f: Fields, action: tuple[ActionDim, ...], kinematics: Kinematics, 
                 raise f.error(
                     f"position.{name}", f"[{lo:g}, {hi:g}] does not hold kinematics.home.{name}, which is {value:g}"
                 )
-    jerk = _each(f, "jerk", names) if arm is not None and f.raw("jerk", None) is not None else None
+    jerk = _each(f, "jerk", names, arm) if arm is not None and f.raw("jerk", None) is not None else None
     tip_speed = None
     if arm is not None and f.raw("tip_speed", None) is not None:
         tip_speed = f.number("tip_speed", above=0.0, unit="m/s")

@@ -85,7 +85,8 @@ class Robot:
         self._fingers = [(number[name], factor) for name, factor in body.kinematics.gripper.items()]
         self.fingers = [joint for joint, _ in self._fingers]
         self._driven = [*self.joints, *self.fingers]
-        self.hand = self.joints[-1] + 1  # the joint after the last one that turns: what follows it is the hand
+        # The joint after the last one that turns carries the hand; an arm that has none feels at its last joint.
+        self.hand = min(self.joints[-1] + 1, len(info) - 1)
         self._beyond = range(self.hand, len(info))
         self._forces = [FORCES[0]] * n + [FORCES[1]] * len(self._fingers)
 

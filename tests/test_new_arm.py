@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An arm that the repository does not know is one YAML file: the one that docs/arms.md shows."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pinocchio")
+from jepa_ros.agent.loop import Loop
+from jepa_ros.commands import cli
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.planning.config import PlannerConfig
+from jepa_ros.safety.gate import Gate, GateConfig
+from jepa_ros.worlds import find
+
+DOC = Path(__file__).resolve().parents[1] / "docs" / "arms.md"
+
+
+@pytest.fixture
+def file(tmp_path):
+    (text,) = re.findall(r"```yaml\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "iiwa.yaml").write_text(text)
+    return str(tmp_path / "iiwa.yaml")
+
+
+def test_it_passes_its_check_without_a_warning_of_its_posture(file, capsys):
+    assert cli.main(["check", "robot", file]) == 0
+    said = capsys.readouterr().out
+    assert "robot 'iiwa'" in said and said.splitlines()[-1] == "ok" and "outside kinematics.workspace" not in said
+
+
+def test_a_home_outside_the_workspace_is_told(file, capsys):
+    text = Path(file).read_text().replace("low: [0.40,", "low: [0.60,")
+    Path(file).write_text(text)
+    assert cli.main(["check", "robot", file]) == 0
+    assert "warning: the tip at home is outside kinematics.workspace" in capsys.readouterr().out
+
+
+def test_at_the_table_it_goes_where_a_reach_is_asked_for(file):
+    contract, world = find(file)
+    task, scene = world.task("reach", contract, {}), world.scene(contract)
+    try:
+        spec = task.draw(scene, 0, 0)
+        scene.reset(spec)
+        begun = task.distance(scene.truth(), spec)
+        oracle = task.reference("oracle", scene, spec, PlannerConfig.of(contract))
+        loop = Loop(scene, oracle, Gate(GateConfig.from_contract(contract, auto_enable=True)))
+        for _ in range(12):
+            loop.step()
+        assert task.distance(scene.truth(), spec) < 0.5 * begun
+        assert np.ptp(scene.observe().images["image"]) > 50
+    finally:
+        scene.close()
+
+
+@pytest.mark.slow
+def test_data_of_it_is_gathered(file, tmp_path):
+    words = ["collect", "--robot", file, "--out", str(tmp_path / "d"), "--episodes", "1", "--length", "4"]
+    assert cli.main([*words, "--workers", "1"]) == 0
+    data = Dataset(tmp_path / "d")
+    assert data.contract.name == "iiwa" and data.slice("state_joint_states", 0).shape == (4, 7)
