@@ -26,6 +26,7 @@ from benchmarks.rigs.resumable import folder, play
 from benchmarks.rigs.search.guardrail_episodes import Arm, start_worker, work
 from benchmarks.rigs.search.guardrail_tasks import WIDTHS, is_closed, make_task, narrowest
 from benchmarks.rigs.search.search_statistics import paired, rate
+from jepa_ros.cluster import add_ray
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json
 from jepa_ros.planning import SearchConfig
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/guardrails"), help="episodes (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
+    add_ray(parser)
     add_json(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
 
@@ -85,6 +87,7 @@ def main(args: argparse.Namespace) -> int:
             folder(args.out, found, SearchConfig()) / "bars.jsonl", jobs,
             lambda r: (r["arm"], r["seed"], r["number"], r["asked_margin"]),
             work, start_worker, (contract.to_dict(), name), args.workers, lambda told: say(f"{what}, {told}"),
+            args.ray,
         )  # fmt: skip
 
     if args.kept:

@@ -19,6 +19,7 @@ from benchmarks.rigs.resumable import folder, play
 from benchmarks.rigs.think import results
 from benchmarks.rigs.think.arms import CONDITIONS, FACTORS
 from benchmarks.rigs.think.episodes import coverage, driven, imagined, start
+from jepa_ros.cluster import add_ray
 from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.baselines import HEAD
 from jepa_ros.files import add_json
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=int, default=50, help="tasks of each layout (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/think"), help="rows (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
+    add_ray(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw success against budget")
     add_json(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
@@ -78,7 +80,7 @@ def main(args: argparse.Namespace) -> int:
             raise JepaRosError(f"--conditions {args.conditions}: nothing to do for the part {part}")
         rows[part] = play(
             out / f"{part}.jsonl", jobs, KEY[part], WORK[part], start, (contract.to_dict(), args.model),
-            args.workers, partial(_tell, part),
+            args.workers, partial(_tell, part), args.ray,
         )  # fmt: skip
         report[part] = SAID[part](rows[part], args)
     if args.plot is not None:

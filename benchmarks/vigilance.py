@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.rigs import options, output, resumable
 from benchmarks.rigs.search.vigilance_trials import CASES, FEELS, FELT, Drive, read, start_worker, work
+from jepa_ros.cluster import add_ray
 from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.statistics import wilson
 from jepa_ros.files import add_json
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of the first drive of each kind; what is tuned is tuned on drives from 1000 on (default: 0)",
     )  # fmt: skip
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
+    add_ray(parser)
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="keep what was driven there, and do not drive it again"
     )
@@ -72,7 +74,9 @@ def main(args: argparse.Namespace) -> int:
     if not card.get("calibration", {}).get("vigilance"):
         raise JepaRosError(f"{model} cannot tell surprise: jepa-ros train --data DATA --out {model} --only alarms")
     log = Log(args.log, model_id(card), card["calibration"]["vigilance"]["levels"])
-    with worker_pool(args.workers, "vigilance", start_worker, (contract.to_dict(), str(model))) as pool:
+    with worker_pool(
+        args.workers, "vigilance", start_worker, (contract.to_dict(), str(model)), ray=args.ray
+    ) as pool:
         drives = {case: enough(pool, log, case, args.trials, args.first) for case in cases}
         count = math.ceil(args.hours * 3600.0 / SECONDS)
         normal = played(pool, log, [("normal", n, SECONDS) for n in range(args.first, args.first + count)])

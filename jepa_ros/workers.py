@@ -16,7 +16,7 @@ import os
 import pickle
 import queue
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from jepa_ros.errors import JepaRosError
 
@@ -49,6 +49,11 @@ class Workers:
 
     def __init__(self, pool: Any, count: int, what: str) -> None:
         self._pool, self._count, self._what = pool, count, what
+
+    @property
+    def slots(self) -> int:
+        """Jobs that run at a time."""
+        return self._count
 
     def results(self, work: Callable[[J], T], jobs: Iterable[J], ordered: bool = True) -> Iterator[T]:
         """What ``work(job)`` gives for each of ``jobs``; in their order, or as they come where not ``ordered``.
@@ -96,16 +101,37 @@ class Workers:
         return {worker.pid for worker in multiprocessing.active_children()}
 
 
+class Pool(Protocol):
+    """What does jobs: worker processes here, or a cluster (:mod:`jepa_ros.cluster`)."""
+
+    @property
+    def slots(self) -> int:
+        """Jobs that run at a time."""
+        ...
+
+    def results(self, work: Callable[[J], T], jobs: Iterable[J], ordered: bool = True) -> Iterator[T]:
+        """See :meth:`Workers.results`."""
+        ...
+
+
 @contextlib.contextmanager
 def worker_pool(
-    workers: int, what: str, start: Callable[..., None] | None = None, given: Iterable[Any] = (), threads: int = 1
-) -> Iterator[Workers]:
+    workers: int, what: str, start: Callable[..., None] | None = None, given: Iterable[Any] = (), threads: int = 1,
+    ray: str | None = None,
+) -> Iterator[Pool]:  # fmt: skip
     """A pool of worker processes for a block; they end with it.
 
     Args:
         workers: how many. what: what they do, for messages. threads: that each computes with.
         start: a function of a module; each worker calls ``start(*given)`` before its first job.
+        ray: address of the Ray cluster that works in the place of processes here, see :mod:`jepa_ros.cluster`.
     """
+    if ray is not None:
+        from jepa_ros.cluster import cluster_pool
+
+        with cluster_pool(ray, what, start, given, threads) as cluster:
+            yield cluster
+        return
     with thread_environment(threads):
         pool = multiprocessing.get_context("spawn").Pool(workers, _remember, (start, tuple(given)))
         with pool:
@@ -133,6 +159,14 @@ def _answer(work: Callable[[J], T], job: J) -> tuple[bool, T | JepaRosError]:
         while _start:
             _start[0]()
             _start.clear()
+    except JepaRosError as error:
+        return False, _portable(error)
+    return answer(work, job)
+
+
+def answer(work: Callable[[J], T], job: J) -> tuple[bool, T | JepaRosError]:
+    """Do a job: (True, its result) or (False, the mistake that it met)."""
+    try:
         return True, work(job)
     except JepaRosError as error:
         return False, _portable(error)

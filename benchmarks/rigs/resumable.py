@@ -56,19 +56,21 @@ def keep(path: Path, row: Row) -> None:
 def play(
     path: Path, jobs: dict[Hashable, Job], key: Callable[[Row], Hashable], work: Callable[[Job], Row],
     start: Callable[..., None], given: Iterable[Any], workers: int, told: Callable[[str], None],
+    ray: str | None = None,
 ) -> list[Row]:  # fmt: skip
     """Do what is missing, in the order of ``jobs``; returns the lines of these jobs.
 
     Args:
         path: the file. jobs: {what a line is known by: what to do}. key: of a line.
         work, start: functions of a module; ``start(*given)`` runs once in each process.
-        told: hears how far it is.
+        told: hears how far it is. ray: address of a cluster in the place of ``workers`` processes here.
     """
     done = {key(row) for row in begin(path)}
     left = [job for name, job in jobs.items() if name not in done]
     if left:
-        with worker_pool(workers, path.stem, start, given) as pool:
-            for count, row in enumerate(pool.results(work, left), start=1):
+        with worker_pool(workers, path.stem, start, given, ray=ray) as pool:
+            for count, row in enumerate(pool.results(work, left, ordered=False), start=1):
                 keep(path, row)
                 told(f"{count} of {len(left)}")
-    return [row for row in read(path) if key(row) in jobs]
+    order = {name: i for i, name in enumerate(jobs)}
+    return sorted((row for row in read(path) if key(row) in jobs), key=lambda row: order[key(row)])

@@ -4,20 +4,25 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import contextlib
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
+from jepa_ros.cluster import add_ray
 from jepa_ros.commands.options import number, positive, refuse_given, seed
 from jepa_ros.cost.risk import read_risk
 from jepa_ros.cost.task import FINAL, TaskWeights
 from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.baselines import baseline_in
 from jepa_ros.evaluation.episode import SEEING, EvalSettings, run_episode
+from jepa_ros.evaluation.kept import Kept
 from jepa_ros.evaluation.report import print_table, summarise
-from jepa_ros.files import add_json, write_json
+from jepa_ros.files import add_json, new_file, write_json
 from jepa_ros.planning.config import STOPS, SearchConfig
 from jepa_ros.planning.deliberate.settings import WHEN, DeliberateConfig
 from jepa_ros.processor import usable_cores
@@ -36,10 +41,11 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(assignment: Assignment, settings: EvalSettings, model: str | None, threads: int) -> None:
     torch.set_num_threads(threads)
+    _worker.clear()
     _worker.update(assignment=assignment, settings=settings, model=model)
 
 
-def _work(job: tuple[int, tuple[str, ...]]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+def _work(job: tuple[int, tuple[str, ...]]) -> tuple[int, dict[str, dict[str, Any]], dict[str, Any]]:
     number, kinds = job
     assignment, settings, model = _worker["assignment"], _worker["settings"], _worker["model"]
     if "scene" not in _worker:  # here and not at the start, so that what goes wrong comes back as an error
@@ -48,7 +54,7 @@ def _work(job: tuple[int, tuple[str, ...]]) -> tuple[dict[str, dict[str, Any]], 
         _worker["loaded"] = (*load_checkpoint(model, contract), resolve_model(model)) if model else None
     scene, task, loaded, gated = _worker["scene"], _worker["task"], _worker["loaded"], assignment.world.gated
     spec = task.draw(scene, settings.seed, number)
-    return {k: run_episode(k, scene, task, spec, settings, loaded, gated) for k in kinds}, task.describe()
+    return number, {k: run_episode(k, scene, task, spec, settings, loaded, gated) for k in kinds}, task.describe()
 
 
 def evaluate(
@@ -58,6 +64,8 @@ def evaluate(
     policies: tuple[str, ...],
     workers: int = 1,
     threads: int = 1,
+    ray: str | None = None,
+    kept: Path | None = None,
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any]]:
     """Score policies on the same episodes.
 
@@ -66,23 +74,38 @@ def evaluate(
         model: checkpoint folder or shipped name; may be None when no policy needs one.
         policies: ``planner``, ``random``, the task's references, and those of
             :mod:`~jepa_ros.evaluation.baselines` whose folder ``model`` is.
-        workers: processes, each with ``threads`` torch threads.
+        workers: processes, each with ``threads`` torch threads. ray: address of a cluster in their place.
+        kept: file that finished episodes are kept in; those that it has are not played again.
 
     Returns:
         {policy: [one result of :func:`~jepa_ros.evaluation.episode.run_episode` an episode, in order]}, and what the
         task says of itself.
     """
-    results: dict[str, list[dict[str, Any]]] = {kind: [] for kind in policies}
-    described: dict[str, Any] = {}
     given = (assignment, settings, model, threads)
-    with Progress(keep=False) as progress, worker_pool(workers, "eval", _start_worker, given, threads) as pool:
-        bar = progress.task("episodes", settings.episodes)
-        for rows, said in pool.results(_work, [(n, policies) for n in range(settings.episodes)]):
-            described = said
-            for kind, row in rows.items():
-                results[kind].append(row)
-            bar.advance()
-    return results, described
+    with Kept(kept, what_is_scored(assignment, model, settings, policies)) as finished:
+        todo = [n for n in range(settings.episodes) if n not in finished.episodes]
+        pools = worker_pool(workers, "eval", _start_worker, given, threads, ray)
+        with Progress(keep=False) as progress, pools if todo else contextlib.nullcontext() as pool:
+            bar = progress.task("episodes", settings.episodes, done=settings.episodes - len(todo))
+            answers = pool.results(_work, [(n, policies) for n in todo], ordered=False) if pool is not None else ()
+            for number, rows, described in answers:
+                finished.add(number, rows, described)
+                bar.advance()
+        played = [finished.episodes[n] for n in range(settings.episodes)]
+    return {kind: [rows[kind] for rows in played] for kind in policies}, finished.described
+
+
+def what_is_scored(
+    assignment: Assignment, model: str | None, settings: EvalSettings, policies: tuple[str, ...]
+) -> dict[str, Any]:
+    """All that finished episodes follow from, as plain data."""
+    weights = load_card(resolve_model(model))["weights_sha256"] if model else None
+    scored = {name: value for name, value in asdict(settings).items() if name != "episodes"}
+    plain = {
+        "world": assignment.world.name, "robot": assignment.robot, "task": assignment.task,
+        "options": dict(assignment.options), "weights": weights, "settings": scored, "policies": list(policies),
+    }  # fmt: skip
+    return json.loads(json.dumps(plain, default=str))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -155,6 +178,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch", action="store_true", help="the gate slows and stops the planner for surprise and novelty"
     )
+    add_ray(parser)
+    parser.add_argument(
+        "--keep", type=new_file, metavar="FILE",
+        help="finished episodes are kept there, and the same command with the same file does not play them again",
+    )  # fmt: skip
     add_json(parser)
     env.add_argument(
         "--tolerance", type=number(above=True),
@@ -230,7 +258,9 @@ def main(args: argparse.Namespace) -> int:
     card = load_checkpoint(model, contract)[1] if seeing else None
     if args.watch and card and not (card.get("calibration") or {}).get("vigilance"):
         raise JepaRosError(f"--watch: {model} cannot tell surprise: jepa-ros train ... --out {model} --only alarms")
-    results, described = evaluate(assignment, model if card else None, settings, policies, args.workers, args.threads)
+    results, described = evaluate(
+        assignment, model if card else None, settings, policies, args.workers, args.threads, args.ray, args.keep
+    )
     named = (model, model_id(card)) if card else ("", "")
     report = summarise(assignment, described, *named, settings, results, args.workers, args.threads)
     print_table(report, Console(width=140))

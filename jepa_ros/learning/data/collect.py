@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.agent.loop import Loop, StepRecord
+from jepa_ros.cluster import add_ray
 from jepa_ros.commands.options import positive, seed, whole
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
@@ -21,7 +23,7 @@ from jepa_ros.perception.preprocess import model_input
 from jepa_ros.perception.state import kept_state
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress
-from jepa_ros.workers import worker_pool
+from jepa_ros.workers import Pool, worker_pool
 from jepa_ros.worlds import Scene, Task, World
 from jepa_ros.worlds.assignment import Assignment
 from jepa_ros.worlds.choose import add_world_arguments, assign, choose
@@ -88,22 +90,57 @@ def described(task: Task, settings: CollectSettings) -> dict[str, Any]:
     return {**task.settings(), **vars(settings)}
 
 
-def _collect_shard(job: tuple[str, Assignment, CollectSettings, int]) -> tuple[int, int, float]:
-    folder, assignment, settings, shard = job
-    if "scene" not in _worker:
+def _start_worker(assignment: Assignment, settings: CollectSettings) -> None:
+    _worker.clear()
+    _worker.update(assignment=assignment, settings=settings)
+
+
+def _drive_shard(shard: int) -> list[Episode]:
+    """The episodes of a shard."""
+    assignment, settings = _worker["assignment"], _worker["settings"]
+    if "scene" not in _worker:  # here and not at the start, so that what goes wrong comes back as an error
         _worker["scene"], _worker["task"] = assignment.open()
     scene, task = _worker["scene"], _worker["task"]
-    writer = DatasetWriter(folder, scene.contract, described(task, settings))
     first = shard * SHARD_EPISODES
     numbers = range(first, min(first + SHARD_EPISODES, settings.episodes))
-    episodes = [collect_episode(scene, task, assignment.world, settings, n) for n in numbers]
+    return [collect_episode(scene, task, assignment.world, settings, n) for n in numbers]
+
+
+def _driven_shard(shard: int) -> tuple[int, list[Episode]]:
+    """A shard as a cluster sends it: its machines need not see the dataset's folder."""
+    return shard, _drive_shard(shard)
+
+
+def _collect_shard(job: tuple[str, int]) -> tuple[int, int, float]:
+    folder, shard = job
+    episodes = _drive_shard(shard)
+    scene, task = _worker["scene"], _worker["task"]
+    writer = DatasetWriter(folder, scene.contract, described(task, _worker["settings"]))
+    return _written(writer, shard, episodes)
+
+
+def _written(writer: DatasetWriter, shard: int, episodes: list[Episode]) -> tuple[int, int, float]:
+    """Write a shard: how many episodes, steps, and steps with a contact it has."""
     writer.write_shard(shard, episodes)
-    steps = sum(len(e) for e in episodes)
-    return len(episodes), steps, float(sum(e.contacts.sum() for e in episodes))
+    return len(episodes), sum(map(len, episodes)), float(sum(e.contacts.sum() for e in episodes))
 
 
-def collect(assignment: Assignment, folder: Path | str, settings: CollectSettings, workers: int) -> dict[str, Any]:
+def _shards(
+    pool: Pool, writer: DatasetWriter, todo: list[int], cluster: bool
+) -> Iterator[tuple[int, int, float]]:  # fmt: skip
+    if cluster:
+        for shard, episodes in pool.results(_driven_shard, todo, ordered=False):
+            yield _written(writer, shard, episodes)
+    else:
+        yield from pool.results(_collect_shard, [(str(writer.folder), s) for s in todo], ordered=False)
+
+
+def collect(
+    assignment: Assignment, folder: Path | str, settings: CollectSettings, workers: int, ray: str | None = None
+) -> dict[str, Any]:
     """Collect a dataset, in parallel; what a killed run wrote is kept and not collected again.
+
+    ``ray`` is the address of a cluster that drives in the place of ``workers`` processes here.
 
     Returns:
         A report: episodes, steps, share of steps with contact, control steps a second.
@@ -117,11 +154,12 @@ def collect(assignment: Assignment, folder: Path | str, settings: CollectSetting
     shards = -(-settings.episodes // SHARD_EPISODES)
     writer.begin()
     todo = [s for s in range(shards) if not writer.has_shard(s)]
-    jobs = [(str(folder), assignment, settings, s) for s in todo]
     started, steps, contacts = time.monotonic(), 0, 0.0
-    with Progress() as progress, worker_pool(workers, "collect") as pool:
+    given = assignment, settings
+    with Progress() as progress, worker_pool(workers, "collect", _start_worker, given, ray=ray) as pool:
+        workers = pool.slots
         bar = progress.task("episodes", settings.episodes, done=settings.episodes - _episodes(todo, settings))
-        for episodes, n, touched in pool.results(_collect_shard, jobs, ordered=False):
+        for episodes, n, touched in _shards(pool, writer, todo, ray is not None):
             steps, contacts = steps + n, contacts + touched
             bar.advance(episodes, note=f"{steps / (time.monotonic() - started):.0f} steps/s")
     elapsed = time.monotonic() - started
@@ -154,6 +192,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-randomise", action="store_true", help="keep lighting, colours, camera, slip and latency as they are"
     )
     parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes (default: %(default)s)")
+    add_ray(parser)
     add_json(parser)
 
 
@@ -167,7 +206,7 @@ def main(args: argparse.Namespace) -> int:
     assignment = assign(args, choice)
     contract = assignment.contract
     settings = CollectSettings(args.episodes or world.episodes, args.length, args.seed)
-    report = collect(assignment, args.out, settings, args.workers)
+    report = collect(assignment, args.out, settings, args.workers, args.ray)
     print(
         f"{args.out}: {report['episodes']} episodes, {report['robot_minutes']:.0f} minutes of robot time; "
         f"{report['steps_per_second']:.0f} steps/s"
