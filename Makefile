@@ -12,7 +12,7 @@ SHELL       := /bin/bash
 VENV        ?= .venv
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH       := torch~=2.13.0
-EXTRAS      := ros,sim,arm,console,foxglove,train,gym,lerobot,dev
+EXTRAS      := ros,sim,arm,console,foxglove,train,s3,gym,lerobot,dev
 PYTHON      ?=
 ARGS        ?=
 

@@ -145,7 +145,7 @@ def trained(name: str, seed: int, data: Dataset, out: Path, args: argparse.Names
 
 def _check_same(folder: Path, card: dict[str, Any], settings: TrainSettings, data: Dataset) -> None:
     """Refuse a model that is there but was not trained as it would be now; what its card does not tell is let pass."""
-    wanted = {**json.loads(json.dumps(settings.to_dict())), "folder": data.folder.name, "episodes": len(data)}
+    wanted = {**json.loads(json.dumps(settings.to_dict())), "folder": data.name, "episodes": len(data)}
     found = {**card.get("settings", {}), **{k: card.get("data", {}).get(k) for k in ("folder", "episodes")}}
     for key, value in wanted.items():
         if found.get(key) not in (None, value):

@@ -134,7 +134,8 @@ def train(
         frames = (done - first) * settings.batch.images / (time.monotonic() - begun)
         bar.update(done, note=f"{frames:.0f} frames/s  loss {terms['total']:.3f}")
         if number % 20 == 0:
-            log.write("representation", number, {**terms, "frames_per_second": frames})
+            share = trainer.waited / (time.monotonic() - begun)
+            log.write("representation", number, {**terms, "frames_per_second": frames, "loader_share": share})
         if done % JUDGE_EVERY == 0 or done == settings.steps:
             log.write("judged", number, judged())
         if ranks.writes() and (done % SAVE_EVERY == 0 or done == settings.steps):
@@ -215,7 +216,7 @@ def finish(
     return {
         "contract": data.contract.to_dict(),
         "data": {
-            "folder": data.folder.name,
+            "folder": data.name,
             "settings": data.settings,
             "episodes": len(data),
             "steps": data.steps,
@@ -245,7 +246,7 @@ def readouts_for(contract: RobotContract, has_pose: bool) -> tuple[Readout, ...]
 def config_for(data: Dataset, settings: TrainSettings, **sizes: Any) -> ModelConfig:
     """The model that the data can teach: its inputs, readouts and map; ``sizes`` as in ModelConfig."""
     contract = data.contract
-    has_pose = "pose" in contract.state and bool(np.isfinite(data.arrays["poses"][0]).all())
+    has_pose = "pose" in contract.state and bool(np.isfinite(data.slice("poses", 0)).all())
     config = ModelConfig(
         **ModelConfig.inputs_of(contract),
         action_dim=contract.action_dim,
@@ -271,7 +272,9 @@ def _commit() -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     d = TrainSettings()
-    parser.add_argument("--data", type=Path, required=True, help="folder of a dataset")
+    parser.add_argument(
+        "--data", required=True, metavar="PLACE", help="folder of a dataset, or its URL in object storage (s3://...)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; the same command resumes")
     parser.add_argument("--robot", metavar="NAME", help="refuse data of anything but this robot")
     parser.add_argument("--env", metavar="ID", help="refuse data of anything but this Gymnasium environment")

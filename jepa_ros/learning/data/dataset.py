@@ -14,13 +14,15 @@ environments. A dataset is a folder::
         images_NAME.npy     (N, height, width, 3) uint8  the same of each further camera that the model sees
         state_NAME.npy      (N, n) float32             a state vector at t_k: what the model takes, an arm's joints
         episodes.npy        (E, 3) int64               start, length, layout of each episode within the shard
+    index.json, index.npy   once it is whole: see :mod:`jepa_ros.learning.data.storage`
 
-Arrays are memory-mapped, so that data may be larger than memory. Localisation and bumper are the robot's own sensors
+Data may be larger than memory, and lie in object storage: what is read is the rows of a batch. Localisation and bumper are the robot's own sensors
 with their noise; a simulator's ground truth never enters a dataset.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -31,8 +33,25 @@ from typing import Any
 
 import numpy as np
 
-from jepa_ros.errors import JepaRosError
 from jepa_ros.contract import RobotContract
+from jepa_ros.learning.data.storage import (
+    EPISODES,
+    INDEX,
+    Arrays,
+    DatasetError,
+    LocalShards,
+    RemoteShards,
+    Rows,
+    check_sizes,
+    drop_index,
+    is_remote,
+    load_array,
+    open_remote,
+    read_layout,
+    read_remote,
+    shard_names,
+    write_index,
+)
 
 #: Version of the format. Version 1 has one camera and no state; its contracts name no more, so it is read as it stands.
 FORMAT, READ = 2, (1, 2)
@@ -52,10 +71,6 @@ def further_arrays(contract: RobotContract) -> dict[str, tuple[int, ...]]:
     others = [c for c in contract.model_cameras if c is not contract.cameras[0]]
     pictures: dict[str, tuple[int, ...]] = {f"images_{c.name}": (c.size[1], c.size[0], 3) for c in others}
     return pictures | {f"state_{s.name}": (len(s.values),) for s in contract.kept_state}
-
-
-class DatasetError(JepaRosError):
-    """A dataset that cannot be used; the message names the folder or file and what to do."""
 
 
 @dataclass
@@ -172,19 +187,25 @@ class DatasetWriter:
         """Mark the dataset as being written; :meth:`finish` takes the mark away. Left-overs of a kill are cleared."""
         for partial in self.folder.glob("shard_*.partial*"):
             shutil.rmtree(partial, ignore_errors=True)
+        drop_index(self.folder)
         (self.folder / LOCK).write_text(f"{os.getpid()}\n", encoding="utf-8")
 
     def finish(self, report: dict[str, Any] | None = None) -> None:
         """The dataset is whole. ``report`` (what was dropped and why, rates) is kept as ``report.json``."""
+        write_index(self.folder, (*ARRAYS[:-1], *further_arrays(self.contract)))
         if report is not None:
             (self.folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         (self.folder / LOCK).unlink(missing_ok=True)
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
-    path = folder / META
+def _read_meta(folder: Path | str) -> dict[str, Any]:
+    path = f"{folder}/{META}"
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(folder, Path):
+            meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        else:
+            fs, root = open_remote(folder)
+            meta = json.loads(read_remote(folder, fs, f"{root}/{META}", "no dataset lies there"))
     except OSError as error:
         raise DatasetError(
             f"{path}: cannot be read: {error.strerror}; a dataset is made by 'jepa-ros collect' or 'jepa-ros dataset'"
@@ -204,12 +225,12 @@ class Dataset:
     """Read access to a dataset; episodes are numbered through all shards.
 
     Args:
-        folder: the dataset.
+        folder: the dataset: a folder, or the URL of one in object storage (``s3://BUCKET/NAME``).
         contract: when given, the data must fit it.
         min_length: shorter episodes are refused before hours are spent.
 
     Attributes:
-        contract, settings: as recorded. images, actions, ...: lists of memory maps, one a shard.
+        contract, settings: as recorded. arrays: {name: one memory map a shard, opened when asked for}.
         index: (E, 4) int64: shard, start, length, layout of each episode.
 
     Raises:
@@ -218,13 +239,14 @@ class Dataset:
     """
 
     def __init__(self, folder: Path | str, contract: RobotContract | None = None, min_length: int = 1) -> None:
-        self.folder = Path(folder)
+        #: A Path, or the URL of object storage.
+        self.folder: Any = str(folder).rstrip("/") if is_remote(folder) else Path(folder)
         meta = _read_meta(self.folder)
-        if (self.folder / LOCK).exists():
+        if isinstance(self.folder, Path) and (self.folder / LOCK).exists():
             raise DatasetError(
                 f"{self.folder} is being written (file '{LOCK}'): wait, or run the same command again to resume it"
             )
-        self.contract = RobotContract.from_dict(meta["contract"], f"{self.folder / META}: contract")
+        self.contract = RobotContract.from_dict(meta["contract"], f"{self.folder}/{META}: contract")
         self.settings: dict[str, Any] = meta["settings"]
         if contract is not None:
             lines = self.contract.model_differences(contract)
@@ -233,17 +255,38 @@ class Dataset:
                     f"{self.folder} holds data of robot '{self.contract.name}', not '{contract.name}':\n  "
                     + "\n  ".join(lines)
                 )
-        shards = sorted(p for p in self.folder.glob("shard_*") if p.is_dir() and ".partial" not in p.name)
+        self.arrays: dict[str, Sequence[np.ndarray]] = {}
+        self._storage: LocalShards | RemoteShards
+        self.index, self._storage = self._there() if is_remote(folder) else self._here()
+        names = (*ARRAYS[:-1], *further_arrays(self.contract))
+        count = int(self.index[:, 0].max()) + 1
+        self.arrays = {name: Arrays(self._storage, name, count) for name in names}
+        short = self.index[:, 2] < min_length
+        if short.any():
+            raise DatasetError(
+                f"{self.folder}: {int(short.sum())} of {len(short)} episodes are shorter than the {min_length} steps "
+                f"that training needs (the shortest has {int(self.index[:, 2].min())}): collect longer episodes"
+            )
+
+    def _here(self) -> tuple[np.ndarray, LocalShards]:
+        """Episodes and files of a folder: by its index, or by all files where it has none or shards came and went."""
+        shards = shard_names(self.folder)
         if not shards:
             raise DatasetError(f"{self.folder} holds no data (no shard_* folder)")
-        names = (*ARRAYS[:-1], *further_arrays(self.contract))
-        self.arrays: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        rows = []
+        path = self.folder / INDEX
+        if path.exists():
+            layout = read_layout(path.read_text(encoding="utf-8"), str(path))
+            if list(layout.shards) == shards:
+                index = np.array(load_array(self.folder / EPISODES))
+                check_sizes(self.folder, layout, index)
+                return index, LocalShards(self.folder, shards, layout)
+        storage = LocalShards(self.folder, shards, None)
+        rows: list[tuple[int, ...]] = []
         width, height = self.contract.cameras[0].size
         for i, shard in enumerate(shards):
-            for name in names:
-                self.arrays[name].append(_load(shard / f"{name}.npy"))
-            images, actions = self.arrays["images"][i], self.arrays["actions"][i]
+            for name in (*ARRAYS[1:-1], *further_arrays(self.contract)):
+                storage.map(i, name)
+            images, actions = storage.map(i, "images"), storage.map(i, "actions")
             if images.shape[1:] != (height, width, 3):
                 raise DatasetError(
                     f"{shard}: frames of {images.shape[1:]}, expected ({height}, {width}, 3): frames of mixed size"
@@ -252,17 +295,30 @@ class Dataset:
                 raise DatasetError(f"{shard}: {len(images)} images but {len(actions)} actions")
             if not np.isfinite(actions).all():
                 raise DatasetError(f"{shard}/actions.npy: values that are not finite")
-            rows += [(i, *map(int, row)) for row in _load(shard / "episodes.npy")]
-        self.index = np.array(rows, dtype=np.int64)
-        short = self.index[:, 2] < min_length
-        if short.any():
-            raise DatasetError(
-                f"{self.folder}: {int(short.sum())} of {len(short)} episodes are shorter than the {min_length} steps "
-                f"that training needs (the shortest has {int(self.index[:, 2].min())}): collect longer episodes"
-            )
+            rows += [(i, *map(int, row)) for row in load_array(self.folder / shard / "episodes.npy")]
+        return np.array(rows, dtype=np.int64), storage
+
+    def _there(self) -> tuple[np.ndarray, RemoteShards]:
+        """Episodes and files of object storage, by its index."""
+        url = str(self.folder)
+        fs, root = open_remote(url)
+        missing = "finish it here first (the command that made it, again), and copy the whole folder"
+        layout = read_layout(read_remote(url, fs, f"{root}/{INDEX}", missing), f"{url}/{INDEX}")
+        episodes = read_remote(url, fs, f"{root}/{EPISODES}", missing)
+        return np.load(io.BytesIO(episodes), allow_pickle=False), RemoteShards(url, fs, root, layout)
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def name(self) -> str:
+        """The last part of its place."""
+        return str(self.folder).rstrip("/").rpartition("/")[2]
+
+    @property
+    def readers(self) -> int:
+        """Threads that should read ahead."""
+        return self._storage.readers
 
     @property
     def steps(self) -> int:
@@ -276,10 +332,16 @@ class Dataset:
         return int(lengths[np.searchsorted(np.cumsum(lengths), lengths.sum() / 2.0)])
 
     def slice(self, name: str, episode: int, start: int = 0, length: int | None = None) -> np.ndarray:
-        """Rows of array ``name`` (see the module) of one episode, a view into the memory map."""
-        shard, first, total, _ = self.index[episode]
-        stop = first + (total if length is None else start + length)
-        return self.arrays[name][shard][first + start : stop]
+        """Rows of array ``name`` (see the module) of one episode; a view into the memory map of a local file."""
+        return self._storage.view(self._rows(name, episode, start, length))
+
+    def slices(self, wanted: Sequence[tuple[str, int, int, int]]) -> list[np.ndarray]:
+        """Rows (array, episode, start, length) of many arrays, read at once."""
+        return self._storage.read([self._rows(*one) for one in wanted])
+
+    def _rows(self, name: str, episode: int, start: int, length: int | None) -> Rows:
+        shard, first, total, _ = (int(v) for v in self.index[episode])
+        return shard, name, first + start, first + (total if length is None else start + length)
 
     def check_source(self, *wanted: str | None) -> None:
         """Refuse data of anything but the robots or environments that are named; None names nothing.
@@ -315,12 +377,3 @@ class Dataset:
         if len(rest) > 1:
             validation[rng.choice(rest, max(1, round(held_out * len(rest))), replace=False)] = True
         return np.flatnonzero(~validation), np.flatnonzero(validation)
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(
-            f"{path}: cannot be read ({error}): the shard is damaged; delete its folder and collect again"
-        ) from None

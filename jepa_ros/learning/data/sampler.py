@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+import itertools
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.dataset import Dataset, input_arrays
 
 #: {input of the model: (...)}: as jepa_ros.world_model.seam.Inputs, with leading axes of their own.
 Batch = dict[str, Tensor]
+#: Batches that wait to be trained on, beside those that are being read.
+AHEAD = 2
 
 
 def tensors(
@@ -67,15 +70,14 @@ class WindowSampler:
         rng = np.random.default_rng([self.seed, number])
         s = self.shape
         chosen = rng.choice(self.episodes, s.episodes, replace=len(self.episodes) < s.episodes, p=self._weights)
-        inputs: dict[str, list[np.ndarray]] = {}
-        actions = []
-        for i, episode in enumerate(chosen):
-            length = int(self.data.index[episode, 2])
-            starts = rng.integers(0, length - s.frames + 1, s.windows)
-            for start in starts if i in self._read else ():
-                for name, values in self.data.inputs(episode, int(start), s.frames).items():
-                    inputs.setdefault(name, []).append(values)
-                actions.append(self.data.slice("actions", episode, int(start), s.frames))
+        windows: list[tuple[int, int]] = []
+        for i, episode in enumerate(chosen.tolist()):
+            starts = rng.integers(0, int(self.data.index[episode, 2]) - s.frames + 1, s.windows)
+            windows += [(episode, start) for start in starts.tolist()] if i in self._read else []
+        arrays = {**input_arrays(self.data.contract), "": "actions"}
+        found = self.data.slices([(name, e, start, s.frames) for name in arrays.values() for e, start in windows])
+        inputs = {name: found[i * len(windows) : (i + 1) * len(windows)] for i, name in enumerate(arrays)}
+        actions = inputs.pop("")
         lead = (len(self._read), s.windows, s.frames)
         stacked = {name: torch.from_numpy(np.stack(values)) for name, values in inputs.items()}
         unit = self.data.contract.normalise(np.stack(actions)).astype(np.float32)
@@ -83,35 +85,17 @@ class WindowSampler:
         return given, torch.from_numpy(unit).view(*lead, -1)
 
     def batches(self, first: int, last: int) -> Iterator[tuple[int, Batch, Tensor]]:
-        """Yield (number, inputs, actions) for the numbers first..last-1, read ahead by a thread."""
-        ahead: queue.Queue[tuple[int, Batch, Tensor] | BaseException | None] = queue.Queue(maxsize=3)
-        stop = threading.Event()
-
-        def put(item: tuple[int, Batch, Tensor] | BaseException | None) -> None:
-            while not stop.is_set():
-                try:
-                    ahead.put(item, timeout=0.2)
-                    return
-                except queue.Full:
-                    continue
-
-        def read() -> None:
-            try:
-                for number in range(first, last):
-                    if stop.is_set():
-                        return
-                    put((number, *self.batch(number)))
-                put(None)
-            except BaseException as error:  # handed to the consumer, who raises it where it is seen
-                put(error)
-
-        thread = threading.Thread(target=read, daemon=True, name="sampler")
-        thread.start()
+        """Yield (number, inputs, actions) for the numbers first..last-1, read ahead by threads."""
+        numbers = iter(range(first, last))
+        ahead: deque[tuple[int, Future[tuple[Batch, Tensor]]]] = deque()
+        pool = ThreadPoolExecutor(self.data.readers, thread_name_prefix="sampler")
         try:
-            while (item := ahead.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
+            while True:
+                for number in itertools.islice(numbers, self.data.readers + AHEAD - len(ahead)):
+                    ahead.append((number, pool.submit(self.batch, number)))
+                if not ahead:
+                    return
+                number, read = ahead.popleft()
+                yield number, *read.result()
         finally:
-            stop.set()
-            thread.join()
+            pool.shutdown(cancel_futures=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,7 @@ class RepresentationTrainer:
             self.trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.learned: Callable[..., dict[str, Tensor]] = self.losses
+        self.waited = 0.0  # s, for batches
 
     @property
     def weights(self) -> dict[str, float]:
@@ -169,10 +171,13 @@ def run(
     """Train over ``batches`` (number, inputs, actions); ``each`` is told of every step."""
     with whole_batches(trainer.trained):
         trainer.learned = ranks.learned(trainer.losses, trainer.trained)
+        begun = time.monotonic()
         for number, inputs, actions in batches:
+            trainer.waited += time.monotonic() - begun
             at(f"step {number}")
             # Dropout-free models need no generator of their own; the batch number alone decides what is drawn.
             each(number, trainer.step(number, inputs, actions))
+            begun = time.monotonic()
         trainer.learned = trainer.losses
 
 
