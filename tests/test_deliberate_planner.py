@@ -25,7 +25,7 @@ GOAL = Goal.from_latent(np.array([1.0, 0.0]))
 def make(boxes=DEAD_END, model=None, beside=False, memory=None, stop="cost", **deliberate):
     config = PlannerConfig(
         SearchConfig(samples=64, deadline=10.0, horizon=8, stop=stop),
-        deliberate=replace(DeliberateConfig(calls_per_step=4096, calls=100_000), **deliberate),
+        deliberate=replace(DeliberateConfig(calls_per_step=4096, calls=100_000, tolerance=1.0), **deliberate),
     )
     return Planner(
         model or MazeWorld(boxes), toy_contract(0.0), config, memory=memory, beside=beside

@@ -44,7 +44,7 @@ def begin(model=None, goal=GOAL, start=(0.0, 0.0), constraints=(), seed=0, remem
 
 
 def make(model, **config):
-    settings = replace(DeliberateConfig(), **config)
+    settings = replace(DeliberateConfig(tolerance=1.0), **config)
     to_go = to_go_of(model)
     return DeliberateSearch(model, to_go, settings, ArrivalConfig(), torch.zeros(2), Risk())
 

@@ -35,6 +35,9 @@ class Reached:
         self._steps = in_steps(model)
         self.unit = "m" if self._metres else "steps" if self._steps else "latent"
         self.tolerance = arrival.limits(self.unit)[0]
+        #: RMS difference of latents that is asked besides, None for none. A learned distance may take two states for
+        #: near that are not; only near states have nearly equal latents.
+        self.latent_tolerance: float | None = None
         self._turned = 1.0 - torch.cos(torch.tensor(min(arrival.heading, torch.pi))).item()
 
     def distance(self, latents: Tensor) -> Tensor:
@@ -45,6 +48,9 @@ class Reached:
         """Distances (...) of latents (..., D), and which are there (...): near enough, and turned as the goal says."""
         distance, turned = self._measure(latents)
         there = distance <= self.tolerance
+        if self.latent_tolerance is not None:
+            assert self.goal.latent is not None  # asked of such goals alone
+            there &= latent_rms(latents, self.goal.latent) <= self.latent_tolerance
         return distance, there if turned is None else there & (turned <= self._turned)
 
     def _measure(self, latents: Tensor) -> tuple[Tensor, Tensor | None]:

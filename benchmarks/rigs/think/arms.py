@@ -27,6 +27,11 @@ def deliberate_of(condition: str, factor: float) -> DeliberateConfig:
     return DeliberateConfig(calls=calls, calls_per_step=min(calls, DeliberateConfig.calls_per_step))
 
 
+def backend_of(condition: str) -> str:
+    """What the search computes with: of a model that knows more, only its own code does."""
+    return "model" if condition in ("dynamics", "cost") else "auto"
+
+
 def settings_of(condition: str, factor: float, seed: int) -> EvalSettings:
     """How an episode of a condition is run at a budget."""
     if condition in ("fast", "random"):
@@ -34,7 +39,9 @@ def settings_of(condition: str, factor: float, seed: int) -> EvalSettings:
         elites = min(max(2, int(ELITES * factor)), samples // 2)
     else:
         samples, elites = SAMPLES, ELITES
-    search = SearchConfig(samples=samples, iterations=ITERATIONS, elites=elites, keep=min(4, elites))
+    search = SearchConfig(
+        samples=samples, iterations=ITERATIONS, elites=elites, keep=min(4, elites), backend=backend_of(condition)
+    )
     if condition == "random":
         search = SearchConfig(method="random", samples=ITERATIONS * samples, iterations=1)
     return EvalSettings(seed=seed, search=search, deliberate=deliberate_of(condition, factor), settle=SETTLE)

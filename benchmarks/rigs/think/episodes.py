@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.rigs.think.arms import FACTORS, USUAL, deliberate_of, model_of, settings_of
+from benchmarks.rigs.think.arms import FACTORS, USUAL, backend_of, deliberate_of, model_of, settings_of
 from benchmarks.rigs.think.oracles import Chart
 from jepa_ros.contract import RobotContract
 from jepa_ros.cost.goal import Goal
 from jepa_ros.evaluation.episode import run_episode
 from jepa_ros.perception import Perception
-from jepa_ros.planning.config import PlannerConfig
+from jepa_ros.planning.config import PlannerConfig, SearchConfig
 from jepa_ros.planning.deliberate.deliberation import Deliberation
 from jepa_ros.planning.planner import Planner
 from jepa_ros.planning.problem import Problem
@@ -110,7 +110,7 @@ def imagined(job: tuple[str, str, int, float]) -> Row:
     """One deliberation from the start, up to the calls of the largest factor."""
     condition, layout, number, largest = job
     case = Case(condition, layout, number)
-    config = PlannerConfig(deliberate=deliberate_of(condition, largest))
+    config = PlannerConfig(SearchConfig(backend=backend_of(condition)), deliberate=deliberate_of(condition, largest))
     planner, latent = case.planner(config)
     thought = deliberation(planner, latent, number)
     budget = int(USUAL * largest)

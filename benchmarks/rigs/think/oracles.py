@@ -96,7 +96,7 @@ class TrueCost(_Knowing):
 
     def __init__(self, model: Any, contract: RobotContract, layout: Layout, chart: Chart) -> None:
         super().__init__(model, contract, layout, chart)
-        self.heads = {"way": self}
+        self.heads = {**dict(model.heads), "way": self}
         self._step = SPEED * contract.period
 
     def code(self, latents: Tensor) -> Tensor:

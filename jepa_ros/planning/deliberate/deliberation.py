@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepa_ros.cost.futures import Futures
+from jepa_ros.cost.futures import Futures, latent_rms
 from jepa_ros.cost.goal import GoalError
 from jepa_ros.cost.seam import Constraint
 from jepa_ros.cost.verdict import Judge
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 #: Remembered states are aimed at within so many lengths of an edge, if there are any.
 RING = 3.0
-#: Directions in which a single step is tried.
-STEPPED = 32
+#: Directions in which a single step is tried, and the quantile that counts.
+STEPPED, FREE = 32, 0.9
 #: Ways to the goal that are judged after one expansion, the shortest first.
 JUDGED = 3
 
@@ -87,9 +87,10 @@ class Deliberation:
             self.config.nodes, (c.latent_dim, c.state_dim, code.shape[-1]), (self.config.length, c.action_dim),
             search.device,
         )  # fmt: skip
-        self.step = self._step(z, h, code)
+        self.step, moved = self._step(z, h, code)
         if self.reached.unit == "steps":
             self.reached.tolerance = max(self.reached.tolerance, self.config.tolerance * self.step)
+            self.reached.latent_tolerance = self.config.tolerance * moved
         edge = search.neutral.to(search.device).expand(self.config.length, -1)
         left = float(to_go.steps(code, self._goal)[0])
         if not math.isfinite(left):
@@ -100,15 +101,19 @@ class Deliberation:
         self._unsure: set[int] = set()  # states whose edges turned out to be unsure in this expansion
 
     @torch.no_grad()
-    def _step(self, z: Tensor, h: Tensor, code: Tensor) -> float:
-        """Median, over directions, of what the cost-to-go says of one step from the start."""
+    def _step(self, z: Tensor, h: Tensor, code: Tensor) -> tuple[float, float]:
+        """What the cost-to-go says of one step from the start, and the RMS by which the latent changes. A wall may stop
+        the robot in many directions, so these are those of the freest ones."""
         actions = torch.randn((STEPPED, 1, self.search.model.config.action_dim), generator=self.generator)
         actions = (actions / actions.norm(dim=-1, keepdim=True).clamp_min(1e-6)).to(z.device)
         zs, _ = self.search.model.rollout(z.expand(STEPPED, -1), h.expand(STEPPED, -1), actions, None)
         self.counts.calls += STEPPED
         told = self.search.to_go.steps(code, self.search.to_go.code(zs[:, 0]))
-        told = told[told.isfinite()]
-        return max(1.0, float(told.median())) if len(told) else 1.0
+        moved = latent_rms(zs[:, 0], z)
+        sane = told.isfinite() & moved.isfinite()
+        if not bool(sane.any()):
+            return 1.0, 0.0
+        return max(1.0, float(told[sane].quantile(FREE))), float(moved[sane].quantile(FREE))
 
     def keep(self, constraints: Sequence[Constraint]) -> None:
         """Keep these constraints from now on: what is known has changed."""
@@ -257,6 +262,8 @@ class Deliberation:
         known = self.search.to_go.within(found.codes, tree.codes[: len(tree)], near).any(1)
         self.counts.near += int(known.sum())
         found = found.only(np.flatnonzero(~known.cpu().numpy()))
+        if not len(found.parents):
+            return
         close = self.search.to_go.within(found.codes, found.codes, near).cpu().numpy()
         close |= close.T
         free, taken = np.ones(len(close), dtype=bool), list[int]()

@@ -36,9 +36,10 @@ class DeliberateConfig:
         expand: states that are expanded together. edges: rollouts from each. length: steps of an edge.
         greed: how many steps so far a step to go counts for in the order. 1 finds short ways, more finds one sooner.
         again: steps that a state is put off by, for each time that it was expanded.
-        near: a state that comes within so many steps of a known one is not taken. tolerance: a state within so many
-            steps of the goal is there, if no readout tells metres. Such small distances are measured by what the
-            cost-to-go says of a single step, which learned ones tell too long.
+        near: a state that comes within so many steps of a known one is not taken. Such small distances are measured by
+            what the cost-to-go says of a single step, which learned ones tell too long.
+        tolerance: a state within so many steps of the goal is there, if no readout tells metres; its latent has to be
+            as near, by how much a single step changes it.
         samples: noise samples that a way is judged on. confidence: share of them that each of its edges needs.
         aimed: share of the edges that are fitted towards the goal or a remembered state. proposed: share from the
             learned proposal, if the model has one. recalled: share of the aimed ones that aim at remembered states.
@@ -61,7 +62,7 @@ class DeliberateConfig:
     greed: float = 1.5
     again: float = 12.0
     near: float = 1.5
-    tolerance: float = 1.0
+    tolerance: float = 1.5
     samples: int = 8
     confidence: float = 0.75
     aimed: float = 0.25
