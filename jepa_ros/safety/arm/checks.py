@@ -60,7 +60,7 @@ class Look:
     def condition(self) -> np.ndarray:
         """Condition number of the tip's Jacobian (4,) in the postures of the sweep. The measure of MoveIt Servo."""
         if self._condition is None:
-            jacobian = self.sweep.shapes.tip_jacobians(self.sweep.postures)
+            jacobian = self.sweep.tip
             if jacobian.shape[-1] < 6:
                 jacobian = jacobian.swapaxes(-1, -2)
             squares = np.linalg.eigvalsh(np.matmul(jacobian, jacobian.swapaxes(-1, -2)))
@@ -226,7 +226,7 @@ def speed_share(look: Look, still: np.ndarray, bound: float) -> float:
     """
     t, sweep = look.t, look.sweep
     columns = sweep.shapes.tip_columns
-    jacobian = sweep.shapes.tip_jacobians(sweep.postures)[NOW, :3]
+    jacobian = sweep.tip[NOW, :3]
     kept, braking = SPARE * bound, np.array(t.cfg.braking)[columns]
 
     def speed(share: float) -> float:

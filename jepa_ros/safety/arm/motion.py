@@ -37,16 +37,20 @@ Off = tuple[np.ndarray, np.ndarray]
 
 def lengthened(trail: Trail, t: Tick) -> Trail:
     """The set-points of late with the one that left at the last tick."""
-    first = t.now - REMEMBERED
-    return (*(entry for entry in trail if entry[0] >= first), (t.now - t.dt, t.s.out))
+    first, drop = t.now - REMEMBERED, 0
+    while drop < len(trail) and trail[drop][0] < first:
+        drop += 1
+    return (*trail[drop:], (t.now - t.dt, t.s.out))
 
 
 def told(trail: Trail, t: Tick) -> np.ndarray:
     """The set-points (N, A) that the joints may be following, or have followed when they were measured."""
     joints = t.i.joint_states
     age = 0.0 if joints is None else min(max(t.ros - joints.stamp, 0.0), REMEMBERED)
-    since = t.now - age - t.cfg.reaction_time - t.cfg.period
-    return np.array([out for when, out in trail if when >= since] or [t.s.out])
+    since, first = t.now - age - t.cfg.reaction_time - t.cfg.period, len(trail)
+    while first > 0 and trail[first - 1][0] >= since:
+        first -= 1
+    return np.array([out for _, out in trail[first:]] or [t.s.out])
 
 
 def off_the_mark(off: Off | None, said: np.ndarray, t: Tick) -> Off | None:

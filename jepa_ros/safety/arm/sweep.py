@@ -67,6 +67,11 @@ class Sweep:
         self.way = np.matmul(reach, self._grown).max(1)  # (C,): E_0
 
     @cached_property
+    def tip(self) -> np.ndarray:
+        """Jacobians (4, 6, n) of the tip in the postures."""
+        return np.asarray(self.shapes.tip_jacobians(self.postures))
+
+    @cached_property
     def _middles(self) -> np.ndarray:
         ends = self.postures.ends[MIDDLE]
         return np.asarray(0.5 * (ends[:, 0] + ends[:, 1]))
@@ -143,8 +148,10 @@ class Sweep:
         apart = np.sqrt((between * between).sum(-1)) - (size[a] + size[b])
         pair = (apart < near).nonzero()[0]
         pair, gap, n, bound = self._coarse(pair, near)
-        if not len(pair):
+        left = [k for k, p in enumerate(pair) if not self._far(int(p), float(gap[k] - bound[k]), near)]
+        if not left:
             return NONE
+        pair, gap, n, bound = pair[left], gap[left], n[left], bound[left]
         own = shapes.apart[pair][:, None, None, :]
         link = shapes.pairs[pair]
         bound = np.maximum(bound, gap - self._moved(link, n, self.reach[link] * own, own))
@@ -167,6 +174,14 @@ class Sweep:
         bound = gap - np.matmul(reach, self._grown).max(2).sum(1)
         left = (bound < near).nonzero()[0]
         return pair[left], gap[left], n[left], bound[left]
+
+    def _far(self, pair: int, moved: float, near: float) -> bool:
+        """Whether the hulls of two links whose capsules are near stay ``near`` m apart, by the first of the two bounds:
+        their capsules come nearer by at most ``moved``."""
+        shapes = self.shapes
+        found = shapes.hull_distance(self.postures.frames[MIDDLE], pair)
+        turned = float(shapes.apart[pair] @ self._grown)
+        return found is not None and found[0] - moved - float(shapes.radius[shapes.pairs[pair]].sum()) * turned >= near
 
     def _apart(self, at: int, pair: np.ndarray) -> np.ndarray:
         """How far links (M, 2) are apart in one of the postures [m]: by their capsules, or by their hulls if that is
