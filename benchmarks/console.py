@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import time
 from pathlib import Path
@@ -32,6 +33,9 @@ FIGURES = (
 )
 #: Share of a core that one viewer may cost.
 COST = 0.10
+#: Share by which plans and ways may be slower with a console.
+SLOWER = 0.05
+SETTLED, BLOCK = 4.0, 15.0  # s
 TURN = [0.0, 0.4]  # shares of the axes
 GOALS = ([0.3, 0.3, 0.0], [-0.3, 0.3, 1.5], [-0.3, -0.3, 3.0], [0.3, -0.3, -1.5])
 
@@ -40,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this benchmark takes."""
     parser.add_argument("--trials", type=positive, default=100, help="of each kind (default: %(default)s)")
     parser.add_argument("--seconds", type=duration, default=60.0, help="for each cost (default: %(default)s)")
+    parser.add_argument("--pairs", type=positive, default=6, help="with and without the console (default: %(default)s)")
     parser.add_argument("--viewers", type=positive, default=20, help="a quarter of them slow (default: %(default)s)")
     add_json(parser)
 
@@ -55,6 +60,7 @@ def main(args: argparse.Namespace) -> int:
         output.say("console", "starting the stack")
         port = rig.free_port()
         held.enter_context(rig.command("up", "sim", says="[up] ready"))
+        result["pace"] = _pace(rig, port, args.pairs)
         pid = held.enter_context(rig.command("console", "--use-sim-time", "--port", str(port), says="console of"))
         gate = rig.Output()
         held.callback(gate.close)
@@ -140,7 +146,8 @@ def _goals(rig: Any, port: int, trials: int) -> dict[str, float]:
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    """n, p50, p99 and worst; of few values the p99 is all but the worst."""
+    """n, p50, p99 and worst; of few values the p99 is all but the worst. NaN of none."""
+    values = values or [math.nan]
     return {
         "n": len(values), "p50": float(np.percentile(values, 50)), "p99": float(np.percentile(values, 99)),
         "worst": float(max(values)),
@@ -179,6 +186,31 @@ def _cost(rig: Any, port: int, pid: int, seconds: float) -> dict[str, float]:
     watched = _share(pid, seconds)
     page.close()
     return {"nobody": alone, "one_viewer": watched}
+
+
+def _pace(rig: Any, port: int, pairs: int) -> dict[str, Any]:
+    """Plans, and ways from a picture to its command, with a console that one page looks at and without one, in turn."""
+    from benchmarks.rigs.pace import Pace
+
+    pace = Pace(GOALS)
+    found: dict[str, list[float]] = {f"{what}_{how}": [] for what in ("plan", "way") for how in ("without", "with")}
+    try:
+        for k in range(2 * pairs):
+            how = ("without", "with")[(k + k // 2) % 2]  # without, with, with, without ...
+            output.say("console", f"pace {how} a console, {k + 1} of {2 * pairs}")
+            with contextlib.ExitStack() as held:
+                if how == "with":
+                    words = ("console", "--use-sim-time", "--port", str(port))
+                    held.enter_context(rig.command(*words, says="console of"))
+                    held.callback(rig.Page(port).close)
+                time.sleep(SETTLED)
+                pace.clear()
+                time.sleep(BLOCK)
+                found[f"plan_{how}"] += pace.plans
+                found[f"way_{how}"] += pace.ways
+    finally:
+        pace.close()
+    return {"pairs": pairs, **{name: _spread(values) for name, values in found.items()}}
 
 
 def _viewers(rig: Any, gate: Any, port: int, pid: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -222,6 +254,16 @@ def report(result: dict[str, Any]) -> tuple[list[str], list[str]]:
     lines.append(f"share of a core: {alone} alone, {one} with one viewer, {all_of_them} with {many['count']}")
     if cost["one_viewer"] > COST:
         missed.append("share of a core with one viewer")
+    pace = result["pace"]
+    for title, what, statistic in (("plan", "plan", "p50"), ("picture to command", "way", "p99")):
+        without, watched = (pace[f"{what}_{how}"][statistic] for how in ("without", "with"))
+        counts = " and ".join(f"n {pace[f'{what}_{how}']['n']}" for how in ("without", "with"))
+        lines.append(
+            f"{title} {statistic}: {without:.1f} without a console, {watched:.1f} with one ({counts}), "
+            f"{100 * (watched / without - 1):+.1f} %, to reach {100 * SLOWER:.0f} %"
+        )
+        if not watched <= (1.0 + SLOWER) * without:
+            missed.append(f"{title} {statistic}")
     for title, spread in (("without viewers", many["ticks_without_ms"]), ("with them", many["ticks_with_ms"])):
         row = " / ".join(f"{spread[key]:.1f}" for key in ("p50", "p99", "worst"))
         lines.append(f"gate's ticks {title}, p50 / p99 / worst: {row}")

@@ -11,6 +11,8 @@ import pytest
 from benchmarks.console import COST, FIGURES, report
 from jepa_ros.contract import share_dir
 
+HOW = ("without", "with")
+
 
 @pytest.fixture
 def result():
@@ -19,6 +21,8 @@ def result():
     for _, name, statistic, most in FIGURES:
         found[name][statistic] = 0.5 * most
     found["cost"]["one_viewer"] = 0.5 * COST
+    spread = {"n": 100, "p50": 40.0, "p99": 100.0, "worst": 120.0}
+    found["pace"] = {"pairs": 6} | {f"{what}_{how}": dict(spread) for what in ("plan", "way") for how in HOW}
     return found
 
 
@@ -38,3 +42,15 @@ def test_a_time_over_its_figure_is_named(result, title, name, statistic, most):
 def test_a_viewer_that_costs_too_much_is_named(result):
     result["cost"]["one_viewer"] = 1.1 * COST
     assert report(result)[1] == ["share of a core with one viewer"]
+
+
+@pytest.mark.parametrize(
+    ("title", "what", "statistic"), [("plan p50", "plan", "p50"), ("picture to command p99", "way", "p99")]
+)
+def test_a_console_that_slows_the_stack_is_named(result, title, what, statistic):
+    result["pace"][f"{what}_with"][statistic] *= 1.04
+    assert report(result)[1] == []
+    result["pace"][f"{what}_with"][statistic] *= 1.04
+    assert report(result)[1] == [title]
+    result["pace"][f"{what}_with"][statistic] = float("nan")  # nothing was measured
+    assert report(result)[1] == [title]

@@ -202,6 +202,16 @@ def test_a_goal_of_the_holder_is_sent_and_one_of_another_page_is_not(port, robot
     assert [t for t in robot.told if t[0] == "goal"] == [("goal", 0.5, 0.2, 0.0)]
 
 
+def test_rules_are_told_even_where_the_planner_is_dead(port, robot, monkeypatch):
+    def dead(node, name):
+        raise Refused("planner/get_parameters is not there")
+
+    monkeypatch.setattr(robot, "guardrails", lambda: [{"name": "corner"}], raising=False)
+    monkeypatch.setattr(robot, "parameter", dead, raising=False)
+    with Page(port) as page:
+        assert page.say("rules")["done"] == {"guardrails": [{"name": "corner"}], "costs": ""}
+
+
 def test_a_refusal_of_the_robot_reaches_the_page_and_the_log(port, robot):
     with Page(port) as page:
         assert page.say("goal", pose=[11.0, 0.0, 0.0])["error"] == "too far"

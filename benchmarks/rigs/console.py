@@ -125,7 +125,15 @@ class Page:
     """
 
     def __init__(self, port: int) -> None:
-        self.socket = connect(f"ws://127.0.0.1:{port}/ws", max_size=None)
+        end = time.monotonic() + 10.0
+        while True:  # a console says where it will be a moment before it is there
+            try:
+                self.socket = connect(f"ws://127.0.0.1:{port}/ws", max_size=None)
+                break
+            except ConnectionRefusedError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
         self.state: dict[str, Any] = {}
         self.at = 0.0
         self.number = 0

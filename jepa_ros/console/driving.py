@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hold to drive: a command for as long as somebody says so, then standing still, then silence."""
+"""Hold to drive: a command for as long as somebody says so, then standing still, then silence.
+
+A base is told so on ``command_teleop``. An arm is moved by its tip: what is said goes to the node ``jog``, which makes
+joint commands of it for the gate.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+from geometry_msgs.msg import TwistStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
 
@@ -16,12 +21,15 @@ from jepa_ros.console.desk import Refused
 from jepa_ros.contract import RobotContract
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
+from jepa_ros.nodes.convert import to_stamp
 
 #: A page that drives speaks ten times a second; after this long without a word the robot is told to stand still.
 DEAD_MAN = 0.2
 #: Seconds for which standing still is said after that; then the console is silent and the planner has the robot again.
 STILL = 0.5
 PERIOD = 0.05
+#: What the node that moves an arm by hand listens to.
+JOG = "jog/delta_twist_cmds"
 
 
 class Driving:
@@ -34,7 +42,11 @@ class Driving:
     def __init__(self, node: Node, contract: RobotContract) -> None:
         self._node, self._contract = node, contract
         self._codec = CommandCodec(contract)
-        self._out = qos.publisher(node, self._codec.input_type, "command_teleop", qos.COMMAND)
+        self._out = (
+            qos.publisher(node, self._codec.input_type, "command_teleop", qos.COMMAND)
+            if self._codec.is_base
+            else qos.publisher(node, TwistStamped, JOG, qos.COMMAND)
+        )
         self._command: tuple[NDArray[np.float64] | None, float] = (None, -math.inf)
         self._lock = threading.RLock()
         self._held, self._ended = threading.Event(), threading.Event()
@@ -43,14 +55,19 @@ class Driving:
 
     @property
     def possible(self) -> bool:
-        """Whether this robot is driven by hand from here."""
-        return self._codec.is_base
+        """Whether this robot is driven by hand from here: a base, or an arm whose node ``jog`` runs."""
+        return self._codec.is_base or (self._by_tip and self._out.get_subscription_count() > 0)
+
+    @property
+    def _by_tip(self) -> bool:
+        return self._contract.kinematics.kind == "arm"
 
     @property
     def axes(self) -> list[dict[str, object]]:
-        """The axes of a command, for JSON."""
+        """The axes of a command, for JSON; those of an arm's tip are called as a base's."""
         return [
-            {"name": a.name, "unit": a.unit, "low": float(a.low), "high": float(a.high)} for a in self._contract.action
+            {"name": a.name.removeprefix("tip."), "unit": a.unit, "low": float(a.low), "high": float(a.high)}
+            for a in self._contract.action
         ]
 
     @property
@@ -80,7 +97,8 @@ class Driving:
             Refused: as for :meth:`drive`.
         """
         if not self.possible:
-            raise Refused("this robot is not driven by hand from here")
+            lacking = ": its node jog does not run" if self._by_tip else ""
+            raise Refused(f"this robot is not driven by hand from here{lacking}")
         command = np.asarray(values, dtype=float)
         if command.shape != (self._contract.action_dim,) or not np.isfinite(command).all():
             raise Refused(f"expected {self._contract.action_dim} finite numbers")
@@ -134,5 +152,16 @@ class Driving:
             self._command = None, -math.inf
             return False
         now = self._node.get_clock().now().nanoseconds * 1e-9
-        self._out.publish(self._codec.write_input(command if silent <= DEAD_MAN else np.zeros_like(command), now))
+        said = command if silent <= DEAD_MAN else np.zeros_like(command)
+        self._out.publish(self._codec.write_input(said, now) if self._codec.is_base else self._twist(said, now))
         return True
+
+    def _twist(self, values: NDArray[np.float64], now: float) -> TwistStamped:
+        """A twist of the tip in the arm's base frame; its gripper is not moved by hand."""
+        message = TwistStamped()
+        message.header.stamp, message.header.frame_id = to_stamp(now), self._contract.frames.base
+        for axis, value in zip(self._contract.action, values, strict=True):
+            part, _, along = axis.name.removeprefix("tip.").partition(".")
+            if part in ("linear", "angular"):
+                setattr(getattr(message.twist, part), along, float(value))
+        return message

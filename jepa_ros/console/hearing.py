@@ -23,6 +23,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
 
 from jepa_ros.console.kept import Kept, numbers
@@ -40,6 +41,11 @@ CURVE = 300
 #: Seconds after which a planner that says nothing is not shown as planning.
 STALE = 2.0
 ALWAYS = ("signals",)
+DELIBERATION = "planner/deliberation"
+#: Spoken when something changes, so that their age says nothing.
+LATCHED = ("planner/memory", DELIBERATION)
+#: Nodes of a deliberation's tree that are shown; of a larger one those that were found first, and the way.
+NODES = 1500
 
 
 class Section(NamedTuple):
@@ -74,7 +80,7 @@ class Hearing:
         self._camera_topic = contract.cameras[0].topic
         self._pose_topic = contract.state["pose"].topic if "pose" in contract.state else None
         self._rows = self._table()
-        self.kept = {topic: Kept(kind, topic == "planner/memory") for topic, kind, _ in self._rows}
+        self.kept = {topic: Kept(kind, topic in LATCHED) for topic, kind, _ in self._rows}
         goals = (("goal_image", Image), ("goal_image/compressed", CompressedImage)) if pictures else ()
         self._goals = [
             sub
@@ -96,6 +102,7 @@ class Hearing:
             ("planner/status", DiagnosticArray, qos.STATUS),
             ("planner/traversability", OccupancyGrid, qos.LATCHED),
             ("planner/memory", DiagnosticArray, qos.LATCHED),
+            (DELIBERATION, String, qos.LATCHED),
             ("signals", DiagnosticArray, qos.SIGNALS),
             ("perception/status", DiagnosticArray, qos.STATUS),
             ("safety_gate/state", DiagnosticArray, qos.LATCHED),
@@ -186,6 +193,7 @@ class Hearing:
             Section("memory", kept["planner/memory"].version, self._memory),
             Section("drawing", (*drawn, areas, self._planning()), self._drawing),
             Section("pose", pose, self._pose),
+            Section("tree", kept[DELIBERATION].version, self._tree),
             Section("map", kept["planner/traversability"].version, self._map),
             Section("inputs", half_second, lambda: {topic: one.account() for topic, one in kept.items()}),
         ]
@@ -239,6 +247,22 @@ class Hearing:
             areas = [rule["polygon"] for rule in self.rules if "polygon" in rule]
             found["rules"] = [projection.drawn(area) for area in areas]
         return found
+
+    def _tree(self) -> dict[str, Any] | None:
+        """The tree of the last deliberation; see :func:`jepa_ros.planning.deliberate.view.tree_of`."""
+        message = self.kept[DELIBERATION].get()
+        try:
+            found: dict[str, Any] = {} if message is None else json.loads(message.data)
+            nodes, way = found["nodes"], set(found["way"])
+            shown = [k for k in range(len(nodes)) if k < NODES or k in way]
+            row = {k: at for at, k in enumerate(shown)}
+            edges = [[row.get(nodes[k][0], -1), *nodes[k][1:]] for k in shown]
+            return {
+                "solved": bool(found["solved"]), "calls": found["calls"], "count": len(nodes), "axes": found["axes"],
+                "nodes": edges, "way": [row[k] for k in found["way"]], "goal": found["goal"],
+            }  # fmt: skip
+        except (ValueError, KeyError, TypeError, IndexError):
+            return None
 
     def _pose(self) -> list[float] | None:
         pose = self.pose()

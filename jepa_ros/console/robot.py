@@ -93,7 +93,7 @@ class Robot:
         """What a page shows besides pictures and curves."""
         body = {"robot": self.contract.name, "axes": self._driving.axes, "can_drive": self._driving.possible}
         return [
-            Section("body", 0, lambda: body),
+            Section("body", body["can_drive"], lambda: body),
             Section("driving", self._driving.active, lambda: self._driving.active),
             *self._hearing.sections(),
         ]

@@ -115,7 +115,15 @@ def _remember(console: Any, _number: int, message: dict[str, Any]) -> Said:
 
 def _rules(console: Any, _number: int, _message: dict[str, Any]) -> Said:
     robot = console.robot
-    return "", lambda: {"guardrails": robot.guardrails(), "costs": robot.parameter("planner", "costs")}
+
+    def act() -> dict[str, Any]:
+        rules = robot.guardrails()
+        try:
+            return {"guardrails": rules, "costs": robot.parameter("planner", "costs")}
+        except Refused:  # a planner that is dead hides no rule of the gate
+            return {"guardrails": rules, "costs": ""}
+
+    return "", act
 
 
 def _guardrails(console: Any, _number: int, message: dict[str, Any]) -> Said:

@@ -124,8 +124,9 @@ class Commands:
     def _drive(self, client: int, twist: Twist) -> None:
         if not self._driving.active:
             self._note(client, "drive", "by hand", "")
-        axes = [str(axis["name"]).split(".") for axis in self._driving.axes]
-        self._driving.command([getattr(getattr(twist, part), axis) for part, axis in axes])
+        axes = [str(axis["name"]).partition(".") for axis in self._driving.axes]
+        parts = {"linear": twist.linear, "angular": twist.angular}
+        self._driving.command([getattr(parts[p], axis) if p in parts else 0.0 for p, _, axis in axes])
 
 
 def _schema(kind: type) -> ServiceSchema:

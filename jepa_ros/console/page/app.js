@@ -28,6 +28,14 @@ function heard(message) {
   state.curves = points.concat(message.points || []).slice(-300);
   if (message.map) message.map.data = Int8Array.from(atob(message.map.cells), (c) => c.charCodeAt(0));
   if (state.drawing) state.drawing.pose = state.pose;
+  if ("tree" in message) showTree(message.tree);
+}
+
+function showTree(tree) {
+  $("thinking").hidden = !tree;
+  if (!tree) return;
+  Draw.tree($("tree"), tree);
+  $("tree-text").textContent = `${tree.count} states tried with ${tree.calls} steps of the model; ${tree.solved ? "a way to the goal was found" : "no way to the goal was found, the best one is shown"} (orange, ${tree.way.length - 1} plans one after the other). Ring: the goal.`;
 }
 
 function link(text, lost) { $("link").textContent = text; $("link").className = lost ? "lost" : ""; }
@@ -93,6 +101,8 @@ function show() {
   if (![...waiting.values()].some((w) => w.what === "mode")) $("approve-mode").checked = desk.approve;
   $("approval").hidden = !desk.waiting;
   if (desk.waiting) $("approval-text").textContent = `${desk.waiting.about} (asked by ${desk.waiting.who}; ${desk.waiting.seconds.toFixed(0)} s left)`;
+  document.querySelectorAll("#pad [data-axis]").forEach((b) => (b.hidden = !state.body.axes.some((a) => a.name === b.dataset.axis)));
+  $("drive-help").textContent = state.body.can_drive ? "Hold a button, or the arrow keys while this panel has the focus. Let go, and the robot stands still." : "This robot is not driven by hand from here. An arm needs its node jog.";
   $("pause").setAttribute("aria-pressed", String(planner.reason === "paused"));
   rows($("inputs"), Object.entries(state.inputs).map(([topic, a]) => [topic, a.age === null ? "-" : a.rate.toFixed(1), a.age === null ? "never" : a.age.toFixed(1)]), (r) => r[2] !== "never" && Number(r[2]) > 2 && !state.inputs[r[0]].latched);
   list($("log"), desk.log.slice().reverse().map((s) => [`${new Date(1000 * s.when).toLocaleTimeString()} ${s.who}: ${s.what} ${s.about}${s.refused ? " — refused: " + s.refused : ""}`, Boolean(s.refused)]));
@@ -191,7 +201,8 @@ function word() {
   if (!socket || socket.readyState !== WebSocket.OPEN) return;
   const share = Number($("speed").value) / 100;
   const axes = state ? state.body.axes.map((a) => a.name) : [];
-  const command = driven === null ? null : axes.map((name) => (name === "linear.x" ? driven[0] * share : name === "angular.z" ? driven[1] * share : 0));
+  const arm = axes.includes("linear.z"), along = { "linear.x": driven && driven[0], [arm || axes.includes("linear.y") && !axes.includes("angular.z") ? "linear.y" : "angular.z"]: driven && driven[1], "linear.z": driven && driven[2] };
+  const command = driven === null ? null : axes.map((name) => (along[name] || 0) * share);
   socket.send(JSON.stringify({ do: "drive", command }));
 }
 setInterval(() => { if (driven !== null) word(); if (Date.now() - lastState > 3000 && socket.readyState === WebSocket.OPEN) link("the console is silent", true); }, 90);
@@ -199,7 +210,7 @@ document.querySelectorAll("#pad button").forEach((b) => {
   b.addEventListener("pointerdown", (e) => { e.preventDefault(); $("pad").focus(); b.setPointerCapture(e.pointerId); b.classList.add("held"); hold(b.dataset.drive.split(",").map(Number)); });
   ["pointerup", "pointercancel", "lostpointercapture"].forEach((name) => b.addEventListener(name, letGo));
 });
-const KEYS = { ArrowUp: "1,0", ArrowDown: "-1,0", ArrowLeft: "0,1", ArrowRight: "0,-1" };
+const KEYS = { PageUp: "0,0,1", PageDown: "0,0,-1", ArrowUp: "1,0", ArrowDown: "-1,0", ArrowLeft: "0,1", ArrowRight: "0,-1" };
 $("pad").addEventListener("keydown", (e) => { const to = KEYS[e.key]; if (!to) return; e.preventDefault(); if (!e.repeat) hold(to.split(",").map(Number)); });
 $("pad").addEventListener("keyup", (e) => { if (KEYS[e.key]) letGo(); });
 $("pad").addEventListener("blur", letGo);

@@ -63,6 +63,23 @@ const Draw = (() => {
     }
   }
 
+  // States that a deliberation tried: light from the start, dark near the goal; the chosen way; the goal as a ring.
+  function tree(canvas, found) {
+    const g = canvas.getContext("2d"), w = canvas.width, h = canvas.height, edge = 14;
+    const all = found.nodes.map((n) => [n[3], n[4]]).concat([found.goal]), xs = all.map((p) => p[0]), ys = all.map((p) => p[1]);
+    const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    const scale = Math.min((w - 2 * edge) / Math.max(right - left, 1e-6), (h - 2 * edge) / Math.max(high - low, 1e-6));
+    const place = (n) => [edge + (n[0] - left) * scale, h - edge - (n[1] - low) * scale], at = (k) => place([found.nodes[k][3], found.nodes[k][4]]);
+    g.clearRect(0, 0, w, h);
+    found.nodes.forEach((n, k) => { if (n[0] >= 0) line(g, [at(n[0]), at(k)], 1, css("--line"), 1); });
+    const far = Math.max(1e-6, ...found.nodes.map((n) => n[2]));
+    found.nodes.forEach((n, k) => { const [u, v] = at(k); g.globalAlpha = 0.25 + 0.75 * (1 - n[2] / far); g.fillStyle = css("--blue"); g.fillRect(u - 1.5, v - 1.5, 3, 3); });
+    g.globalAlpha = 1;
+    line(g, found.way.map(at), 1, css("--orange"), 3);
+    const [u, v] = place(found.goal);
+    g.beginPath(); g.arc(u, v, 7, 0, 7); g.strokeStyle = css("--good"); g.lineWidth = 3; g.stroke();
+  }
+
   function curves(canvas, points) {
     const g = canvas.getContext("2d"), w = canvas.width, h = canvas.height, top = 3;
     g.clearRect(0, 0, w, h);
@@ -105,5 +122,5 @@ const Draw = (() => {
     g.fillStyle = css("--red"); g.fillRect(x(bag.steps[step].at) - 1.5, 0, 3, h);
   }
 
-  return { camera, map, curves, timeline };
+  return { camera, map, curves, tree, timeline };
 })();

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the console makes of the messages that it hears, and what it says to a robot that is driven by hand."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import TwistStamped
+from rclpy.context import Context
+from rclpy.serialization import serialize_message
+from std_msgs.msg import String
+
+from jepa_ros.console.desk import Refused
+from jepa_ros.console.driving import JOG, Driving
+from jepa_ros.console.hearing import ALWAYS, DELIBERATION, NODES, Hearing
+from jepa_ros.contract import load_contract
+from jepa_ros.nodes import qos
+
+
+@pytest.fixture
+def node():
+    context = Context()
+    rclpy.init(args=[], context=context)
+    found = rclpy.create_node("hearing", context=context)
+    yield found
+    found.destroy_node()
+    context.try_shutdown()
+
+
+@pytest.fixture
+def hearing(node):
+    return Hearing(node, load_contract("arena"))
+
+
+def section(hearing, name):
+    return next(found for found in hearing.sections() if found.name == name)
+
+
+def told(hearing, text):
+    hearing.put(DELIBERATION, bytes(serialize_message(String(data=text))))
+    return section(hearing, "tree").build()
+
+
+def tree(count, way):
+    nodes = [[k - 1, 0.1 * k, count - k, 0.01 * k, 0.0] for k in range(count)]
+    return json.dumps({
+        "seed": 1, "solved": True, "calls": 900, "dropped": 0, "axes": "m", "nodes": nodes, "way": way, "goal": [1, 0],
+    })  # fmt: skip
+
+
+def test_nobody_deliberated_yet_and_nonsense_are_no_tree(hearing):
+    assert section(hearing, "tree").build() is None
+    for text in ("", "[]", "{}", '{"nodes": [], "way": [3], "solved": true, "calls": 1, "axes": "m", "goal": [0, 0]}'):
+        assert told(hearing, text) is None
+
+
+def test_a_tree_is_shown_as_it_is(hearing):
+    found = told(hearing, tree(4, [0, 2, 3]))
+    assert found["count"] == 4 and found["way"] == [0, 2, 3] and found["goal"] == [1, 0] and found["solved"]
+    assert found["nodes"][2] == [1, 0.2, 2, 0.02, 0.0]
+
+
+def test_of_a_large_tree_the_first_states_and_the_whole_way_are_shown(hearing):
+    count = NODES + 500
+    found = told(hearing, tree(count, [0, NODES + 100, count - 1]))
+    assert found["count"] == count and len(found["nodes"]) == NODES + 2
+    assert found["way"] == [0, NODES, NODES + 1]
+    assert found["nodes"][NODES][1:] == [0.1 * (NODES + 100), 400, pytest.approx(16.0), 0.0]
+    assert found["nodes"][NODES][0] == -1  # the state that it came from is not shown
+
+
+def test_what_nobody_looks_at_is_not_subscribed_to(hearing):
+    def heard():
+        return {sub.topic_name.strip("/") for sub in hearing._node.subscriptions} & set(hearing.kept)
+
+    hearing.look(True)
+    hearing.fetch()
+    assert heard() == set(hearing.kept)
+    hearing.look(False)
+    hearing.fetch()
+    assert heard() == set(ALWAYS)
+
+
+def test_points_of_the_curves_are_kept_while_nobody_looks(hearing):
+    for value in ("0.25", "nan", "0.5"):
+        message = DiagnosticArray(status=[DiagnosticStatus(values=[KeyValue(key="surprise", value=value)])])
+        hearing.put("signals", bytes(serialize_message(message)))
+    assert [json.loads(point) for point in hearing.curve] == [{"surprise": 0.25}, {"surprise": 0.5}]
+    assert hearing.curve_count == 2
+
+
+def test_an_arm_is_moved_by_its_tip_and_stands_still_when_nobody_holds_it(node):
+    contract = load_contract("panda")
+    driving = Driving(node, contract)
+    try:
+        with pytest.raises(Refused, match="its node jog does not run"):
+            driving.drive([0.0] * contract.action_dim)
+        said: list[TwistStamped] = []
+        jog = node.create_subscription(TwistStamped, JOG, said.append, qos.with_depth(qos.COMMAND, 50))
+        end = time.monotonic() + 10
+        while not driving.possible:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        up = [0.5 if axis.name == "tip.linear.z" else 0.0 for axis in contract.action]
+        driving.drive(up)
+        while not said or said[-1].twist.linear.z != 0.0 or len(said) < 5:  # held, let go by silence, told to stand
+            assert time.monotonic() < end
+            qos.fetch(jog)
+            time.sleep(0.02)
+        most = next(float(axis.high) for axis in contract.action if axis.name == "tip.linear.z")
+        assert said[0].twist.linear.z == pytest.approx(0.5 * most) and said[0].header.frame_id == contract.frames.base
+    finally:
+        driving.close()
