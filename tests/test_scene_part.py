@@ -5,17 +5,24 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
+from jepa_ros.contract import load_contract
+from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.data.sampler import BatchShape
 from jepa_ros.learning.representation.losses import elsewhere, same_scene
 from jepa_ros.learning.representation.representation import RepresentationTrainer
 from jepa_ros.learning.settings import TrainSettings
+from jepa_ros.learning.stages.scene import fit_scene, judge_scene
 from jepa_ros.planning.native import NativeRollout
 from jepa_ros.planning.rollout import ModelRollout
 from jepa_ros.world_model import ModelConfig, WorldModel
+from jepa_ros_sim.rooms.scene import RoomsScene
+from jepa_ros_sim.rooms.world import RoomsWorld
 
+CONTRACT = load_contract("rooms")
 CONFIG = ModelConfig(latent_dim=20, scene_dim=6, width=32, encoder_width=8, keypoints=2)
 
 
@@ -76,3 +83,30 @@ def test_sizes_that_leave_nothing_to_move_are_refused():
     assert ModelConfig.from_dict(CONFIG.to_dict()) == CONFIG
     old = {name: value for name, value in CONFIG.to_dict().items() if name != "scene_dim"}
     assert ModelConfig.from_dict(old).scene_dim == 0
+
+
+def test_it_is_learned_from_pairs_of_pictures_of_many_episodes(tmp_path):
+    """It tells rooms from others wherever the robot stands in them, and nothing else of the model changes."""
+    task, scene = RoomsWorld().task("rooms", CONTRACT, {}), RoomsScene(CONTRACT)
+    writer = DatasetWriter(tmp_path, CONTRACT, {})
+    writer.begin()
+    rng, size = np.random.default_rng(0), 6
+    writer.write_shard(0, [_episode(task.outing(0, n), scene, rng, size) for n in range(120)])
+    writer.finish({})
+    data = Dataset(tmp_path, min_length=2)
+    model = model_of(ModelConfig(latent_dim=20, scene_dim=8, width=32, encoder_width=12, keypoints=2)).eval()
+    model.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit_scene(model, data, np.arange(120), 120, 0, lambda *_: None)
+    assert judge_scene(model, data, np.arange(120))["change"] < 0.3
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) != name.startswith("encoder.scene.")
+
+
+def _episode(spec, scene, rng, size):
+    scene.reset(spec)
+    pictures = np.stack([scene.picture(spec.layout.free_point(rng)) for _ in range(size)])
+    return Episode(
+        pictures, np.zeros((size, 2), np.float32), np.zeros((size, 2), np.float32),
+        np.full((size, 3), np.nan, np.float32), np.zeros(size, bool), spec.group,
+    )  # fmt: skip

@@ -161,7 +161,7 @@ def test_a_stage_alone_renews_one_thing_and_says_so(data, tmp_path, capsys):
     kept = again.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
     assert "a learned proposal for the search, anew; held-out error" in capsys.readouterr().out
-    assert set(training.STAGES) == {"alarms", "inverse", "map", "predictor", "proposal", "readouts", "way"}
+    assert set(training.STAGES) == {"alarms", "inverse", "map", "predictor", "proposal", "readouts", "scene", "way"}
 
 
 def test_the_way_is_added_alone_and_kept_only_if_it_passes_its_check(data, tmp_path, capsys, monkeypatch):

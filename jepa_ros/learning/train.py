@@ -42,6 +42,7 @@ from jepa_ros.learning.stages.place_map import (
     map_extent,
 )
 from jepa_ros.learning.stages.proposal import fit_proposal, judge_proposal
+from jepa_ros.learning.stages.scene import fit_scene, judge_scene
 from jepa_ros.learning.state import put_state, read_info, read_state, save_state
 from jepa_ros.planar.map_head import map_part
 from jepa_ros.processor import usable_cores
@@ -179,10 +180,6 @@ def finish(
     """Phase two on frozen latents, and the metrics and calibration that the card carries."""
     model.eval().requires_grad_(False)
     shortest, usual = (min(120, n) for n in (int(data.index[training, 2].min()), data.usual_length(training)))
-    encoded = Encoded(model, data, bf16)
-    latents = encoded.pieces(training, shortest)
-    long_ones = latents if usual == shortest else encoded.pieces(training, usual)
-    held_out = encoded.pieces(validation, piece)
     bars: dict[str, Task] = {}
 
     def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
@@ -192,6 +189,11 @@ def finish(
         log.write(phase, step, values)
 
     steps, seed = settings.readout_steps, settings.seed
+    fit_scene(model, data, training, steps, seed, report)
+    encoded = Encoded(model, data, bf16)
+    latents = encoded.pieces(training, shortest)
+    long_ones = latents if usual == shortest else encoded.pieces(training, usual)
+    held_out = encoded.pieces(validation, piece)
     readouts.refit_predictor(model, latents, settings.horizon, steps, seed, report)
     tuned_on, others = held_out.halves()
     noise_width = calibrate_noise(model, tuned_on)
@@ -209,6 +211,8 @@ def finish(
     if "map" in model.context:
         metrics["traversability"] = judge_map(model, data, validation)
     metrics["readouts"] = judged
+    if model.config.scene_dim:
+        metrics["scene"] = judge_scene(model, data, validation, seed)
     metrics["noise"] = {**judge_noise(model, others), "width": noise_width}
     if "proposal" in model.readouts:
         metrics["proposal"] = judge_proposal(model, held_out)

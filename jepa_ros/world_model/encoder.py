@@ -81,9 +81,10 @@ class Keypoints(nn.Module):
 
 
 def scene_head(size: tuple[int, int], width: int, scene_dim: int) -> nn.Sequential:
-    """Feature maps (B, width, H / 4, W / 4) -> what stands about, (B, scene_dim).
+    """The first feature maps (B, width, H / 4, W / 4) -> what stands about, (B, scene_dim).
 
-    Keypoints look for what moves. Walls are read by a layer that sees the whole picture at once.
+    Keypoints look for what moves. Walls are read by a layer that sees the whole picture at once, before much of its
+    detail is given up.
     """
     columns, rows = (-(-edge // CELL // 2) for edge in size)
     return nn.Sequential(
@@ -114,16 +115,16 @@ class KeypointEncoder(Keypoints):
         self.head = nn.Sequential(nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, latent_dim - scene_dim))
         self.scene = scene_head((edges[0], edges[1]), width, scene_dim) if scene_dim else None
 
-    def finish(self, x: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Feature maps of the first camera, and the other inputs -> latents (B, latent_dim)."""
-        parts = [self.pooled(x)]
+    def finish(self, early: Tensor, late: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """First and last feature maps of the first camera, and the other inputs -> latents (B, latent_dim)."""
+        parts = [self.pooled(late)]
         for name, net in self.further.items():
             assert isinstance(net, Keypoints)
             parts.append(net.pooled(net.features(inputs[name])))
         parts += [norm(inputs[name].float()) for name, norm in self.states.items()]
         latent = self.head(torch.cat(parts, dim=1)).float()
-        return latent if self.scene is None else torch.cat([latent, self.scene(x).float()], dim=1)
+        return latent if self.scene is None else torch.cat([latent, self.scene(early).float()], dim=1)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """{camera: images (B, H, W, 3) uint8; state: (B, n)} -> (B, latent_dim)."""
-        return self.finish(self.features(inputs[self.camera]), inputs)
+        return self.finish(*self.early_and_late(inputs[self.camera]), inputs)

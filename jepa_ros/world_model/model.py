@@ -238,7 +238,7 @@ class WorldModel(nn.Module):
         early, late = self.encoder.early_and_late(images)
         heads: dict[str, Any] = {part.name: self.context[part.name] for part in self.config.context}
         context = {name: head.read(images, early, late) for name, head in heads.items()}
-        return Embedding(self.encoder.finish(late, inputs), context)
+        return Embedding(self.encoder.finish(early, late, inputs), context)
 
     def add_context(self, part: ContextPart) -> nn.Module:
         """Tell one more thing beside the latent, in the place of one of the same name; its head, still to be fitted."""

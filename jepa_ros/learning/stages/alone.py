@@ -14,6 +14,7 @@ from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.place_map import renew_map
 from jepa_ros.learning.stages.proposal import renew_proposal
 from jepa_ros.learning.stages.read_values import renew_readouts
+from jepa_ros.learning.stages.scene import renew_scene
 from jepa_ros.learning.stages.way import renew_way
 
 
@@ -58,6 +59,10 @@ def _inverse_told(card: dict[str, Any]) -> str:
     return f"held-out error of its action {found['held_out_error']:.3f} after {found['steps']} batches"
 
 
+def _scene_told(card: dict[str, Any]) -> str:
+    return f"within held-out episodes it changes by {card['metrics']['scene']['change']:.2f} of its spread"
+
+
 def _way_told(card: dict[str, Any]) -> str:
     found = card["metrics"]["way"]
     told = f"rank correlation with the time passed {found['order']:.2f} (latents {found['latent_order']:.2f})"
@@ -72,6 +77,7 @@ STAGES: dict[str, Stage] = {
     "map": Stage("its map of places, on its encoder as it is", renew_map, _map_told),
     "predictor": Stage("its predictor, on its encoder as it is", renew_predictor, _predictor_told),
     "readouts": Stage("what is read from its latents, on its encoder as it is", renew_readouts, _readouts_told),
+    "scene": Stage("what it tells of what stands about; then fit the predictor", renew_scene, _scene_told),
     "way": Stage("control steps of a way to a state however far", renew_way, _way_told),
     "inverse": Stage("an inverse model beside it, to be compared with the search", renew_inverse, _inverse_told),
     "proposal": Stage("a learned proposal for the search", renew_proposal, _proposal_told),
