@@ -22,6 +22,7 @@ from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.readouts import Report
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
 
+STEPS = 400  # batches at most: it is learned in a minute
 EPISODES = 96  # in a batch, two pictures of each
 RATE = 2e-3
 APART = 1.0  # weight of the covariance beside variance and sameness
@@ -33,6 +34,7 @@ def fit_scene(model: WorldModel, data: Dataset, episodes: np.ndarray, steps: int
     if head is None:
         return
     rng = np.random.default_rng([seed, 8])
+    steps = min(steps, STEPS)
     head.train().requires_grad_(True)
     optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=1e-3)
     for step in range(steps):
