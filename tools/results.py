@@ -136,8 +136,9 @@ def rooms() -> str | None:
         "## Rooms: the goal is in the other room\n\n"
         "Two rooms never seen before, a door of three robot widths somewhere in the wall between them; the goal "
         "picture shows the robot in the other room. Success is to be within 0.2 m, a twentieth of the width, in each "
-        "of the last 5 of 100 steps. `jepa-ros eval --robot rooms --task far --samples 64`; how the model was trained "
-        "says its card ([models/rooms](../models/rooms/card.json)):\n\n"
+        "of the last 5 of 100 steps. `jepa-ros eval --robot rooms --task far --samples 32 --iterations 2 --deliberate "
+        "never` (`--weights steps=0` for the distance of latents); how the model was trained says its card "
+        "([models/rooms](../models/rooms/card.json)):\n\n"
         + table(["", "n", "arrives and holds", "interval", "ever within 0.2 m", "steps over the shortest"], rows)
     )
     return text + _ways()
