@@ -37,6 +37,7 @@ ROSDEP_KEYS = {
     "matplotlib": "python3-matplotlib",
     "pillow": "python3-pil",
     "psutil": "python3-psutil",
+    "fsspec": "python3-fsspec",
     "pybullet": "python3-pybullet-pip",
     "pin": "pinocchio",
 }

@@ -213,7 +213,7 @@ class CameraNode(Node):
         bad = self._trouble or ("end of the file" if self._grabber.ended else "")
         status = DiagnosticStatus(
             level=DiagnosticStatus.ERROR if bad else DiagnosticStatus.OK,
-            name=self.get_name(),
+            name=self.get_fully_qualified_name()[1:],
             message=bad or f"{rate:.1f} Hz",
             hardware_id=self._values.device,
             values=[

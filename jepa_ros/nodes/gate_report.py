@@ -132,7 +132,7 @@ class GateReport:
 
     def _status(self, part: str, level: int, message: str, pairs: dict[str, str]) -> DiagnosticStatus:
         values = [KeyValue(key=key, value=value) for key, value in pairs.items()]
-        name = f"{self._node.get_name()}{part}"
+        name = f"{self._node.get_fully_qualified_name()[1:]}{part}"  # aggregators tell robots apart by it
         return DiagnosticStatus(
             level=bytes([level]), name=name, message=message, hardware_id=self._robot, values=values
         )

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ROS interface types of packages that have no wheel, generated and compiled from their public definitions for a test.
+
+The generators, headers and libraries come with ROS's wheels; a C and a C++ compiler must be there. What is built lies
+in ``.venv-types`` and is used by processes of the test alone: PYTHONPATH and LD_LIBRARY_PATH lead there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).parents[1] / ".venv-types"
+PREFIX = Path(sys.prefix)
+NAVIGATE = {
+    "action/NavigateToPose.action": """\
+geometry_msgs/PoseStamped pose
+string behavior_tree
+---
+uint16 NONE=0
+uint16 UNKNOWN=9000
+uint16 FAILED_TO_LOAD_BEHAVIOR_TREE=9001
+uint16 TF_ERROR=9002
+uint16 TIMEOUT=9003
+uint16 error_code
+string error_msg
+---
+geometry_msgs/PoseStamped current_pose
+builtin_interfaces/Duration navigation_time
+builtin_interfaces/Duration estimated_time_remaining
+int16 number_of_recoveries
+float32 distance_remaining
+"""
+}
+C, FAST, INSPECT = "rosidl_typesupport_c", "rosidl_typesupport_fastrtps_c", "rosidl_typesupport_introspection_c"
+#: Generator's module and class, and its arguments.
+GENERATORS = (
+    ("rosidl_generator_c.cli", "GenerateC", {}),
+    ("rosidl_generator_py.cli", "GeneratePython", {"typesupport_implementations": [C]}),
+    (f"{C}.cli", "GenerateCTypesupport", {"typesupport_implementations": [FAST, INSPECT]}),
+    (f"{FAST}.cli", "GenerateFastRTPSCTypesupport", {}),
+    (f"{INSPECT}.cli", "GenerateIntrospectionCTypesupport", {}),
+)
+#: Packages whose types the definitions name, actions' own among them.
+NEEDED = ("action_msgs", "builtin_interfaces", "geometry_msgs", "service_msgs", "std_msgs", "unique_identifier_msgs")
+
+
+class NoTypes(Exception):
+    """The types cannot be built here."""
+
+
+def environment(package: str, definitions: dict[str, str]) -> dict[str, str]:
+    """Variables for a process that imports the package; it is built where it is not there.
+
+    Raises:
+        NoTypes: no compiler, no ROS wheels, or they do not fit.
+    """
+    wanted = hashlib.sha256(repr((definitions, sys.version, GENERATORS)).encode()).hexdigest()
+    mark = FOLDER / package / "built"
+    if not mark.is_file() or mark.read_text() != wanted:
+        try:
+            _build(package, definitions)
+        except (ImportError, OSError, subprocess.SubprocessError) as error:
+            raise NoTypes(getattr(error, "stderr", None) or str(error)) from error
+        mark.write_text(wanted)
+    site, libraries = FOLDER / package / "site", FOLDER / package / "lib"
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(site)]))
+    found = os.pathsep.join(filter(None, [str(libraries), os.environ.get("LD_LIBRARY_PATH")]))
+    return {"PYTHONPATH": path, "LD_LIBRARY_PATH": found}
+
+
+def _build(package: str, definitions: dict[str, str]) -> None:
+    shutil.rmtree(FOLDER / package, ignore_errors=True)
+    (FOLDER / package).mkdir(parents=True)
+    (FOLDER / "COLCON_IGNORE").touch()
+    for name, text in definitions.items():
+        path = FOLDER / package / "source" / package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    code = f"import ros_types; ros_types._generate({package!r}, {list(definitions)!r})"
+    environ = {**os.environ, "AMENT_PREFIX_PATH": str(PREFIX), "PATH": f"{PREFIX / 'bin'}:{os.environ['PATH']}"}
+    here = str(Path(__file__).parent)
+    _run([sys.executable, "-c", code], cwd=here, env=environ)
+    _compile(package)
+
+
+def _generate(package: str, names: list[str]) -> None:
+    """In a process of its own: write the sources."""
+    import rosidl_cli.entry_points as points
+
+    def once(group: str, *, specs=None, strict=False, **_):
+        # The wheels bring each entry point twice, as a distribution of their own and as ROS's.
+        return {e.name: e for e in metadata.entry_points(group=group) if not specs or e.name in specs}
+
+    points.get_entry_points = once
+    translate = importlib.import_module("rosidl_cli.command.translate.api").translate
+    out, include = FOLDER / package / "out" / package, [str(PREFIX / "share")]
+    out.mkdir(parents=True)
+    files = [f"{FOLDER / package / 'source' / package}:{name}" for name in names]
+    wanted = {"include_paths": include, "output_format": "idl", "output_path": out}
+    idl = translate(package_name=package, interface_files=files, **wanted)
+    for module, kind, options in GENERATORS:
+        place = out if kind in ("GenerateC", "GeneratePython") else FOLDER / package / kind / package
+        place.mkdir(parents=True, exist_ok=True)
+        getattr(importlib.import_module(module), kind)("own", **options).generate(package, idl, include, place)
+
+
+def _compile(package: str) -> None:
+    root = FOLDER / package
+    out, lib, site = root / "out" / package, root / "lib", root / "site" / package
+    lib.mkdir()
+    (site / "action").mkdir(parents=True)
+    for path in (out / "action").glob("*.py"):
+        shutil.copy(path, site / "action")
+    (site / "__init__.py").touch()
+    places = [root / "out", *(root / kind for _, kind, _ in GENERATORS[3:]), PREFIX / "include"]
+    places += [p for p in (PREFIX / "include").iterdir() if p.is_dir()]
+    core = [PREFIX / "lib" / f"lib{n}.so" for n in ("rosidl_runtime_c", C, FAST, INSPECT, "rmw", "rcutils")]
+    core += [PREFIX / "lib" / f"lib{FAST}pp.so", next((PREFIX / "lib").glob("libfastcdr.so*"))]
+
+    def others(kind: str) -> list[Path]:
+        return [PREFIX / "lib" / f"lib{name}__{kind}.so" for name in NEEDED]
+
+    def link(target: Path, sources: list[Path], *libraries: Path, further: list[Path] = []) -> None:  # noqa: B006
+        compiler = ["g++", "-std=c++17"] if sources[0].suffix == ".cpp" else ["gcc"]
+        flags = ["-fPIC", "-O1", "-w", "-shared", *(f"-I{p}" for p in (*places, *further))]
+        _run([*compiler, *flags, *sources, *libraries, *(p for p in core if p.exists()), "-o", target])
+
+    own = {kind: lib / f"lib{package}__{kind}.so" for kind in ("rosidl_generator_c", C, FAST, INSPECT)}
+    base = own["rosidl_generator_c"]
+    plain = [p for p in sorted((out / "action").rglob("*.c")) if not p.name.endswith("_s.c")]
+    link(base, plain, *others("rosidl_generator_c"))
+    for (_, kind, _), support in zip(GENERATORS[2:], (C, FAST, INSPECT), strict=True):
+        sources = sorted(p for p in (root / kind).rglob("*") if p.suffix in (".c", ".cpp"))
+        link(own[support], sources, base, *others("rosidl_generator_c"), *others(support))
+    python = [Path(sysconfig.get_paths()["include"]), Path(np.get_include())]
+    extension = [*sorted((out / "action").glob("*_s.c")), out / f"_{package}_s.ep.{C}.c"]
+    bound = [*others("rosidl_generator_py"), *others("rosidl_generator_c"), *others(C)]
+    link(site / f"{package}_s__{C}.so", extension, base, own[C], *bound, further=python)
+
+
+def _run(command: list, **options) -> None:
+    subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True, timeout=300, **options)
