@@ -33,7 +33,10 @@ SITUATIONS: dict[str, tuple[str, bool, bool]] = {
     "7 joints by position": ("arm_positions", False, False),
     "7 joints by rate": ("arm_rates", False, False),
     "14 joints by position": ("joints_14", False, False),
+    "Panda by position, all rows of an arm": ("panda", True, False),
 }
+#: Bodies that the gate of before does not know.
+NEW = ("panda",)
 #: Each body is timed in so many turns, the versions one after the other.
 ROUNDS = 5
 #: The gate that steps are compared with.
@@ -52,6 +55,7 @@ def inputs_of(name: str, regions: bool, obstacles: bool) -> tuple[Any, Any]:
         ImageIn,
         JointsIn,
         OdomIn,
+        PeopleIn,
         PoseIn,
         ScanIn,
     )
@@ -61,15 +65,20 @@ def inputs_of(name: str, regions: bool, obstacles: bool) -> tuple[Any, Any]:
     except ImportError:  # as it was called until the rooms of the package were named anew
         from jepa_ros.robot import RobotContract  # type: ignore[import-not-found, no-redef]
 
-    data = {**BODIES[name], "guardrails": places(size_of(name)) if regions else []}
+    data = _panda() if name == "panda" else {
+        **BODIES[name], "guardrails": places(size_of(name)) if regions else []}  # fmt: skip
     contract = RobotContract.from_dict(data, name)
     gate = Gate(GateConfig.from_contract(contract, auto_enable=True))
     names = tuple(contract.command.joints) or None
-    action, size = [a.name for a in contract.action], len(contract.action)
+    axes = getattr(contract, "axes", contract.action)
+    action, size = [a.name for a in axes], len(axes)
     place = [0.0, 0.0, 0.0]
     newest: dict[str, Any] = {}
     period = 1.0 / contract.gate_rate
     joints = [0.0] * size
+    arm = getattr(contract.kinematics, "arm", None)
+    home = [*arm.home, 0.02] if arm is not None else None
+    joints[:] = home or joints
 
     def inputs(k: int, now: float, left: list[float]) -> GateInputs:
         ros = 5000.0 + now
@@ -83,15 +92,20 @@ def inputs_of(name: str, regions: bool, obstacles: bool) -> tuple[Any, Any]:
         if k % 10 == 0:
             sway = math.sin(0.01 * k)
             by = [0.4 * a.high if a.unit.endswith("/s") else 0.5 * a.high * sway for a in contract.action]
-            if names is not None and contract.action[0].unit.endswith("/s"):
+            if home is not None:  # it sways about home, among its boxes
+                sway = min(1.0, 0.005 * k)
+                by = [q + 0.5 * sway * math.sin(0.012 * k * (0.6 + 0.1 * n)) for n, q in enumerate(home)]
+            elif names is not None and contract.action[0].unit.endswith("/s"):
                 by = [0.3 * a.high * math.cos(0.01 * k) for a in contract.action]
             newest["command"] = CommandIn(by, ros, now, k, "", names)
         if k % 5 == 0:
             newest["image"] = ImageIn(ros, now, k)
         if k % 2 == 0 and names is not None:
-            rates = contract.action[0].unit.endswith("/s")
-            joints[:] = [q + 2.0 * u * period for q, u in zip(joints, left, strict=True)] if rates else list(left)
+            rates = axes[0].unit.endswith("/s")
+            still = left if any(left) else joints  # nothing has left yet
+            joints[:] = [q + 2.0 * u * period for q, u in zip(joints, left, strict=True)] if rates else list(still)
             newest["joint_states"] = JointsIn(ros, now, names, tuple(joints), (0.0,) * size)
+            newest["people"] = PeopleIn(ros, now, [(1.0, 1.0)], contract.frames.map)
         elif k % 2 == 0:
             newest["odom"] = OdomIn(ros, now, 0.0, 0.0, 0.0, tuple(left), "odom")
         if (names is None and k % 5 == 1) or (k == 0 and names is None):
@@ -109,6 +123,23 @@ def inputs_of(name: str, regions: bool, obstacles: bool) -> tuple[Any, Any]:
         return GateInputs(**newest, heartbeats=beats, output_publishers=1)
 
     return gate, inputs
+
+
+def _panda() -> dict[str, Any]:
+    """A Panda between a table and a wall, in a cell, near somebody, with every limit that an arm may have."""
+    from arms import panda
+
+    boxes = {"table": ([0.5, 0.0, -0.05], [1.0, 1.2, 0.1]), "wall": ([0.75, 0.0, 0.5], [0.1, 1.2, 1.0])}
+    rails: list[dict[str, Any]] = [
+        {"name": name, "kind": "keep_out", "unit": "m", "box": {"center": center, "size": size}}
+        for name, (center, size) in boxes.items()
+    ]
+    rails.append({"name": "cell", "kind": "workspace", "unit": "m", "low": [-0.6, -0.9, -0.3], "high": [1.0, 0.9, 1.3]})
+    rails.append({"name": "people", "kind": "near_person", "unit": "m/s", "distance": 0.4, "max_speed": 0.2,
+                  "frame": "panda_link0"})  # fmt: skip
+    data = panda(guardrails=rails, state={"joint_states": {"timeout": 0.3}, "people": {"timeout": 0.5}})
+    data["limits"] |= {"tip_speed": 0.5, "jerk": dict.fromkeys(data["limits"]["velocity"], 500.0)}
+    return data
 
 
 def timed(situation: str, count: int) -> dict[str, list[float]]:
@@ -160,15 +191,17 @@ def compare(root: Path, count: int, baseline: str | None = BASELINE) -> dict[str
     with tempfile.TemporaryDirectory() as folder:
         old = _checkout(root, baseline, Path(folder)) if baseline else None
         for situation in SITUATIONS:
+            then_too = old is not None and SITUATIONS[situation][0] not in NEW
             rounds: list[tuple[dict[str, list[float]], dict[str, list[float]] | None]] = []
             for _ in range(ROUNDS):
                 new = _elsewhere(root, situation, max(1, count // ROUNDS))
-                rounds.append((new, _elsewhere(old, situation, max(1, count // ROUNDS)) if old else None))
+                before = _elsewhere(old, situation, max(1, count // ROUNDS)) if old and then_too else None
+                rounds.append((new, before))
             cpu = [v for new, _ in rounds for v in new["cpu"]]
             wall = [v for new, _ in rounds for v in new["wall"]]
             row = {"p50": _quantile(cpu, 0.5), "p99": _quantile(cpu, 0.99), "max": max(cpu),
                    "wall_p50": _quantile(wall, 0.5), "wall_p99": _quantile(wall, 0.99)}  # fmt: skip
-            if old:
+            if then_too:
                 then = [v for _, b in rounds if b for v in b["cpu"]]
                 clock = [v for _, b in rounds if b for v in b["wall"]]
                 ratios = [_quantile(n["cpu"], 0.99) / _quantile(b["cpu"], 0.99) for n, b in rounds if b]
