@@ -51,7 +51,7 @@ function answered(message) {
   const { what, quiet, more } = waiting.get(message.id) || { what: "", quiet: false, more: {} };
   waiting.delete(message.id);
   if (message.error) return tell(message.error, true);
-  if (what === "mode") state.desk.approve = more.on;         // the desk's own word comes a moment later
+  if (what === "mode" && state) state.desk.approve = more.on;         // the desk's own word comes a moment later
   if (what === "rules") { rules = message.done.guardrails || []; if (document.activeElement !== $("costs")) $("costs").value = message.done.costs || ""; listRules(); return; }
   if (what === "interventions") return interventions(message.done);
   if (what === "guardrails" || what === "costs") say("rules", {}, true);
