@@ -23,7 +23,7 @@ class RoomsWorld:
     score_task, data_task = "far", "rooms"
     options = ()
     episodes, shortest = 400, 1
-    model = ""
+    model = "rooms"
 
     def contract(self) -> RobotContract:
         """The shipped one."""
