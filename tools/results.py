@@ -110,9 +110,9 @@ ROOMS = (
     ("eval_rooms_far_deliberate", "planner", "the same, and deliberate search"),
     ("eval_rooms_far_distance", "planner", "search by the temporal distance (hindsight)"),
     ("eval_rooms_far_latent", "planner", "search by the distance of latents"),
-    ("eval_rooms_far", "inverse", "inverse model, no search"),
-    ("eval_rooms_far", "random", "random policy"),
-    ("eval_rooms_far", "oracle", "oracle: drives the shortest way"),
+    ("eval_rooms_far_others", "inverse", "inverse model, no search"),
+    ("eval_rooms_far_others", "random", "random policy"),
+    ("eval_rooms_far_others", "oracle", "oracle: drives the shortest way"),
 )
 
 
