@@ -55,6 +55,11 @@ def test_at_the_table_it_goes_where_a_reach_is_asked_for(file):
         scene.close()
 
 
+def test_it_is_not_scored_by_a_model_of_another_robot(file, capsys):
+    assert cli.main(["eval", "--robot", file]) == 2
+    assert "no model is shipped for iiwa: eval needs --model FOLDER" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_data_of_it_is_gathered(file, tmp_path):
     words = ["collect", "--robot", file, "--out", str(tmp_path / "d"), "--episodes", "1", "--length", "4"]

@@ -243,7 +243,8 @@ def main(args: argparse.Namespace) -> int:
         refuse_given(args, add_arguments, ("no_scan", "watch", "contact_limit"), why)
     assignment = assign(args, choice)
     contract = assignment.contract
-    model = args.model or world.model
+    own = args.env is not None or contract.name == world.contract().name  # and not a guest of the world
+    model = args.model or (world.model if own else "")
     beside = baseline_in(resolve_model(model) if model else None)
     known = (*POLICIES, *world.task(choice.task, contract, choice.options).references, *beside)
     policies = chosen_policies(args.policies, known)
