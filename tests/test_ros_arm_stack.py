@@ -40,7 +40,7 @@ def probe(tmp_path_factory):
     save_checkpoint(folder, model, {"contract": CONTRACT.to_dict()})
     planner = folder / "planner.yaml"
     planner.write_text("{arrival.arrive: 1.0e-9, arrival.leave: 1.0e-9, search.samples: 32, search.elites: 8}\n")
-    given = {"robot": "panda", "model": str(folder), "planner_params": str(planner)}
+    given = {"robot": "panda", "model": str(folder), "planner_params": str(planner), "distractors": "2"}
     stack = Stack("sim", given | {"record": "true", "bag": str(folder / "bag")})
     stack.start()
     listening = Probe()

@@ -145,3 +145,18 @@ def test_what_the_table_does_not_have_is_named(scene):
         REACH.reference("wizard", scene, REACH.draw(scene, 0, 0), None)
     with pytest.raises(WorldError, match="reset it first"):
         TableScene(CONTRACT).observe()
+
+
+def test_distractors_lie_where_the_seed_says_and_in_the_picture(scene):
+    crowded = WORLD.task("reach", CONTRACT, {"distractors": 3})
+    spec, other = crowded.draw(scene, 0, 0), crowded.draw(scene, 0, 1)
+    assert spec.tip == REACH.draw(scene, 0, 0).tip and spec.group != other.group
+    scene.reset(spec)
+    first = (scene.truth().things, scene.observe(("image",)).images["image"])
+    scene.reset(other)
+    elsewhere = scene.truth().things
+    scene.reset(spec)
+    again = (scene.truth().things, scene.observe(("image",)).images["image"])
+    assert len(first[0]) == 3 and first[0] == again[0] != elsewhere and (first[1] == again[1]).all()
+    scene.reset(REACH.draw(scene, 0, 0))
+    assert (np.abs(scene.observe(("image",)).images["image"].astype(int) - first[1]).max(-1) > 60).sum() > 30

@@ -216,6 +216,7 @@ _SIM = (
     Argument("start", "", "Start pose 'x,y,yaw' (m, rad); empty draws one from the seed."),
     Argument("person", "none", "A person who walks about in the arena.", ("none", "random")),
     Argument("randomise", False, "Draw lighting, colours, camera pose and slip from the seed."),
+    Argument("distractors", 0, "Things that lie about at the table, and no task speaks of.", least=0, most=100),
     Argument("real_time_factor", 1.0, "Simulated seconds in a second.", least=0.01, most=100.0),
     _OWN_CLOCK,
 )
@@ -350,8 +351,8 @@ def _gate(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeSpec:
 
 
 def _sim(args: dict[str, Any]) -> NodeSpec:
-    parameters = {name: args[name] for name in ("robot", "gui", "layout", "layout_seed", "person", "randomise", "seed")}
-    parameters |= {"task": args["task"], "real_time_factor": args["real_time_factor"]}
+    taken = ("robot", "gui", "layout", "layout_seed", "person", "randomise", "seed", "task", "distractors")
+    parameters = {name: args[name] for name in (*taken, "real_time_factor")}
     parameters["start"] = _numbers(args, "start", 3)
     return _node(args, "sim", parameters, required=True)
 

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from jepa_ros.cluster import add_ray
-from jepa_ros.commands.options import number, positive, refuse_given, seed
+from jepa_ros.commands.options import number, positive, refuse_given, seed, whole
 from jepa_ros.cost.risk import read_risk
 from jepa_ros.cost.task import FINAL, TaskWeights
 from jepa_ros.errors import JepaRosError
@@ -120,6 +120,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw lighting, colours, camera, slip and latency anew each episode",
     )  # fmt: skip
     parser.add_argument(
+        "--distractors", type=whole(0), metavar="N", help="things that lie about at the table, and no task speaks of"
+    )
+    parser.add_argument(
         "--goal",
         choices=("image", "pose", "tip"),
         default="image",
@@ -208,7 +211,7 @@ def weights(text: str) -> TaskWeights:
 
 
 #: Options of a task, as they stand in the command line.
-TASK_OPTIONS = ("randomise", "tolerance", "limit", "goals", "env_reset")
+TASK_OPTIONS = ("randomise", "distractors", "tolerance", "limit", "goals", "env_reset")
 
 
 def chosen_policies(given: str | None, known: tuple[str, ...]) -> tuple[str, ...]:

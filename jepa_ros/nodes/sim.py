@@ -48,6 +48,7 @@ PARAMS = (
     ),
     params.Param("person", "none", "A person who walks about in the arena.", choices=("none", "random")),
     params.Param("randomise", False, "Draw lighting, colours, camera pose and slip from the seed."),
+    params.Param("distractors", 0, "Things that lie about at the table, and no task speaks of.", low=0),
     params.Param("gui", False, "Show PyBullet's window."),
     params.Param("seed", 0, "Seed of the episode, or its number among a task's; taken at ~/reset.", low=0, live=True),
     params.Param("layout_seed", 0, "Seed of a layout, or of a task's episodes; taken at ~/reset.", low=0, live=True),

@@ -40,10 +40,11 @@ class WorldSide:
     def __init__(self, node: Node, contract: RobotContract, world: World, values: Any) -> None:
         if not world.gated:
             raise WorldError(f"the world '{world.name}' has no safety gate: it cannot be driven through ROS")
-        options = {"randomise": values.randomise} if "randomise" in world.options else {}
+        known = {"randomise", "distractors"}
+        options = {name: getattr(values, name) for name in known.intersection(world.options)}
         self.scene: Scene = world.scene(contract)
         self.task: Task = world.task(values.task or world.score_task, contract, options)
-        self.unused = {"layout", "person", "start"} | ({"randomise"} - options.keys())
+        self.unused = {"layout", "person", "start"} | (known - options.keys())
         if not hasattr(self.scene, "gui"):
             self.unused.add("gui")
         elif values.gui:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from jepa_ros.commands.options import positive, seed
+from jepa_ros.commands.options import positive, seed, whole
 from jepa_ros.ros_env import ready_for_ros
 
 
@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layout", metavar="NAME", help="the same for a task of the arena (default: fixed)")
     parser.add_argument("--randomise", action="store_const", const=True, help="draw lighting, colours, camera and slip")
+    parser.add_argument(
+        "--distractors", type=whole(0), metavar="N", help="things that lie about at the table, and no task speaks of"
+    )
     parser.add_argument("--gui", action="store_true", help="show PyBullet's window")
     parser.add_argument("--composed", action="store_true", help="run perception and planner in one process")
     parser.add_argument("--console", action="store_true", help="serve the operator's page on http://localhost:8765")

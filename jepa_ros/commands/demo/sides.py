@@ -34,10 +34,10 @@ class Side:
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
-        choice = choose(args, True, ("randomise",))
+        choice = choose(args, True, ("randomise", "distractors"))
         if not choice.world.gated:
             raise WorldError(f"the world '{choice.world.name}' has no safety gate: it cannot be driven through ROS")
-        self._seed, self._name = args.seed, args.robot
+        self._seed, self._distractors = args.seed, args.distractors or 0
         assignment = assign(args, choice)
         self.contract: RobotContract = assignment.contract
         self._scene, self.task = assignment.open()
@@ -50,7 +50,7 @@ class Side:
     def arguments(self) -> dict[str, str]:
         """Arguments of the bringup with which the ``sim`` node begins the first episode."""
         placing = {name: str(value) for name, value in self.placing(self.specs[0]).items()}
-        return {"task": self.task.name, **placing}
+        return {"task": self.task.name, "distractors": str(self._distractors), **placing}
 
     def placing(self, spec: Any) -> dict[str, Any]:
         """Parameters of the running ``sim`` node with which its next reset begins an episode."""

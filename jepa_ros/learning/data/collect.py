@@ -187,6 +187,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--length", type=whole(2), default=120, help="control steps an episode (default: %(default)s)")
     parser.add_argument("--seed", type=seed, default=0, help="all randomness follows from it (default: %(default)s)")
     parser.add_argument("--layout", metavar="NAME", help="the same as --task, in the arena: its obstacles")
+    parser.add_argument(
+        "--distractors", type=whole(0), metavar="N", help="things that lie about at the table, and no task speaks of"
+    )
     parser.add_argument("--per-layout", type=positive, help="episodes that share a random layout (default: 1)")
     parser.add_argument(
         "--no-randomise", action="store_true", help="keep lighting, colours, camera, slip and latency as they are"
@@ -199,7 +202,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
     args.randomise = False if args.no_randomise else None
-    choice = choose(args, False, ("per_layout", "randomise"))
+    choice = choose(args, False, ("per_layout", "randomise", "distractors"))
     world = choice.world
     if args.length < world.shortest:
         raise JepaRosError(f"--length {args.length}: training needs episodes of at least {world.shortest} control steps")
