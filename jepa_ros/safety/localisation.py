@@ -32,8 +32,8 @@ class Since(NamedTuple):
     Attributes:
         key: (stamp, receipt) of the pose's message. x, y, yaw: the motion, in the frame of the robot at the pose.
         way, turned: all that it drove [m] and turned [rad], to and fro.
-        slack: how far off that may be where nobody measures the motion: a base follows what it is told later, or more
-            slowly, than it is told [m].
+        slack, spin: how far off that may be where nobody measures the motion: a base follows what it is told later, or
+            more slowly, than it is told [m], [rad].
         unsure: it may have moved unmeasured since the pose, by less than what makes the localisation speak.
         due: steady time since which another pose is due, or None.
     """
@@ -45,6 +45,7 @@ class Since(NamedTuple):
     way: float = 0.0
     turned: float = 0.0
     slack: float = 0.0
+    spin: float = 0.0
     unsure: bool = False
     due: float | None = None
 
@@ -53,7 +54,7 @@ class Mark(NamedTuple):
     """Where dead reckoning had come to at a tick, in a frame of its own.
 
     Attributes:
-        ros: ROS time [s]. x, y, yaw. way, turned, slack: all until then, as those of :class:`Since`.
+        ros: ROS time [s]. x, y, yaw. way, turned, slack, spin: all until then, as those of :class:`Since`.
     """
 
     ros: float
@@ -63,6 +64,7 @@ class Mark(NamedTuple):
     way: float = 0.0
     turned: float = 0.0
     slack: float = 0.0
+    spin: float = 0.0
 
 
 def follow_pose(t: Tick) -> None:
@@ -75,10 +77,10 @@ def follow_pose(t: Tick) -> None:
     driven = t.moving() or any(s.out)  # what a robot at rest measures is noise: it adds up to no way
     way = math.hypot(vx, vy) * dt if driven else 0.0
     turned = abs(w) * dt if driven else 0.0
-    slack = _doubt(t) * dt if t.measured is None else 0.0
+    slack, spin = (v * dt if t.measured is None else 0.0 for v in _doubt(t))
     last: Mark = s.trail[-1] if s.trail and s.trail[-1].ros <= t.ros else Mark(t.ros)
     now = Mark(t.ros, *advance(last.x, last.y, last.yaw, vx, vy, w, dt), last.way + way, last.turned + turned,
-               last.slack + slack)  # fmt: skip
+               last.slack + slack, last.spin + spin)  # fmt: skip
     s.trail = _longer(s.trail, last, now)
     if pose is None:
         return
@@ -93,8 +95,9 @@ def follow_pose(t: Tick) -> None:
     else:
         x, y, yaw = advance(since.x, since.y, since.yaw, vx, vy, w, dt)
         since = since._replace(
-            x=x, y=y, yaw=yaw, way=since.way + way, turned=since.turned + turned, slack=since.slack + slack
-        )
+            x=x, y=y, yaw=yaw, way=since.way + way, turned=since.turned + turned, slack=since.slack + slack,
+            spin=since.spin + spin,
+        )  # fmt: skip
     far = math.hypot(since.x, since.y) >= t.cfg.pose_travel or abs(since.yaw) >= t.cfg.pose_turn
     s.since_pose = since._replace(
         unsure=since.unsure or t.measured is None or t.dt > t.cfg.late_tick,
@@ -138,7 +141,7 @@ def _until(now: Mark, trail: tuple[Mark, ...], stamp: float, since: Since, twist
     return since._replace(
         x=x + c * ahead - s * left, y=y + s * ahead + c * left, yaw=turn + yaw,
         way=now.way - then.way + math.hypot(vx, vy) * before, turned=now.turned - then.turned + abs(w) * before,
-        slack=now.slack - then.slack,
+        slack=now.slack - then.slack, spin=now.spin - then.spin,
     )  # fmt: skip
 
 
@@ -196,15 +199,19 @@ def _carried(t: Tick) -> tuple[float, float, float, float, float] | None:
         x + cos * since.x - sin * since.y,
         y + sin * since.x + cos * since.y,
         yaw + since.yaw,
-        margin + slip + since.slack + yaw_margin * math.hypot(since.x, since.y),
-        yaw_margin + turn_slip,
+        margin + slip + since.slack + (yaw_margin + since.spin) * math.hypot(since.x, since.y),
+        yaw_margin + turn_slip + since.spin,
     )
 
 
-def _doubt(t: Tick) -> float:
-    """By how much the speed may be another than it is taken for [m/s]."""
+def _doubt(t: Tick) -> tuple[float, float]:
+    """By how much speed and turn may be others than they are taken for [m/s], [rad/s]."""
     lows, highs = hull(t)
-    return 0.5 * math.hypot(*(highs[k] - lows[k] for k in t.cfg.linear))
+    turn = t.cfg.turn
+    return (
+        0.5 * math.hypot(*(highs[k] - lows[k] for k in t.cfg.linear)),
+        0.0 if turn is None else 0.5 * (highs[turn] - lows[turn]),
+    )
 
 
 def _motion(t: Tick) -> tuple[float, float, float]:

@@ -7,9 +7,9 @@ fastest that does. The margin is the footprint, plus ``pose_sigma`` standard dev
 heading's uncertainty makes of the way.
 
 Each region is judged from the pose as it came, carried on by odometry (:mod:`jepa_ros.safety.localisation`), and from a
-smoothed one, whichever lies nearer to it. From the raw pose alone a robot that pushes against an edge would use each
-moment in which the noise is kind to move a little, and never move back when it is not: it would creep over the edge by
-as much as the largest of a thousand draws.
+smoothed one; both have to keep clear. From the raw pose alone a robot that pushes against an edge would use each moment
+in which the noise is kind to move a little, and never move back when it is not: it would creep over the edge by as much
+as the largest of a thousand draws.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def region(t: Tick) -> None:
     most = scale = ceiling(t, t.s.region_scale)
     name, radius = "", t.cfg.footprint_radius
     for g in regions:
-        start, room = place.room(g, radius)
+        _, room = place.room(g, radius)
         if room - margin_of(t, place, farthest(t)) >= farthest(t):
             continue  # nothing near
         whole = reach_of(t).length
@@ -234,7 +234,7 @@ def region(t: Tick) -> None:
             continue
         if inside and room <= margin:
             continue  # judged by inside_region
-        found = scaled(t, partial(_fits, t, g, place, start, room), scale, t.s.region_scale)
+        found = scaled(t, partial(_fits, t, g, place), scale, t.s.region_scale)
         if found < scale or not name:
             scale, name = found, g.name
     t.s.region_scale = scale if name else 1.0
@@ -246,8 +246,11 @@ def region(t: Tick) -> None:
     t.brake = None
 
 
-def _fits(t: Tick, g: Guardrail, place: Place, start: Pose, room: float, share: float, spare: float) -> bool:
-    reach = reach_of(t, share)
-    clearance = partial(_room, g, t.cfg.footprint_radius)
+def _fits(t: Tick, g: Guardrail, place: Place, share: float, spare: float) -> bool:
+    """Whether it keeps clear from wherever it may be now: of two places the one further off may head for the edge."""
+    reach, radius = reach_of(t, share), t.cfg.footprint_radius
+    clearance = partial(_room, g, radius)
     inside = holds(g.shape if g.kind == "keep_out" else None)
-    return clear(start, reach, clearance, room, inside, None, spare + margin_of(t, place, reach.length))
+    spare += margin_of(t, place, reach.length)
+    return all(clear(start, reach, clearance, clearance(start[0], start[1]), inside, None, spare)
+               for start in place.starts)  # fmt: skip

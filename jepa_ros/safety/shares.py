@@ -127,8 +127,8 @@ def braking(t: Tick, surely: bool = False) -> list[float]:
     part = 1.0 - wait / stop
     ways = [low > 0.0 or high < 0.0 for low, high in zip(lows, highs, strict=True)]
     for k, way in enumerate(ways):
-        if way:  # none is asked for more than before, nor has one to come up again
-            part = min(part, max(0.0, t.s.out[k] / most[k]))
+        if way:  # none is given more than is asked of it, nor has one to come up again
+            part = min(part, max(0.0, t.u[k] / most[k]))
             least = min(abs(lows[k]), abs(highs[k]))
             if surely:
                 part = min(part, least / abs(most[k]) - wait / stop)

@@ -32,7 +32,7 @@ def contact(t: Tick) -> None:
         s.contact_axis = None
         return
     if cfg.contact_response == "stop":
-        if not t.body.idle(t):
+        if not _rests(t):
             t.stop("contact", "the collision switch is pressed" if cfg.joints else "the bumper is pressed")
         return
     if s.contact_axis is None:
@@ -46,6 +46,11 @@ def contact(t: Tick) -> None:
     t.u = left
     t.u = regions.slowed(t)
     t.trip("contact", "the bumper is pressed: backs off slowly")
+
+
+def _rests(t: Tick) -> bool:
+    """Whether nothing is asked for, and nothing is on its way out."""
+    return t.body.idle(t) and t.body.stands(t.s, t.s.out)
 
 
 def _went(t: Tick) -> list[float]:
@@ -83,7 +88,7 @@ def _away(t: Tick, went: tuple[float, ...]) -> list[float] | None:
 def force(t: Tick) -> None:
     """The force at the wrist, over every direction: slow from the one level on, stop from the other."""
     cfg, message = t.cfg, t.i.wrench
-    if message is None or cfg.force is None or t.body.idle(t):
+    if message is None or cfg.force is None or _rests(t):
         return
     wrong, size = examine(t, "wrench", message, read_wrench)
     if wrong is not None or not math.isfinite(size):

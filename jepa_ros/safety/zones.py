@@ -51,12 +51,13 @@ def _limit(t: Tick, name: str, bound: float, sentence: str, fits: Callable[[floa
 
 
 def _slow_in_time(
-    t: Tick, bound: float, clearance: Callable[[float, float], float], start: Pose, here: float,
+    t: Tick, bound: float, clearance: Callable[[float, float], float], starts: tuple[Pose, ...],
     inside: Callable[[list[Point]], bool], share: float,
 ) -> bool:  # fmt: skip
-    """Whether the base is no faster than ``bound`` before it comes to where the clearance is used up."""
+    """Whether the base is no faster than ``bound`` before the clearance is used up, from wherever it may be now."""
     reach = reach_of(t, share)
-    return clear(start, reach, clearance, here, inside, reach.until(bound))
+    until = reach.until(bound)
+    return all(clear(start, reach, clearance, clearance(start[0], start[1]), inside, until) for start in starts)
 
 
 def _beside(shape: Shape, room: float, x: float, y: float) -> float:
@@ -77,10 +78,9 @@ def speed_zone(t: Tick) -> None:
         if place is None or g.shape is None:
             continue
         clearance = partial(_beside, g.shape, _margin(t) + g.margin)
-        start, here = nearest(place.starts, clearance)
-        if here >= farthest(t):
+        if nearest(place.starts, clearance)[1] >= farthest(t):
             continue
-        fits = partial(_slow_in_time, t, g.bound, clearance, start, here, holds(g.shape))
+        fits = partial(_slow_in_time, t, g.bound, clearance, place.starts, holds(g.shape))
         _limit(t, "speed_zone", g.bound, f"zone '{g.name}'", fits)
 
 
@@ -112,6 +112,5 @@ def person(t: Tick) -> None:
         def inside(corners: list[Point], near: list[Point] = near) -> bool:
             return any(within(corners, x, y) for x, y in near)
 
-        start, here = nearest(place.starts, clearance)
-        fits = partial(_slow_in_time, t, g.bound, clearance, start, here, inside)
+        fits = partial(_slow_in_time, t, g.bound, clearance, place.starts, inside)
         _limit(t, "person", g.bound, f"'{g.name}': a person is near", fits)

@@ -155,5 +155,3 @@ def box_beside(
         if gap > 0.012 or (near is not None and gap > -0.05):
             return {"name": name, "kind": "keep_out", "unit": "m", "box": box, "margin": rng.choice((0.0, 0.0, 0.01))}
     return None
-
-

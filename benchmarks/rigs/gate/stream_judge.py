@@ -144,6 +144,8 @@ class StreamJudge:
                     self.rate[k] = 0.0
                     continue
             found += self._one(k, b, p, rates[k], dt, out, moving, asked)
+        if dt == self.gap:  # the drive takes up the one step within a period, and may slow down from that
+            self.rate = [r * dt / self.machine.period for r in self.rate]
         return found
 
     def _one(

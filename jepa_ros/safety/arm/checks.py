@@ -250,5 +250,3 @@ def speed_share(look: Look, still: np.ndarray, bound: float) -> float:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if speed(middle) <= kept else (low, middle)
     return low
-
-

@@ -244,4 +244,3 @@ class _Step:
             return t.body.take(rates.tolist())
         t.s.rate = rates.tolist()
         return [p + v * self.dt for p, v in zip(t.s.out, t.s.rate, strict=True)]
-
