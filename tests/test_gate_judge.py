@@ -44,7 +44,7 @@ def history(name: str, monkeypatch: pytest.MonkeyPatch, regions: bool = False, s
 
     body = Body(machine, gate, 4.0, Counter())
     monkeypatch.setattr(histories.bodies, "draw", lambda *args: body)
-    monkeypatch.setattr(histories.plant, "drawn", lambda rng, m: Plant(m, delay=m.reaction, q=[0.3] * m.size))
+    monkeypatch.setattr(histories.plant, "drawn", lambda rng, m, start: Plant(m, delay=m.reaction, q=[0.3] * m.size))
     monkeypatch.setattr(histories, "situation", lambda h: None)
     h = History("bases", 4)
     h.rate, h.late, h.hold = 0.0, 0, 10
