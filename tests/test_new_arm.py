@@ -61,8 +61,11 @@ def test_it_is_not_scored_by_a_model_of_another_robot(file, capsys):
 
 
 @pytest.mark.slow
-def test_data_of_it_is_gathered(file, tmp_path):
+def test_data_of_it_is_gathered_and_taken_by_training(file, tmp_path, capsys):
     words = ["collect", "--robot", file, "--out", str(tmp_path / "d"), "--episodes", "1", "--length", "4"]
     assert cli.main([*words, "--workers", "1"]) == 0
     data = Dataset(tmp_path / "d")
     assert data.contract.name == "iiwa" and data.slice("state_joint_states", 0).shape == (4, 7)
+    words = ["train", "--data", str(tmp_path / "d"), "--out", str(tmp_path / "m"), "--robot", file]
+    assert cli.main(words) == 2
+    assert "episodes are shorter than" in capsys.readouterr().err  # it is of this robot, and too little

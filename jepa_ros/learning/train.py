@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from jepa_ros.commands.options import number, positive, seed, whole
-from jepa_ros.contract import RobotContract
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
@@ -280,7 +280,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", required=True, metavar="PLACE", help="folder of a dataset, or its URL in object storage (s3://...)"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; the same command resumes")
-    parser.add_argument("--robot", metavar="NAME", help="refuse data of anything but this robot")
+    parser.add_argument("--robot", metavar="NAME|FILE", help="refuse data of anything but this robot")
     parser.add_argument("--env", metavar="ID", help="refuse data of anything but this Gymnasium environment")
     parser.add_argument(
         "--seed", type=seed, default=d.seed, help="all randomness follows from it (default: %(default)s)"
@@ -420,7 +420,8 @@ def _train(args: argparse.Namespace, device: str) -> int:
         precision=args.precision,
     )
     data = Dataset(args.data, min_length=max(BatchShape().frames, settings.horizon + 2))
-    data.check_source(args.robot, args.env)
+    named = args.robot is not None and Path(args.robot).suffix in (".yaml", ".yml")
+    data.check_source(load_contract(args.robot).name if named else args.robot, args.env)
     config = config_for(
         data,
         settings,
