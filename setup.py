@@ -44,6 +44,7 @@ ROS_MESSAGES = [
 EXTRAS = {
     "ros": ["ros-jazzy-rclpy[fastrtps]>=7.1,<8", *(f"ros-jazzy-{name}" for name in ROS_MESSAGES)],
     "arm": ["pin>=3.4,<5"],
+    "hf": ["transformers>=5,<6", "huggingface_hub>=1,<3"],
     "ray": ["ray>=2.60,<2.61"],
     "s3": ["s3fs>=2025.1"],
     "sim": ["pybullet>=3.2.6,<4", "matplotlib>=3.7,<4", "pillow>=10,<14"],

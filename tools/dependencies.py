@@ -50,6 +50,8 @@ WHY = {
     "starlette": "the console's pages and sockets",
     "uvicorn": "the console's server",
     "websockets": "the sockets under uvicorn",
+    "transformers": "larger encoders, from folders",
+    "huggingface-hub": "the cache of Hugging Face, where it is installed",
     "ray": "collect, eval and benches on a cluster",
     "s3fs": "datasets in S3",
     "rerun-sdk": "a bag as a recording of rerun",

@@ -34,6 +34,7 @@ class TrainSettings:
         held_out: share of the layouts (or episodes) kept for validation.
         accumulate: parts that a batch is worked through in, one after the other, for less memory. Loss and gradients
             are of the whole batch; what batch normalisation goes by is that of a part.
+        checkpoint_gradients: activations of another's encoder are computed again for its gradients.
         precision: ``bf16`` where the processor has it (``auto``), weights stay fp32.
     """
 
@@ -51,6 +52,7 @@ class TrainSettings:
     inverse_dynamics: float = 5.0
     held_out: float = 0.08
     accumulate: int = 1
+    checkpoint_gradients: bool = False
     precision: str = "auto"
 
     def __post_init__(self) -> None:

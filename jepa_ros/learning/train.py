@@ -48,6 +48,7 @@ from jepa_ros.planar.map_head import map_part
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress, Task
 from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
+from jepa_ros.world_model.backbone import Backbone, BackboneEncoder
 from jepa_ros.world_model.readouts import CONTACT, DISTANCE, Readout, body_readouts
 
 SAVE_EVERY = 200  # steps between saved states: a kill costs at most as many
@@ -99,6 +100,11 @@ def train(
         )
     seed_everything(settings.seed)
     model = WorldModel(config).to(device)
+    if isinstance(model.encoder, BackboneEncoder):
+        if info is None:
+            model.encoder.take_weights()
+        if settings.checkpoint_gradients:
+            model.encoder.save_memory()
     trainer = make_trainer(model, settings, bf16)
     first = 0
     if info is not None:
@@ -341,6 +347,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="attention maps of the encoder (default: %(default)s)",
     )
     parser.add_argument(
+        "--encoder",
+        metavar="FOLDER",
+        help="an encoder of transformers that looks at the first camera too: a folder, or hf:OWNER/NAME; its weights "
+        "stay as they are (pip install 'jepa_ros[hf]')",
+    )
+    parser.add_argument(
+        "--encoder-size", type=positive, metavar="PX", help="edge of the picture that it sees (default: its own)"
+    )
+    parser.add_argument("--fine-tune", action="store_true", help="train that encoder along, at a twentieth of the rate")
+    parser.add_argument(
+        "--checkpoint-gradients", action="store_true", help="less memory for a fine-tuned encoder, and more computing"
+    )
+    parser.add_argument(
         "--precision",
         choices=("auto", "fp32", "bf16"),
         default=d.precision,
@@ -373,14 +392,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 #: Options without which the same command would not train the same model.
 SHAPING = ("seed", "steps", "readout_steps", "batch", "accumulate", "horizon", "learning_rate", "latent_dim",
-           "scene_dim", "encoder_width", "keypoints", "precision")  # fmt: skip
+           "scene_dim", "encoder_width", "keypoints", "encoder", "encoder_size", "fine_tune", "checkpoint_gradients",
+           "precision")  # fmt: skip
 
 
 def command_of(args: argparse.Namespace) -> str:
     """The command that trains this model again, for its card."""
     words = ["jepa-ros", "train", "--data", str(args.data), "--out", str(args.out)]
     for name in SHAPING:
-        if getattr(args, name) is not None:
+        if getattr(args, name) is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif getattr(args, name) not in (None, False):
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     return shlex.join(words)
 
@@ -415,6 +437,7 @@ def _train(args: argparse.Namespace, device: str) -> int:
         readout_steps=args.readout_steps,
         batch=replace(BatchShape(), episodes=args.batch),
         accumulate=args.accumulate,
+        checkpoint_gradients=args.checkpoint_gradients,
         horizon=args.horizon,
         learning_rate=args.learning_rate,
         precision=args.precision,
@@ -429,6 +452,7 @@ def _train(args: argparse.Namespace, device: str) -> int:
         scene_dim=args.scene_dim,
         encoder_width=args.encoder_width,
         keypoints=args.keypoints,
+        backbone=Backbone.read(args.encoder, args.encoder_size, args.fine_tune) if args.encoder else None,
     )
     if args.only:
         bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))

@@ -56,12 +56,16 @@ class Keypoints(nn.Module):
 
         The first block's have the detail that telling where the robot is does not need.
         """
+        early = self._early(images)
+        return early, self.trunk[2](self.trunk[1](early))
+
+    def _early(self, images: Tensor) -> Tensor:
+        """The feature maps of the first block."""
         x = images.permute(0, 3, 1, 2)
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
         x = (x.to(dtype) - 128.0) / 64.0
-        early = self.trunk[0](self.unshuffle(x))
-        return early, self.trunk[2](self.trunk[1](early))
+        return self.trunk[0](self.unshuffle(x))
 
     def pooled(self, x: Tensor) -> Tensor:
         """Feature maps, as :meth:`features` gives them -> (B, outputs): values at the keypoints, then positions."""

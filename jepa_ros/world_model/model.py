@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from jepa_ros.contract import RobotContract
 from jepa_ros.ranges import Range
+from jepa_ros.world_model.backbone import Backbone, BackboneEncoder
 from jepa_ros.world_model.context import ContextPart, without
 from jepa_ros.world_model.encoder import CELL, KeypointEncoder
 from jepa_ros.world_model.inverse_model import InverseModel
@@ -44,6 +45,7 @@ class ModelConfig:
         max_distance: the temporal distance saturates here [control steps].
         readouts: the heads that the model has: declarations, or names of known ones.
         proposal_steps: actions that the head "proposal" answers with.
+        backbone: another encoder that looks at the first camera too; None: ours alone.
         context: what embeddings tell beside the latent, in this order.
     """
 
@@ -62,6 +64,7 @@ class ModelConfig:
     readouts: tuple[Readout, ...] = ("distance", "pose", "contact")  # type: ignore[assignment]
     proposal_steps: int = 12
     context: tuple[ContextPart, ...] = ()
+    backbone: Backbone | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "readouts", tuple(declare(*self.readouts).values()))
@@ -113,6 +116,8 @@ class ModelConfig:
         data = earlier_sizes(data)
         for name in ("cameras", "states"):
             data[name] = tuple(tuple(v) for v in data.get(name, getattr(ModelConfig, name)))
+        if data.get("backbone") is not None:
+            data["backbone"] = Backbone.from_plain(data["backbone"])
         context = tuple(ContextPart.from_plain(part) for part in data.get("context", ()))
         return ModelConfig(**{**data, "readouts": tuple(data["readouts"]), "context": context})
 
@@ -207,9 +212,8 @@ class WorldModel(nn.Module):
         super().__init__()
         self.config = config
         c = config
-        self.encoder = KeypointEncoder(
-            c.cameras, c.latent_dim, c.encoder_width, c.keypoints, c.keypoint_values, c.states, c.scene_dim
-        )
+        sizes = c.cameras, c.latent_dim, c.encoder_width, c.keypoints, c.keypoint_values, c.states, c.scene_dim
+        self.encoder = KeypointEncoder(*sizes) if c.backbone is None else BackboneEncoder(c.backbone, *sizes)
         self.predictor = Predictor(config)
         self.heads = nn.ModuleDict({readout.name: head_for(readout, config) for readout in config.readouts})
         self.context = nn.ModuleDict({part.name: part.make_head(c.encoder_width, c.grid) for part in c.context})

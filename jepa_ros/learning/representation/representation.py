@@ -20,6 +20,7 @@ from jepa_ros.learning.parallel.watch import at
 from jepa_ros.learning.representation.losses import InverseDynamics, anti_collapse, elsewhere, open_loop, same_scene
 from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.world_model import WorldModel
+from jepa_ros.world_model.backbone import TUNING, BackboneEncoder
 
 
 def cosine(step: int, total: int, warmup: int = 100) -> float:
@@ -50,11 +51,18 @@ class RepresentationTrainer:
         self.model, self.settings, self.bf16 = model, settings, bf16
         self.inverse = InverseDynamics(model.config.latent_dim, model.config.action_dim).to(model.device)
         self.trained = nn.ModuleList([model.encoder, model.predictor, self.inverse])
-        self.optimizer = torch.optim.AdamW(
-            self.trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        tuned = {id(p) for p in self._backbone()}
+        groups = [{"params": [p for p in self.trained.parameters() if id(p) not in tuned], "factor": 1.0}]
+        if tuned:
+            groups.append({"params": self._backbone(), "factor": TUNING})
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self.learned: Callable[..., dict[str, Tensor]] = self.losses
         self.waited = 0.0  # s, for batches
+
+    def _backbone(self) -> list[nn.Parameter]:
+        """The parameters of another's encoder."""
+        encoder = self.model.encoder
+        return list(encoder.backbone.parameters()) if isinstance(encoder, BackboneEncoder) else []
 
     @property
     def weights(self) -> dict[str, float]:
@@ -111,7 +119,8 @@ class RepresentationTrainer:
         device = self.model.device
         self.trained.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * cosine(number, self.settings.steps)
+            factor = group.get("factor", 1.0)
+            group["lr"] = factor * self.settings.learning_rate * cosine(number, self.settings.steps)
         there = {name: values.to(device, non_blocking=True) for name, values in inputs.items()}
         self.optimizer.zero_grad(set_to_none=True)
         told = self._backward(there, actions.to(device, non_blocking=True))
