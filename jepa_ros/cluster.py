@@ -38,7 +38,7 @@ def add_ray(parser: Any) -> None:
 
 
 def _address(text: str) -> str:
-    if not text.strip():
+    if text != ANY and not text.strip():  # argparse gives ANY itself
         raise argparse.ArgumentTypeError("expected HOST:PORT or ray://HOST:PORT, found nothing")
     return text
 
