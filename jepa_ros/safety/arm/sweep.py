@@ -156,10 +156,10 @@ class Sweep:
         link = shapes.pairs[pair]
         bound = np.maximum(bound, gap - self._moved(link, n, self.reach[link] * own, own))
         bound = np.array([self._by_hulls(k, float(v), near) for k, v in zip(pair, bound, strict=True)])
-        left = bound < near
-        if not left.any():
+        close = bound < near
+        if not close.any():
             return NONE
-        pair, bound = pair[left], bound[left]
+        pair, bound = pair[close], bound[close]
         now, end = self._apart(NOW, pair), self._apart(END, pair)
         return Gaps(bound, now, end, shapes.pairs[pair])
 
