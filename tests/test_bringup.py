@@ -195,11 +195,6 @@ def test_a_recorder_takes_what_the_table_gives_it():
     assert (options.output, options.namespace, options.use_sim_time) == ("robots", "/left", True)
 
 
-def test_a_robot_without_a_shipped_model_is_told_to_train_one():
-    with pytest.raises(BringupError, match="no model of the robot 'rover' ships: train one"):
-        bringup.graph("sim", {"robot": "rover"})
-
-
 @pytest.mark.parametrize("given", ["arena", ""])
 def test_a_recorder_is_given_the_folder_of_a_shipped_model(given):
     words = bringup.graph("sim", {"record": "true", "model": given}).find("recorder").words

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.contract.topics import COMMAND_TYPES, STATE_TYPES
 from jepa_ros.errors import JepaRosError
 from jepa_ros.messages import MessageError
 from jepa_ros.messages.diagnostics import key_values
@@ -44,15 +45,15 @@ class _Writer:
             "visualization_msgs/msg/MarkerArray": self._markers,
             "nav_msgs/msg/OccupancyGrid": self._grid,
             "geometry_msgs/msg/PoseStamped": lambda name, m: self._pose(name, m.pose),
-            "geometry_msgs/msg/PoseWithCovarianceStamped": lambda name, m: self._pose(name, m.pose.pose),
-            "nav_msgs/msg/Odometry": lambda name, m: self._pose(name, m.pose.pose),
-            "sensor_msgs/msg/LaserScan": self._scan,
+            STATE_TYPES["pose"]: lambda name, m: self._pose(name, m.pose.pose),
+            STATE_TYPES["odom"]: lambda name, m: self._pose(name, m.pose.pose),
+            STATE_TYPES["scan"]: self._scan,
             "diagnostic_msgs/msg/DiagnosticArray": self._diagnostics,
-            "sensor_msgs/msg/JointState": self._joints,
-            "geometry_msgs/msg/TwistStamped": lambda name, m: self._twist(name, m.twist),
-            "geometry_msgs/msg/Twist": self._twist,
+            STATE_TYPES["joint_states"]: self._joints,
+            STATE_TYPES["contact"]: lambda name, m: self._number(name, float(m.data)),
+            COMMAND_TYPES["twist_stamped"]: lambda name, m: self._twist(name, m.twist),
+            COMMAND_TYPES["twist"]: self._twist,
             "std_msgs/msg/String": lambda name, m: self._say(name, m.data),
-            "std_msgs/msg/Bool": lambda name, m: self._number(name, float(m.data)),
         }
 
     def takes(self, msgtype: str) -> bool:

@@ -503,11 +503,6 @@ def _model(args: dict[str, Any], contract: RobotContract) -> str:
     given, shipped = args["model"], share_dir() / "models"
     if given and not Path(given).is_dir() and not (shipped / given).is_dir():
         raise BringupError(f"model:={given}: neither a folder nor one of the models in {shipped}")
-    if not given and not (shipped / contract.name).is_dir():
-        raise BringupError(
-            f"no model of the robot '{contract.name}' ships: train one (jepa-ros collect, then train) and name "
-            "its folder: model:=FOLDER, for the demo --model FOLDER"
-        )
     return given if given and Path(given).is_dir() else str(shipped / (given or contract.name))
 
 

@@ -10,6 +10,7 @@ is due, and is waited for as long as the topic's time-out says.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jepa_ros.safety.envelope import hull, motion
@@ -73,11 +74,11 @@ def follow_pose(t: Tick) -> None:
     if "pose" not in t.cfg.states or t.cfg.joints:
         return
     dt = min(t.dt, MOST_AGE)
-    vx, vy, w = _motion(t)
+    (vx, vy, w), (off, twirl) = _lately(t)
     driven = t.moving() or any(s.out)  # what a robot at rest measures is noise: it adds up to no way
     way = math.hypot(vx, vy) * dt if driven else 0.0
     turned = abs(w) * dt if driven else 0.0
-    slack, spin = (v * dt if t.measured is None else 0.0 for v in _doubt(t))
+    slack, spin = off * dt, twirl * dt
     last: Mark = s.trail[-1] if s.trail and s.trail[-1].ros <= t.ros else Mark(t.ros)
     now = Mark(t.ros, *advance(last.x, last.y, last.yaw, vx, vy, w, dt), last.way + way, last.turned + turned,
                last.slack + slack, last.spin + spin)  # fmt: skip
@@ -204,18 +205,22 @@ def _carried(t: Tick) -> tuple[float, float, float, float, float] | None:
     )
 
 
-def _doubt(t: Tick) -> tuple[float, float]:
-    """By how much speed and turn may be others than they are taken for [m/s], [rad/s]."""
+def _lately(t: Tick) -> tuple[tuple[float, float, float], tuple[float, float]]:
+    """(vx, vy, w) of the robot since the last tick, and by how much speed and turn may have been others [m/s], [rad/s].
+
+    Where nobody measures it: the middle of what it may do from now on and could do from the last tick on, for a base
+    that brakes was faster when the tick began.
+    """
+    s, cfg = t.s, t.cfg
+    v: Sequence[float] = motion(t)
+    off = twirl = 0.0
     lows, highs = hull(t)
-    turn = t.cfg.turn
-    return (
-        0.5 * math.hypot(*(highs[k] - lows[k] for k in t.cfg.linear)),
-        0.0 if turn is None else 0.5 * (highs[turn] - lows[turn]),
-    )
-
-
-def _motion(t: Tick) -> tuple[float, float, float]:
-    """(vx, vy, w) of the robot."""
-    cfg, v = t.cfg, motion(t)
+    if t.measured is None:
+        if s.hull_before is not None:
+            lows, highs = [*map(min, lows, s.hull_before[0])], [*map(max, highs, s.hull_before[1])]
+        v = [0.5 * (low + high) for low, high in zip(lows, highs, strict=True)]
+        off = 0.5 * math.hypot(*(highs[k] - lows[k] for k in cfg.linear))
+        twirl = 0.0 if cfg.turn is None else 0.5 * (highs[cfg.turn] - lows[cfg.turn])
+    s.hull_before = t.hull
     vx, vy, w = (0.0 if k is None else v[k] for k in (cfg.forward, cfg.sideways, cfg.turn))
-    return vx, vy, w
+    return (vx, vy, w), (off, twirl)

@@ -99,8 +99,8 @@ class MotionJudge:
     def _astray(self, out: GateOutput, i: GateInputs, now: float, moving: bool, late: bool) -> list[str]:
         """It drives while what is measured has long been none of what left over more time than any answer may take.
 
-        Nothing is said of a robot that comes nearer to what it was told, as one that still brakes does, nor of one that
-        is told to stand.
+        Nothing is said of a robot that comes nearer to what it was told, nor of one that may still brake towards it as
+        slowly as it may, nor of one that is told to stand.
         """
         m = self.machine
         message, v = self._velocity(i, m)
@@ -118,7 +118,8 @@ class MotionJudge:
         if self.astray_since is None:
             self.astray_since = now
         lasts = now - self.astray_since
-        if lasts > TIMEOUT + 0.1 + 2.0 * m.period and self._good(message, i, now):
+        brakes = max(abs(a - goal) / b for a, goal, b in zip(v or [], self.sent[-1][1], m.braking))
+        if lasts > TIMEOUT + 0.1 + 2.0 * m.period + brakes and self._good(message, i, now):
             return [f"drives for {lasts:.2f} s while {v} is measured"]
         return []
 

@@ -86,6 +86,11 @@ class _Demo:
 
     def run(self) -> int:
         model = self.args.model or str(share_dir() / "models" / self.contract.name)
+        if not self.args.model and not Path(model).is_dir():
+            raise JepaRosError(
+                f"no model of the robot '{self.contract.name}' ships: train one (jepa-ros collect, then jepa-ros train) "
+                "and give --model FOLDER"
+            )
         head = {
             **self.side.head,
             "robot": self.contract.name,
