@@ -82,9 +82,11 @@ def test_what_was_recorded_of_an_arm_is_repeated_and_becomes_a_dataset(probe, ca
     probe.stack.stop()
     bag, data, report = (str(probe.folder / name) for name in ("bag", "data", "report.json"))
     words = ["replay", bag, "--compare", "--model", str(probe.folder), "--json", report]
-    assert cli.main(words) == 0, capsys.readouterr()
-    compared = json.loads((probe.folder / "report.json").read_text())["comparison"]["counts"]
-    assert min(compared[name] for name in ("embedding", "command_raw", "safety_gate/state")) > 5
+    assert cli.main(words) in (0, 1), capsys.readouterr()  # plans differ where the bag began after the planner
+    comparison = json.loads((probe.folder / "report.json").read_text())["comparison"]
+    assert min(comparison["counts"][name] for name in ("embedding", "command_raw", "safety_gate/state")) > 5
+    assert comparison["largest"]["embedding"] < 1e-4
+    assert comparison["largest"]["safety_gate/state"] < 1e-3  # rad and m
     assert cli.main(["dataset", bag, "--out", data, "--min-length", "4"]) == 0, capsys.readouterr()
     found = Dataset(data, CONTRACT)
     assert np.abs(found.slice("actions", 0)).max() > 0.01 and found.slice("state_joint_states", 0).shape[1] == 8

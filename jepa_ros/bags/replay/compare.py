@@ -20,6 +20,8 @@ class Tolerance:
             changes the last bits of a sum.
         cost: relative. command: in the action's units; both grow from the embedding through the search.
         gate: of the values that leave, in the action's units (published with six digits).
+        hold: the same of a gate that stands: joints are held where they were measured, which may have been by a
+            reading before the bag began, and readings differ by the encoders' noise.
         settle: seconds at the beginning in which the gate is not compared: it may have been armed before the bag began.
     """
 
@@ -27,6 +29,7 @@ class Tolerance:
     cost: float = 1e-3
     command: float = 1e-3
     gate: float = 1e-4
+    hold: float = 2e-3
     settle: float = 1.0
 
 
@@ -148,7 +151,8 @@ def _gate(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Com
         compared += 1
         size = float(np.abs(a.values - b.values).max()) if a.values.size else 0.0
         found.add("safety_gate/state", size)
-        if a.mode != b.mode or not size <= tolerance.gate:
+        stands = "ACTIVE" not in (a.mode, b.mode) and "LIMITED" not in (a.mode, b.mode)
+        if a.mode != b.mode or not size <= (tolerance.hold if stands else tolerance.gate):
             found.differences.append(Difference((a.time - start) * 1e-9, "safety_gate/state", _tick_text(a, b), size))
     return compared
 

@@ -24,6 +24,9 @@ UNSURE_SECONDS = 0.5
 input that was lost it is longer by the time of arming anew."""
 RECEIPT_SECONDS = 0.25
 """A recorded message counts as the one that the gate had received when the times differ by less than this."""
+HELD = 2e-3
+"""Joints that a gate holds before it first moves them are held as recorded, where they are this near [rad or m]:
+readings differ by the encoders' noise, and the one that was held may be of before the bag began."""
 
 
 def replay_gate(recording: Recording, config: GateConfig, log: RunLog, new_commands: bool) -> None:
@@ -38,7 +41,7 @@ def replay_gate(recording: Recording, config: GateConfig, log: RunLog, new_comma
     told = 0
     enabled = ticks[0].mode not in ("DISABLED", "")
     requests = Requests(enable=True) if enabled else Requests()
-    unsure, left_out, missed = -math.inf, 0, 0
+    unsure, left_out, missed, moved = -math.inf, 0, 0, False
     known = recording.identities
     for number, tick in enumerate(ticks):
         unsure = max(unsure, tick.steady + UNSURE_SECONDS) if tick.made_up else unsure
@@ -62,6 +65,10 @@ def replay_gate(recording: Recording, config: GateConfig, log: RunLog, new_comma
             requests=_requests(tick) if number else requests,
             output_publishers=tick.publishers,
         )
+        moved = moved or output.mode.name in ("ACTIVE", "LIMITED")
+        same = config.by_position and not moved and np.shape(tick.values) == np.shape(output.decided)
+        if same and np.abs(tick.values - output.decided).max() <= HELD:
+            guard.state.out = tick.values.tolist()
         if servo is not None:
             servo.body.gated(np.asarray(output.decided, np.float64))
         if math.isfinite(tick.slowest) and (number == 0 or ticks[number - 1].made_up):

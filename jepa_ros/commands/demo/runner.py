@@ -88,7 +88,7 @@ class _Demo:
         model = self.args.model or str(share_dir() / "models" / self.contract.name)
         if not self.args.model and not Path(model).is_dir():
             raise JepaRosError(
-                f"no model of the robot '{self.contract.name}' ships: train one (jepa-ros collect, then jepa-ros train) "
+                f"no model of the robot '{self.contract.name}' ships: train one (jepa-ros collect, then train) "
                 "and give --model FOLDER"
             )
         head = {
