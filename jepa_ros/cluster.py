@@ -12,8 +12,10 @@ import argparse
 import contextlib
 import itertools
 import os
+import socket
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from jepa_ros import __version__
@@ -24,6 +26,8 @@ J = TypeVar("J")
 T = TypeVar("T")
 #: Times that a job is tried again, whose worker or machine was lost.
 RETRIES = 3
+#: Seconds in which a cluster has to answer.
+CONNECT = 10.0
 #: ``--ray`` without an address: the cluster that runs here or that RAY_ADDRESS names, else one on this machine alone.
 ANY = ""
 
@@ -120,11 +124,13 @@ def cluster_pool(
         raise JepaRosError("--ray: Ray is not installed: pip install 'jepa_ros[ray]'") from None
     ours = not ray.is_initialized()
     if ours:
+        address = _reachable(address)
+        started = {"include_dashboard": False} if address in (ANY, "local") else {}
         variables = {name: os.environ.get(name) or str(threads) for name in THREAD_VARIABLES}
         try:
             ray.init(
                 address=address or None, log_to_driver=False, logging_level="ERROR", configure_logging=False,
-                runtime_env={"env_vars": variables}, **({} if address else {"include_dashboard": False}),
+                runtime_env={"env_vars": variables}, **started,
             )  # fmt: skip
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             where = address or os.environ.get("RAY_ADDRESS") or "this machine"
@@ -135,6 +141,27 @@ def cluster_pool(
     finally:
         if ours:
             ray.shutdown()
+
+
+def _reachable(address: str) -> str:
+    """The address to give to Ray, which would try one where nothing answers for ever.
+
+    Raises:
+        JepaRosError: nothing answers there.
+    """
+    named = address or os.environ.get("RAY_ADDRESS", "")
+    told = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")  # where Ray notes what runs here
+    found = named or (told.read_text(encoding="utf-8").strip() if told.is_file() else "")
+    host, _, port = found.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():
+        return address  # none, or a word of Ray's: auto, local
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT).close()
+    except OSError as error:
+        if not named:
+            return "local"  # what ran here has ended without taking its note away
+        raise JepaRosError(f"--ray: no cluster of Ray at {named}: {error.strerror or error}") from None
+    return address
 
 
 _begun = ""
