@@ -21,7 +21,7 @@ ALONE = (
     "test_ros_", "test_demo", "test_doctor", "test_other_robot", "test_two_machines", "test_bag_recorder",
     "test_bag_player", "test_bag_writer", "test_console_browser", "test_console_foxglove", "test_console_server",
     "test_gate_faults", "test_gate_processes", "test_gate_reading", "test_one_recording", "test_progress",
-    "test_workers", "test_search_native",
+    "test_workers", "test_search_native", "test_training_processes", "test_cluster",
 )  # fmt: skip
 
 #: Files whose tests train something, build something or play many episodes: `make test-fast` leaves them out.
