@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -74,7 +75,10 @@ def test_the_campaign_ends_soon_when_it_is_interrupted_and_goes_on_later(tmp_pat
     command = [sys.executable, "-m", "jepa_ros.commands.cli", "bench", "safety", "--histories", "100000", "--bodies",
                "bases", "--mutants", "0", "--episodes", "0", "--steps", "0", "--directed", "0", "--no-liveness",
                "--processes", "1", "--log", str(log)]  # fmt: skip
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    heeded = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background may ignore it
+    child = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heeded
+    )
     end = time.monotonic() + 90.0
     while not (log.is_file() and log.read_text(encoding="utf-8")) and time.monotonic() < end:
         time.sleep(0.1)
