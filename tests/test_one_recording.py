@@ -145,6 +145,7 @@ def played(tmp_path_factory):
     small = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2)
     save_checkpoint(folder / "model", WorldModel(small), {"contract": ARENA.to_dict()})
     rclpy.init(args=[])
+    nodes = None
     try:
         with pytest.MonkeyPatch.context() as patch:
             nodes = Nodes(folder / "model", patch)
@@ -161,6 +162,8 @@ def played(tmp_path_factory):
             through = nodes.play(tape, goal)
             nodes.write(folder / "bag")
     finally:
+        if nodes is not None:
+            nodes.close()
         rclpy.try_shutdown()
     with BagReader(folder / "bag") as reader:
         prepared = prepare(reader, Changes(model=str(folder / "model")))
@@ -310,6 +313,11 @@ class Nodes:
             elif topic == "/safety_gate/state":
                 self.planner._on_gate(bytes(serialize_message(message)))
         return output.mode.name, output.reason
+
+    def close(self):
+        """End the nodes: a gate that stays in the domain would answer for the stacks of the tests that follow."""
+        for node in (self.gate, self.planner, self.eye):
+            node.destroy_node()
 
     def write(self, path):
         """The bag that a recorder would have made of it."""
