@@ -171,17 +171,34 @@ def large_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def used_domains() -> set[int]:
     """The domains in which a process of this machine listens, seen from the UDP ports that are bound."""
-    used = set()
+    return {(port - PORT_BASE) // PORT_GAIN for port, _ in _udp_sockets() if port >= PORT_BASE}
+
+
+def listeners(domain: int) -> tuple[int, int]:
+    """How many UDP sockets listen in a domain on this machine: (of this process, of others); none without /proc."""
+    descriptors = Path("/proc/self/fd")
+    mine = {_link(str(fd)) for fd in descriptors.iterdir()} if descriptors.exists() else set()
+    there = [inode for port, inode in _udp_sockets() if (port - PORT_BASE) // PORT_GAIN == domain]
+    own = sum(f"socket:[{inode}]" in mine for inode in there)
+    return own, len(there) - own
+
+
+def _udp_sockets() -> Iterator[tuple[int, str]]:
+    """The UDP ports that are bound on this machine, each with its socket's inode (Linux)."""
     for table in ("/proc/net/udp", "/proc/net/udp6"):
         try:
             lines = Path(table).read_text(encoding="ascii").splitlines()[1:]
         except OSError:
             continue
-        for line in lines:
-            port = int(line.split()[1].rpartition(":")[2], 16)
-            if port >= PORT_BASE:
-                used.add((port - PORT_BASE) // PORT_GAIN)
-    return used
+        for fields in map(str.split, lines):
+            yield int(fields[1].rpartition(":")[2], 16), fields[9]
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # closed meanwhile, as the one that the listing itself was read through
+        return ""
 
 
 @contextlib.contextmanager

@@ -8,13 +8,14 @@ other, when nothing else runs. All others run side by side.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from jepa_ros.ros_env import reserved_domain, ros_environment
+from jepa_ros.ros_env import listeners, reserved_domain, ros_environment
 
 #: Files, by the beginning of their name, whose tests want the machine for themselves.
 ALONE = (
@@ -33,6 +34,7 @@ SLOW = (
 )  # fmt: skip
 
 _held = contextlib.ExitStack()
+_files: dict[str, Path] = {}  # the file of the last test
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.update(ros_environment(ROS_DOMAIN_ID=str(_held.enter_context(reserved_domain()))))
@@ -44,6 +46,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("alone")
         if item.path.name.startswith(SLOW):
             item.add_marker("slow")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A node that a file leaves in this process would answer for the stacks of the files after it."""
+    before, _files["last"] = _files.get("last", item.path), item.path
+    if before != item.path:
+        gc.collect()
+        own, _ = listeners(int(os.environ["ROS_DOMAIN_ID"]))
+        assert not own, f"{before.name} left a ROS node in this process: destroy it where it was made"
 
 
 def pytest_unconfigure() -> None:

@@ -42,6 +42,7 @@ def node(tmp_path_factory):
     made.configure()
     made.active = True
     yield made
+    made.destroy_node()
     rclpy.try_shutdown()
 
 
@@ -133,7 +134,8 @@ def two_eyed(tmp_path_factory, node):
     made = PerceptionNode(parameter_overrides=given)
     made.configure()
     made.active = True
-    return made
+    yield made
+    made.destroy_node()
 
 
 def front(seen, stamp, level):

@@ -38,6 +38,7 @@ def planning(tmp_path_factory):
     rclpy.init(args=[])
     node, kept = started({"model": str(folder)})
     yield node, kept
+    node.destroy_node()
     rclpy.try_shutdown()
 
 
@@ -165,4 +166,5 @@ def test_deliberation_beside_the_steps_is_told_in_the_status_and_its_tree_on_a_t
     assert tree["nodes"][0][0] == -1 and tree["way"][0] == 0
     assert json.loads(told["settings"])["deliberate"]["calls"] == 3000  # what a replay sets up
     node.release()
+    node.destroy_node()
     assert not any(thread.name == "deliberation" for thread in threading.enumerate())

@@ -17,12 +17,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from jepa_ros.bringup import graph as bringup
 from jepa_ros.errors import JepaRosError
-from jepa_ros.ros_env import PORT_BASE, PORT_GAIN
+from jepa_ros.ros_env import listeners
 
 #: A node that dies more often than this within the window stays dead, and the whole graph stops.
 MAX_RESPAWNS, RESPAWN_WINDOW = 5, 60.0
@@ -345,7 +344,7 @@ class Stack:
             return
         domain = self._environment.get("ROS_DOMAIN_ID", "") or "0"
         alone = self._environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] in ("LOCALHOST", "OFF")
-        if alone and domain.isdecimal() and not _others_listen(int(domain)):
+        if alone and domain.isdecimal() and sys.platform == "linux" and not listeners(int(domain))[1]:
             return
         gate = f"{self._space}/{self.graph.gate.node_name}"
         watcher = self._watcher()
@@ -360,28 +359,6 @@ class Stack:
                 )
         finally:
             watcher.close()
-
-
-def _others_listen(domain: int) -> bool:
-    """Whether another process of this machine listens on the UDP ports of a ROS domain (Linux; True elsewhere)."""
-    try:
-        own = {_link(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
-        lines = [line for table in ("udp", "udp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
-    except OSError:
-        return True
-    first = PORT_BASE + PORT_GAIN * domain
-    for fields in (line.split() for line in lines):
-        port, inode = int(fields[1].rpartition(":")[2], 16), fields[9]
-        if first <= port < first + PORT_GAIN and f"socket:[{inode}]" not in own:
-            return True
-    return False
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:  # closed meanwhile, as the one that the listing itself was read through
-        return ""
 
 
 def _exit_text(code: int) -> str:
