@@ -12,6 +12,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.planar.goals import pose_goal
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.planning.arrival import Arrival, ArrivalConfig, Reading
+from jepa_ros.planning.carried import Carried
 
 
 def make(model=None, latency=0.06, card=None, **config):
@@ -44,6 +45,32 @@ def test_planner_drives_to_the_goal_says_so_and_stands_still():
     assert outputs[-1].status["arrived"]
     assert np.array_equal(outputs[-1].command, np.zeros(2))
     assert not outputs[0].status["arrived"]
+
+
+def test_a_planner_goes_on_from_what_another_one_carried():
+    first, second = make(), make()
+    first.set_goal(Goal.from_latent(np.array([0.6, -0.4])))
+    drive(first, 4)
+    told = Carried.of(first).to_plain()
+    second.set_goal(first.goal)
+    second.step(np.array([0.1, 0.0]), 0.6)  # the image of the last of these steps, and nothing before it
+    Carried.from_plain(told, second).give(second)
+    outputs = [p.step(np.array([0.2, -0.1]), 0.8, np.array([0.05, 0.0]), seed=3) for p in (first, second)]
+    assert np.array_equal(outputs[0].plan_actions, outputs[1].plan_actions)
+    assert outputs[0].status["warm_cost"] == outputs[1].status["warm_cost"]
+
+
+def test_what_a_planner_of_other_sizes_carried_is_not_taken():
+    planner = make()
+    told = Carried.of(planner).to_plain()
+    assert Carried.from_plain(told, make(horizon=7)) is not None  # no plan yet
+    planner.set_goal(Goal.from_latent(np.array([0.6, -0.4])))
+    drive(planner, 2)
+    told = Carried.of(planner).to_plain()
+    assert Carried.from_plain(told, make(horizon=7)) is None
+    assert Carried.from_plain({**told, "sent": None}, make()) is None
+    with pytest.raises(ValueError, match="finite"):
+        Carried.from_plain({**told, "sent": " ".join(["nan", *told["sent"].split()[1:]])}, make())
 
 
 def test_planner_does_not_chatter_at_the_goal():

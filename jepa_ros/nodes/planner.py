@@ -232,6 +232,8 @@ class PlannerNode(ManagedNode):
 
     def _tell(self, thought: Any, stamp: float, busy: float) -> None:
         """Publish what was thought: for the gate first, then for people."""
+        from jepa_ros.planning.carried import Carried  # and torch with it: see configure
+
         output, told = thought.output, thought.told
         when = to_stamp(stamp)
         frame = self._contract.frames.map
@@ -250,6 +252,7 @@ class PlannerNode(ManagedNode):
             "gated": planner_messages.exact(told.gated),
             "gate_reason": told.reason,
             "command": planner_messages.exact(output.command),
+            "carried": Carried.of(self._planner).to_plain(),
             "settings": self._settings,
         }
         self._status_out.publish(planner_messages.status(when, output, facts))

@@ -130,6 +130,15 @@ class Arrival:
         self.arrived = False
         self._inside = self._count = 0
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Whether it has arrived (1 or 0), the readings in a row inside the limit, and those that want a change."""
+        return int(self.arrived), self._inside, self._count
+
+    @counts.setter
+    def counts(self, counts: tuple[int, int, int]) -> None:
+        self.arrived, self._inside, self._count = bool(counts[0]), counts[1], counts[2]
+
     def update(self, reading: Reading) -> bool:
         """Take the reading of one control step; true while the robot has arrived."""
         c = self.config

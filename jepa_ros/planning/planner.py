@@ -54,6 +54,7 @@ class Planner:
 
     Attributes:
         paused: while true every command stands still.
+        warm: (T, A) normalised, the last plan, from which the next search starts; None where there is none.
         knowledge: what is known beside the latent. objective: judges plans. search: finds them.
         deliberator: of the deliberate search; None if the model has no cost-to-go for it.
     """
@@ -115,7 +116,7 @@ class Planner:
             part.reset()
         if self.deliberator is not None:
             self.deliberator.cancel()
-        self._warm: torch.Tensor | None = None
+        self.warm: torch.Tensor | None = None
         self._stamp: float | None = None
         self._commanded: np.ndarray | None = None
         self._failed = False
@@ -158,7 +159,7 @@ class Planner:
         self.arrival.reset()
         if self.deliberator is not None:
             self.deliberator.cancel()
-        self._warm = None
+        self.warm = None
 
     def _novelty(self, target: Target | None) -> float | None:
         """How unlike the training data a goal picture is, None if nothing tells.
@@ -270,7 +271,7 @@ class Planner:
         flat = np.ascontiguousarray(latent, dtype=np.float32).reshape(-1)
         size = self.model.config.latent_dim
         if flat.size != embedding_dim(self.model) or not np.isfinite(flat).all():
-            self._warm = None
+            self.warm = None
             return self._stop("bad_latent", None, None)
         z = torch.from_numpy(flat[:size]).to(self.search.device)
         steps = self._steps(stamp)
@@ -283,16 +284,16 @@ class Planner:
         for part in self.knowledge:
             part.observe(seen)
         if self.goal is None or self._target is None or self._aim is None or self.paused:
-            self._warm = None
+            self.warm = None
             return self._stop("paused" if self.paused else "idle", None, None)
         with torch.no_grad():
             reading = read_distance(self.model, z, self._aim)
         if self.arrival.update(reading):
-            self._warm = None
+            self.warm = None
             if self.deliberator is not None:
                 self.deliberator.cancel("idle")
             return self._stop("arrived", reading, None)
-        warm = None if self._warm is None else shift_plan(self._warm, steps)
+        warm = None if self.warm is None else shift_plan(self.warm, steps)
         self._plans += 1
         plan_seed = self.config.search.seed + self._plans if seed is None else seed
         aim = self._target
@@ -309,11 +310,11 @@ class Planner:
                 result, lambda: self._problem(z, self.history.h, whole), plan_seed, deliberation
             )
         if result.actions is None:
-            self._warm, self._failed = None, True
+            self.warm, self._failed = None, True
             return self._stop(result.reason, reading, result)
         self._won[result.source] += 1
-        self._warm = torch.from_numpy(result.actions)
-        self.history.command(self._warm[0])
+        self.warm = torch.from_numpy(result.actions)
+        self.history.command(self.warm[0])
         self._commanded = self.contract.denormalise(result.actions[0])
         return self._output("ok", self.contract.denormalise(result.actions), reading, result)
 
@@ -336,7 +337,7 @@ class Planner:
 
     def fail(self, error: Exception) -> PlannerOutput:
         """The answer to an image for which :meth:`step` raised: stand still, and say why."""
-        self._warm = None
+        self.warm = None
         output = self._stop("error", None, None)
         output.status["sentence"] = f"{SENTENCES['error']}: {error}"
         return output
@@ -370,7 +371,7 @@ class Planner:
         if last is None:
             return 0
         if stamp < last or stamp - last > self.config.max_gap + 0.5 * self.contract.period:
-            self._warm = None
+            self.warm = None
             if self.deliberator is not None:
                 self.deliberator.cancel()
             return -1

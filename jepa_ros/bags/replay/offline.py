@@ -89,6 +89,7 @@ class OfflineReplay:
         self._taken = 0
         last: int | None = None
         unsure, left_out = False, 0
+        rooms = bool(planner.knowledge)  # and the memory: what these know is not in a bag
         total = (reader.end - reader.start) * 1e-9
         for message, stamp, senses in self._images():
             if stamp not in wanted or stamp in log.embeddings:
@@ -112,21 +113,40 @@ class OfflineReplay:
                 if told.executed is None and last is not None and then.status.get("goal") == "none":
                     self._part.reset()  # what ~/clear_goal does; the recording has no other trace of it
                     unsure = False
-            if last is None and told.executed is not None:
+            carried = self._carried(then)
+            midway = last is None and told.executed is not None  # the planner was running before
+            if midway and (rooms or carried is None):
+                lost = "map, what was in the way" if carried is not None else "history, map, what was in the way"
                 recording.log.notes.append(
-                    "the planner was running before the bag began: what it remembered (history, map, what was in the "
-                    "way) is not in it, and plans may differ until ~/clear_goal was called"
+                    f"the planner was running before the bag began: what it remembered ({lost}) is not in it, and "
+                    "plans may differ until ~/clear_goal was called"
                 )
             last = stamp
             planner.paused = then.reason == "paused"
             log.steps[stamp] = self._step(latent, stamp, then, told)
-            log.steps[stamp].unsure = unsure
-            left_out += unsure
+            log.steps[stamp].unsure = unsure or (midway and carried is not None)
+            left_out += log.steps[stamp].unsure
+            if carried is not None and (unsure or midway):
+                carried.give(planner)
+                unsure = unsure and rooms
         if left_out:
+            until = ", and until ~/clear_goal was called the planner remembered what it saw" if rooms else ""
             log.notes.append(
-                f"{left_out} of {len(log.steps)} steps are not compared: one before them cannot be repeated, and until "
-                "~/clear_goal was called the planner remembered what it saw"
+                f"{left_out} of {len(log.steps)} steps are not compared: one before them cannot be repeated{until}"
             )
+
+    def _carried(self, then: Step):
+        """What the planner carried on from a recorded step; None where that is not known, or means nothing here."""
+        from jepa_ros.planning.carried import NAMES, Carried
+
+        if self.settings.new_model or not then.status:
+            return None
+        texts = {name: then.status.get(f"carried/{name}") for name in NAMES}
+        try:
+            return Carried.from_plain(texts, self.planner)
+        except ValueError as error:
+            where = f"{self.recording.reader.path}: planner/status of the image at {then.stamp}"
+            raise BagError(f"{where}: {error}") from None
 
     def _images(self) -> Iterator[tuple[Message, int, Senses]]:
         """The images in their order, with their stamps, and what else the model takes as it was known by then."""
