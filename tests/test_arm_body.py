@@ -7,8 +7,11 @@ import pytest
 pytest.importorskip("pinocchio")
 from jepa_ros.arm import ArmBody, ArmError, TipMotion
 from jepa_ros.contract import RobotContract, load_contract
+from jepa_ros.cost import Goal
+from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.inputs import CommandIn, GateInputs, ImageIn, JointsIn
+from jepa_ros.world_model.model import ModelConfig, WorldModel
 
 CONTRACT = load_contract("panda")
 BODY = ArmBody(CONTRACT)
@@ -90,3 +93,13 @@ def test_joints_are_read_by_name_and_a_missing_one_is_named():
     np.testing.assert_array_equal(BODY.joints(mixed), AT)
     with pytest.raises(ArmError, match="no position of panda_joint2"):
         BODY.joints(JointsIn(0.0, 0.0, [n for n in BODY.names if n != "panda_joint2"], [0.0] * 7))
+
+
+@pytest.mark.parametrize("goal", [Goal("tip", value=(0.5, 0.1, 0.2)), Goal.from_latent(np.ones(64))])
+def test_a_plan_leaves_the_gripper_as_it_is_where_nothing_tells_how_far_it_shall_be_open(goal):
+    sizes = ModelConfig.inputs_of(CONTRACT)
+    model = WorldModel(ModelConfig(**sizes, action_dim=4, encoder_width=8, readouts=("distance", "tip"))).eval()
+    planner = Planner(model, CONTRACT, PlannerConfig(SearchConfig(samples=16, elites=4, deadline=10.0)))
+    planner.set_goal(goal)
+    plan = planner.step(np.zeros(64), 0.0).plan_actions
+    assert np.array_equal(plan[:, 3], np.zeros(len(plan))) and np.abs(plan[:, :3]).max() > 0.05

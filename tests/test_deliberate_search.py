@@ -35,11 +35,12 @@ class Fence:
         return (futures.latents[..., 1] - self.limit).numpy()
 
 
-def begin(model=None, goal=GOAL, start=(0.0, 0.0), constraints=(), seed=0, remembered=None, **config):
+def begin(model=None, goal=GOAL, start=(0.0, 0.0), constraints=(), seed=0, remembered=None, held=(), **config):
     model = model or MazeWorld()
     search = make(model, **config)
     latent = np.array(start, np.float32)
     problem = Problem(latent, np.zeros(1), Target(Goal.from_latent(np.array(goal)), model), (), constraints)
+    problem = replace(problem, held=held)
     return search.begin(problem, seed, remembered)
 
 
@@ -76,6 +77,13 @@ def test_straight_way_is_found_with_a_few_expansions_and_nearly_straight():
     assert found.solved
     assert found.counts.expansions <= 12
     assert found.way().cost[-1] <= 14  # 10 at full speed
+
+
+def test_actions_that_a_goal_says_nothing_about_stand_still():
+    found = begin(goal=(0.5, 0.0), held=(1,))
+    found.expand()
+    actions = found.tree.actions[1 : len(found.tree)]
+    assert bool((actions[..., 1] == 0.0).all()) and float(actions[..., 0].abs().max()) > 0.5
 
 
 def test_harder_problems_take_more_calls():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The search finds what is there to be found, within bounds and time, and says why when there is nothing."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -246,6 +247,14 @@ def test_noise_is_correlated_as_told_with_unit_variance_at_every_step():
 def problem_of(planner, goal=GOAL):
     objective = planner.objective
     return Problem(START, STATE, planner.search.target(goal), objective.terms, objective.constraints())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_actions_that_a_goal_says_nothing_about_stand_still_in_every_plan(method):
+    planner = make(method=method, iterations=3)
+    held = replace(problem_of(planner), held=(1,), warm=torch.full((8, 2), 0.5))
+    result = planner.search.plan(held, Budget(10.0, 3), seed=1)
+    assert np.array_equal(result.actions[:, 1], np.zeros(8)) and np.abs(result.actions[:, 0]).max() > 0.5
 
 
 def test_model_calls_are_counted_and_a_budget_of_them_is_kept():

@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jepa_ros.contract import RobotContract
-from jepa_ros.cost.goal import Goal, GoalError
+from jepa_ros.cost.goal import Goal, GoalError, Target
 
 #: The readout whose values these goals have.
 KIND = "tip"
+#: The action, and the readout that tells of it.
+GRIPPER = "gripper"
 
 
 def frame(contract: RobotContract) -> str:
@@ -42,3 +44,13 @@ def to_values(goal: Goal) -> list[float]:
     """x, y, z [m]."""
     assert goal.value is not None  # it is one of these goals
     return list(goal.value)
+
+
+def unsaid(contract: RobotContract, goal: Target) -> tuple[int, ...]:
+    """Actions that a goal says nothing about: the gripper's, unless the model reads from the goal how far it is open.
+
+    Fingers are a few pixels of a picture. A gripper that is moved for no reason makes the tip look elsewhere.
+    """
+    if goal.read(GRIPPER) is not None:
+        return ()
+    return tuple(i for i, action in enumerate(contract.action) if action.name == GRIPPER)

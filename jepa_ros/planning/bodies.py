@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from jepa_ros.cost.goal import GoalError
+from jepa_ros.cost.goal import GoalError, Target
 from jepa_ros.memory.knowledge import Knowledge
 from jepa_ros.memory.long_term import LongTerm, Remembering
 from jepa_ros.planning.surprise import BodyWatch, LatentWatch
@@ -16,6 +17,8 @@ from jepa_ros.planning.surprise import BodyWatch, LatentWatch
 ROOMS = {"diff_drive": "jepa_ros.planar.knowledge", "holonomic": "jepa_ros.planar.knowledge"}
 #: Kind of kinematics -> module of :func:`goals_of`.
 GOALS = {"diff_drive": "jepa_ros.planar.goals", "holonomic": "jepa_ros.planar.goals", "arm": "jepa_ros.arm.goals"}
+#: Kind of kinematics -> module with ``unsaid(contract, goal)``, see :func:`unsaid`; goals of others say all.
+UNSAID = {"arm": "jepa_ros.arm.goals"}
 
 
 def knowledge_for(contract: Any, model: Any, config: Any, memory: LongTerm | None) -> list[Knowledge]:
@@ -41,6 +44,12 @@ def new_memory(contract: Any, latent_dim: int) -> LongTerm:
     """An empty long-term memory for this body and a model's latents (D,)."""
     room = ROOMS.get(contract.kinematics.kind)
     return LongTerm(latent_dim, () if room is None else import_module(room).annexes(contract))
+
+
+def unsaid(contract: Any, goal: Target) -> Sequence[int]:
+    """Actions of this body that a goal says nothing about: plans leave them still."""
+    kind = contract.kinematics.kind
+    return import_module(UNSAID[kind]).unsaid(contract, goal) if kind in UNSAID else ()
 
 
 def goals_of(contract: Any) -> Any:

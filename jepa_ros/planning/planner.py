@@ -22,7 +22,7 @@ from jepa_ros.cost.to_go import to_go_of
 from jepa_ros.memory import LongTerm, RecallError
 from jepa_ros.memory.knowledge import Seen
 from jepa_ros.planning.arrival import Arrival, Reading, read_distance
-from jepa_ros.planning.bodies import knowledge_for, watch_for
+from jepa_ros.planning.bodies import knowledge_for, unsaid, watch_for
 from jepa_ros.planning.config import PlannerConfig
 from jepa_ros.planning.delay import Delay
 from jepa_ros.planning.deliberate.deliberator import Deliberator, Recorded
@@ -363,7 +363,10 @@ class Planner:
 
     def _problem(self, latent, state, target: Target, sent=None, warm=None) -> Problem:
         objective = self.objective
-        return Problem(latent, state, target, objective.terms, objective.constraints(), objective.weights, sent, warm)
+        held = unsaid(self.contract, target)
+        return Problem(
+            latent, state, target, objective.terms, objective.constraints(), objective.weights, sent, warm, held
+        )
 
     def _steps(self, stamp: float) -> int:
         """Control steps since the last image; -1 if the history must be forgotten."""

@@ -33,6 +33,7 @@ class Problem:
         goal: where to. terms: cost terms. constraints: what has to be kept. weights: of the terms.
         sent: (n, A) normalised commands already sent, oldest first, n = `Delay.known`; None stood still.
         warm: (T, A) normalised plan to start from; the answer is never worse than it.
+        held: actions that the goal says nothing about; every plan leaves them at what stands still.
     """
 
     latent: Any
@@ -43,6 +44,7 @@ class Problem:
     weights: TaskWeights = field(default_factory=TaskWeights)
     sent: Any = None
     warm: Any = None
+    held: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,7 @@ class Search:
         c = self.model.config
         sizes = c.latent_dim, c.state_dim, config.horizon, self.delay.known
         z, h, sent, warm = check_problem(problem, *sizes, self.neutral, self.device)
+        held = list(problem.held)
         if not budget.exactly and not (math.isfinite(budget.seconds) and budget.seconds > self.fastest):
             return PlanResult(None, "deadline", seed, elapsed=self.clock() - start)
         self.generator.manual_seed(seed)
@@ -171,6 +172,7 @@ class Search:
             if iteration and not budget.exactly and self._over(budget, began - start, result):
                 break
             self.sampler.propose(iteration, seeds, self._candidates, self._source, self.generator)
+            self._candidates[..., held] = self.neutral[held]
             scores = self._score(task, self._candidates, self._executed, noise, result)
             order = lexicographic_order(scores.cost, scores.verdict.violation)
             if iteration == 0 and warm is not None:

@@ -196,7 +196,8 @@ class Deliberation:
 
     def _roll(self, parents: np.ndarray, plans: Tensor) -> Edges:
         """What plans (n, L, A) from the states of these rows (n,) lead to."""
-        tree, counts = self.tree, self.counts
+        tree, counts, held = self.tree, self.counts, list(self.problem.held)
+        plans[..., held] = self.search.neutral[held].to(plans.device)
         zs, h = self.search.model.rollout(tree.latents[parents], tree.states[parents], plans, None)
         counts.calls += zs.shape[0] * zs.shape[1]
         self._breathe()
