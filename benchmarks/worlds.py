@@ -67,6 +67,7 @@ class Row:
     """A line of the table: what it is, the policy that drives, and the training that it rests on ("" for none).
 
     ``search`` is the planner's; without ``scan`` the gate does not see the lidar. ``layouts``: where it is scored.
+    ``body``: settings of a planar robot.
     """
 
     title: str
@@ -75,6 +76,7 @@ class Row:
     search: SearchConfig = field(default_factory=SearchConfig)
     scan: bool = True
     layouts: tuple[str, ...] = LAYOUTS
+    body: dict[str, float] = field(default_factory=dict)
 
 
 def _no_collapse_term(s: TrainSettings) -> TrainSettings:
@@ -93,16 +95,17 @@ TRAININGS = {
     "data_1_4": Training(share=1 / 4),
     "data_1_8": Training(share=1 / 8),
 }
-NO_LIMIT = SearchConfig(contact_limit=1.0)
+NO_LIMIT = {"contact_limit": 1.0}
 ROWS = {
     "random": Row("random actions", "random"),
     "oracle": Row("search with the oracle's model", "oracle"),
     "jepa": Row("jepa, search", "planner", "jepa"),
     "fp32_search": Row("jepa, search in fp32 instead of bf16", "planner", "jepa", SearchConfig(dtype="float32")),
-    "no_limit": Row("jepa, search, no contact limit", "planner", "jepa", NO_LIMIT, layouts=("blocked",)),
+    "no_limit": Row("jepa, search, no contact limit", "planner", "jepa", layouts=("blocked",), body=NO_LIMIT),
     "blind_gate": Row("jepa, search; gate without lidar", "planner", "jepa", scan=False, layouts=("blocked",)),
     "blind_gate_no_limit": Row(
-        "jepa, search, no contact limit; gate without lidar", "planner", "jepa", NO_LIMIT, False, ("blocked",)
+        "jepa, search, no contact limit; gate without lidar", "planner", "jepa", scan=False, layouts=("blocked",),
+        body=NO_LIMIT,
     ),
     "inverse": Row("inverse model on its latents, no search", "inverse", "jepa"),
     "bc": Row("behaviour cloning on its latents", "bc", "jepa"),
@@ -175,11 +178,12 @@ def score(name: str, seed: int, layout: str, folder: Path | None, data: Dataset,
     about["settle"] = SETTLE
     about["model_id"] = model_id(load_card(folder)) if folder else None
     if ROWS[name].policy in ("planner", "oracle"):
-        about |= {"search": json.loads(json.dumps(asdict(ROWS[name].search))), "scan": ROWS[name].scan}
+        row = ROWS[name]
+        about |= {"search": json.loads(json.dumps(asdict(row.search))), "scan": row.scan, "body": row.body}
     if path.exists() and json.loads(path.read_text(encoding="utf-8"))["about"] == about:
         return
-    policy, search, scan = ROWS[name].policy, ROWS[name].search, ROWS[name].scan
-    settings = EvalSettings(args.episodes, PAIRS_SEED, search=search, scan=scan, settle=SETTLE)
+    policy, search, scan, body = ROWS[name].policy, ROWS[name].search, ROWS[name].scan, ROWS[name].body
+    settings = EvalSettings(args.episodes, PAIRS_SEED, search=search, scan=scan, settle=SETTLE, body=body)
     assignment = Assignment.of(ArenaWorld(), data.contract, layout, {"randomise": layout != "fixed"})
     results, _ = evaluate(assignment, str(folder) if folder else None, settings, (policy,), args.workers, 1)
     rows = results[policy]

@@ -21,6 +21,7 @@ from jepa_ros.memory import LongTerm
 from jepa_ros.memory.long_term import CONTACT
 from jepa_ros.planar.goals import pose_goal
 from jepa_ros.planar.map_head import map_of
+from jepa_ros.planar.settings import PlanarConfig
 from jepa_ros.planar.way_memory import WayMemory
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.safety.guardrails import parse_guardrails
@@ -39,8 +40,8 @@ CASES: dict[str, dict[str, Any]] = {
     "picture": {},
     "pose": {"goal": "pose"},
     "several futures": {"noise_samples": 4, "risk": Risk("cvar", 0.5), "guardrails": ON_THE_WAY},
-    "somebody moves": {"noise_samples": 4, "risk": Risk("worst"), "contact_limit": 0.3, "mover": True},
-    "a region on the way": {"guardrails": ON_THE_WAY, "region_margin": 0.03},
+    "somebody moves": {"noise_samples": 4, "risk": Risk("worst"), "body": PlanarConfig(0.3), "mover": True},
+    "a region on the way": {"guardrails": ON_THE_WAY, "body": PlanarConfig(region_margin=0.03)},
     "a region on the robot": {"guardrails": ON_THE_ROBOT},
     "slower": {"guardrails": SLOWER, "goal": "pose"},
     "contact kept": {"guardrails": CONTACT_KEPT},
@@ -69,7 +70,7 @@ def drive(case: str, backend: str = "model", dtype: str = "auto") -> dict[str, n
     torch.set_num_threads(1)
     settings = dict(CASES[case])
     goal_kind, rails = settings.pop("goal", "picture"), settings.pop("guardrails", "[]")
-    mover, remembered = settings.pop("mover", False), settings.pop("memory", False)
+    body, mover, remembered = settings.pop("body", None), settings.pop("mover", False), settings.pop("memory", False)
     contract, told = load_contract("arena"), run()
     model, card = load_checkpoint("arena", contract)
     memory = None
@@ -78,7 +79,7 @@ def drive(case: str, backend: str = "model", dtype: str = "auto") -> dict[str, n
         for x in np.arange(-0.6, 0.6, 0.1):
             memory.mark(told["embeddings"][0, :64], (x, 0.0, 0.0), CONTACT)
             memory.annex(WayMemory).note((x, 0.15))
-    config = PlannerConfig(SearchConfig(backend=backend, dtype=dtype, deadline=1e3, seed=11, **settings))
+    config = PlannerConfig(SearchConfig(backend=backend, dtype=dtype, deadline=1e3, seed=11, **settings), body=body)
     bound = parse_guardrails(rails).bind(contract)
     planner = Planner(model, contract, config, card, bound, memory=memory)
     x, y, yaw = told["goal_pose"].tolist()

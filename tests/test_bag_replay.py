@@ -28,6 +28,8 @@ from jepa_ros.bags.replay.stack import Changes, prepare
 from jepa_ros.commands.options import Parser
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
+from jepa_ros.nodes import planner_messages
+from jepa_ros.planar.settings import PlanarConfig
 from jepa_ros.safety import Gate
 
 SLOW = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}\n"
@@ -137,6 +139,23 @@ def test_the_guardrails_and_gate_settings_in_the_bag_are_those_of_the_replay(tmp
     assert [g.name for g in config.guardrails] == ["slow"] and config.region_margin == 0.25
     with pytest.raises(BagError, match="no_such"):
         identity("arena", None, str(tmp_path / "no_such.yaml"))
+
+
+def test_settings_of_a_planner_that_told_them_all_as_the_search_s_are_read(recorded, tmp_path, monkeypatch):
+    _, model = recorded
+    told = planner_messages.settings
+
+    def then(config):
+        plain = json.loads(told(config))
+        del plain["body"]
+        plain["search"] |= {"contact_limit": 0.25, "region_margin": 0.1}
+        return json.dumps(plain)
+
+    monkeypatch.setattr(planner_messages, "settings", then)
+    write_stack_bag(tmp_path / "bag", model, seconds=2.0)
+    with BagReader(tmp_path / "bag") as reader:
+        prepared = prepare(reader, Changes(model=str(model)))
+    assert prepared.offline.planner.config.body == PlanarConfig(contact_limit=0.25, region_margin=0.1)
 
 
 def test_ticks_that_the_recorder_missed_are_no_difference(recorded, tmp_path):

@@ -17,13 +17,16 @@ from jepa_ros.contract import load_contract
 from jepa_ros.contract.parts import Kinematics
 from jepa_ros.cost import Futures, Goal, GoalError, Target
 from jepa_ros.cost.check import CostCheckError
+from jepa_ros.errors import JepaRosError
 from jepa_ros.memory import LongTerm
 from jepa_ros.memory.check import KnowledgeCheckError, check_knowledge
 from jepa_ros.memory.knowledge import Seen
 from jepa_ros.memory.long_term import Remembering
 from jepa_ros.planar.knowledge import PlanarKnowledge
+from jepa_ros.planar.settings import PlanarConfig
 from jepa_ros.planar.way_memory import WayMemory
-from jepa_ros.planning.bodies import goals_of
+from jepa_ros.planning.bodies import goals_of, settings_for
+from jepa_ros.planning.problem import SearchError
 
 SEEN = Seen(torch.zeros(2), np.concatenate([np.zeros(2, np.float32), FREE]), 1.0, 1, executed=np.zeros(2))
 
@@ -37,11 +40,11 @@ def setting(model, samples=1):
 def test_what_a_planar_robot_knows_passes_the_check(samples):
     model = MappedToy()
     known = PlanarKnowledge(
-        model, toy_contract(), contact_limit=0.5, noise_samples=samples, memory=LongTerm(2, [WayMemory(0.1)])
+        model, toy_contract(), PlanarConfig(), noise_samples=samples, memory=LongTerm(2, [WayMemory(0.1)])
     )
     known.obstructions.note(0.3, 0.0, 0.0, 1.0)
     check_knowledge(known, SEEN, *setting(model, samples))
-    assert known.views(torch.zeros(3, 5, 2))["poses"].shape == (3, 5, 3) and known.views()["map"].cells == CELLS
+    assert known.views(torch.zeros(3, 5, 2))["tracks"].shape == (3, 5, 3) and known.views()["map"].cells == CELLS
 
 
 def test_a_memory_of_a_body_whose_place_nobody_knows_passes_the_check_and_remembers():
@@ -71,6 +74,15 @@ def test_what_is_wrong_with_knowledge_is_named():
         check_knowledge(Odd(LongTerm(2)), SEEN, *setting(ToyWorld()))
     with pytest.raises(KnowledgeCheckError, match="has no method 'reset'"):
         check_knowledge(object(), SEEN, *setting(ToyWorld()))
+
+
+def test_a_setting_of_other_bodies_is_refused_by_name():
+    assert settings_for(load_contract("arena"), {"contact_limit": 0.2}) == PlanarConfig(contact_limit=0.2)
+    assert settings_for(load_contract("panda"), {}) is None
+    with pytest.raises(SearchError, match=r"'panda' \(arm\) has no setting contact_limit: it has none"):
+        settings_for(load_contract("panda"), {"contact_limit": 0.2})
+    with pytest.raises(JepaRosError, match=r"contact_limit: .*1\.5"):
+        settings_for(load_contract("arena"), {"contact_limit": 1.5})
 
 
 def test_an_arm_is_planned_for_without_opening_the_planar_room():

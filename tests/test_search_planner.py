@@ -231,7 +231,7 @@ def test_plan_and_candidates_come_with_poses_to_draw():
     planner = make(publish=5)
     planner.set_goal(Goal.from_latent(np.array([0.5, 0.5])))
     output = planner.step(np.zeros(2), 0.0)
-    assert output.plan_poses.shape == (10, 3)
+    assert output.track.shape == (10, 3)
     assert len(output.candidates) == 5
     costs = [cost for _, cost in output.candidates]
     assert costs == sorted(costs)

@@ -10,6 +10,7 @@ from torch import nn
 
 from jepa_ros.contract import load_contract
 from jepa_ros.cost import Futures, Target, TaskCost, model_terms
+from jepa_ros.planar.settings import PlanarConfig
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
 from jepa_ros.world_model.readouts import declare
 from jepa_ros.world_model.seam import Embedding
@@ -64,9 +65,10 @@ def toy_contract(latency: float = 0.0):
 
 
 def toy_planner(model=None, contract=None, guardrails=(), proposal=None, clock=None, memory=None, card=None, **config):
-    """A planner over a toy world with settings of its search; `think` searches for one plan."""
+    """A planner over a toy world with settings of its search and its body; `think` searches for one plan."""
     extra = {"clock": clock} if clock else {}
-    settings = PlannerConfig(SearchConfig(**{"deadline": 10.0} | config))
+    body = PlanarConfig(**{name: config.pop(name) for name in ("contact_limit", "region_margin") if name in config})
+    settings = PlannerConfig(SearchConfig(**{"deadline": 10.0} | config), body=body)
     model, contract = ToyWorld() if model is None else model, contract or toy_contract()
     return Planner(model, contract, settings, card, guardrails, proposal, memory, **extra)
 

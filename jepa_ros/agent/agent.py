@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.agent.bodies import body_of
+from jepa_ros.agent.executed import ExecutedLog
 from jepa_ros.agent.gate_part import GatePart
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.contract import RobotContract
@@ -51,9 +52,9 @@ class Agent:
 
     def __init__(self, contract: RobotContract, policy: Policy, gate: Gate | None) -> None:
         self.contract, self.policy = contract, policy
-        self.clock = StepClock(contract.rate, contract.cameras[0].rate)
+        self.clock = StepClock(contract.rate, contract.step_camera.rate)
         self.body = body_of(contract)
-        self.log = self.body.log()
+        self.log = ExecutedLog(contract, self.body.motion())
         self.guard = None if gate is None else GatePart(gate)
         self.last = Tick(self._at_rest())
         self.steps = 0

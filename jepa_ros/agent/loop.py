@@ -17,11 +17,9 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.agent.agent import Agent
+from jepa_ros.contract.topics import WHEREABOUTS
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.worlds.protocols import Decision, Observation, Policy, Scene, WorldError
-
-#: States that are also measured as a step begins, for policies. What datasets keep is measured then too.
-AT_STEP = ("pose", "joint_states")
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,8 @@ class Loop:
         self.tick = 1.0 / contract.gate_rate if gated else contract.period
         self.touched = False
         cameras = tuple(c.name for c in contract.cameras) if look else ()
-        self._guarded = cameras[:1] if gated else ()  # the camera that the gate watches
-        felt = (*AT_STEP, *(wanted.name for wanted in contract.kept_state))
+        self._guarded = (contract.watched_camera.name,) if look and gated else ()
+        felt = (*WHEREABOUTS, *(wanted.name for wanted in contract.kept_state))
         self._at_step = (*cameras, *(name for name in dict.fromkeys(felt) if name in scene.rates))
         self._due = [
             (name, max(1, round(contract.gate_rate / rate)))
@@ -79,7 +77,7 @@ class Loop:
         self._ticked = 0
         self._ticks = contract.period / self.tick  # of a step; need not be whole
         self._patience = 100 + 10 * self._ticks
-        self._frame = max(1, round(contract.gate_rate / contract.cameras[0].rate)) if camera and gated else 0
+        self._frame = max(1, round(contract.gate_rate / contract.watched_camera.rate)) if camera and gated else 0
         if gated:
             self._arm()
         self.agent.begins(scene.time)

@@ -36,7 +36,7 @@ class Senses:
 
     def __init__(self, contract: RobotContract) -> None:
         patience = contract.watchdog.image_timeout
-        self.first = contract.model_cameras[0]
+        self.first = contract.step_camera
         self.cameras = {c.name: patience for c in contract.model_cameras[1:]}
         self.states = {s.name: contract.state[s.name].timeout for s in contract.model_state}
         self._kept: dict[str, deque[tuple[float, Any]]] = {}

@@ -116,9 +116,9 @@ def main(args: argparse.Namespace) -> int:
 def _places(planner: Any, latents: torch.Tensor) -> np.ndarray | None:
     """Where latents are in the plane, if knowledge of the body tells."""
     for part in planner.knowledge:
-        if "poses" in (views := part.views(latents[:, None])):
-            poses: np.ndarray = views["poses"][:, 0, :2]
-            return poses
+        if "tracks" in (views := part.views(latents[:, None])):
+            places: np.ndarray = views["tracks"][:, 0, :2]
+            return places
     return None
 
 

@@ -257,7 +257,7 @@ class Afterwards:
     def _thought(self, again: Any) -> dict[str, Any]:
         output: PlannerOutput = again.output
         status = output.status
-        lines = [] if output.plan_poses is None else [[tuple(p[:2]) for p in output.plan_poses]]
+        lines = [] if output.track is None else [[tuple(p[:2]) for p in output.track]]
         lines += [[tuple(p[:2]) for p in poses] for poses, _ in output.candidates]
         return {
             "reason": status["reason"],

@@ -129,6 +129,16 @@ class RobotContract:
         return tuple(c for c in self.cameras if c.model)
 
     @property
+    def step_camera(self) -> Camera:
+        """The camera whose images begin steps: the first that the model sees."""
+        return self.model_cameras[0]
+
+    @property
+    def watched_camera(self) -> Camera:
+        """The camera that the gate watches, on the topic ``image`` where its driver calls it nothing else."""
+        return self.cameras[0]
+
+    @property
     def model_state(self) -> tuple[StateInput, ...]:
         """The state vectors that the model takes: of ``joint_states`` the positions of the command's joints, of
         ``odom`` the measured velocity along each action."""

@@ -17,6 +17,8 @@ STATE_TYPES = {
     "people": "geometry_msgs/msg/PoseArray",
     "wrench": "geometry_msgs/msg/WrenchStamped",
 }
+#: Those that tell where the body is.
+WHEREABOUTS = ("pose", "joint_states")
 ESTOP_TYPE = "std_msgs/msg/Bool"
 #: Kinds of command that a contract may name, and their messages.
 COMMAND_TYPES = {

@@ -41,7 +41,7 @@ class EvalSettings:
         scan: the gate sees the lidar. Without it only the planner keeps the robot from touching things.
         watch: the gate slows and stops the planner for surprise and novelty, at the levels of the model card.
         settle: seconds of holding the goal after which an episode ends; 0 plays every one to its time limit.
-        deliberate: of the planner.
+        deliberate: of the planner. body: settings that only the robot's body has, see PlannerConfig.of.
     """
 
     episodes: int = 100
@@ -52,6 +52,7 @@ class EvalSettings:
     watch: bool = False
     settle: float = 0.0
     deliberate: DeliberateConfig = field(default_factory=DeliberateConfig)
+    body: dict[str, Any] = field(default_factory=dict)
 
 
 def make_policy(kind: str, scene: Scene, task: Task, spec: Any, settings: EvalSettings, loaded: Any) -> Policy:
@@ -64,7 +65,7 @@ def make_policy(kind: str, scene: Scene, task: Task, spec: Any, settings: EvalSe
     if kind == "random":
         return RandomPolicy(contract, np.random.default_rng([spec.seed, 3]))
     search = replace(settings.search, deadline=NO_DEADLINE, seed=spec.seed % 2**31)
-    config = task.planner(replace(PlannerConfig.of(contract, search), deliberate=settings.deliberate))
+    config = task.planner(replace(PlannerConfig.of(contract, search, **settings.body), deliberate=settings.deliberate))
     if kind in task.references:
         return task.reference(kind, scene, spec, config)
     model, card, folder = loaded

@@ -23,6 +23,7 @@ from jepa_ros.evaluation.episode import SEEING, EvalSettings, run_episode
 from jepa_ros.evaluation.kept import Kept
 from jepa_ros.evaluation.report import print_table, summarise
 from jepa_ros.files import add_json, new_file, write_json
+from jepa_ros.planning.bodies import settings_for
 from jepa_ros.planning.config import STOPS, SearchConfig
 from jepa_ros.planning.deliberate.settings import WHEN, DeliberateConfig
 from jepa_ros.processor import usable_cores
@@ -151,8 +152,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--contact-limit",
         type=number(0.0, 1.0),
-        default=SearchConfig().contact_limit,
-        help="highest chance of contact that a plan may take; 1 does not ask (default: %(default)s)",
+        help="of planar robots: highest chance of contact that a plan may take; 1 does not ask (default: 0.5)",
     )
     parser.add_argument(
         "--noise-samples",
@@ -231,7 +231,6 @@ def main(args: argparse.Namespace) -> int:
         horizon=args.horizon,
         samples=args.samples,
         iterations=args.iterations,
-        contact_limit=args.contact_limit,
         noise_samples=args.noise_samples,
         risk=read_risk(args.risk),
         stop=args.stop,
@@ -254,9 +253,11 @@ def main(args: argparse.Namespace) -> int:
     seeing = any(policy in SEEING for policy in policies)
     if seeing and not model:
         raise JepaRosError(f"no model is shipped for {contract.name}: eval needs --model FOLDER, one trained on it")
+    body = {} if args.contact_limit is None else {"contact_limit": args.contact_limit}
+    settings_for(contract, body)  # here too, so that a body without it is one clear error
     settings = EvalSettings(
         args.episodes, args.seed, args.goal, search, not args.no_scan, args.watch,
-        deliberate=DeliberateConfig(when=args.deliberate),
+        deliberate=DeliberateConfig(when=args.deliberate), body=body,
     )  # fmt: skip
     # Loaded here too, so that a bad checkpoint is one clear error and not one of a worker.
     card = load_checkpoint(model, contract)[1] if seeing else None

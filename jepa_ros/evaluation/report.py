@@ -14,6 +14,7 @@ from rich.table import Table
 
 from jepa_ros.evaluation.episode import EvalSettings
 from jepa_ros.evaluation.statistics import percentiles_ms, wilson
+from jepa_ros.planning.bodies import settings_for
 from jepa_ros.worlds.assignment import Assignment
 
 Scores = list[dict[str, Any]]
@@ -89,7 +90,7 @@ def summarise(
         "goal": settings.goal,
         "scan": settings.scan,
         "watch": settings.watch,
-        "contact_limit": settings.search.contact_limit,
+        "contact_limit": getattr(settings_for(assignment.contract, settings.body), "contact_limit", None),
         "noise_samples": settings.search.noise_samples,
         "risk": asdict(settings.search.risk),
         "stop": settings.search.stop,

@@ -100,7 +100,7 @@ class InputCollector:
     # ------------------------------------------------------------ subscriptions
 
     def _subscribe_all(self, compressed: bool) -> None:
-        camera = self._contract.cameras[0]
+        camera = self._contract.watched_camera
         if compressed or camera.compressed:
             self._subscribe(CompressedImage, f"{camera.topic}/compressed", qos.IMAGE, self._on_image, raw=True)
         else:

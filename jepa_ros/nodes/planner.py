@@ -256,8 +256,8 @@ class PlannerNode(ManagedNode):
             "settings": self._settings,
         }
         self._status_out.publish(planner_messages.status(when, output, facts))
-        if output.plan_poses is not None:
-            self._plan_out.publish(planner_messages.path(when, frame, output.plan_poses))
+        if output.track is not None:
+            self._plan_out.publish(planner_messages.path(when, frame, output.track))
         self._candidates_out.publish(planner_messages.candidates(when, frame, output.candidates))
         if output.tree is not None:
             self._tree_out.publish(planner_messages.tree(output.tree))

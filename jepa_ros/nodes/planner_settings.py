@@ -29,8 +29,6 @@ SEARCH = {
     "sigma_floor": "Standard deviation of the noise at the end.",
     "ar": "Correlation of the noise from one step to the next.",
     "noise_samples": "Futures drawn for each candidate; 1 is the most likely one.",
-    "contact_limit": "Highest chance of contact that a plan may take at any step; 1 does not ask.",
-    "region_margin": "Metres that plans keep to regions besides what the guardrails ask.",
     "verify_samples": "Fresh futures on which the best candidates must keep the guardrails.",
     "publish": "Candidates shown with their costs.",
     "keep": "Elites carried into the next iteration.",
@@ -46,6 +44,12 @@ SEARCH = {
     "backend": "How the model is rolled out; see jepa_ros.planning.rollout.",
     "dtype": "Number format of the rollout; see jepa_ros.planning.rollout.",
     "threads": "Threads of the native rollout; 0 is as many as torch has (parameter threads).",
+}
+#: Settings that only planar bodies have, the same: jepa_ros.planar.settings.PlanarConfig. Their parameters were the
+#: search's once, and are still called so.
+PLANAR = {
+    "contact_limit": "Highest chance of contact that a plan may take at any step; 1 does not ask.",
+    "region_margin": "Metres that plans keep to regions besides what the guardrails ask.",
 }
 #: The same for jepa_ros.planning.deliberate.settings.DeliberateConfig.
 DELIBERATE = {
@@ -87,6 +91,7 @@ def _of(prefix: str, config: type, described: dict[str, str], **other: float) ->
 
 
 def _declare() -> tuple[params.Param, ...]:
+    from jepa_ros.planar.settings import PlanarConfig
     from jepa_ros.planning.arrival import ArrivalConfig
     from jepa_ros.planning.config import SearchConfig
     from jepa_ros.planning.deliberate.settings import DeliberateConfig
@@ -106,12 +111,14 @@ def _declare() -> tuple[params.Param, ...]:
             "search.risk", "mean", "How the costs of the futures become one: mean, worst, or cvar 0.25.", live=True
         ),
         *_of("search", SearchConfig, SEARCH),
+        *_of("search", PlanarConfig, PLANAR),
         *_of("deliberate", DeliberateConfig, DELIBERATE),
         *_of("arrival", ArrivalConfig, ARRIVAL, arrive=math.nan, leave=math.nan),
     )
 
 
 PARAMS = _declare()
+DEFAULTS = {param.name: param.default for param in PARAMS}
 
 
 def weights(text: str) -> Any:
@@ -157,9 +164,10 @@ def planner_config(node: Node, values: Any, contract: RobotContract) -> Any:
     """The planner's configuration from the node's parameters, and from the contract where they leave it to that.
 
     Raises:
-        SearchError, RiskError: a setting is out of its range.
+        SearchError, RiskError: a setting is out of its range, or such bodies do not have it.
     """
     from jepa_ros.planning.arrival import ArrivalConfig
+    from jepa_ros.planning.bodies import settings_for
     from jepa_ros.planning.config import SearchConfig
     from jepa_ros.planning.deliberate.settings import DeliberateConfig
     from jepa_ros.planning.planner import PlannerConfig
@@ -173,4 +181,6 @@ def planner_config(node: Node, values: Any, contract: RobotContract) -> Any:
     arrival = {name: value for name, value in of("arrival", ARRIVAL).items() if value == value}
     deliberate = DeliberateConfig(**of("deliberate", DELIBERATE))
     arrives = replace(ArrivalConfig.of(contract), **arrival)
-    return PlannerConfig(search, arrives, values.max_gap, deliberate, values.novel_goal)
+    given = {name: value for name, value in of("search", PLANAR).items() if value != DEFAULTS[f"search.{name}"]}
+    body = settings_for(contract, given)
+    return PlannerConfig(search, arrives, values.max_gap, deliberate, values.novel_goal, body)

@@ -31,10 +31,13 @@ from jepa_ros.planar.place_terms import BumpConstraint, MapConstraint, WayTerm
 from jepa_ros.planar.places import Places
 from jepa_ros.planar.readouts import to_poses
 from jepa_ros.planar.route import Route
+from jepa_ros.planar.settings import PlanarConfig
 from jepa_ros.planar.way_memory import WayMemory
 from jepa_ros.world_model.context import read_part
 from jepa_ros.world_model.seam import device_of
 
+#: What is particular to planar bodies in the settings of a planner.
+Settings = PlanarConfig
 #: Seconds for which an obstruction is remembered where a map tells what stands about: long enough to take another way.
 #: The gate's word says that something is in the way, not quite where; for long it would close a passage that is free.
 OBSTRUCTION_LIFETIME = 5.0
@@ -45,17 +48,16 @@ class PlanarKnowledge:
 
     Args:
         model: a world model with a pose readout; it may have a map. contract: the robot contract.
-        contact_limit, region_margin, noise_samples: of the search, see SearchConfig.
+        config: how careful plans are. noise_samples: futures of a candidate, see SearchConfig.
         memory: what came of earlier drives, None where nothing is kept beyond one.
     """
 
     def __init__(
-        self, model: Any, contract: Any, contact_limit: float = 1.0, region_margin: float = 0.0, noise_samples: int = 1,
-        memory: LongTerm | None = None,
+        self, model: Any, contract: Any, config: PlanarConfig, noise_samples: int = 1, memory: LongTerm | None = None,
     ) -> None:  # fmt: skip
         self.model, self.contract, self.memory = model, contract, memory
         self.ways = None if memory is None else memory.annex(WayMemory)
-        self._region_margin = region_margin
+        self._region_margin = config.region_margin
         self.obstructions = Obstructions(contract.footprint.radius, contract.period)
         self.motion = MotionCheck(contract, self.obstructions)
         self.places: Places | None = None
@@ -69,8 +71,8 @@ class PlanarKnowledge:
             self.obstructions.lifetime = OBSTRUCTION_LIFETIME
             if noise_samples > 1:  # with a single future nobody can differ in where they go
                 self.movers = Movers(cells, extent, contract.period)
-            if contact_limit < 1.0:
-                self._mapped = MapConstraint(self.places, contact_limit, self.movers)
+            if config.contact_limit < 1.0:
+                self._mapped = MapConstraint(self.places, config.contact_limit, self.movers)
         self._goal: Target | None = None
 
     # -- what the planner asks -----------------------------------------------------------------------------------------
@@ -132,11 +134,11 @@ class PlanarKnowledge:
         return found if self._mapped is None else [*found, self._mapped]
 
     def views(self, latents: torch.Tensor | None = None) -> Mapping[str, Any]:
-        """``map``: the Places, where there is a map; ``poses``: of plans, (N, T, 3) x m, y m, yaw rad."""
+        """``map``: the Places, where there is a map; ``tracks``: of plans, (N, T, 3) x m, y m, yaw rad."""
         found: dict[str, Any] = {} if self.places is None else {"map": self.places}
         if latents is not None:
             with torch.no_grad():
-                found["poses"] = to_poses(self.model.read("pose", latents))
+                found["tracks"] = to_poses(self.model.read("pose", latents))
         return found
 
     def _remember(self, seen: Seen, memory: LongTerm) -> None:
@@ -174,9 +176,10 @@ def watch(model: Any) -> PlanarWatch | None:
     return PlanarWatch(model) if "pose" in model.readouts else None
 
 
-def knowledge(model: Any, contract: Any, config: Any, memory: LongTerm | None) -> list[PlanarKnowledge]:
-    """What a planar body knows, by the settings of a search; nothing where the model does not tell where it is."""
+def knowledge(
+    model: Any, contract: Any, config: PlanarConfig | None, noise_samples: int, memory: LongTerm | None
+) -> list[PlanarKnowledge]:
+    """What a planar body knows; nothing where the model does not tell where it is."""
     if "pose" not in model.readouts:
         return []
-    limits = config.contact_limit, config.region_margin, config.noise_samples
-    return [PlanarKnowledge(model, contract, *limits, memory=memory)]
+    return [PlanarKnowledge(model, contract, config or Settings(), noise_samples, memory)]

@@ -1,55 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which room knows what of a kind of body. A room is opened only for bodies of its kinds."""
+"""What a planner has of the room of its robot's body: knowledge, surprise, memory, settings, goals.
+
+The module ``knowledge`` of a room has the dataclass ``Settings``, ``watch(model) -> BodyWatch | None``,
+``annexes(contract) -> list[Annex]`` and
+``knowledge(model, contract, settings, noise_samples, memory) -> list[Knowledge]``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
+from jepa_ros import body_rooms
 from jepa_ros.cost.goal import GoalError, Target
 from jepa_ros.memory.knowledge import Knowledge
 from jepa_ros.memory.long_term import LongTerm, Remembering
+from jepa_ros.planning.problem import SearchError
 from jepa_ros.planning.surprise import BodyWatch, LatentWatch
 
-#: Kind of kinematics -> module with ``knowledge(model, contract, config, memory) -> list[Knowledge]``,
-#: ``watch(model) -> BodyWatch | None`` and ``annexes(contract) -> list[Annex]``.
-ROOMS = {"diff_drive": "jepa_ros.planar.knowledge", "holonomic": "jepa_ros.planar.knowledge"}
-#: Kind of kinematics -> module of :func:`goals_of`.
-GOALS = {"diff_drive": "jepa_ros.planar.goals", "holonomic": "jepa_ros.planar.goals", "arm": "jepa_ros.arm.goals"}
-#: Kind of kinematics -> module with ``unsaid(contract, goal)``, see :func:`unsaid`; goals of others say all.
-UNSAID = {"arm": "jepa_ros.arm.goals"}
+
+def _room(contract: Any) -> Any:
+    return body_rooms.part(contract.kinematics.kind, "knowledge")
 
 
 def knowledge_for(contract: Any, model: Any, config: Any, memory: LongTerm | None) -> list[Knowledge]:
     """What a planner of this body knows beside the latent.
 
     Args:
-        config: the search's settings. memory: what is kept beyond a drive, None for nothing.
+        config: a PlannerConfig. memory: what is kept beyond a drive, None for nothing.
     """
     found: list[Knowledge] = []
-    if room := ROOMS.get(contract.kinematics.kind):
-        found = import_module(room).knowledge(model, contract, config, memory)
+    if room := _room(contract):
+        found = room.knowledge(model, contract, config.body, config.search.noise_samples, memory)
     return [Remembering(memory)] if memory is not None and not found else found
+
+
+def settings_for(contract: Any, given: Mapping[str, Any]) -> Any:
+    """The settings that only such bodies have; None where they have none.
+
+    Raises:
+        SearchError: a name of ``given`` that they do not have. JepaRosError: a value out of range.
+    """
+    room = _room(contract)
+    known = () if room is None else tuple(field.name for field in fields(room.Settings))
+    if unknown := sorted(set(given) - set(known)):
+        told = f"expected one of {', '.join(known)}" if known else "it has none"
+        raise SearchError(f"'{contract.name}' ({contract.kinematics.kind}) has no setting {', '.join(unknown)}: {told}")
+    return None if room is None else room.Settings(**given)
 
 
 def watch_for(contract: Any, model: Any) -> BodyWatch:
     """What tells surprise of this body."""
-    room = ROOMS.get(contract.kinematics.kind)
-    found: BodyWatch | None = None if room is None else import_module(room).watch(model)
+    room = _room(contract)
+    found: BodyWatch | None = None if room is None else room.watch(model)
     return found or LatentWatch()
 
 
 def new_memory(contract: Any, latent_dim: int) -> LongTerm:
     """An empty long-term memory for this body and a model's latents (D,)."""
-    room = ROOMS.get(contract.kinematics.kind)
-    return LongTerm(latent_dim, () if room is None else import_module(room).annexes(contract))
+    room = _room(contract)
+    return LongTerm(latent_dim, () if room is None else room.annexes(contract))
 
 
 def unsaid(contract: Any, goal: Target) -> Sequence[int]:
-    """Actions of this body that a goal says nothing about: plans leave them still."""
-    kind = contract.kinematics.kind
-    return import_module(UNSAID[kind]).unsaid(contract, goal) if kind in UNSAID else ()
+    """Actions of this body that a goal says nothing about: plans leave them still. Goals of most bodies say all."""
+    goals = body_rooms.part(contract.kinematics.kind, "goals")
+    return goals.unsaid(contract, goal) if hasattr(goals, "unsaid") else ()
 
 
 def goals_of(contract: Any) -> Any:
@@ -60,6 +77,7 @@ def goals_of(contract: Any) -> Any:
         GoalError: goals of such bodies are latents alone.
     """
     kind = contract.kinematics.kind
-    if kind not in GOALS:
+    goals = body_rooms.part(kind, "goals")
+    if goals is None:
         raise GoalError(f"goals of '{contract.name}' ({kind}) are pictures or remembered places; no numbers are known")
-    return import_module(GOALS[kind])
+    return goals

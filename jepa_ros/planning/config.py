@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from jepa_ros.contract import RobotContract
 from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.planning.arrival import ArrivalConfig
+from jepa_ros.planning.bodies import settings_for
 from jepa_ros.planning.deliberate.settings import DeliberateConfig
 from jepa_ros.planning.problem import SearchError
 from jepa_ros.ranges import SHARE, Range
@@ -21,10 +23,10 @@ RANGES = {
     **dict.fromkeys(("horizon", "iterations", "elites", "noise_samples", "verify_samples", "patience"), _COUNT),
     "samples": Range(4, whole=True),
     "keep": Range(0, whole=True),
-    "sigma": _POSITIVE, "sigma_floor": _POSITIVE, "region_margin": Range(0.0, unit="m"),
+    "sigma": _POSITIVE, "sigma_floor": _POSITIVE,
     "ar": Range(0.0, 0.999), "momentum": Range(0.0, 0.999), "temperature": Range(1e-6),
     "learning_rate": Range(0.0, 10.0), "proposal_share": Range(0.0, 0.9), "converge_tol": SHARE, "sure": SHARE,
-    "contact_limit": SHARE, "publish": Range(0), "threads": Range(0, 64),
+    "publish": Range(0), "threads": Range(0, 64),
     "deadline": Range(0.0, above=True, unit="s"),
 }  # fmt: skip
 
@@ -45,13 +47,8 @@ class SearchConfig:
         learning_rate: step of the gradient refinement (Adam), normalised action units.
         proposal_share: share of the first iteration's candidates taken from a learned proposal, where there is one.
         noise_samples: futures drawn for each candidate; 1 is the most likely future (zero noise).
-        risk: how the costs of the futures, and their chances of contact, become one.
+        risk: how the costs of the futures, and what knowledge asks to be kept, become one.
         verify_samples: fresh futures on which the best candidates must keep the guardrails (noise_samples > 1).
-        contact_limit: a plan keeps the chance of contact, read from the map of places, at or under this at every step;
-            1 does not ask. No weight in the cost: see jepa_ros.cost.select. With several futures it is kept at `risk`,
-            and where no candidate keeps it, those of the least chance count as keeping it.
-        region_margin: m that plans keep to regions besides what the guardrails ask: the pose readout is not exact, and
-            the gate, which keeps the same guardrails, stops before their edge by what the localisation may be wrong.
         publish: candidates shown with their costs.
         deadline: seconds for one plan, > 0.
         stop: the rule by which a search ends before its time is over: "cost" (see converge_tol) or "solved", when the
@@ -82,8 +79,6 @@ class SearchConfig:
     noise_samples: int = 1
     risk: Risk = field(default_factory=Risk)
     verify_samples: int = 8
-    contact_limit: float = 0.5
-    region_margin: float = 0.0
     publish: int = 8
     deadline: float = 0.1
     stop: str = "cost"
@@ -120,6 +115,8 @@ class PlannerConfig:
         max_gap: seconds without an image after which the history is forgotten.
         novel_goal: a goal picture of at least so much novelty is refused: the model cannot place it. 1 is the level at
             which a robot slows down; models without that readout refuse none.
+        body: settings that only the robot's body has, see :func:`jepa_ros.planning.bodies.settings_for`; None for its
+            room's defaults.
     """
 
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -127,11 +124,20 @@ class PlannerConfig:
     max_gap: float = 1.0
     deliberate: DeliberateConfig = field(default_factory=DeliberateConfig)
     novel_goal: float = 3.0
+    body: Any = None
 
     @staticmethod
-    def of(contract: RobotContract, search: SearchConfig | None = None) -> PlannerConfig:
-        """The settings for a robot: it has arrived when its contract says so."""
-        return PlannerConfig(search or SearchConfig(), ArrivalConfig.of(contract))
+    def of(contract: RobotContract, search: SearchConfig | None = None, **body: Any) -> PlannerConfig:
+        """The settings for a robot: it has arrived when its contract says so.
+
+        Args:
+            body: settings that only such bodies have.
+
+        Raises:
+            SearchError: the body has no such setting.
+        """
+        arrival, own = ArrivalConfig.of(contract), settings_for(contract, body)
+        return PlannerConfig(search or SearchConfig(), arrival, body=own)
 
     def __post_init__(self) -> None:
         if problem := Range(0.0, above=True, unit="s").problem(self.max_gap):

@@ -39,8 +39,9 @@ class PlannerOutput:
             deliberation (see Deliberator.status).
         signals: what the gate reads: "guardrail/NAME" (excess, > 0 violates), "surprise", "novelty" (with a card that
             has levels: 1 is the one to slow down at, 2 the one to stop at).
-        plan_actions: (T, A) physical, plan_poses: (T, 3) x, y, yaw; None without a plan (or a pose readout).
-        candidates: [(poses (T, 3), cost)] of the last iteration, best first.
+        plan_actions: (T, A) physical; None without a plan.
+        track: (T, P) where the plan takes the body, as its room draws it; None without a plan, or where nobody can.
+        candidates: [(track (T, P), cost)] of the last iteration, best first.
         history: [(seconds, best cost)] of the search.
         tree: of a deliberation that ended at this step, see jepa_ros.planning.deliberate.view; else None.
         guardrail_hash: of the set in force, "" without guardrails.
@@ -50,7 +51,7 @@ class PlannerOutput:
     status: dict[str, Any]
     signals: dict[str, float]
     plan_actions: np.ndarray | None = None
-    plan_poses: np.ndarray | None = None
+    track: np.ndarray | None = None
     candidates: list[tuple[np.ndarray, float]] = field(default_factory=list)
     history: list[tuple[float, float]] = field(default_factory=list)
     guardrail_hash: str = ""

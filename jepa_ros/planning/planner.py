@@ -70,7 +70,7 @@ class Planner:
         self.clock, self.memory = clock, memory
         to_go, arrival = to_go_of(model, self.config.deliberate.distance), self.config.arrival
         self.search = Search(model, search, neutral, delay, proposal, clock, arrival, to_go)
-        self.knowledge = knowledge_for(contract, model, search, memory)
+        self.knowledge = knowledge_for(contract, model, self.config, memory)
         self.guardrails = self._own_guardrails() if guardrails is None else guardrails
         readouts = self.search.engine.readouts
         self.objective = self.make_objective(
@@ -434,16 +434,16 @@ class Planner:
         return signals
 
     def _draw(self, output: PlannerOutput, result: PlanResult) -> None:
-        """Put the poses of plan and candidates into the output, if any knowledge can read them."""
+        """Put the tracks of plan and candidates into the output, if any knowledge can draw them."""
         if result.latents is None:
             return
         latents = torch.stack([result.latents, *(z for z, _, _ in result.candidates)])  # (1 + n, T, D)
-        poses = next((v["poses"] for k in self.knowledge if "poses" in (v := k.views(latents))), None)
-        if poses is None:
+        tracks = next((v["tracks"] for k in self.knowledge if "tracks" in (v := k.views(latents))), None)
+        if tracks is None:
             return
         if result.actions is not None:
-            output.plan_poses = poses[0]
-        output.candidates = [(poses[i + 1], cost) for i, (_, cost, _) in enumerate(result.candidates)]
+            output.track = tracks[0]
+        output.candidates = [(tracks[i + 1], cost) for i, (_, cost, _) in enumerate(result.candidates)]
 
     def view(self, name: str) -> Any:
         """A view of the knowledge, by name, for people to look at; None if there is none of that name."""

@@ -15,11 +15,12 @@ from typing import Any
 
 from torch import nn
 
+from jepa_ros import body_rooms
 from jepa_ros.errors import JepaRosError
 
 #: Name of a part -> module with ``make_head(part, width, grid) -> nn.Module``; the head has
 #: ``read(images, early, late) -> (B, *shape)``, given pictures and the first and last feature maps of the encoder.
-HEADS = {"map": "jepa_ros.planar.map_head", "scene": "jepa_ros.world_model.picture_maps"}
+HEADS = {"scene": "jepa_ros.world_model.picture_maps", **body_rooms.CONTEXT}
 
 
 class ContextError(JepaRosError):

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jepa_ros import body_rooms
 from jepa_ros.errors import JepaRosError
 
 #: How a head's output becomes the value, by the loss that it is learned with.
@@ -132,19 +133,12 @@ PROPOSAL = Readout("proposal", ("action",), "1", "hindsight", "actions", pair=Tr
 
 #: Known by name.
 KNOWN: dict[str, Readout] = {r.name: r for r in (DISTANCE, WAY, CONTACT, NOVELTY, PROPOSAL)}
-#: Kind of kinematics -> module whose READOUTS such bodies have. A room is opened only when it is asked for.
-ROOMS = {
-    "diff_drive": "jepa_ros.planar.readouts",
-    "holonomic": "jepa_ros.planar.readouts",
-    "arm": "jepa_ros.arm.readouts",
-}
-#: Name of a readout -> the room that declares it.
-OWNERS = {"pose": "jepa_ros.planar.readouts", "tip": "jepa_ros.arm.readouts"}
 
 
 def body_readouts(kind: str) -> tuple[Readout, ...]:
     """The readouts that bodies of a kind of kinematics have, by their room."""
-    return tuple(import_module(ROOMS[kind]).READOUTS) if kind in ROOMS else ()
+    room = body_rooms.part(kind, "readouts")
+    return () if room is None else tuple(room.READOUTS)
 
 
 def known(name: str) -> Readout:
@@ -153,10 +147,11 @@ def known(name: str) -> Readout:
     Raises:
         ReadoutError: nobody knows it; the known ones are listed.
     """
-    if name not in KNOWN and name in OWNERS:
-        KNOWN.update({readout.name: readout for readout in import_module(OWNERS[name]).READOUTS})
+    if name not in KNOWN and name in body_rooms.READOUTS:
+        room = import_module(f"{body_rooms.READOUTS[name]}.readouts")
+        KNOWN.update({readout.name: readout for readout in room.READOUTS})
     if name not in KNOWN:
-        names = ", ".join(sorted({*KNOWN, *OWNERS}))
+        names = ", ".join(sorted({*KNOWN, *body_rooms.READOUTS}))
         raise ReadoutError(f"no readout is called '{name}'; known: {names}; another one is declared in full")
     return KNOWN[name]
 

@@ -23,6 +23,7 @@ from jepa_ros.contract import RobotContract
 from jepa_ros.cost import Futures, Goal, Judge, Target
 from jepa_ros.evaluation.episode import NO_DEADLINE
 from jepa_ros.perception import Perception
+from jepa_ros.planar.settings import PlanarConfig
 from jepa_ros.planning import PlannerConfig, SearchConfig
 from jepa_ros.planning.objective import Objective
 from jepa_ros.planning.planner import Planner
@@ -50,7 +51,7 @@ class Arm:
     Args:
         planner: "none", "weighted" (its excess times ``weight`` is a cost, and nothing else), "routed" (that, and the
             planner's map of ways has the region closed), or "lexicographic" (what the planner does).
-        weight: per metre. margin: SearchConfig.region_margin. gate: its region rows work.
+        weight: per metre. margin: PlanarConfig.region_margin. gate: its region rows work.
         sudden: the region is set, in planner and gate, when the robot drives at it already.
     """
 
@@ -166,10 +167,11 @@ def work(job: tuple[str, Arm, str, int, int, float]) -> dict[str, Any]:
 
 def make_planner(contract: RobotContract, model: Any, card: Any, arm: Arm, seed: int, rails: GuardrailSet) -> Planner:
     """The planner of an arm, before any sudden region."""
-    search = SearchConfig(deadline=NO_DEADLINE, seed=seed % 2**31, region_margin=arm.margin)
+    search = SearchConfig(deadline=NO_DEADLINE, seed=seed % 2**31)
+    config = PlannerConfig(search=search, body=PlanarConfig(region_margin=arm.margin))
     heeded = GuardrailSet() if arm.planner == "none" or arm.sudden else rails.bind(contract)
     kind = {"weighted": WeightedPlanner, "routed": RoutedPlanner}.get(arm.planner, Planner)
-    planner = kind(model, contract, PlannerConfig(search=search), card=card, guardrails=heeded)
+    planner = kind(model, contract, config, card=card, guardrails=heeded)
     if isinstance(planner.objective, WeightedObjective):
         planner.objective.weight = arm.weight
     return planner
@@ -205,7 +207,7 @@ def run_episode(contract: RobotContract, model: Any, card: Any, arm: Arm, task: 
             reasons.append(output.status["reason"])
             if "elapsed_s" in output.status:
                 seconds.append(output.status["elapsed_s"])
-            poses = output.plan_poses
+            poses = output.track
             if poses is not None:
                 ahead = float(np.min(rails["zone"].clearance(poses[:AHEAD, 0], poses[:AHEAD, 1], radius)))
                 plans.append((record.observation.stamp, ahead))

@@ -144,10 +144,9 @@ def time_to_cost(model: Any, contract: Any, peers: Peers, problems: int = 20) ->
     # White noise, as theirs is: the smooth noise that suits a robot ends some 3 % above their cost. And noise that may
     # shrink as far as theirs: with the usual floor of 0.03 ours stays about at their cost, and half the time above it.
     config = SearchConfig(
-        samples=256, elites=32, ar=0.0, sigma=1.0, sigma_floor=0.001, iterations=100, deadline=1e3, converge_tol=0.0,
-        contact_limit=1.0,
-    )  # fmt: skip
-    planner = Planner(model, contract, PlannerConfig(config))
+        samples=256, elites=32, ar=0.0, sigma=1.0, sigma_floor=0.001, iterations=100, deadline=1e3, converge_tol=0.0
+    )
+    planner = Planner(model, contract, PlannerConfig.of(contract, config, contact_limit=1.0))
     planner.warm_up()
     task, theirs, ours, costs = TaskCost(model_terms(model.readouts)), [], [], []
     h = np.zeros(model.config.state_dim, np.float32)

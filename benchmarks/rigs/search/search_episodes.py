@@ -28,23 +28,26 @@ SAMPLES = 8  # futures of a candidate; 1/4 of them resolves CVaR at 0.25 with tw
 LEVEL = 0.25
 ROUNDS = 20  # iterations of the search that is never in a hurry
 SETTLE = 2.0  # s at the goal that end an episode: somebody runs into a robot that waits, too
-#: Of the uncertain scenes, in every arm: the chance of contact that a plan may take, at the arm's risk; half the usual
-#: candidates, so that a thousand episodes an arm can be had.
-COMMON = {"contact_limit": 0.3, "samples": 64}
+#: Of the uncertain scenes, in every arm: the chance of contact that a plan may take, at the arm's risk, and half the
+#: usual candidates, so that a thousand episodes an arm can be had.
+LIMIT, COMMON = {"contact_limit": 0.3}, {"samples": 64}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One setting of the search: changes to SearchConfig."""
+    """One setting of the search: changes to SearchConfig, and settings of the body."""
 
     title: str
     search: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, Any] = field(default_factory=dict)
 
 
 UNCERTAIN = {
-    "one": Arm("one sample (the most likely future)", {**COMMON, "noise_samples": 1}),
-    "mean": Arm(f"mean of {SAMPLES}", {**COMMON, "noise_samples": SAMPLES, "risk": Risk("mean")}),
-    "cvar": Arm(f"CVaR {LEVEL:g} of {SAMPLES}", {**COMMON, "noise_samples": SAMPLES, "risk": Risk("cvar", LEVEL)}),
+    "one": Arm("one sample (the most likely future)", {**COMMON, "noise_samples": 1}, LIMIT),
+    "mean": Arm(f"mean of {SAMPLES}", {**COMMON, "noise_samples": SAMPLES, "risk": Risk("mean")}, LIMIT),
+    "cvar": Arm(
+        f"CVaR {LEVEL:g} of {SAMPLES}", {**COMMON, "noise_samples": SAMPLES, "risk": Risk("cvar", LEVEL)}, LIMIT
+    ),
 }
 ANYTIME = Arm("stops when it has converged", {"iterations": ROUNDS, "converge_tol": TOLERANCE})
 
@@ -69,7 +72,7 @@ def _run(job: tuple[str, Arm, str, int, int, bool, float]) -> dict[str, Any]:
     search = replace(SearchConfig(), **arm.search)
     scene, task = ArenaScene(contract), Reach(layout, contract, True, 1)
     spec = task.draw(scene, seed, number)
-    settings = EvalSettings(search=search, scan=scan, settle=settle)
+    settings = EvalSettings(search=search, scan=scan, settle=settle, body=arm.body)
     with contextlib.closing(scene):
         found = run_episode("planner", scene, task, spec, settings, _worker["loaded"])
     score, iterations = found["score"], found["iterations"]

@@ -195,7 +195,7 @@ class OfflineReplay:
                     f"{len(self._lost)} steps cannot be repeated: their images are not in the bag"
                 )
             return {stamp: step for stamp, step in told.items() if stamp in images}
-        clock = StepClock(recording.contract.rate, recording.contract.cameras[0].rate)
+        clock = StepClock(recording.contract.rate, recording.contract.step_camera.rate)
         chosen = [stamp for _, stamp in recording.images if clock.begins_step(_seconds(stamp))]
         recording.log.notes.append("no planner status in the bag: steps begin where the step clock puts them")
         return {stamp: Step(stamp) for stamp in chosen}
@@ -245,7 +245,7 @@ class OfflineReplay:
         output = self.think(latent, stamp, told, iterations or 1, seed, _deliberated(then))
         return Step(
             stamp, then.time, output.command, dict(output.status), output.plan_actions,
-            output.plan_poses, told.executed, told.gated, dict(output.signals),
+            output.track, told.executed, told.gated, dict(output.signals),
         )  # fmt: skip
 
     def think(self, latent, stamp: int, told, iterations: int, seed: int | None, deliberation=None):

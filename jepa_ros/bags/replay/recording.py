@@ -107,13 +107,13 @@ class Recording:
 
 
 def camera_topic(reader: BagReader, contract: RobotContract, namespace: str = "", camera: Camera | None = None) -> str:
-    """The full name of the topic of a camera's images in a bag, raw or else compressed; by default of the first one.
+    """The full name of the topic of a camera's images in a bag, raw or else compressed; the default begins steps.
 
     Raises:
         BagError: neither is there; it lists what is.
     """
     prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
-    topic = (camera or contract.cameras[0]).topic
+    topic = (camera or contract.step_camera).topic
     name = topic if topic.startswith("/") else f"{prefix}/{topic}"
     if name not in reader.topics and f"{name}/compressed" in reader.topics:
         name = f"{name}/compressed"

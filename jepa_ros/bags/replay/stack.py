@@ -20,6 +20,9 @@ from jepa_ros.safety.gate import GateConfig
 from jepa_ros.safety.guardrails import guardrails_for
 from jepa_ros.safety.settings import of_node
 
+#: Settings of planar bodies that older planners have among the search's, whatever body they have.
+BODY_ONCE = ("contact_limit", "region_margin")
+
 
 @dataclass
 class Changes:
@@ -121,6 +124,7 @@ def _config(contract: RobotContract, recording: Recording, changed: list[str]):
     from jepa_ros.cost.risk import Risk
     from jepa_ros.cost.task import TaskWeights
     from jepa_ros.planning.arrival import ArrivalConfig
+    from jepa_ros.planning.bodies import settings_for
     from jepa_ros.planning.config import SearchConfig
     from jepa_ros.planning.deliberate.settings import DeliberateConfig
     from jepa_ros.planning.planner import PlannerConfig
@@ -133,12 +137,14 @@ def _config(contract: RobotContract, recording: Recording, changed: list[str]):
     try:
         plain = json.loads(text)
         search = dict(plain["search"])
+        once = {name: search.pop(name) for name in BODY_ONCE if name in search}
+        body = plain["body"] if "body" in plain else once if settings_for(contract, {}) else {}
         search["risk"], search["weights"] = Risk(**search["risk"]), TaskWeights(**search["weights"])
         # Bags of planners that could not deliberate say nothing of it.
         deliberate = DeliberateConfig(**plain.get("deliberate", {"when": "never"}))
         return PlannerConfig(
             SearchConfig(**search), ArrivalConfig(**plain["arrival"]), plain["max_gap"], deliberate,
-            plain.get("novel_goal", PlannerConfig.novel_goal),
+            plain.get("novel_goal", PlannerConfig.novel_goal), settings_for(contract, body or {}),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:
         raise BagError(
