@@ -15,7 +15,7 @@ PLANAR, ARM = "jepa_ros.planar", "jepa_ros.arm"
 #: Kind of kinematics -> its room. A room may have these modules:
 #:
 #: - ``readouts``: ``READOUTS``, what a model of such a body reads from a latent;
-#: - ``goals``: see :func:`jepa_ros.planning.bodies.goals_of`;
+#: - ``goals``: see :func:`jepa_ros.planning.bodies.goals_of` and :func:`~jepa_ros.planning.bodies.unsaid`;
 #: - ``knowledge``: see :mod:`jepa_ros.planning.bodies`;
 #: - ``acting``: ``Acting``, a :class:`jepa_ros.agent.bodies.Body`.
 ROOMS = {"diff_drive": PLANAR, "holonomic": PLANAR, "arm": ARM}
