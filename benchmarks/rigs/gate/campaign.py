@@ -123,7 +123,7 @@ def histories(
             break
     return {
         "histories": played, "ticks": ticks, "broken": broken[:MOST], "seconds": round(time.monotonic() - start, 1),
-        "rate_upper_bound_95": 3.0 / played if played and not broken else None,
+        "rate_upper_bound_95": wilson(0, played)[1] if played and not broken else None,
         "reasons": dict(reasons.most_common()), "bodies_refused": dict(refused.most_common(20)),
     }  # fmt: skip
 
