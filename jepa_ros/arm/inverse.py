@@ -121,6 +121,8 @@ class InverseKinematics:
         found, damping = _damped(task, wanted, home)
         # Where a joint is far from its ends, its bound is the velocity limit.
         near_high, near_low = fastest < self.velocity, slowest > -self.velocity
+        if not (near_high.any() or near_low.any()):
+            return found, [], damping
         free = np.ones(len(home), bool)
         ends: list[int] = []
         while True:

@@ -60,7 +60,7 @@ class ArmKinematics:
             raise ArmError(f"{where}: joint '{sliding[0]}' slides: an arm's joints turn; use kinematics.kind 'joints'")
         ids = [self.model.getJointId(n) for n in self.joints]
         self._columns = np.array([self.model.idx_vs[i] for i in ids])
-        self._hand = [(self.model.getJointId(n), factor) for n, factor in self.gripper.items()]
+        self._hand = [(self.model.idx_qs[self.model.getJointId(n)], factor) for n, factor in self.gripper.items()]
         self._plain = [self.model.joints[i].nq == 1 for i in ids]  # a continuous joint is kept as cosine and sine
         self._rows = [self.model.idx_qs[i] for i in ids]
         at = self._columns
@@ -74,6 +74,7 @@ class ArmKinematics:
         pin.forwardKinematics(self.model, self.data, self._neutral)
         pin.updateFramePlacements(self.model, self.data)
         self._world_to_base = self.data.oMf[self._base].inverse()
+        self._at_root = self._world_to_base.isIdentity(0.0)
         self._turns = np.kron(np.eye(2), self._world_to_base.rotation)  # of a twist, (6, 6)
 
     @classmethod
@@ -141,14 +142,20 @@ class ArmKinematics:
         else:
             for row, plain, value in zip(self._rows, self._plain, q, strict=True):
                 full[row : row + 2 - plain] = value if plain else (np.cos(value), np.sin(value))
-        for joint, factor in self._hand:
-            full[self.model.idx_qs[joint]] = factor * opening
+        for row, factor in self._hand:
+            full[row] = factor * opening
         return full
 
     def pose(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rotation (3, 3) and position (3,) [m] of the tip."""
         pin.forwardKinematics(self.model, self.data, self.configuration(q))
-        at = self._world_to_base * pin.updateFramePlacement(self.model, self.data, self._tip)
+        return self._placed()
+
+    def _placed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rotation and position of the tip, where Pinocchio last put the joints."""
+        at = pin.updateFramePlacement(self.model, self.data, self._tip)
+        if not self._at_root:
+            at = self._world_to_base * at
         return np.array(at.rotation), np.array(at.translation)
 
     def position(self, q: np.ndarray) -> np.ndarray:
@@ -161,13 +168,12 @@ class ArmKinematics:
         jacobian = pin.computeFrameJacobian(
             self.model, self.data, full, self._tip, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
         )[:, self._columns]
-        return self._turns @ jacobian
+        return jacobian if self._at_root else self._turns @ jacobian
 
     def pose_and_jacobian(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """:meth:`pose` and :meth:`jacobian` in one go: rotation, position, Jacobian."""
         jacobian = self.jacobian(q)
-        at = self._world_to_base * pin.updateFramePlacement(self.model, self.data, self._tip)
-        return np.array(at.rotation), np.array(at.translation), jacobian
+        return (*self._placed(), jacobian)
 
     def twist(self, before: np.ndarray, after: np.ndarray, duration: float) -> np.ndarray:
         """The mean twist (6,) that brought the tip from joint positions ``before`` to ``after`` in ``duration`` [s]."""

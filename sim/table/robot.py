@@ -87,7 +87,8 @@ class Robot:
         self._driven = [*self.joints, *self.fingers]
         # The joint after the last one that turns carries the hand; an arm that has none feels at its last joint.
         self.hand = min(self.joints[-1] + 1, len(info) - 1)
-        self._beyond = range(self.hand, len(info))
+        beyond = (p.getDynamicsInfo(self.id, link, physicsClientId=client) for link in range(self.hand, len(info)))
+        self.hand_mass = float(sum(row[0] for row in beyond))  # of what the wrist carries [kg]
         self._forces = [FORCES[0]] * n + [FORCES[1]] * len(self._fingers)
 
     def _each(self, joints: np.ndarray) -> list[float]:
@@ -115,11 +116,6 @@ class Robot:
             positionGains=[0.35 * gain] * len(self._driven), velocityGains=[1.0] * len(self._driven),
             physicsClientId=self._client,
         )  # fmt: skip
-
-    def hand_mass(self) -> float:
-        """Of what the wrist carries [kg]."""
-        rows = (p.getDynamicsInfo(self.id, link, physicsClientId=self._client) for link in self._beyond)
-        return float(sum(row[0] for row in rows))
 
     def state(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions and velocities (J,)."""

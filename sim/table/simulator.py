@@ -204,7 +204,8 @@ class TableSim:
         s = self._s
         if not s.forces:
             self._weigh()
-        return np.average([force for _, force in s.forces], axis=0, weights=[steps for steps, _ in s.forces])
+        whole = sum(steps for steps, _ in s.forces)
+        return sum((steps * force for steps, force in s.forces), np.zeros(6)) / whole
 
     def _servo(self, seconds: float) -> None:
         """Move the servos' target towards the set-point in force, evenly over a tick of the gate, within the limits of
@@ -273,7 +274,7 @@ class TableSim:
         The hand's own weight is taken off, as a driver does that knows its payload.
         """
         reading = self._wrist()
-        weight = self._robot.hand_mass() * 9.81
+        weight = self._robot.hand_mass * 9.81
         turn = self.body.kinematics.pose(self._robot.state()[0][: self.body.kinematics.size])[0]
         reading[:3] = -reading[:3] - turn.T @ np.array([0.0, 0.0, -weight]) + self.draw.force_offset
         noise = self._s.rngs["force"].standard_normal(6)
