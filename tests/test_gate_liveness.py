@@ -25,6 +25,14 @@ def test_a_body_in_free_space_comes_to_its_limits(name: str) -> None:
     assert share >= liveness.SHARE, axis
 
 
+@pytest.mark.parametrize("name", sorted(liveness.arms_at_home()))
+def test_an_arm_in_free_space_comes_to_the_limits_of_each_joint_both_ways(name: str) -> None:
+    pytest.importorskip("pinocchio")
+    contract = RobotContract.from_dict(liveness.arms_at_home()[name], name)
+    share, axis = liveness.free_space(Machine(contract, {}), gate_of(contract))
+    assert share >= liveness.SHARE, axis
+
+
 def test_a_gate_that_refuses_to_move_is_seen() -> None:
     share, _ = liveness.free_space(*_gate("arena", dry_run=True))
     assert share == 0.0

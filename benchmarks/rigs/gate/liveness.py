@@ -10,7 +10,7 @@ import math
 import random
 from typing import Any
 
-from benchmarks.rigs.gate import bodies
+from benchmarks.rigs.gate import arm_bodies, arms, bodies
 from benchmarks.rigs.gate.bodies import Machine
 from benchmarks.rigs.gate.named import BODIES, DRIVING, size_of
 from benchmarks.rigs.gate.run import Run, gate_of
@@ -33,13 +33,11 @@ def free_space(machine: Machine, gate: Gate) -> tuple[float, str]:
             limit = _attainable(machine, k, sign, start)
             if limit <= 0.0:
                 continue
-            ways = list(start) if start is not None and machine.position else [0.0] * machine.size
-            ways[k] = machine.high[k] if sign > 0.0 else machine.low[k]
             run, best = Run(machine, gate, q=start), 0.0
             up = machine.velocity[k] / machine.acceleration[k]
             seconds = machine.dog.rearm_time + machine.reaction + 1.5 * up + 20.0 * machine.period
             for _ in range(min(3000, math.ceil(seconds / machine.period))):
-                run.tick(ways)
+                run.tick(_asked(run, k, sign, start))
                 best = max(best, sign * run.plant.v[k])
                 if best >= SHARE * limit:
                     break
@@ -48,10 +46,30 @@ def free_space(machine: Machine, gate: Gate) -> tuple[float, str]:
     return worst, which
 
 
+def _asked(run: Run, k: int, sign: float, start: list[float] | None) -> list[float]:
+    """The command (A,) that moves one axis as fast as it may: to its end where positions are commanded.
+
+    An arm is asked for places near its set-points, as by inverse kinematics: so far ahead as it moves until the next
+    command comes, and brakes in then. Its first command is a small one.
+    """
+    m, at = run.machine, run.last or start
+    ways = list(at) if at is not None and m.position else [0.0] * m.size
+    end = m.high[k] if sign > 0.0 else m.low[k]
+    if m.position and m.contract.kinematics.arm is not None:
+        v = m.velocity[k] if run.plant.v[k] else min(m.velocity[k], 2.0 * m.acceleration[k] * m.period)
+        every = run.senses.rates["command"][0] * m.period
+        end = sign * min(sign * end, sign * ways[k] + v * (every + v / m.braking[k] / 2.0))
+    ways[k] = end
+    return ways
+
+
 def _start(m: Machine, k: int, sign: float) -> list[float] | None:
-    """Where the joints stand at first: in the middle, but the one that is to move at its other end."""
+    """Where the joints stand at first: in the middle, but the one that is to move at its other end; an arm at home,
+    where it is clear of itself."""
     if m.ends is None:
         return None
+    if (arm := m.contract.kinematics.arm) is not None:
+        return [*arm.home, *[0.5 * (a + b) for a, b in zip(*m.ends)][len(arm.home) :]]
     low, high = m.ends
     if m.position:
         low, high = ([max(a, b) for a, b in zip(m.low, low)], [min(a, b) for a, b in zip(m.high, high)])
@@ -83,6 +101,10 @@ def measure(room: float = 0.10) -> dict[str, Any]:
         contract = RobotContract.from_dict(data, name)
         share, axis = free_space(Machine(contract, {}), gate_of(contract))
         free[name] = {"share": share, "axis": axis}
+    for name, data in arms_at_home().items():
+        contract = RobotContract.from_dict(data, name)
+        share, axis = free_space(Machine(contract, {}), gate_of(contract))
+        free[name] = {"share": share, "axis": axis}
     for kind in ("bases", "joints"):
         worst, which = math.inf, ""
         for seed in range(DRAWN):
@@ -102,6 +124,20 @@ def measure(room: float = 0.10) -> dict[str, Any]:
     for name in ("arm_positions", "arm_rates", "joints_14"):
         times[name] = {"from end to end": _compared(joint_time(name, True), "", joint_time(name, False))}
     return {"room_m": room, "free": free, "tasks": times}
+
+
+def arms_at_home() -> dict[str, dict[str, Any]]:
+    """Contracts of all arms of the bench, by positions and by rates, with every row but those of boxes and people."""
+    found = {}
+    for name, (said, ends) in arm_bodies.ARMS.items():
+        more = {"kinematics": {"payload": said["payload"]}} if "payload" in said else {}
+        given = (said[key] for key in ("urdf", "joints", "home", "base_frame", "tip_frame"))
+        urdf, joints, home, base, tip = given
+        for values in ("position", "velocity"):
+            found[f"{name} by {values}"] = arms.arm(
+                name, urdf, tuple(joints), tuple(home), base, tip, ends, said.get("gripper"), values=values, **more
+            )
+    return found
 
 
 def _compared(taken: float | None, why: str, oracle: float | None) -> dict[str, Any]:
