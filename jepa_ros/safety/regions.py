@@ -208,7 +208,8 @@ def _leaves(t: Tick, g: Guardrail, start: Pose, here: float) -> bool:
     for k in (1, 2, 3):
         x, y, _ = advance(*start, vx, vy, w, k / 3.0 * reach / speed)
         there = g.clearance(x, y, t.cfg.footprint_radius)
-        least = -1e-4 if here > 0.0 else 0.2 * reach / 3.0
+        # Along an edge by less than what is left to it, however often: what a tick loses must not add up to entering.
+        least = -min(1e-4, 0.1 * last) if here > 0.0 else 0.2 * reach / 3.0
         if not there - last >= least:
             return False
         last = there
