@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("pinocchio")
 from jepa_ros.arm import ArmBody, ArmError, TipMotion
+from jepa_ros.arm.acting import Acting
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.cost import Goal
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
@@ -93,6 +94,27 @@ def test_joints_are_read_by_name_and_a_missing_one_is_named():
     np.testing.assert_array_equal(BODY.joints(mixed), AT)
     with pytest.raises(ArmError, match="no position of panda_joint2"):
         BODY.joints(JointsIn(0.0, 0.0, [n for n in BODY.names if n != "panda_joint2"], [0.0] * 7))
+
+
+def test_an_arm_with_weak_brakes_begins_to_move_although_it_is_asked_to_at_once():
+    plain = CONTRACT.to_dict()
+    plain["limits"]["braking"] = {"joints": 1.0, "panda_finger_joint1": 1.0}
+    contract = RobotContract.from_dict(plain)
+    body, gate = Acting(contract), Gate(GateConfig.from_contract(contract, auto_enable=True))
+    state, at, action = gate.initial_state(), AT.copy(), np.array([0.2, 0.2, 0.2, 0.0])
+    body.measured("joint_states", states(at))
+    assert np.abs(body.arm.command(action, at) - at).max() > gate.config.first_command  # what braking asks for
+    for k in range(60):
+        now = k * BODY.period
+        command = CommandIn(body.command(action).tolist(), now, now, k, names=BODY.names)
+        inputs = GateInputs(
+            command=command, image=ImageIn(now, now, k), joint_states=states(at, now), output_publishers=1,
+            heartbeats={"perception": now, "planner": now},
+        )  # fmt: skip
+        state, output = gate.step(state, inputs, now, now)
+        at = np.array(output.values)
+        body.gated(at)
+    assert np.linalg.norm(BODY.tip(at) - BODY.tip(AT)) > 0.05, output.reason
 
 
 @pytest.mark.parametrize("goal", [Goal("tip", value=(0.5, 0.1, 0.2)), Goal.from_latent(np.ones(64))])

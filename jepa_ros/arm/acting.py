@@ -30,6 +30,7 @@ class Acting:
         self.arm = ArmBody(contract)
         self._at: Vector | None = None  # where the next command starts from
         self._sent = False  # the gate has sent set-points, from which the next ones go on
+        self._stands = True  # they do not move
 
     def measured(self, name: str, value: Any) -> None:
         """Joint states. Rates always start from them; set-points only until the gate has sent one."""
@@ -39,11 +40,12 @@ class Acting:
     def gated(self, values: Vector) -> None:
         """The set-points in force."""
         if self.arm.positions and self._at is not None:
+            self._stands = bool(np.array_equal(values, self._at))
             self._at, self._sent = np.asarray(values, dtype=np.float64), True
 
     def command(self, action: Vector) -> Vector | None:
         """Inverse kinematics from where the joints are."""
-        return None if self._at is None else self.arm.command(action, self._at)
+        return None if self._at is None else self.arm.command(action, self._at, self._stands)
 
     def motion(self) -> TipMotion:
         """The twists that the gate's joint commands make."""

@@ -20,6 +20,8 @@ TWIST = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.
 EDGE = 4.0
 #: Room [rad] that inverse kinematics keeps to the ends of the contract's joint ranges, where the gate would stop it.
 ROOM = 0.02
+#: The first command of an arm that stands lies no further ahead than this [rad or m]; half of what the gate admits.
+FIRST = 0.1
 
 
 class ArmBody:
@@ -80,7 +82,7 @@ class ArmBody:
         """The command (J,) that stands still: the positions themselves, or zeros where rates are commanded."""
         return np.array(joints, dtype=float) if self.positions else np.zeros(self.size)
 
-    def command(self, action: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    def command(self, action: np.ndarray, joints: np.ndarray, begins: bool = False) -> np.ndarray:
         """The joint command (J,) of one tick of the gate.
 
         A position command lies so far along the way that the joint which takes longest just comes to rest there when it
@@ -89,13 +91,23 @@ class ArmBody:
 
         Args:
             action: (A,). joints: (J,) the set-points in force where positions are commanded, else the measured ones.
+            begins: the arm stands, see :meth:`ahead`.
         """
         rates = self.rates(action, joints)
         if not self.positions:
             return rates
-        ahead = self.period + float(np.max(np.abs(rates) / self.contract.limits.braking)) / 2.0
         low, high = self._range
-        return np.minimum(np.maximum(joints + rates * ahead, low), high)
+        return np.minimum(np.maximum(joints + rates * self.ahead(rates, begins), low), high)
+
+    def ahead(self, rates: np.ndarray, begins: bool) -> float:
+        """Seconds at rates (J,) that a position command lies ahead: see :meth:`command`.
+
+        Args:
+            begins: the arm stands. The gate takes no first command that is far from the arm, and an arm with weak
+                brakes would ask for nothing nearer: it would never begin to move.
+        """
+        seconds = self.period + float(np.max(np.abs(rates) / self.contract.limits.braking)) / 2.0
+        return min(seconds, FIRST / max(float(np.max(np.abs(rates))), 1e-9)) if begins else seconds
 
     def rates(self, action: np.ndarray, joints: np.ndarray) -> np.ndarray:
         """Rates (J,) that make an action (A,) at joint positions (J,), inside the tip's workspace and all limits."""

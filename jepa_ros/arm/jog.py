@@ -90,13 +90,13 @@ class Jog:
         body, limits = self._body, self._contract.limits
         if not body.positions:
             return self._rates(measured), True
+        begins = self._at is None
         at = measured if self._at is None else np.clip(self._at, measured - AHEAD, measured + AHEAD)
         rates = self._rates(at)
         low, high = np.array(limits.position_low), np.array(limits.position_high)
         self._at = np.clip(at + rates * body.period, low, high)
         # As far ahead as the joints need to come to rest: the gate then moves them at these rates.
-        ahead = body.period + float(np.max(np.abs(rates) / limits.braking)) / 2.0
-        return np.clip(at + rates * ahead, low, high), True
+        return np.clip(at + rates * body.ahead(rates, begins), low, high), True
 
     def _rates(self, at: np.ndarray) -> np.ndarray:
         """Rates (J,) at joint positions (J,), none over its limit, all by one share."""
