@@ -14,6 +14,7 @@ from toy_world import toy_contract
 
 from jepa_ros.cost import Goal, GoalError
 from jepa_ros.memory import LongTerm
+from jepa_ros.memory.long_term import OBSTRUCTED
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig, SearchError
 from jepa_ros.planning.deliberate.deliberator import Recorded
 from jepa_ros.planning.deliberate.settings import DeliberateConfig
@@ -82,6 +83,46 @@ def test_where_the_fast_search_comes_nearer_nobody_deliberates():
     outputs, _ = drive(planner, 30)
     assert outputs[-1].status["arrived"]
     assert set(states(outputs)) == {"idle"}
+
+
+@pytest.mark.parametrize("boxes", [((0.4, -0.35, 0.5, 0.35),), DEAD_END])
+def test_planner_whose_model_knows_no_wall_finds_its_way_round_by_the_edges_that_did_not_come_true(boxes):
+    planner = make(OPEN)
+    planner.set_goal(GOAL)
+    outputs, _ = drive(planner, 180, physics=MazeWorld(boxes))
+    assert outputs[-1].status["arrived"]
+    told = outputs[-2].status["deliberation"]
+    assert told["number"] > 1 and told["failed"] > 0
+
+
+def test_progress_that_was_promised_and_does_not_come_begins_a_deliberation_unless_nobody_asks():
+    begun = {}
+    for kept in (0.25, 0.0):
+        planner = make(OPEN, kept=kept)
+        planner.set_goal(GOAL)
+        outputs, _ = drive(planner, 40, physics=MazeWorld(DEAD_END))
+        assert all(o.status["rate"] > planner.config.deliberate.rate for o in outputs if o.status.get("solved", 0) < 1)
+        begun[kept] = "thinking" in states(outputs)
+    assert begun == {0.25: True, 0.0: False}
+
+
+def test_edges_that_came_true_do_not_fail_and_a_robot_that_is_put_elsewhere_forgets_those_that_did():
+    for boxes, failed in ((OPEN, False), (DEAD_END, True)):
+        planner = make(OPEN)
+        planner.set_goal(GOAL)
+        drive(planner, 20, physics=MazeWorld(boxes))
+        assert bool(len(planner.deliberator.failures)) == failed
+        planner.reset()
+        assert len(planner.deliberator.failures) == 0
+
+
+def test_where_an_edge_failed_is_remembered_as_obstructed():
+    memory = LongTerm(2, clock=lambda: 1.0)
+    planner = make(OPEN, memory=memory)
+    planner.set_goal(GOAL)
+    drive(planner, 20, physics=MazeWorld(DEAD_END))
+    held = memory.latents[memory.outcomes == OBSTRUCTED]
+    assert len(held) and np.abs(held[:, 0] - 0.4).max() < 0.1
 
 
 def test_always_deliberates_once_for_each_goal():
@@ -242,5 +283,3 @@ def test_rate_of_plans_is_that_of_the_best_candidate():
     assert 0.6 < away.rate < 1.5
     held = make(DEAD_END).think(np.array([0.38, 0.0]), np.zeros(1), GOAL)
     assert held.rate < 0.2
-
-

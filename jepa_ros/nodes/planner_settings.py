@@ -71,6 +71,8 @@ DELIBERATE = {
     "recalled": "Share of the aimed plans that aim at remembered states.",
     "rate": "Steps that a plan should come nearer to the goal in each of its steps.",
     "patience": "Control steps in a row in which none does before the robot counts as stuck.",
+    "kept": "Share of the promised progress that has to come; with less the robot counts as stuck. 0 never asks.",
+    "window": "Control steps over which that is compared.",
     "lost": "Steps off the way beyond which it is lost.",
 }
 #: The same for jepa_ros.planning.arrival.ArrivalConfig.

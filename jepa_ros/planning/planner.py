@@ -115,7 +115,7 @@ class Planner:
         for part in self.knowledge:
             part.reset()
         if self.deliberator is not None:
-            self.deliberator.cancel()
+            self.deliberator.reset()
         self.warm: torch.Tensor | None = None
         self._stamp: float | None = None
         self._commanded: np.ndarray | None = None
@@ -277,6 +277,8 @@ class Planner:
         steps = self._steps(stamp)
         self._stand_still_at(gated)
         self.history.observe(z, steps, self._unit(executed), self._unit(gated))
+        if self.deliberator is not None:
+            self.deliberator.saw(z, self.history.h, self.history.action if steps == 1 else None)
         if self.monitor is not None:
             self.monitor.observe(flat, z, self.history, steps, gate_reason == "contact")
         seen = Seen(z, flat, stamp, steps, self._commanded, executed, gate_reason, self._failed)

@@ -23,7 +23,8 @@ class PlanResult:
         calls: steps that the model predicted, one for each candidate and future.
         converged: stopped early by the rule of the settings. elapsed: seconds.
         solved: share of the futures in which the plan reaches the goal. nearest: how near it comes to it, in unit.
-        rate: steps that the best candidate comes nearer to the goal in each of its steps; NaN without a cost-to-go.
+        rate: steps that the best candidate comes nearer to the goal in each of its steps. to_go: steps to the goal from
+            where plans begin. Both are NaN without a cost-to-go.
         source: where the plan came from; shares: {source: share of the last elites}.
         history: [(seconds, best cost)] after each iteration; elite_costs: [mean cost of the elites].
         seed: with `iterations` it repeats the plan.
@@ -56,3 +57,4 @@ class PlanResult:
     nearest: float = math.nan
     unit: str = ""
     rate: float = math.nan
+    to_go: float = math.nan

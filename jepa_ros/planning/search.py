@@ -189,7 +189,7 @@ class Search:
             if self._enough(best, task, convergence, result) and not budget.exactly:
                 break
         began = self.clock()
-        result.rate = self._rate(task, scores)
+        result.rate, result.to_go = self._rate(task, scores)
         if best is not None:
             best = self._verify(best, task, result)
             result.solved = self._solved(best, task)
@@ -218,18 +218,18 @@ class Search:
         """Share of the futures in which a plan reaches the goal."""
         return float(solved(task.reached.inside(best.latents[None])[1])[0])
 
-    def _rate(self, task: _Task, scores: _Scores) -> float:
-        """How many steps nearer to the goal the best of the last candidates comes in each of its steps, by the
-        cost-to-go; NaN if nothing tells."""
+    def _rate(self, task: _Task, scores: _Scores) -> tuple[float, float]:
+        """How many steps nearer to the goal the best of the last candidates comes in each of its steps, and how many
+        there are, by the cost-to-go; NaN if nothing tells."""
         allowed = scores.verdict.violation <= 0.0
         if self.to_go is None or task.goal.latent is None or not allowed.any():
-            return math.nan
+            return math.nan, math.nan
         ends = scores.latents[torch.from_numpy(np.flatnonzero(allowed)).to(self.device), 0, -1]
         codes = self.to_go.code(torch.cat([task.z[None], ends]))
         left = self.to_go.steps(codes, self.to_go.code(task.goal.latent[None]))
         before = float(left[0])
         nearer = before - left[1:].nan_to_num(nan=before, posinf=before).min()
-        return float(nearer) / min(self.config.horizon, max(before, 1.0))
+        return float(nearer) / min(self.config.horizon, max(before, 1.0)), before
 
     def _still(self) -> torch.Tensor:
         return self.neutral.expand(self.config.horizon, -1)

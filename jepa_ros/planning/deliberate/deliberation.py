@@ -23,6 +23,7 @@ from jepa_ros.cost.seam import Constraint
 from jepa_ros.cost.verdict import Judge
 from jepa_ros.planning.deliberate import edges
 from jepa_ros.planning.deliberate.edges import Edges
+from jepa_ros.planning.deliberate.failures import Failed
 from jepa_ros.planning.deliberate.tree import ROOT, Tree
 from jepa_ros.planning.deliberate.way import Way
 from jepa_ros.planning.problem import Problem, check_problem
@@ -49,6 +50,7 @@ class Counts:
 
     Attributes:
         near: too near to a known state. forbidden: against a constraint. non_finite: the model broke there.
+        failed: like an edge that did not come true when it was driven.
         unsure: reached the goal, but too few noise samples kept to the way.
     """
 
@@ -57,6 +59,7 @@ class Counts:
     near: int = 0
     forbidden: int = 0
     non_finite: int = 0
+    failed: int = 0
     unsure: int = 0
 
 
@@ -68,12 +71,14 @@ class Deliberation:
         tree: what was found. counts: what it took. solved: a way reaches the goal, surely enough.
     """
 
-    def __init__(self, search: DeliberateSearch, problem: Problem, seed: int, remembered: Tensor | None) -> None:
+    def __init__(
+        self, search: DeliberateSearch, problem: Problem, seed: int, remembered: Tensor | None, failed: Failed | None
+    ) -> None:  # fmt: skip
         self.search, self.config, self.problem, self.seed = search, search.config, problem, seed
         model, to_go, c = search.model, search.to_go, search.model.config
         if problem.goal.latent is None:
             raise GoalError("a goal without a picture cannot be deliberated on: the cost-to-go compares latents")
-        self._goal_latent = problem.goal.latent
+        self._goal_latent, self._failed = problem.goal.latent, failed
         z, h, _, _ = check_problem(problem, c.latent_dim, c.state_dim, 1, 0, search.neutral, search.device)
         self.generator = torch.Generator().manual_seed(seed)
         self.counts = Counts()
@@ -213,6 +218,10 @@ class Deliberation:
             kept = verdict.violation <= 0.0  # not of a value that is no number
             counts.forbidden += int((allowed & ~kept).sum())
             allowed &= kept
+        if self._failed is not None:
+            like = self._failed.like(tree.codes[parents], codes, self.step).cpu().numpy()
+            counts.failed += int((allowed & like).sum())
+            allowed &= ~like
         return Edges(parents, plans, zs, h, codes, to_go.cpu().numpy(), allowed)
 
     def _aim(self, rows: np.ndarray, plans: Tensor, found: Edges, count: int) -> Tensor:

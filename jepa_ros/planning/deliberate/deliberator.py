@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """When to deliberate, and what comes of it: the deliberate search's side of the planner.
 
-A deliberation begins when plans of the fast search come nearer to the goal more slowly than they should. It grows
-between control steps and is looked at as a step begins, so that the number of its expansions repeats it. When it is
-solved, or its budget is used up, the fast search follows its way.
+A deliberation begins when plans of the fast search come nearer to the goal more slowly than they should, or when the
+robot comes nearer more slowly than they promised. It grows between control steps and is looked at as a step begins, so
+that the number of its expansions repeats it. When it is solved, or its budget is used up, the fast search follows its
+way.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +22,9 @@ from torch import Tensor
 
 from jepa_ros.cost.goal import Goal, GoalError, Target
 from jepa_ros.cost.seam import Constraint
-from jepa_ros.memory.long_term import NOTHING, LongTerm
+from jepa_ros.memory.long_term import NOTHING, OBSTRUCTED, LongTerm
 from jepa_ros.planning.deliberate.deliberation import Deliberation
+from jepa_ros.planning.deliberate.failures import Failures
 from jepa_ros.planning.deliberate.follow import Follower
 from jepa_ros.planning.deliberate.search import DeliberateSearch
 from jepa_ros.planning.deliberate.turns import Turns
@@ -36,7 +39,7 @@ REMEMBERED = 1000
 #: What is being done, by the word in the status.
 STATES = {
     "idle": "the fast search comes nearer to the goal by itself",
-    "thinking": "no plan comes nearer to the goal as fast as it should: deliberating",
+    "thinking": "the goal comes nearer more slowly than it should: deliberating",
     "following": "a way to the goal was found and is followed",
     "partial": "no way to the goal was found within the budget; the best one so far is followed",
     "done": "the rest of the way needs no subgoals",
@@ -74,7 +77,9 @@ class Deliberator:
         self.follower: Follower | None = None
         self._subgoals: dict[int, Target] = {}
         self._slow = 0
+        self._promised: deque[tuple[float, float]] = deque(maxlen=self.config.window + 1)
         self._fresh = False
+        self.failures = Failures(search.model, search.to_go, self.config.length)
 
     # -- between steps -------------------------------------------------------------------------------------------------
 
@@ -89,9 +94,14 @@ class Deliberator:
             thinking = self.current is not None
             self.current = self.follower = None
             self._subgoals.clear()
-            self._slow = 0
+            self._watch_anew()
             self._fresh = True
             self.state = "cancelled" if thinking else why
+
+    def reset(self) -> None:
+        """Forget the drive: the robot is elsewhere."""
+        self.cancel()
+        self.failures.reset()
 
     def close(self) -> None:
         """End the thread."""
@@ -121,10 +131,16 @@ class Deliberator:
         self.follower = Follower(way, self.search.to_go, AHEAD * self.horizon, self.config.lost)
         self.state = "following" if way.solved else "partial"
         self.current = None
-        self._slow = 0
+        self._watch_anew()
         self._subgoals.clear()
         self.turns.work(None)
         return tree_of(thought)
+
+    def saw(self, latent: Tensor, state: Tensor, action: Tensor | None) -> None:
+        """Take where the robot is after a control step, see :meth:`Failures.observe`."""
+        self.failures.observe(latent, state, action)
+        if self.failures.last is not None and self.memory is not None:
+            self.memory.mark(latent.cpu().numpy(), self.memory.here, OBSTRUCTED)
 
     def know(self, constraints: Sequence[Constraint]) -> None:
         """What has to be kept from now on."""
@@ -139,11 +155,11 @@ class Deliberator:
         if at is None:
             self.state = "lost" if self.follower.was_lost else "done"
             self.follower = None
-            self._slow = 0
+            self._watch_anew()
             return goal
         if at not in self._subgoals:
             self._subgoals = {at: make(Goal.from_latent(self.follower.way.latents[at].cpu().numpy(), "memory", "way"))}
-            self._slow = 0
+            self._watch_anew()
         return self._subgoals[at]
 
     def judge(
@@ -161,11 +177,12 @@ class Deliberator:
         if not begin or self.current is not None:
             return
         self.number = self.number + 1 if recorded is None else recorded.number
-        self._slow, self._fresh, self.follower = 0, False, None
+        self._watch_anew()
+        self._fresh, self.follower = False, None
         self._spent += 0 if self._thought is None else self._thought.counts.calls
         self._thought = None
         try:
-            self.current = self._thought = self.search.begin(problem(), seed, self._remembered())
+            self.current = self._thought = self.search.begin(problem(), seed, self._remembered(), self.failures.now())
         except GoalError as error:
             self.state, self.error = "failed", str(error)
             return
@@ -174,14 +191,30 @@ class Deliberator:
             self.turns.work(self.current, self.config.calls)
 
     def _stuck(self, result: PlanResult) -> bool:
-        """Whether no plan has come nearer at the rate that it should, for some steps."""
+        """Whether no plan has come nearer at the rate that it should, for some steps, or too little of it came true."""
         if self.config.when == "never" or self.current is not None:
             return False
         if self.config.when == "always":
             return self._fresh
         slow = result.solved < self.config.confidence and not result.rate >= self.config.rate
         self._slow = self._slow + 1 if slow and not math.isnan(result.rate) else 0
-        return self._slow >= self.config.patience
+        return self._slow >= self.config.patience or self._late(result)
+
+    def _late(self, result: PlanResult) -> bool:
+        """Whether of the way that plans promised to shorten over a window of steps too little was really shortened."""
+        if not math.isfinite(result.to_go) or math.isnan(result.rate):
+            self._promised.clear()
+            return False
+        self._promised.append((result.to_go, max(0.0, result.rate)))
+        if len(self._promised) <= self.config.window:
+            return False
+        promised = sum(rate for _, rate in self._promised) - self._promised[-1][1]
+        return self._promised[0][0] - self._promised[-1][0] < self.config.kept * promised
+
+    def _watch_anew(self) -> None:
+        """What is aimed at has changed: promises of before count no more."""
+        self._slow = 0
+        self._promised.clear()
 
     def _remembered(self) -> Tensor | None:
         """(n, D) states that were seen and where nothing held the robot back."""
@@ -210,7 +243,7 @@ class Deliberator:
         return {
             "seed": thought.seed, "calls": counts.calls, "expansions": counts.expansions, "states": len(tree),
             "dropped": tree.dropped, "near": counts.near, "forbidden": counts.forbidden,
-            "non_finite": counts.non_finite, "unsure": counts.unsure, "solved": way.solved,
+            "non_finite": counts.non_finite, "failed": counts.failed, "unsure": counts.unsure, "solved": way.solved,
             "confidence": way.confidence, "steps": way.cost[-1], "to_go": way.to_go[-1], "to_go_before": way.to_go[0],
         }  # fmt: skip
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from jepa_ros.cost.to_go import CostToGo
 from jepa_ros.planning.arrival import ArrivalConfig
 from jepa_ros.planning.deliberate.deliberation import Deliberation
+from jepa_ros.planning.deliberate.failures import Failed
 from jepa_ros.planning.deliberate.settings import DeliberateConfig
 from jepa_ros.planning.problem import Budget, Problem, SearchError
 from jepa_ros.planning.result import PlanResult
@@ -36,17 +37,19 @@ class DeliberateSearch:
         self.readouts = model if readouts is None else readouts
         self.device = device_of(model)
 
-    def begin(self, problem: Problem, seed: int, remembered: Tensor | None = None) -> Deliberation:
+    def begin(
+        self, problem: Problem, seed: int, remembered: Tensor | None = None, failed: Failed | None = None
+    ) -> Deliberation:  # fmt: skip
         """A deliberation that has not expanded anything yet.
 
         Args:
             problem: its ``latent`` and ``state`` are where plans begin; ``sent`` and ``warm`` are not used.
-            remembered: (n, D) states to aim at on the way, from memory.
+            remembered: (n, D) states to aim at on the way, from memory. failed: edges that did not come true.
 
         Raises:
             GoalError: the goal has no latent. SearchError: a size that does not fit, or a value that is not finite.
         """
-        return Deliberation(self, problem, seed, remembered)
+        return Deliberation(self, problem, seed, remembered, failed)
 
     def plan(self, problem: Problem, budget: Budget, seed: int) -> PlanResult:
         """Deliberate until the problem is solved or the budget is used up; the plan is as long as the way.

@@ -13,10 +13,11 @@ from jepa_ros.ranges import SHARE, Range
 WHEN = ("stuck", "always", "never")
 _COUNT = Range(1, whole=True)
 RANGES = {
-    **dict.fromkeys(("calls", "calls_per_step", "nodes", "expand", "edges", "length", "samples", "patience"), _COUNT),
+    **dict.fromkeys(("calls", "calls_per_step", "nodes", "expand", "edges", "length", "samples"), _COUNT),
+    **dict.fromkeys(("patience", "window"), _COUNT),
     "greed": Range(0.0), "again": Range(0.0), "near": Range(0.0),
     "tolerance": Range(0.0, above=True),
-    "rate": Range(0.0, 1.0), "lost": Range(0.0, above=True),
+    "rate": Range(0.0, 1.0), "kept": Range(0.0, 1.0), "lost": Range(0.0, above=True),
     **dict.fromkeys(("confidence", "aimed", "proposed", "recalled"), SHARE),
 }  # fmt: skip
 
@@ -45,6 +46,8 @@ class DeliberateConfig:
             learned proposal, if the model has one. recalled: share of the aimed ones that aim at remembered states.
         rate: steps that a plan should come nearer to the goal in each of its steps. patience: control steps in a row
             in which none does before the robot counts as stuck.
+        kept: it counts as stuck, too, if over a window of so many control steps less than this share of the way that
+            plans promised to shorten was really shortened; 0 never asks.
         lost: a robot further than so many steps from the way that it follows has lost it.
 
     Raises:
@@ -70,6 +73,8 @@ class DeliberateConfig:
     recalled: float = 0.5
     rate: float = 0.3
     patience: int = 3
+    kept: float = 0.25
+    window: int = 10
     lost: float = 15.0
 
     def __post_init__(self) -> None:
