@@ -36,6 +36,7 @@ class TrainSettings:
             are of the whole batch; what batch normalisation goes by is that of a part.
         checkpoint_gradients: activations of another's encoder are computed again for its gradients.
         precision: ``bf16`` where the processor has it (``auto``), weights stay fp32.
+        mirror: actions that mirror images turn round, see jepa_ros.learning.data.mirrored; "" for none.
     """
 
     seed: int = 0
@@ -54,6 +55,7 @@ class TrainSettings:
     accumulate: int = 1
     checkpoint_gradients: bool = False
     precision: str = "auto"
+    mirror: str = ""
 
     def __post_init__(self) -> None:
         for name in ("steps", "readout_steps", "horizon", "accumulate"):

@@ -20,6 +20,7 @@ from jepa_ros.commands.options import number, positive, seed, whole
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.mirrored import Mirrored
 from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
 from jepa_ros.learning.log import Log, NoLog
 from jepa_ros.learning.parallel import ranks
@@ -47,7 +48,7 @@ from jepa_ros.learning.state import put_state, read_info, read_state, save_state
 from jepa_ros.planar.map_head import map_part
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress, Task
-from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
+from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.world_model.backbone import Backbone, BackboneEncoder
 from jepa_ros.world_model.readouts import CONTACT, DISTANCE, Readout, body_readouts
 
@@ -341,6 +342,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="channels of the encoder (default: %(default)s)",
     )
     parser.add_argument(
+        "--mirror",
+        metavar="ACROSS,DOWN",
+        help="learn from mirror images of the episodes too: the actions that are turned round where pictures are "
+        "mirrored left to right, and top to bottom, such as linear.x,linear.y; - mirrors not that way",
+    )
+    parser.add_argument(
         "--keypoints",
         type=positive,
         default=ModelConfig().keypoints,
@@ -392,8 +399,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 #: Options without which the same command would not train the same model.
 SHAPING = ("seed", "steps", "readout_steps", "batch", "accumulate", "horizon", "learning_rate", "latent_dim",
-           "scene_dim", "encoder_width", "keypoints", "encoder", "encoder_size", "fine_tune", "checkpoint_gradients",
-           "precision")  # fmt: skip
+           "scene_dim", "mirror", "encoder_width", "keypoints", "encoder", "encoder_size", "fine_tune",
+           "checkpoint_gradients", "precision")  # fmt: skip
 
 
 def command_of(args: argparse.Namespace) -> str:
@@ -407,8 +414,17 @@ def command_of(args: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def run_alone(name: str, folder: Path, data: Dataset, settings: TrainSettings, bf16: bool) -> dict[str, Any]:
-    """``--only STAGE`` on the checkpoint in ``folder``; the card as written."""
+def alone_command(args: argparse.Namespace) -> str:
+    """The command that renews a stage again, for the card."""
+    words = ["jepa-ros", "train", "--data", str(args.data), "--out", str(args.out), "--only", args.only]
+    words += ["--readout-steps", str(args.readout_steps), "--seed", str(args.seed)]
+    return shlex.join(words + (["--mirror", args.mirror] if args.mirror else []))
+
+
+def run_alone(
+    name: str, folder: Path, data: Dataset, settings: TrainSettings, bf16: bool, command: str
+) -> dict[str, Any]:  # fmt: skip
+    """``--only STAGE`` on the checkpoint in ``folder``; the card as written, which keeps the command."""
     stage = STAGES[name]
     with Progress(quiet=not ranks.writes()) as progress:
         bar = progress.task(name, settings.readout_steps)
@@ -416,7 +432,13 @@ def run_alone(name: str, folder: Path, data: Dataset, settings: TrainSettings, b
         def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
             bar.update(step + 1, total, note=_told(values))
 
+        began = time.monotonic()
         card = stage.run(Order(folder, data, settings.readout_steps, settings.seed, report, bf16))
+        spent = round(time.monotonic() - began, 1)
+    model, _ = load_checkpoint(folder, data.contract)
+    done = {"stage": name, "command": command, "seconds": spent}
+    if ranks.writes():
+        card = save_checkpoint(folder, model, {**card, "renewed": [*card.get("renewed", []), done]})
     if ranks.writes():
         print(f"{folder}: {stage.does}, anew; {stage.tell(card)}")
     return card
@@ -441,10 +463,13 @@ def _train(args: argparse.Namespace, device: str) -> int:
         horizon=args.horizon,
         learning_rate=args.learning_rate,
         precision=args.precision,
+        mirror=args.mirror or "",
     )
     data = Dataset(args.data, min_length=max(BatchShape().frames, settings.horizon + 2))
     named = args.robot is not None and Path(args.robot).suffix in (".yaml", ".yml")
     data.check_source(load_contract(args.robot).name if named else args.robot, args.env)
+    if settings.mirror:
+        data = Mirrored.as_told(data, settings.mirror)
     config = config_for(
         data,
         settings,
@@ -456,7 +481,7 @@ def _train(args: argparse.Namespace, device: str) -> int:
     )
     if args.only:
         bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))
-        card = run_alone(args.only, args.out, data, settings, bf16)
+        card = run_alone(args.only, args.out, data, settings, bf16, alone_command(args))
         if args.json is not None and ranks.writes():
             write_json(args.json, card)
         return 0
