@@ -81,7 +81,7 @@ def test_drawing_only_what_moves_gives_the_picture_that_drawing_everything_gives
             sim.reset(seed)
             truth = sim.truth()
             ours = sim.image_at((truth.x, truth.y, truth.yaw), noise=False)
-            camera, k = sim._camera, scene.supersample
+            camera, k = sim.camera, scene.supersample
             robot = pybullet.loadURDF(
                 str(ASSETS / "arena_robot.urdf"),
                 (truth.x, truth.y, 0.0),

@@ -221,7 +221,7 @@ def test_a_dropped_box_is_in_the_way_in_the_picture_and_in_the_scan():
     [
         (lambda sim: sim.set_command((np.nan, 0.0)), "command"),
         (lambda sim: sim.set_command((0.1,)), "command"),
-        (lambda sim: sim.advance(0.0123), "multiple of the physics step"),
+        (lambda sim: sim.advance(0.0123), r"multiple of 0\.005"),
         (lambda sim: sim.reset(0, start=(0.99, 0.0, 0.0)), "start"),
         (lambda sim: sim.reset(0, start=(np.nan, 0.0, 0.0)), "start"),
         (lambda sim: sim.block_wheel("middle"), "block_wheel"),

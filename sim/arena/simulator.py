@@ -14,10 +14,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..common.base import JOINTS, LEFT, RIGHT
+from ..common.driving import TICK, Driving, DrivingSimulator
 from ..common.engine import pybullet as p
 from ..common.errors import SimError
-from ..common.sensors import Odometry, Scan, cast_scan, wrap
-from .body import COM_HEIGHT, JOINTS, LEFT, RIGHT, WHEEL_RADIUS, WHEEL_SEPARATION, Body, check_contract, wheel_speeds
+from ..common.sensors import Odometry, wrap
+from ..common.simulator import DT, streams
+from .body import ROBOT, make_body
 from .camera import PERSON_COLOUR, PERSON_HEIGHT, Camera, View, add_box, add_cylinder, build_static
 from .layout import Box, Layout, empty_layout, fixed_layout, random_layout
 from .mazes import dead_end_layout, maze_layout
@@ -25,8 +28,6 @@ from .person import Walker
 from .scene import Draw, SceneConfig, draw, mounting
 from .window import Window
 
-DT = 0.005  # s, one physics step
-TICK = 4  # physics steps between encoder readings, floor checks and steps of the person: 20 ms
 WINDOW_TICK = 8  # physics steps between pictures in the window: 40 ms
 STREAMS = ("look", "odom", "pose", "image", "goal", "scan", "person", "start", "people")  # each its own generator
 
@@ -50,27 +51,15 @@ class Truth:
 
 
 @dataclass
-class _State:
-    """All that changes outside PyBullet, so that it is saved and restored in one piece."""
+class _State(Driving):
+    """What the arena adds."""
 
-    rngs: dict[str, np.random.Generator]
-    odometry: Odometry
-    walker: Walker | None
-    friction: list[float]  # left, right
-    step: int = 0
-    commanded_at: int = -(10**9)
-    queue: list[tuple[int, tuple[float, float]]] = field(default_factory=list)  # (step due, wheel speeds)
-    target: tuple[float, float] = (0.0, 0.0)  # rad/s, what the wheels are told
-    blocked: str | None = None
-    turns: tuple[float, float] = (0.0, 0.0)  # rad, last encoder reading
-    touching: bool = False
-    touched_at: int = -(10**9)
-    contact_steps: int = 0
-    contact_count: int = 0
+    walker: Walker | None = None
+    friction: list[float] = field(default_factory=list)  # left, right
     person_contact_steps: int = 0
 
 
-class ArenaSim:
+class ArenaSim(DrivingSimulator):
     """A differential-drive robot in a walled arena of 2 m x 2 m under a fixed camera.
 
     Args:
@@ -84,15 +73,11 @@ class ArenaSim:
 
     def __init__(self, contract, scene: SceneConfig | None = None, gui: bool = False) -> None:
         self.scene = scene if scene is not None else SceneConfig()
-        self.contract = contract
-        check_contract(contract)
+        super().__init__(ROBOT, contract, self.scene)
         camera = contract.cameras[0]
         self._nominal = mounting(camera.position, camera.orientation)
         self._window = Window() if gui else None
-        self._client = p.connect(p.DIRECT)
-        if self._client < 0:
-            raise SimError("PyBullet gave no client: too many simulations are open in this process")
-        self._camera = Camera(self.scene, camera.width, camera.height)
+        self.camera = Camera(self.scene, camera.width, camera.height)
         self._resets = 0
         self._saved: list[int] = []
         self.reset()
@@ -114,7 +99,7 @@ class ArenaSim:
         seed = self.scene.seed + self._resets if seed is None else int(seed)
         layout_seed = seed if layout_seed is None else int(layout_seed)
         layout = layout if layout is not None else layout_of(self.scene, layout_seed)
-        rngs = {name: np.random.default_rng([seed, i]) for i, name in enumerate(STREAMS)}
+        rngs = streams(seed, STREAMS)
         if start is None:
             start = free_pose(layout, rngs["start"])
         elif len(start) != 3 or not np.all(np.isfinite(start)) or not layout.free(start[:2]):
@@ -122,26 +107,21 @@ class ArenaSim:
         self._resets += 1
         self.seed, self.layout_seed, self.layout = seed, layout_seed, layout
         self.draw: Draw = draw(self.scene, self._nominal, rngs["look"])
-        self._camera.set_scene(self.layout, self.draw.look)
+        self.camera.set_scene(self.layout, self.draw.look)
         walker = None
         if self.scene.person != "none":
             walker = Walker.begin(self.scene, self.layout, start[:2], rngs["person"])
-        odometry = Odometry.draw(self.scene, WHEEL_RADIUS, WHEEL_SEPARATION, rngs["odom"])
-        self._s = _State(rngs, odometry, walker, [self.draw.friction, self.draw.friction])
+        odometry = Odometry.draw(self.scene, ROBOT.radius, ROBOT.separation, rngs["odom"])
+        latency, friction = round(self.draw.latency / DT), [self.draw.friction, self.draw.friction]
+        self._s: _State = _State(rngs, odometry, latency, walker=walker, friction=friction)
         self._build(start)
 
     def _build(self, start: tuple[float, float, float]) -> None:
-        """Make the physical world anew: PyBullet is only reproducible from an empty one."""
         c = self._client
         for state in self._saved:
             p.removeState(state, physicsClientId=c)
         self._saved = []
-        p.resetSimulation(physicsClientId=c)
-        p.setPhysicsEngineParameter(fixedTimeStep=DT, numSolverIterations=20, deterministicOverlappingPairs=1,
-                                    physicsClientId=c)  # fmt: skip
-        p.setGravity(0, 0, -9.81, physicsClientId=c)
-        floor = p.createMultiBody(0, p.createCollisionShape(p.GEOM_PLANE, physicsClientId=c), physicsClientId=c)
-        p.changeDynamics(floor, -1, lateralFriction=1.0, restitution=0.0, physicsClientId=c)
+        floor = self._floor()
         self._obstacles = build_static(c, self.layout, self.draw.look, solid=True)
         for body in self._obstacles:
             p.changeDynamics(body, -1, lateralFriction=0.4, restitution=0.0, physicsClientId=c)
@@ -149,7 +129,7 @@ class ArenaSim:
         if self._s.walker is not None:
             self._person = add_cylinder(c, self.scene.person_radius, PERSON_HEIGHT, PERSON_COLOUR, solid=True)
             self._place_person()
-        self._body = Body(c, floor, start, self.draw)
+        self._body = make_body(c, floor, start, self.draw)
         self._show_scene()
 
     def _show_scene(self) -> None:
@@ -170,7 +150,7 @@ class ArenaSim:
         look = self.draw.look
         colours = tuple(look.boxes[i % len(look.boxes)] for i in range(len(layout.boxes) - 1))
         self.draw = self.draw.with_look(boxes=(*colours, tuple(colour)))
-        self._camera.set_scene(layout, self.draw.look)
+        self.camera.set_scene(layout, self.draw.look)
         self._obstacles.append(add_box(
             self._client, (box.hx, box.hy, box.height / 2), (box.cx, box.cy, box.height / 2), box.yaw, colour,
             True))  # fmt: skip
@@ -178,39 +158,12 @@ class ArenaSim:
         self._show_scene()
 
     def close(self) -> None:
-        """Free PyBullet's clients. The object is of no use afterwards; closing twice is harmless."""
-        if self._client >= 0:
-            p.disconnect(physicsClientId=self._client)
-            self._camera.close()
-            if self._window is not None:
-                self._window.close()
-            self._client = -1
-
-    def __enter__(self) -> ArenaSim:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
+        """Free PyBullet's clients, and close the window."""
+        if self._client >= 0 and self._window is not None:
+            self._window.close()
+        super().close()
 
     # ---- time and command --------------------------------------------------------------------------------------
-    @property
-    def time(self) -> float:
-        """Simulated seconds since the reset."""
-        return self._s.step * DT
-
-    def set_command(self, values) -> None:
-        """Command (v m/s, w rad/s) for the base, as its driver would take it; it holds until the watchdog ends it.
-
-        Raises:
-            SimError: not two finite numbers (the command in force is kept).
-        """
-        values = np.asarray(values, dtype=float).ravel()
-        if values.shape != (2,) or not np.all(np.isfinite(values)):
-            raise SimError(f"command: found {values}, expected 2 finite numbers (v m/s, w rad/s)")
-        s = self._s
-        s.commanded_at = s.step
-        s.queue.append((s.step + round(self.draw.latency / DT), wheel_speeds(*values.tolist())))
-
     def block_wheel(self, side: str | None) -> None:
         """Jam the "left" or the "right" wheel; None frees it."""
         if side not in (None, "left", "right"):
@@ -220,39 +173,10 @@ class ArenaSim:
 
     def set_camera_fault(self, kind: str | None) -> None:
         """Make the camera fail: "covered", "dark" (lights off), "frozen", "shifted"; None mends it."""
-        self._camera.set_fault(kind)
-
-    def advance(self, duration: float) -> None:
-        """Move time on by ``duration`` s, a multiple of the physics step of 0.005 s.
-
-        Raises:
-            SimError: not a multiple of the physics step.
-        """
-        steps = round(duration / DT)
-        if steps < 0 or abs(steps * DT - duration) > 1e-6:
-            raise SimError(f"advance: found {duration} s, expected a multiple of the physics step, {DT} s")
-        s, client = self._s, self._client
-        timeout = round(self.scene.command_timeout / DT)
-        for _ in range(steps):
-            target = s.target
-            while s.queue and s.queue[0][0] <= s.step:
-                target = s.queue.pop(0)[1]
-            if s.step - s.commanded_at >= timeout:
-                s.queue.clear()
-                target = (0.0, 0.0)
-            if target != s.target:
-                s.target = target
-                self._body.drive(target, s.blocked)
-            if s.step % TICK == 0:
-                self._tick()
-            p.stepSimulation(physicsClientId=client)
-            s.step += 1
-            self._feel()
-            if s.step % TICK == 0:
-                self._read_encoders()
+        self.camera.set_fault(kind)
 
     def _tick(self) -> None:
-        """What happens every 20 ms: the person walks, the floor under the wheels is looked up."""
+        """The person walks, and the floor under the wheels is looked up."""
         s = self._s
         if s.walker is not None:
             s.walker.walk(TICK * DT, s.rngs["person"])
@@ -262,7 +186,7 @@ class ArenaSim:
         if not self.layout.patches:
             return
         x, y, yaw = self._body.pose()
-        for side, half in ((LEFT, WHEEL_SEPARATION / 2), (RIGHT, -WHEEL_SEPARATION / 2)):
+        for side, half in ((LEFT, ROBOT.separation / 2), (RIGHT, -ROBOT.separation / 2)):
             friction = self.layout.friction((x - half * math.sin(yaw), y + half * math.cos(yaw)), self.draw.friction)
             if friction != s.friction[side]:
                 s.friction[side] = friction
@@ -273,44 +197,26 @@ class ArenaSim:
         p.resetBasePositionAndOrientation(self._person, (walker.x, walker.y, PERSON_HEIGHT / 2), (0, 0, 0, 1),
                                           physicsClientId=self._client)  # fmt: skip
 
-    def _feel(self) -> None:
-        s = self._s
-        touching, person = self._body.touches(self._person)
-        if touching:
-            s.contact_steps += 1
-            s.person_contact_steps += person
-            s.contact_count += not s.touching
-            s.touched_at = s.step
-        s.touching = touching
-
-    def _read_encoders(self) -> None:
-        s = self._s
-        turns, _ = self._body.wheels()
-        noise = s.rngs["odom"].standard_normal(2).tolist()
-        s.odometry.update(turns[0] - s.turns[0], turns[1] - s.turns[1], TICK * DT, noise)
-        s.turns = turns
+    def _feel(self, touched: list[int]) -> None:
+        super()._feel(touched)
+        self._s.person_contact_steps += self._person in touched
 
     # ---- what the robot measures -------------------------------------------------------------------------------
     def image(self) -> np.ndarray:
         """The camera's picture now, with sensor noise: uint8 ``(height, width, 3)`` RGB."""
-        return self._camera.take(self._body.frame(), self._person_at(), self._s.rngs["image"])
+        return self.camera.take(self._body.frame(), self._person_at(), self._s.rngs["image"])
 
     def image_at(self, pose, noise: bool = True, person: bool = False) -> np.ndarray:
         """The picture with the robot at ``pose`` (x, y, yaw): a goal image. Nothing in the simulation changes."""
         x, y, yaw = (float(value) for value in pose)
-        frame = ((x, y, COM_HEIGHT), (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)))
-        return self._camera.render(frame, self._person_at() if person else None,
+        frame = ((x, y, ROBOT.centre), (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)))
+        return self.camera.render(frame, self._person_at() if person else None,
                                    self._s.rngs["goal"] if noise else None)  # fmt: skip
 
     @property
     def view(self) -> View:
         """The true camera of this episode; ``view.project(points)`` gives pixels, to draw a path into a picture."""
-        return self._camera.view
-
-    def odom(self) -> tuple[float, float, float, float, float]:
-        """Wheel odometry (x, y, yaw, v, w) in m, rad and s, from where the episode began; it drifts."""
-        o = self._s.odometry
-        return o.x, o.y, o.yaw, o.v, o.w
+        return self.camera.view
 
     def pose(self) -> tuple[float, float, float, np.ndarray]:
         """A localisation in the arena's frame: (x, y, yaw, covariance 3x3), noise as the scene states."""
@@ -324,10 +230,6 @@ class ArenaSim:
         positions, velocities = self._body.wheels()
         return JOINTS, np.array(positions), np.array(velocities)
 
-    def scan(self) -> Scan:
-        """One turn of the lidar in the middle of the robot."""
-        return cast_scan(self._client, self.scene, *self._body.pose(), self._s.rngs["scan"])
-
     def people(self) -> list[tuple[float, float]]:
         """What a tracker of people says: (x, y) of each in the arena's frame [m], noise as the scene states; it sees
         through walls, and misses nobody."""
@@ -336,10 +238,6 @@ class ArenaSim:
             return []
         n = self._s.rngs["people"].standard_normal(2).tolist()
         return [(at[0] + self.scene.people_noise * n[0], at[1] + self.scene.people_noise * n[1])]
-
-    def contact(self) -> bool:
-        """The bumper: pressed while the body touches something and for ``bumper_hold`` s after."""
-        return (self._s.step - self._s.touched_at) * DT <= self.scene.bumper_hold
 
     # ---- the truth, and the whole state ------------------------------------------------------------------------
     def truth(self) -> Truth:

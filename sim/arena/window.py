@@ -18,7 +18,7 @@ from jepa_ros.workers import thread_environment
 
 from ..common.engine import pybullet as p
 from ..common.errors import SimError
-from .body import Body
+from .body import make_body
 from .camera import PERSON_COLOUR, PERSON_HEIGHT, add_box, add_cylinder, build_static
 from .layout import Layout
 from .scene import Draw
@@ -95,7 +95,7 @@ def _run(messages: Any, shown: Any, opened: Any, parent: int) -> None:
             p.resetSimulation(physicsClientId=client)
             build_static(client, layout, draw.look, solid=True)
             floor = p.createMultiBody(0, physicsClientId=client)
-            robot = Body(client, floor, (0.0, 0.0, 0.0), draw).id
+            robot = make_body(client, floor, (0.0, 0.0, 0.0), draw).id
             front = add_box(client, FRONT_HALF, FRONT, 0.0, FRONT_COLOUR, False)
             someone = None if radius is None else add_cylinder(client, radius, PERSON_HEIGHT, PERSON_COLOUR)
             p.configureDebugVisualizer(p.COV_ENABLE_RENDERING, 1, physicsClientId=client)

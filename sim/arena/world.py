@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jepa_ros.contract import RobotContract, load_contract
-from jepa_ros.safety.inputs import ContactIn, JointsIn, OdomIn, PeopleIn, PoseIn, ScanIn
 from jepa_ros.worlds import Observation, Policy, Sample, Wanted, WorldError
 
-from ..common.view import View
+from ..common.scene import OutsideScene
 from .reach import PROTOCOL, RADIUS, SCENES, TIME_LIMIT, EpisodeSpec, Scorer, make_spec
 from .scene import SceneConfig
 from .simulator import ArenaSim, Truth
@@ -60,107 +59,25 @@ class Outing:
         return self.layout_seed
 
 
-class ArenaScene:
-    """One arena; :meth:`reset` makes another simulator only where the scene's settings change.
-
-    Args:
-        contract: the robot's. sim: a simulator that was reset by hand, to be looked at as a scene.
+class ArenaScene(OutsideScene[ArenaSim]):
+    """One arena.
 
     Attributes:
-        sim: the simulator, None before the first reset. gui: the next one shows PyBullet's window.
+        gui: the next simulator shows PyBullet's window.
     """
 
-    def __init__(self, contract: RobotContract, sim: ArenaSim | None = None) -> None:
-        self.contract = contract
-        self.camera = contract.cameras[0].name
-        self.sim: Any = sim
-        self._config: SceneConfig | None = None
-        self.gui = False
-        self.rates: Mapping[str, float] = {name: rate for name, rate in RATES.items() if name in contract.state}
-        self._frames = contract.frames
-        self._read = {
-            "odom": self._odom, "pose": self._pose, "joint_states": self._joints, "scan": self._scan,
-            "contact": self._contact, "people": self._people,
-        }  # fmt: skip
+    what = "arena"
+    sensors = RATES
+    gui = False
 
-    over = False  # nothing that happens in an arena ends an episode
-
-    @property
-    def time(self) -> float:
-        """Seconds since the reset."""
-        return float(self.sim.time)
+    def make(self, config: SceneConfig) -> ArenaSim:
+        """An arena, reset by its own draw."""
+        return ArenaSim(self.contract, config, self.gui)
 
     def reset(self, spec: EpisodeSpec | Outing) -> None:
         """Begin the episode of a spec."""
-        self.open(SceneConfig(layout=spec.layout, randomise=spec.randomise, **dict(spec.scene)))
-        self.sim.reset(spec.seed, layout_seed=spec.layout_seed, start=spec.start)
-
-    def open(self, config: SceneConfig) -> None:
-        """Have a simulator of an arena, reset by its own draw where it is a new one."""
-        if config != self._config:
-            self.close()
-            self.sim, self._config = ArenaSim(self.contract, config, self.gui), config
-
-    def view(self, camera: str) -> View:
-        """Where places stand in the picture of the camera."""
-        found: View = self.sim.view
-        return found
-
-    @property
-    def focal(self) -> float:
-        """Of the camera [px]."""
-        return float(self.sim.view.focal)
-
-    def observe(self, names: Collection[str] | None = None) -> Observation:
-        """The overhead picture, and what the sensors measure now."""
-        if names is None:
-            names = (self.camera, *self.rates)
-        now = self.time
-        images = {self.camera: self.sim.image()} if self.camera in names else {}
-        return Observation(now, images, {name: self._read[name](now) for name in names if name != self.camera})
-
-    def command(self, values: np.ndarray) -> None:
-        """Command (v m/s, w rad/s) for the base."""
-        self.sim.set_command(values)
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass: a multiple of the physics step of 0.005 s."""
-        self.sim.advance(seconds)
-
-    def truth(self) -> Truth:
-        """The true state."""
-        found: Truth = self.sim.truth()
-        return found
-
-    def close(self) -> None:
-        """Free PyBullet's clients."""
-        if self.sim is not None:
-            self.sim.close()
-            self.sim = self._config = None
-
-    # ---- sensors -----------------------------------------------------------------------------------------------
-    def _odom(self, now: float) -> OdomIn:
-        x, y, yaw, v, w = self.sim.odom()
-        return OdomIn(now, now, x, y, yaw, (v, w), self._frames.odom)
-
-    def _pose(self, now: float) -> PoseIn:
-        x, y, yaw, covariance = self.sim.pose()
-        return PoseIn(now, now, x, y, yaw, covariance, self._frames.map)
-
-    def _joints(self, now: float) -> JointsIn:
-        return JointsIn(now, now, *self.sim.joint_states())
-
-    def _scan(self, now: float) -> ScanIn:
-        s = self.sim.scan()
-        return ScanIn(
-            now, now, s.angle_min, s.angle_increment, s.ranges, s.range_min, s.range_max, self._frames.base
-        )  # fmt: skip
-
-    def _contact(self, now: float) -> ContactIn:
-        return ContactIn(now, now, self.sim.contact())
-
-    def _people(self, now: float) -> PeopleIn:
-        return PeopleIn(now, now, self.sim.people(), self._frames.map)
+        sim = self.open(SceneConfig(layout=spec.layout, randomise=spec.randomise, **dict(spec.scene)))
+        sim.reset(spec.seed, layout_seed=spec.layout_seed, start=spec.start)
 
 
 class ReachJudge:

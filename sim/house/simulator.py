@@ -15,19 +15,19 @@ import numpy as np
 
 from jepa_ros.contract import RobotContract
 
-from ..common.base import Body, WheeledBase
+from ..common.base import Body, Motors, WheeledBase
+from ..common.driving import TICK, Driving, DrivingSimulator
 from ..common.engine import pybullet as p
 from ..common.errors import SimError
-from ..common.sensors import Odometry, Scan, cast_scan
+from ..common.sensors import Odometry
+from ..common.simulator import DT, streams
 from .camera import PERSON_HEIGHT, Camera
 from .draw import ROOMS, draw_house
 from .look import Look, draw_light, draw_look
 from .people import RADIUS, Walker
 from .plan import Block, House
 
-DT = 0.005  # s, one physics step
-TICK = 4  # physics steps between encoder readings and steps of people: 20 ms
-LIDAR_HEIGHT = 0.12  # m
+LIDAR_HEIGHT = 0.12  # m: it looks under what hangs
 ROVER = WheeledBase("the house's rover", Path(__file__).parent / "assets" / "rover.urdf", 0.036, 0.234, 0.05, 25.0)
 ROBOT_RADIUS = 0.17  # m, as in the URDF
 STREAMS = ("draw", "odom", "image", "goal", "scan", "people")  # each its own generator
@@ -76,26 +76,15 @@ class Truth:
 
 
 @dataclass
-class _State:
-    """All that changes outside PyBullet."""
+class _State(Driving):
+    """What the house adds."""
 
-    rngs: dict[str, np.random.Generator]
-    odometry: Odometry
-    walkers: list[Walker]
-    latency: int  # physics steps
-    step: int = 0
-    commanded_at: int = -(10**9)
-    queue: list[tuple[int, tuple[float, float]]] = field(default_factory=list)  # (step due, wheel speeds)
-    target: tuple[float, float] = (0.0, 0.0)
-    turns: tuple[float, float] = (0.0, 0.0)
+    walkers: list[Walker] = field(default_factory=list)
     at: tuple[float, float] = (0.0, 0.0)
-    touching: bool = False
-    touched_at: int = -(10**9)
-    contact_steps: int = 0
     driven: float = 0.0
 
 
-class HouseSim:
+class HouseSim(DrivingSimulator):
     """A differential-drive base with a camera in a house.
 
     Args:
@@ -105,12 +94,11 @@ class HouseSim:
         SimError: the contract is of another robot.
     """
 
+    lidar_height = LIDAR_HEIGHT
+
     def __init__(self, contract: RobotContract, config: HouseConfig | None = None) -> None:
-        ROVER.check(contract)
-        self.contract, self.config = contract, config or HouseConfig()
-        self._client = p.connect(p.DIRECT)
-        if self._client < 0:
-            raise SimError("PyBullet gave no client: too many simulations are open in this process")
+        self.config = config or HouseConfig()
+        super().__init__(ROVER, contract, self.config)
         c = self.config
         self.camera = Camera(contract.cameras[0], c.fov, c.supersample, c.camera_noise)
 
@@ -127,7 +115,7 @@ class HouseSim:
             SimError: ``start`` is in something, or there is no such door.
         """
         config = self.config
-        rngs = {name: np.random.default_rng([seed, i]) for i, name in enumerate(STREAMS)}
+        rngs = streams(seed, STREAMS)
         self.house = house_of(house_seed, config.rooms, closed)
         if not self.house.free(np.array(start[:2]), ROBOT_RADIUS):
             raise SimError(f"start: found {tuple(start)}, expected an (x, y, yaw) where the robot touches nothing")
@@ -139,26 +127,19 @@ class HouseSim:
         rooms = rngs["people"].permutation(away)[: config.people].tolist()
         walkers = [Walker.begin(self.house, room) for room in rooms]
         odometry = Odometry.draw(config, ROVER.radius, ROVER.separation, rngs["odom"])
-        self._s = _State(rngs, odometry, walkers, latency, at=(start[0], start[1]))
+        self._s: _State = _State(rngs, odometry, latency, walkers=walkers, at=(start[0], start[1]))
         self.camera.set_house(self.house, self.look, PERSON_COLOURS[: len(walkers)])
         self.camera.set_fault(None)
         self._build(start, gains)  # type: ignore[arg-type]
 
     def _build(self, start: tuple[float, float, float], gains: tuple[float, float]) -> None:
-        """Make the physical world anew: PyBullet is only reproducible from an empty one."""
-        c = self._client
-        p.resetSimulation(physicsClientId=c)
-        p.setPhysicsEngineParameter(fixedTimeStep=DT, numSolverIterations=20, deterministicOverlappingPairs=1,
-                                    physicsClientId=c)  # fmt: skip
-        p.setGravity(0, 0, -9.81, physicsClientId=c)
-        floor = p.createMultiBody(0, p.createCollisionShape(p.GEOM_PLANE, physicsClientId=c), physicsClientId=c)
-        p.changeDynamics(floor, -1, lateralFriction=1.0, restitution=0.0, physicsClientId=c)
+        c, floor = self._client, self._floor()
         for block in self.house.blocks:
             self._add(block)
         shape = p.createCollisionShape(p.GEOM_CYLINDER, radius=RADIUS, height=PERSON_HEIGHT, physicsClientId=c)
         self._people = [p.createMultiBody(0, shape, physicsClientId=c) for _ in self._s.walkers]
         self._place_people()
-        self._body = Body(ROVER, c, floor, start, self.config.friction, self.config.motor_torque, gains)
+        self._body = Body(ROVER, c, floor, start, Motors(self.config.friction, self.config.motor_torque, gains))
 
     def _add(self, block: Block) -> None:
         half = (block.hx, block.hy, (block.high - block.low) / 2)
@@ -167,87 +148,20 @@ class HouseSim:
         body = p.createMultiBody(0, shape, basePosition=at, physicsClientId=self._client)
         p.changeDynamics(body, -1, lateralFriction=0.4, restitution=0.0, physicsClientId=self._client)
 
-    def close(self) -> None:
-        """Free PyBullet's clients. The object is of no use afterwards; closing twice is harmless."""
-        if self._client >= 0:
-            p.disconnect(physicsClientId=self._client)
-            self.camera.close()
-            self._client = -1
-
-    def __enter__(self) -> HouseSim:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-    # ---- time and command --------------------------------------------------------------------------------------
-    @property
-    def time(self) -> float:
-        """Simulated seconds since the reset."""
-        return self._s.step * DT
-
-    def set_command(self, values) -> None:
-        """Command (v m/s, w rad/s) for the base, as its driver would take it; it holds until the watchdog ends it.
-
-        Raises:
-            SimError: not two finite numbers (the command in force is kept).
-        """
-        values = np.asarray(values, dtype=float).ravel()
-        if values.shape != (2,) or not np.all(np.isfinite(values)):
-            raise SimError(f"command: found {values}, expected 2 finite numbers (v m/s, w rad/s)")
-        s = self._s
-        s.commanded_at = s.step
-        s.queue.append((s.step + s.latency, ROVER.wheel_speeds(*values.tolist())))
-
-    def advance(self, duration: float) -> None:
-        """Move time on by ``duration`` s, a multiple of the physics step of 0.005 s.
-
-        Raises:
-            SimError: not a multiple of the physics step.
-        """
-        steps = round(duration / DT)
-        if steps < 0 or abs(steps * DT - duration) > 1e-6:
-            raise SimError(f"advance: found {duration} s, expected a multiple of the physics step, {DT} s")
-        s, client = self._s, self._client
-        timeout = round(self.config.command_timeout / DT)
-        for _ in range(steps):
-            target = s.target
-            while s.queue and s.queue[0][0] <= s.step:
-                target = s.queue.pop(0)[1]
-            if s.step - s.commanded_at >= timeout:
-                s.queue.clear()
-                target = (0.0, 0.0)
-            if target != s.target:
-                s.target = target
-                self._body.drive(target)
-            if s.step % TICK == 0 and s.walkers:
-                for walker in s.walkers:
-                    walker.walk(TICK * DT, s.rngs["people"])
-                self._place_people()
-            p.stepSimulation(physicsClientId=client)
-            s.step += 1
-            self._feel()
-            if s.step % TICK == 0:
-                self._read_encoders()
+    def _tick(self) -> None:
+        """People walk."""
+        for walker in self._s.walkers:
+            walker.walk(TICK * DT, self._s.rngs["people"])
+        self._place_people()
 
     def _place_people(self) -> None:
         for body, walker in zip(self._people, self._s.walkers, strict=True):
             p.resetBasePositionAndOrientation(body, (walker.x, walker.y, PERSON_HEIGHT / 2), (0, 0, 0, 1),
                                               physicsClientId=self._client)  # fmt: skip
 
-    def _feel(self) -> None:
-        s = self._s
-        s.touching = self._body.touches()
-        if s.touching:
-            s.contact_steps += 1
-            s.touched_at = s.step
-
     def _read_encoders(self) -> None:
+        super()._read_encoders()
         s = self._s
-        turns = self._body.wheels()
-        noise = s.rngs["odom"].standard_normal(2).tolist()
-        s.odometry.update(turns[0] - s.turns[0], turns[1] - s.turns[1], TICK * DT, noise)
-        s.turns = turns
         x, y, _ = self._body.pose()
         s.driven += float(np.hypot(x - s.at[0], y - s.at[1]))
         s.at = (x, y)
@@ -261,20 +175,6 @@ class HouseSim:
         """The picture from ``pose`` (x, y, yaw): a goal picture, nobody in it. Nothing in the simulation changes."""
         away = [(-100.0, -100.0)] * len(self._people)
         return self.camera.render(pose, away, self._s.rngs["goal"] if noise else None)
-
-    def odom(self) -> tuple[float, float, float, float, float]:
-        """Wheel odometry (x, y, yaw, v, w) in m, rad and s, from where the episode began; it drifts."""
-        o = self._s.odometry
-        return o.x, o.y, o.yaw, o.v, o.w
-
-    def scan(self) -> Scan:
-        """One turn of the lidar in the middle of the robot; it looks under what hangs."""
-        pose = self._body.pose()
-        return cast_scan(self._client, self.config, *pose, self._s.rngs["scan"], LIDAR_HEIGHT)
-
-    def contact(self) -> bool:
-        """The bumper: pressed while the body touches something and for ``bumper_hold`` s after."""
-        return (self._s.step - self._s.touched_at) * DT <= self.config.bumper_hold
 
     # ---- the truth ---------------------------------------------------------------------------------------------
     def people(self) -> list[tuple[float, float]]:

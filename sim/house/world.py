@@ -3,97 +3,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from jepa_ros.contract import RobotContract, load_contract
-from jepa_ros.safety.inputs import ContactIn, OdomIn, ScanIn
-from jepa_ros.worlds import Observation, WorldError
+from jepa_ros.worlds import WorldError
 
-from .simulator import HouseSim, Truth
+from ..common.scene import SimScene
+from .simulator import HouseConfig, HouseSim
 from .tasks import TASKS, Go, HouseSpec
 
-RATES = {"odom": 25.0, "contact": 20.0, "scan": 10.0}  # Hz
+#: Hz at which each sensor measures, in the loop and behind topics alike.
+RATES = {"odom": 25.0, "contact": 20.0, "scan": 10.0}
 OUTINGS = {"wander": "drives about in houses that are drawn"}
 
 
-class HouseScene:
-    """A base in a house; see :class:`.simulator.HouseSim`.
+class HouseScene(SimScene[HouseSim]):
+    """A base in a house; see :class:`.simulator.HouseSim`."""
 
-    Args:
-        contract: of the base.
-    """
+    what = "house"
+    sensors = RATES
 
-    over = False  # nothing that happens in a house ends an episode
-
-    def __init__(self, contract: RobotContract) -> None:
-        self.contract = contract
-        self.camera = contract.cameras[0].name
-        self.rates: Mapping[str, float] = {name: rate for name, rate in RATES.items() if name in contract.state}
-        self._sim: HouseSim | None = None
-        self._read = {"odom": self._odom, "contact": self._contact, "scan": self._scan}
-
-    @property
-    def sim(self) -> HouseSim:
-        """The simulator of the episode.
-
-        Raises:
-            WorldError: the scene was not reset yet, or it is closed.
-        """
-        if self._sim is None:
-            raise WorldError("the house has no episode: reset it first")
-        return self._sim
-
-    @property
-    def time(self) -> float:
-        """Seconds since the reset."""
-        return self.sim.time
+    def make(self, config: HouseConfig) -> HouseSim:
+        """A simulator of houses."""
+        return HouseSim(self.contract, config)
 
     def reset(self, spec: HouseSpec) -> None:
         """Begin the episode of a spec."""
-        if self._sim is None or spec.config != self._sim.config:
-            self.close()
-            self._sim = HouseSim(self.contract, spec.config)
-        self._sim.reset(spec.seed, spec.house, spec.start, spec.closed)
-
-    def observe(self, names: Collection[str] | None = None) -> Observation:
-        """What the camera sees and the sensors measure now."""
-        wanted = (self.camera, *self.rates) if names is None else names
-        now = self.time
-        images = {self.camera: self.sim.image()} if self.camera in wanted else {}
-        return Observation(now, images, {name: self._read[name](now) for name in wanted if name in self._read})
-
-    def command(self, values: np.ndarray) -> None:
-        """Command (v m/s, w rad/s) for the base."""
-        self.sim.set_command(values)
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass: a multiple of the physics step of 0.005 s."""
-        self.sim.advance(seconds)
-
-    def truth(self) -> Truth:
-        """The true state."""
-        return self.sim.truth()
-
-    def close(self) -> None:
-        """Free PyBullet's clients."""
-        if self._sim is not None:
-            self._sim.close()
-            self._sim = None
-
-    def _odom(self, now: float) -> OdomIn:
-        x, y, yaw, v, w = self.sim.odom()
-        return OdomIn(now, now, x, y, yaw, (v, w), self.contract.frames.odom)
-
-    def _contact(self, now: float) -> ContactIn:
-        return ContactIn(now, now, self.sim.contact())
-
-    def _scan(self, now: float) -> ScanIn:
-        s = self.sim.scan()
-        return ScanIn(now, now, s.angle_min, s.angle_increment, s.ranges, s.range_min, s.range_max,
-                      self.contract.frames.base)  # fmt: skip
+        self.open(spec.config).reset(spec.seed, spec.house, spec.start, spec.closed)
 
 
 class HouseWorld:

@@ -18,11 +18,11 @@ from jepa_ros.contract import RobotContract
 
 from ..common.engine import pybullet as p
 from ..common.errors import SimError
+from ..common.simulator import DT, Simulator, finite, steps_of, streams
 from .camera import TABLE, Camera, Placed, make_thing
 from .robot import Robot
 from .scene import Draw, TableConfig, Thing, draw
 
-DT = 0.005  # s: commands, servos' set-points and sensors move on this grid
 COARSE = 4  # steps of DT that physics takes at once while the hand is far from everything
 FORCE_WINDOW = 8  # steps of DT that a reading of the wrist is the mean of, as a driver filters its sensor
 NEAR_THINGS = 0.12  # m between the tip and a thing or the table below which physics takes every step
@@ -56,7 +56,7 @@ class _State:
     forces: deque[tuple[int, np.ndarray]] = field(default_factory=deque)  # (steps, wrist (6,) [N, N m]), newest last
 
 
-class TableSim:
+class TableSim(Simulator):
     """A Panda (or another arm) at a table.
 
     Args:
@@ -74,9 +74,7 @@ class TableSim:
             )
         self.contract, self.config = contract, config or TableConfig()
         self.body = ArmBody(contract)
-        self._client = p.connect(p.DIRECT)
-        if self._client < 0:
-            raise SimError("PyBullet gave no client: too many simulations are open in this process")
+        super().__init__()
         self.camera = Camera(contract.cameras[0], self.body, self.config)
         self._tick = round(1.0 / contract.gate_rate / DT)
         if abs(self._tick * DT * contract.gate_rate - 1.0) > 1e-9:
@@ -94,7 +92,7 @@ class TableSim:
         Raises:
             ArmError: the tip cannot be put there.
         """
-        rngs = {name: np.random.default_rng([seed, i]) for i, name in enumerate(STREAMS)}
+        rngs = streams(seed, STREAMS)
         self.draw: Draw = draw(self.config, self.body.low, self.body.high, rngs["look"])
         posture = self.body.home if tip is None else self.body.inverse.posture(np.asarray(tip, dtype=float))
         joints = self._with_hand(posture, opening)
@@ -107,10 +105,8 @@ class TableSim:
         return np.append(posture, opening) if len(posture) < self.body.size else np.array(posture)
 
     def _build(self, joints: np.ndarray) -> None:
-        """Make the physical world anew: PyBullet is only reproducible from an empty one."""
         c = self._client
-        p.resetSimulation(physicsClientId=c)
-        p.setPhysicsEngineParameter(numSolverIterations=30, deterministicOverlappingPairs=1, physicsClientId=c)
+        self._empty(30)
         self._resolution(1)
         p.setGravity(0, 0, -9.81, physicsClientId=c)
         (x0, x1), (y0, y1) = TABLE
@@ -136,35 +132,14 @@ class TableSim:
         self._stride = steps
         p.setPhysicsEngineParameter(fixedTimeStep=steps * DT, physicsClientId=self._client)
 
-    def close(self) -> None:
-        """Free PyBullet's clients. The object is of no use afterwards; closing twice is harmless."""
-        if self._client >= 0:
-            p.disconnect(physicsClientId=self._client)
-            self.camera.close()
-            self._client = -1
-
-    def __enter__(self) -> TableSim:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
     # ---- time and command --------------------------------------------------------------------------------------
-    @property
-    def time(self) -> float:
-        """Simulated seconds since the reset."""
-        return self._s.step * DT
-
     def set_command(self, values) -> None:
         """Take set-points (J,) of all joints, as a driver would; the servos hold where they are when none follows.
 
         Raises:
             SimError: not J finite numbers (the command in force is kept).
         """
-        values = np.array(values, dtype=float).ravel()
-        if values.shape != (self.body.size,) or not np.all(np.isfinite(values)):
-            raise SimError(f"command: found {values}, expected {self.body.size} finite numbers ({self.body.names})")
-        s = self._s
+        values, s = finite(values, self.body.size, ", ".join(self.body.names)), self._s
         s.commanded_at = s.step
         s.queue.append((s.step + round(self.draw.latency / DT), values))
 
@@ -174,9 +149,7 @@ class TableSim:
         Raises:
             SimError: not a multiple of it.
         """
-        steps = round(duration / DT)
-        if steps < 0 or abs(steps * DT - duration) > 1e-6:
-            raise SimError(f"advance: found {duration} s, expected a multiple of {DT} s")
+        steps = steps_of(duration)
         s, left = self._s, steps
         stride = 1 if self._close() else COARSE
         if stride != self._stride:
