@@ -8,19 +8,20 @@ surprise, novelty, and what the guardrails say about the plan.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from jepa_ros.cost.goal import Goal, GoalError, Target, embedding_dim
+from jepa_ros.cost.goal import Goal, Target, embedding_dim
 from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.cost.to_go import to_go_of
 from jepa_ros.memory import LongTerm, RecallError
 from jepa_ros.memory.knowledge import Seen
+from jepa_ros.planning.aim import Aim, aim_at
+from jepa_ros.planning.answers import Answers
 from jepa_ros.planning.arrival import Arrival, Reading, read_distance
 from jepa_ros.planning.bodies import knowledge_for, unsaid, watch_for
 from jepa_ros.planning.config import PlannerConfig
@@ -29,7 +30,7 @@ from jepa_ros.planning.deliberate.deliberator import Deliberator, Recorded
 from jepa_ros.planning.deliberate.search import DeliberateSearch
 from jepa_ros.planning.history import History
 from jepa_ros.planning.objective import Objective
-from jepa_ros.planning.output import SENTENCES, PlannerOutput, status_of
+from jepa_ros.planning.output import SENTENCES, PlannerOutput
 from jepa_ros.planning.problem import Budget, Problem, SearchError
 from jepa_ros.planning.proposals import shift_plan
 from jepa_ros.planning.result import PlanResult
@@ -91,15 +92,15 @@ class Planner:
         self.history = History(model, delay, neutral, steps)
         self.arrival = Arrival(self.config.arrival)
         calibration = (card or {}).get("calibration", {}).get("prediction_error")
-        self._error_scale = float(calibration) if calibration else None
         normal = Normal.from_card(card)
         self.monitor = None
         if normal is not None:
             self.monitor = InputMonitor(model, normal, contract.period, watch_for(contract, model))
-        self.goal: Goal | None = None
-        self._goal_novelty: float | None = None
-        self._target: Target | None = None  # by the search's readouts, which may be coarser
-        self._aim: Target | None = None  # by the model's own
+        self.answers = Answers(
+            model, contract, self.search.backend, self.objective, self.knowledge, self.history, self.monitor,
+            float(calibration) if calibration else None,
+        )  # fmt: skip
+        self._aim: Aim | None = None
         self.paused = False
         self.reset()
 
@@ -122,7 +123,7 @@ class Planner:
         self._failed = False
         self._waited = 0.0  # seconds for the expansion under way, before this step began
         self._plans = 0
-        self._won: Counter[str] = Counter()
+        self.answers.reset()
 
     def warm_up(self) -> float:
         """Spend compile and warm-up time now. Returns the seconds of one iteration of the search."""
@@ -143,6 +144,11 @@ class Planner:
             "deadline, or use a faster machine"
         )
 
+    @property
+    def goal(self) -> Goal | None:
+        """The goal in force."""
+        return None if self._aim is None else self._aim.goal
+
     def set_goal(self, goal: Goal | None) -> None:
         """Take a goal; None takes the goal away.
 
@@ -150,33 +156,16 @@ class Planner:
             GoalError: a goal that the model cannot read or place; the old one stays.
             JepaRosError: the weights of the task cost leave no term for this goal; likewise.
         """
-        target = aim = None
+        aim = None
         if goal is not None:
-            target, aim = self.search.target(goal), Target(goal, self.model, self.search.device)
+            target = self.search.target(goal)
             self.objective.check_weights(self.objective.weights, target)
-        novelty = self._novelty(target)
-        self.goal, self._target, self._aim, self._goal_novelty = goal, target, aim, novelty
+            aim = aim_at(goal, target, self.model, self.search.device, self.config.novel_goal)
+        self._aim = aim
         self.arrival.reset()
         if self.deliberator is not None:
             self.deliberator.cancel()
         self.warm = None
-
-    def _novelty(self, target: Target | None) -> float | None:
-        """How unlike the training data a goal picture is, None if nothing tells.
-
-        Raises:
-            GoalError: so much that the model cannot place it.
-        """
-        if target is None or target.latent is None or "novelty" not in self.model.readouts:
-            return None
-        with torch.no_grad():
-            found = float(self.model.read("novelty", target.latent))
-        if not found < self.config.novel_goal:
-            raise GoalError(
-                f"the goal picture is unlike anything that the model was trained on: novelty {found:.2g}, refused from "
-                f"{self.config.novel_goal:g} on (1 is the level to slow down at); does it show this robot's scene?"
-            )
-        return found
 
     def close(self) -> None:
         """End the thread that deliberates, if there is one."""
@@ -233,7 +222,7 @@ class Planner:
 
     def check_weights(self, weights: TaskWeights) -> None:
         """Raise JepaRosError if the goal, or any goal picture, has no term with these weights."""
-        self.objective.check_weights(weights, self._target)
+        self.objective.check_weights(weights, None if self._aim is None else self._aim.target)
 
     def _own_guardrails(self) -> GuardrailSet:
         return parse_guardrails(list(self.contract.guardrails)).bind(self.contract)
@@ -285,11 +274,11 @@ class Planner:
         self._failed = False
         for part in self.knowledge:
             part.observe(seen)
-        if self.goal is None or self._target is None or self._aim is None or self.paused:
+        if self._aim is None or self.paused:
             self.warm = None
             return self._stop("paused" if self.paused else "idle", None, None)
         with torch.no_grad():
-            reading = read_distance(self.model, z, self._aim)
+            reading = read_distance(self.model, z, self._aim.own)
         if self.arrival.update(reading):
             self.warm = None
             if self.deliberator is not None:
@@ -298,27 +287,25 @@ class Planner:
         warm = None if self.warm is None else shift_plan(self.warm, steps)
         self._plans += 1
         plan_seed = self.config.search.seed + self._plans if seed is None else seed
-        aim = self._target
+        whole = towards = self._aim.target
         if self.deliberator is not None:
             self.deliberator.know(self.objective.constraints())
-            aim = self.deliberator.aim(z, aim, self.search.target)
+            towards = self.deliberator.aim(z, whole, self.search.target)
         result = self._search(
-            z, self.history.h, aim, self.history.under_way, warm, None, iterations, plan_seed,
+            z, self.history.h, towards, self.history.under_way, warm, None, iterations, plan_seed,
             reading.distance if reading.unit == "m" else None, stamp,
         )  # fmt: skip
         if self.deliberator is not None:
-            whole = self._target
             self.deliberator.judge(
                 result, lambda: self._problem(z, self.history.h, whole), plan_seed, deliberation
             )
         if result.actions is None:
             self.warm, self._failed = None, True
             return self._stop(result.reason, reading, result)
-        self._won[result.source] += 1
         self.warm = torch.from_numpy(result.actions)
         self.history.command(self.warm[0])
         self._commanded = self.contract.denormalise(result.actions[0])
-        return self._output("ok", self.contract.denormalise(result.actions), reading, result)
+        return self._answer("ok", self.contract.denormalise(result.actions), reading, result)
 
     def think(
         self, latent, state, goal: Goal, sent=None, warm=None, deadline: float | None = None,
@@ -400,52 +387,11 @@ class Planner:
     def _stop(self, reason: str, reading: Reading | None, result: PlanResult | None) -> PlannerOutput:
         self.history.command(self.search.neutral)
         self._commanded = None
-        return self._output(reason, None, reading, result)
+        return self._answer(reason, None, reading, result)
 
-    def _output(self, reason: str, plan: np.ndarray | None, reading, result: PlanResult | None) -> PlannerOutput:
-        status = {
-            **status_of(reason, reading, result), "backend": self.search.backend,
-            "guardrails_left_to_the_gate": list(self.objective.guard.unjudged),
-        }  # fmt: skip
-        output = PlannerOutput(
-            command=self.contract.neutral() if plan is None else plan[0].copy(),
-            status=status, signals=self._signals(result), plan_actions=plan,
-            guardrail_hash=str(getattr(self.guardrails, "hash", "") or ""),
-        )  # fmt: skip
-        if self._goal_novelty is not None:
-            status["goal_novelty"] = self._goal_novelty
-        if result is not None:
-            status["winners"] = self._winners()
-            output.history = result.history
-            self._draw(output, result)
-        return output
-
-    def _winners(self) -> dict[str, float]:
-        """Share of the plans so far that each source of candidates found."""
-        return {source: count / self._won.total() for source, count in self._won.most_common()}
-
-    def _signals(self, result: PlanResult | None) -> dict[str, float]:
-        signals = {} if result is None else {f"guardrail/{name}": value for name, value in result.excess.items()}
-        if self.monitor is not None:
-            return signals | self.monitor.signals()
-        if self.history.surprise is not None:
-            signals["surprise"] = self.history.surprise / (self._error_scale or 1.0)
-        if self.history.z is not None and "novelty" in self.model.readouts:
-            with torch.no_grad():
-                signals["novelty"] = float(self.model.read("novelty", self.history.z))
-        return signals
-
-    def _draw(self, output: PlannerOutput, result: PlanResult) -> None:
-        """Put the tracks of plan and candidates into the output, if any knowledge can draw them."""
-        if result.latents is None:
-            return
-        latents = torch.stack([result.latents, *(z for z, _, _ in result.candidates)])  # (1 + n, T, D)
-        tracks = next((v["tracks"] for k in self.knowledge if "tracks" in (v := k.views(latents))), None)
-        if tracks is None:
-            return
-        if result.actions is not None:
-            output.track = tracks[0]
-        output.candidates = [(tracks[i + 1], cost) for i, (_, cost, _) in enumerate(result.candidates)]
+    def _answer(self, reason: str, plan: np.ndarray | None, reading, result: PlanResult | None) -> PlannerOutput:
+        novelty = None if self._aim is None else self._aim.novelty
+        return self.answers.make(reason, plan, reading, result, self.guardrails, novelty)
 
     def view(self, name: str) -> Any:
         """A view of the knowledge, by name, for people to look at; None if there is none of that name."""
