@@ -9,23 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jepa_ros.contract.differences import differences, model_part
 from jepa_ros.contract.fields import ContractError, Fields
-from jepa_ros.contract.motion import (
-    action_of,
-    axes_of,
-    command_of,
-    kinematics_of,
-    limits_of,
-    plain_kinematics,
-    plain_limits,
-)
 from jepa_ros.contract.parts import (
     POSITION_UNITS,
     ActionDim,
@@ -40,30 +31,10 @@ from jepa_ros.contract.parts import (
     StateTopic,
     Watchdog,
 )
+from jepa_ros.contract.reader import read
 from jepa_ros.contract.resources import share_dir
-from jepa_ros.contract.sections import (
-    arrival_of,
-    cameras_of,
-    check_noise,
-    check_topics,
-    footprint_of,
-    frames_of,
-    guardrails_of,
-    plain_camera,
-    state_of,
-    watchdog_of,
-)
 from jepa_ros.suggest import did_you_mean
 from jepa_ros.yaml_text import load_yaml
-
-#: Version of the schema. Version 1 lacks arms, state for the model, cameras that it sees besides the first, and
-#: pictures that are not square; everything that it has means the same, so that it is read as it stands.
-SCHEMA, READ = 2, (1, 2)
-#: Keys of the kinematics that a model depends on. Where the URDF lies, which pairs of links the gate leaves out and
-#: where the tip may go can change without retraining.
-MODEL_KINEMATICS = ("kind", "wheel_radius", "wheel_separation", "base_frame", "tip_frame", "joints", "home", "gripper")
-#: A robot's name is part of file names; that of a Gymnasium environment may have a namespace before it.
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*([/:][A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +174,7 @@ class RobotContract:
         Raises:
             ContractError: naming ``source``, the path of the key, what was found and what was expected.
         """
-        return _read(Fields(data, source), folder)
+        return RobotContract(**read(Fields(data, source)), folder=folder)
 
     def digest(self) -> str:
         """A hash of the whole contract, equal for equal contracts on every machine."""
@@ -212,13 +183,12 @@ class RobotContract:
 
     def differences(self, other: RobotContract) -> list[str]:
         """Every key in which the two contracts differ, as ``path: mine != theirs``; empty when they are equal."""
-        return _differences(self.data, other.data, "")
+        return differences(self.data, other.data)
 
     def model_differences(self, other: RobotContract) -> list[str]:
         """The differences that make a model of the one useless to the other: what the camera delivers, what an
         action means, and the timing. Guardrails, limits, time-outs and topics may change without retraining."""
-        mine, theirs = _model_part(self.data), _model_part(other.data)
-        return _differences(mine, theirs, "")
+        return differences(model_part(self.data), model_part(other.data))
 
 
 def load_contract(name_or_path: str | Path) -> RobotContract:
@@ -247,130 +217,6 @@ def load_contract(name_or_path: str | Path) -> RobotContract:
     except UnicodeDecodeError:
         raise ContractError(f"{path}: not a text file in UTF-8") from None
     return RobotContract.from_dict(load_yaml(text, str(path), ContractError), str(path), path.resolve().parent)
-
-
-def _read(top: Fields, folder: Path | None) -> RobotContract:
-    schema = top.integer("contract", least=1)
-    if schema not in READ:
-        known = " or ".join(str(version) for version in READ)
-        raise top.error("contract", f"expected schema {known}, found {schema}: use a matching version of jepa_ros")
-    name = top.text("name")
-    if not NAME.fullmatch(name):  # it names folders: models/NAME
-        raise top.error("name", f"expected letters, digits, _, - and ., found '{name}'")
-    description = str(top.raw("description", ""))
-    rate = top.number("rate", above=0.0, most=100.0, unit="Hz")
-    gate_rate = top.number("gate_rate", 50.0, least=10.0, most=1000.0, unit="Hz")
-    if gate_rate < rate:
-        raise top.error("gate_rate", f"expected at least the control rate ({rate:g} Hz), found {gate_rate:g}")
-    latency = top.number("actuation_latency", 0.0, least=0.0, most=2.0, unit="s")
-    frames = frames_of(top.section("frames", {}))
-    kinematics = kinematics_of(top.section("kinematics"))
-    jointed = kinematics.kind in ("joints", "arm")
-    footprint = footprint_of(top, not jointed)
-    cameras = cameras_of(top)
-    action = action_of(top, kinematics)
-    command = command_of(top.section("command"), action, kinematics)
-    state = state_of(top.section("state", {}))
-    estop_topic = top.topic("estop_topic", "estop")
-    check_topics(top, cameras, command, state, estop_topic)
-    limits = limits_of(top.section("limits"), action, kinematics, command)
-    axes = axes_of(action, kinematics, command, limits)
-    check_noise(top, state, axes)
-    watchdog = watchdog_of(top.section("watchdog", {}))
-    arrival = arrival_of(top.section("arrival", {}), kinematics.kind)
-    stop = top.text("stop", "ramp", choices=("ramp", "zero"))
-    guardrails = guardrails_of(top)
-    top.done()
-    wrong = "odom" if jointed else "joint_states"
-    if wrong in state and state[wrong].model:
-        raise top.error(f"state.{wrong}.model", "a model takes the joint_states of an arm, and the odom of a base")
-    data = {
-        "contract": SCHEMA,
-        "name": name,
-        "description": description,
-        "rate": rate,
-        "gate_rate": gate_rate,
-        "actuation_latency": latency,
-        "frames": vars(frames),
-        **_plain_footprint(footprint),
-        "kinematics": plain_kinematics(kinematics),
-        "cameras": [plain_camera(c, c is cameras[0]) for c in cameras],
-        "action": [vars(a) for a in action],
-        "command": {k: list(v) if isinstance(v, tuple) else v for k, v in vars(command).items() if v not in ((), None)},
-        "state": {
-            k: {n: v for n, v in vars(s).items() if v not in (None, False) or n == "required"} for k, s in state.items()
-        },
-        **({"estop_topic": estop_topic} if estop_topic != "estop" else {}),
-        "limits": plain_limits(limits, axes),
-        "watchdog": vars(watchdog),
-        "arrival": vars(arrival),
-        "stop": stop,
-        "guardrails": list(guardrails),
-    }
-    data = json.loads(json.dumps(data))
-    return RobotContract(
-        name,
-        description,
-        rate,
-        gate_rate,
-        latency,
-        frames,
-        footprint,
-        kinematics,
-        cameras,
-        action,
-        axes,
-        command,
-        state,
-        estop_topic,
-        limits,
-        watchdog,
-        arrival,
-        stop,
-        guardrails,
-        top.where,
-        data,
-        folder,
-    )
-
-
-def _plain_state(topic: StateTopic) -> dict[str, Any]:
-    plain = {name: value for name, value in vars(topic).items() if value is not None}
-    if not topic.model:
-        del plain["model"]
-    return plain
-
-
-def _plain_footprint(footprint: Footprint) -> dict[str, Any]:
-    if footprint.kind == "none":
-        return {}
-    if footprint.kind == "circle":
-        return {"footprint": {"kind": "circle", "radius": footprint.radius}}
-    return {"footprint": {"kind": "polygon", "points": [list(p) for p in footprint.points]}}
-
-
-def _model_part(data: dict[str, Any]) -> dict[str, Any]:
-    part = {key: data[key] for key in ("rate", "action")}
-    part["kinematics"] = {k: data["kinematics"][k] for k in MODEL_KINEMATICS if k in data["kinematics"]}
-    seen = [c for i, c in enumerate(data["cameras"]) if c.get("model", i == 0)]
-    part["cameras"] = [{k: c[k] for k in ("name", "width", "height", "size", "crop") if k in c} for c in seen]
-    state = [key for key, topic in data["state"].items() if topic.get("model")]
-    return part | ({"state": state} if state else {})
-
-
-def _differences(a: Any, b: Any, path: str) -> list[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        found = []
-        for key in [*a, *(k for k in b if k not in a)]:
-            at = f"{path}.{key}" if path else str(key)
-            if key not in a or key not in b:
-                found.append(f"{at}: {a.get(key, 'absent')} != {b.get(key, 'absent')}")
-            else:
-                found += _differences(a[key], b[key], at)
-        return found
-    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        return [line for i, (x, y) in enumerate(zip(a, b, strict=True)) for line in _differences(x, y, f"{path}[{i}]")]
-    return [] if a == b else [f"{path}: {a} != {b}"]
 
 
 __all__ = ["ContractError", "RobotContract", "load_contract"]

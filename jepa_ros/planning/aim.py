@@ -30,7 +30,8 @@ def aim_at(goal: Goal, target: Target, model: Any, device: torch.device | str, m
     """Read a goal with a model.
 
     Args:
-        target: the goal as the search reads it. device: where it computes. most: novelty from which on a picture is refused.
+        target: the goal as the search reads it. device: where it computes.
+        most: novelty from which on a picture is refused.
 
     Raises:
         GoalError: the model cannot read the goal, or cannot place its picture.
