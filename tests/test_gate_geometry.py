@@ -9,8 +9,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jepa_ros.safety.geometry import Circle, Polygon, advance, box, free_length
+from jepa_ros.safety.geometry import Circle, Polygon, advance, box
 from jepa_ros.safety.obstacles import free_ahead
+from jepa_ros.safety.outlines import convex_hull, free_length, outline_clear
 
 coordinate = st.floats(-3.0, 3.0)
 
@@ -49,6 +50,42 @@ def test_the_gate_s_floats_and_the_planner_s_arrays_mean_the_same_distance(x: fl
 def test_a_place_that_is_no_number_has_no_distance() -> None:
     shape = box(0.0, 0.0, 1.0, 1.0)
     assert math.isnan(shape.signed_distance(math.nan, 0.0)) and math.isnan(shape.signed_distance(0.0, math.nan))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.integers(0, 100_000), st.sampled_from(["circle", "box", "polygon"]), st.booleans())
+def test_what_an_outline_plainly_keeps_is_what_a_walk_along_it_finds(seed: int, kind: str, inside: bool) -> None:
+    rng = np.random.default_rng(seed)
+    x, y, turn = rng.uniform(-1, 1, 3).tolist()
+    if kind == "circle":
+        shape: Circle | Polygon = Circle(x, y, float(rng.uniform(0.1, 3)))
+    elif kind == "box":
+        shape = box(x, y, rng.uniform(0.1, 3), rng.uniform(0.1, 3), turn)
+    else:  # convex or not
+        angles = np.sort(rng.uniform(-math.pi, math.pi, 5)) + turn
+        radii = rng.uniform(0.5, 2, 5)
+        try:
+            shape = Polygon([(x + r * math.cos(a), y + r * math.sin(a)) for a, r in zip(angles, radii, strict=True)])
+        except ValueError:
+            return
+    reach, room = float(rng.uniform(0.0, 1.5)), float(rng.uniform(-0.1, 0.5))
+    points = rng.uniform(-1, 1, (int(rng.integers(1, 9)), 2)) * reach + rng.uniform(-2, 2, 2)
+    corners = convex_hull([(float(a), float(b)) for a, b in points])
+    sign = -1.0 if inside else 1.0
+    plainly = (shape.keeps_in if inside else shape.keeps_off)(corners, room)
+    walked = outline_clear(lambda a, b: sign * shape.signed_distance(a, b), corners, room, 1e-4)
+    assert plainly is None or plainly is walked
+
+
+def test_a_polygon_that_is_far_from_a_shape_needs_no_walk() -> None:
+    corners = [(0.0, 0.0), (0.4, 0.0), (0.4, 0.3), (0.0, 0.3)]
+    room, pillar = box(0.0, 0.0, 2.0, 2.0), Circle(1.5, 0.0, 0.3)
+    assert room.keeps_in(corners, 1.5) is True
+    assert room.keeps_in(corners, 1.7) is False
+    assert room.keeps_in(corners, 1.6) is None  # as good as touched
+    assert pillar.keeps_off(corners, 0.7) is True
+    assert pillar.keeps_off(corners, 0.9) is False
+    assert box(1.5, 0.0, 0.3, 0.3).keeps_off(corners, 0.7) is True
 
 
 def test_box_and_circle() -> None:

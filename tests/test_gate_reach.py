@@ -18,8 +18,8 @@ from benchmarks.rigs.gate.scenarios import change, wall
 from jepa_ros.contract import RobotContract
 from jepa_ros.contract.fields import ContractError
 from jepa_ros.safety import GateConfig, GateConfigError, GateInputs, Mode, envelope, guarded, parse_guardrails
-from jepa_ros.safety.envelope import Decay, after
-from jepa_ros.safety.geometry import convex_hull, outline_clear, within
+from jepa_ros.safety.envelope import Decay, after, lasting
+from jepa_ros.safety.outlines import convex_hull, outline_clear, within
 from jepa_ros.safety.state import GateState
 from jepa_ros.safety.tick import Tick
 
@@ -435,3 +435,18 @@ def test_an_outline_is_walked_without_stepping_over_anything_thin() -> None:
 def test_the_rig_has_bodies_of_one_to_six_axes() -> None:
     assert {contract_of(name).action_dim for name in ROBOTS} >= {1, 2, 3, 6}
     assert twist_base("x", linear_y=(1.0, 1.0, 1.0))["action"][0]["name"] == "linear.y"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 100_000))
+def test_what_is_left_after_several_targets_is_what_each_leaves_in_turn(seed: int) -> None:
+    rng = random.Random(seed)
+    targets = [rng.choice((0.0, rng.uniform(-1.0, 1.0))) for _ in range(rng.randint(0, 6))]
+    spans = [rng.choice((0.0, rng.uniform(0.0, 0.3))) for _ in targets]
+    rate, sent = rng.uniform(0.0, 1.0), rng.uniform(-1.0, 1.0)
+    braking, change, stop = rng.uniform(0.1, 3.0), rng.choice((0.0, rng.random())), rng.choice((0.0, rng.random()))
+    left = rate
+    for target, span in zip(targets, spans, strict=True):
+        if not max(target, sent) >= left > 0.0:
+            left = after(left, max(target, sent), braking, change, stop, span)
+    assert lasting(rate, sent, targets, spans, braking, change, stop) == left

@@ -32,7 +32,8 @@ def follow(t: Tick) -> None:
     wait, begin, recent = cfg.reaction_time, t.now - t.dt, s.recent  # it left at the last tick
     if recent and begin - recent[-1][0] < wait / SPANS:
         first, lows, highs = recent[-1]
-        recent = (*recent[:-1], (first, [*map(min, lows, s.out)], [*map(max, highs, s.out)]))
+        if lows != s.out or highs != s.out:
+            recent = (*recent[:-1], (first, [*map(min, lows, s.out)], [*map(max, highs, s.out)]))
     else:
         recent = (*recent, (begin, s.out, s.out))
     if any(s.out):
@@ -66,15 +67,13 @@ def _left(t: Tick, lows: list[float], highs: list[float], recent: Sequence[Span]
             least, most = [*map(min, least, low)], [*map(max, most, high)]
     if lows == least and highs == most:
         return lows, highs
-    stops = others([max(high, -low) / b for low, high, b in zip(lows, highs, b, strict=True)])
-    changes = others([(max(h, m) - min(w, n)) / b for h, m, w, n, b in zip(highs, most, lows, least, b, strict=True)])
-    each = range(t.cfg.size)
-    return (
-        [-max(0.0, after(-lows[k], -least[k], b[k], changes[k], stops[k], t.dt)) if lows[k] < 0.0 else 0.0
-         for k in each],
-        [max(0.0, after(highs[k], most[k], b[k], changes[k], stops[k], t.dt)) if highs[k] > 0.0 else 0.0
-         for k in each],
-    )  # fmt: skip
+    stops = others([max(high, -low) / b for low, high, b in zip(lows, highs, b)])
+    changes = others([(max(h, m) - min(w, n)) / b for h, m, w, n, b in zip(highs, most, lows, least, b)])
+    span, down, up = t.dt, [], []
+    for low, high, w, m, b, change, stop in zip(lows, highs, least, most, t.cfg.braking, changes, stops):
+        down.append(-max(0.0, after(-low, -w, b, change, stop, span)) if low < 0.0 else 0.0)
+        up.append(max(0.0, after(high, m, b, change, stop, span)) if high > 0.0 else 0.0)
+    return down, up
 
 
 def others(times: list[float]) -> list[float]:
@@ -121,13 +120,41 @@ def after(high: float, target: float, braking: float, change: float, stop: float
     return rate
 
 
+def lasting(
+    rate: float, sent: float, targets: list[float], spans: list[float], braking: float, change: float, stop: float
+) -> float:
+    """The highest rate that is left of ``rate`` after one target or what is ``sent`` now, for a span, and another.
+
+    A rate that is told to an axis is not lost. Each other step is one of :func:`after`, here in line: a tick asks for
+    hundreds of them.
+    """
+    for target, span in zip(targets, spans):
+        if sent > target:
+            target = sent
+        if target >= rate > 0.0 or span <= 0.0:
+            continue
+        left = rate - braking * span
+        if rate > 0.0 and stop > 0.0:
+            eased = rate * stop / (stop + span)
+            if eased > left:
+                left = eased
+        if target > 0.0:
+            eased = (rate * change + target * span) / (change + span)
+            if eased > left:
+                left = eased
+            if target > left:
+                left = target
+        rate = left
+    return rate
+
+
 def sent(t: Tick) -> tuple[list[float], list[float]]:
     """(least, highest) rate of each axis that was sent and may still be in force, (A,) each."""
     if t.sent is None:
         recent = t.s.recent
         lows, highs = (recent[0][1], recent[0][2]) if recent else (t.s.out, t.s.out)
         for _, low, high in recent[1:]:
-            if low is not lows or high is not highs:
+            if low != lows or high != highs:
                 lows, highs = [*map(min, lows, low)], [*map(max, highs, high)]
         t.sent = (lows, highs)
     return t.sent
@@ -155,14 +182,19 @@ def hull(t: Tick) -> tuple[list[float], list[float]]:
             for when, low, high in reversed(t.s.in_force):
                 if then <= t.measured_at + ROUNDING:
                     break
-                lows, highs = [*map(min, lows, low)], [*map(max, highs, high)]
+                if low != lows or high != highs:
+                    lows, highs = [*map(min, lows, low)], [*map(max, highs, high)]
                 then = when
         if t.measured is not None:
             few = ODOMETRY if not t.cfg.joints else 0.0
-            lows = [min(low, v / (1.0 - few) if v < 0.0 else v / (1.0 + few))
-                    for low, v in zip(lows, t.measured, strict=True)]  # fmt: skip
-            highs = [max(high, v / (1.0 - few) if v > 0.0 else v / (1.0 + few))
-                     for high, v in zip(highs, t.measured, strict=True)]  # fmt: skip
+            more, less = 1.0 - few, 1.0 + few
+            least, most = list[float](), list[float]()
+            for v, slow, fast in zip(t.measured, lows, highs, strict=True):
+                wide, narrow = v / more, v / less
+                lower, upper = (wide, narrow) if v < 0.0 else (narrow, wide)
+                least.append(lower if lower < slow else slow)
+                most.append(upper if upper > fast else fast)
+            lows, highs = least, most
         t.hull = (lows, highs)
     return t.hull
 

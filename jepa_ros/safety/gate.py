@@ -294,7 +294,9 @@ class Gate:
         s.out = out
         still = t.body.stands(s, out)
         s.zero_since = None if not still else (s.zero_since if s.zero_since is not None else t.now)
-        rows = sorted({row.name: (row, why) for row, why in reversed(t.trips)}.values(), key=_gravity)
+        rows = t.trips
+        if len(rows) > 1:
+            rows = sorted({row.name: (row, why) for row, why in reversed(rows)}.values(), key=_gravity)
         reason, sentence, level = self._reason(s, mode, rows)
         scale = _scale(t, mode, out)
         if reason != s.reason or mode is not s.mode:
@@ -315,7 +317,7 @@ class Gate:
             mode=mode,
             level=level,
             reason=reason,
-            reasons=tuple(row.name for row, _ in rows),
+            reasons=tuple([row.name for row, _ in rows]),
             sentence=sentence,
             scale=scale,
             source=t.source if mode in (Mode.ACTIVE, Mode.LIMITED) else "none",
@@ -392,7 +394,9 @@ def _scale(t: Tick, mode: Mode, out: list[float]) -> float:
 def _ages(t: Tick) -> dict[str, float]:
     """Seconds since each input was received."""
     now, i = t.now, t.i
-    ages = {name: now - m.received for name in _AGED if (m := getattr(i, name)) is not None}
+    messages = (i.command, i.teleop, i.image, i.odom, i.pose, i.joint_states, i.scan, i.contact, i.estop, i.signals,
+                i.people, i.wrench)  # fmt: skip
+    ages = {name: now - m.received for name, m in zip(_AGED, messages, strict=True) if m is not None}
     for name, received in i.heartbeats.items():
         ages[f"heartbeat/{name}"] = now - received
     return ages

@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 
 Point = tuple[float, float]
+#: Rounding of a distance between outlines: so many m, and so large a share of the coordinates. A quick answer that
+#: holds by more than this is the answer.
+SURE, SURE_SHARE = 1e-6, 1e-12
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,43 @@ class Circle:
         hypot = np.hypot if isinstance(x, np.ndarray) else math.hypot
         return hypot(x - self.x, y - self.y) - self.radius
 
+    @property
+    def _sure(self) -> float:
+        return SURE + SURE_SHARE * (abs(self.x) + abs(self.y) + self.radius)
+
+    def keeps_off(self, corners: Sequence[Point], room: float) -> bool | None:
+        """Whether the outline of a convex polygon plainly is further than ``room`` [m] away, or plainly is not; None
+        where that has to be looked at."""
+        x, y, slack = self.x, self.y, SURE + SURE_SHARE * (abs(self.x) + abs(self.y) + self.radius)
+        least, most = room + self.radius - slack, room + self.radius + slack
+        if not least > 0.0:
+            return None
+        least, most = least * least, most * most
+        plainly = True
+        ax, ay = corners[-1]
+        dx, dy = x - ax, y - ay
+        for bx, by in corners:
+            ex, ey = bx - ax, by - ay
+            along, long = dx * ex + dy * ey, ex * ex + ey * ey
+            if 0.0 < along < long:
+                share = along / long
+                rx, ry = dx - share * ex, dy - share * ey
+                plainly = plainly and rx * rx + ry * ry > most
+            ax, ay, dx, dy = bx, by, x - bx, y - by
+            squared = dx * dx + dy * dy
+            if squared < least:
+                return False
+            plainly = plainly and squared > most
+        return plainly or None
+
+    def keeps_in(self, corners: Sequence[Point], room: float) -> bool | None:
+        """The same of a polygon that is further than ``room`` [m] inside."""
+        x, y, slack = self.x, self.y, SURE + SURE_SHARE * (abs(self.x) + abs(self.y) + self.radius)
+        most = self.radius - room - slack
+        if not most > 0.0:
+            return None
+        return all([(a - x) * (a - x) + (b - y) * (b - y) < most * most for a, b in corners]) or None
+
 
 class Polygon:
     """A simple polygon, points (x, y) [m] in order, either way round.
@@ -39,7 +79,7 @@ class Polygon:
         ValueError: fewer than 3 points, points that coincide, no area, or edges that cross.
     """
 
-    __slots__ = ("edges", "points")
+    __slots__ = ("edges", "lines", "points", "sure")
 
     def __init__(self, points: Sequence[Point]) -> None:
         pts = [(float(x), float(y)) for x, y in points]
@@ -68,6 +108,47 @@ class Polygon:
             )
             for p, q in zip(pts, ends, strict=True)
         )
+        self.lines = self._lines()
+        self.sure = SURE + SURE_SHARE * max(abs(v) for p in pts for v in p)
+
+    def _lines(self) -> tuple[tuple[float, float, float, float], ...]:
+        """(point x, y of an edge, unit normal x, y out of it) of a convex outline; empty where it is none."""
+        sign, lines = math.copysign(1.0, self.area), []
+        for (px, py, ex, ey, inverse, *_), after in zip(self.edges, (*self.edges[1:], self.edges[0]), strict=True):
+            if sign * (ex * after[3] - ey * after[2]) < 0.0:
+                return ()
+            size = sign * math.sqrt(inverse)
+            lines.append((px, py, ey * size, -ex * size))
+        return tuple(lines)
+
+    def keeps_off(self, corners: Sequence[Point], room: float) -> bool | None:
+        """As that of a circle; by the edge that looks most to the corners."""
+        x, y = corners[0]
+        best, line = -math.inf, None
+        for each in self.lines:
+            off = (x - each[0]) * each[2] + (y - each[1]) * each[3]
+            if off > best:
+                best, line = off, each
+        if line is None or not room >= 0.0:
+            return None
+        px, py, nx, ny = line
+        least = room + self.sure
+        for x, y in corners:
+            if not (x - px) * nx + (y - py) * ny > least:
+                return None
+        return True
+
+    def keeps_in(self, corners: Sequence[Point], room: float) -> bool | None:
+        """As that of a circle."""
+        least, most = -room + self.sure, -room - self.sure
+        plainly = bool(self.lines) and room >= 0.0
+        for px, py, nx, ny in self.lines:
+            for x, y in corners:
+                off = (x - px) * nx + (y - py) * ny
+                if off > least:
+                    return False
+                plainly = plainly and off < most
+        return plainly or None
 
     @property
     def area(self) -> float:
@@ -91,17 +172,30 @@ class Polygon:
         """Distance to the outline [m]: negative inside, positive outside."""
         if isinstance(x, np.ndarray):
             return self._signed_distances(x, y)
+        edges = self.edges
         inside, nearest = False, math.inf
-        for px, py, ex, ey, inverse, slope, qy in self.edges:
+        over = edges[0][1] > y
+        for px, py, ex, ey, inverse, slope, qy in edges:
             dx, dy = x - px, y - py
             share = (dx * ex + dy * ey) * inverse
-            share = 0.0 if share < 0.0 else 1.0 if share > 1.0 else share
-            rx, ry = dx - share * ex, dy - share * ey
-            squared = rx * rx + ry * ry
+            if share <= 0.0:
+                squared = dx * dx + dy * dy
+            elif share >= 1.0:
+                rx, ry = dx - ex, dy - ey
+                squared = rx * rx + ry * ry
+            else:
+                rx, ry = dx - share * ex, dy - share * ey
+                squared = rx * rx + ry * ry
             if not squared >= nearest:  # and so NaN stays NaN
                 nearest = squared
-            if (py > y) != (qy > y) and dx < dy * slope:
-                inside = not inside
+            if over:
+                over = qy > y
+                if not over and dx < dy * slope:
+                    inside = not inside
+            else:
+                over = qy > y
+                if over and dx < dy * slope:
+                    inside = not inside
         distance = math.sqrt(nearest)
         return -distance if inside else distance
 
@@ -165,83 +259,3 @@ def advance(x: Any, y: Any, yaw: Any, vx: Any, vy: Any, w: Any, time: Any) -> tu
         c, s = math.cos(yaw + half), math.sin(yaw + half)
     dx, dy = vx * time * chord, vy * time * chord
     return x + c * dx - s * dy, y + s * dx + c * dy, yaw + w * time
-
-
-def convex_hull(points: Sequence[Point]) -> list[Point]:
-    """The corners of the smallest convex polygon around some points, counter-clockwise; one or two where it is flat."""
-    ordered = sorted(set(points))
-    if len(ordered) < 3:
-        return ordered
-    lower: list[Point] = []
-    upper: list[Point] = []
-    for chain, run in ((lower, ordered), (upper, ordered[::-1])):
-        for p in run:
-            while len(chain) > 1 and _turn(chain[-2], chain[-1], p) <= 0.0:
-                chain.pop()
-            chain.append(p)
-    return lower[:-1] + upper[:-1]
-
-
-def within(corners: Sequence[Point], x: float, y: float) -> bool:
-    """Whether a point lies in a convex polygon, corners counter-clockwise; a flat one holds none."""
-    if len(corners) < 3:
-        return False
-    return all(_turn(a, b, (x, y)) >= 0.0 for a, b in zip(corners, [*corners[1:], corners[0]], strict=True))
-
-
-def outline_clear(clearance: Any, corners: Sequence[Point], least: float, step: float) -> bool:
-    """Whether ``clearance(x, y)`` [m] is more than ``least`` on the whole outline of a polygon.
-
-    Sphere tracing: with a clearance of c to spare, no way of length c can use it up, so the outline is walked by such
-    strides, of at least ``step`` [m]: what is only grazed may be grazed by less than that. An edge whose ends have its
-    length to spare between them need not be walked.
-    """
-    spares = []
-    for x, y in corners:
-        spare = clearance(x, y) - least
-        if not spare > 0.0:
-            return False
-        spares.append(spare)
-    count = len(corners)
-    for k in range(count if count > 2 else count - 1):
-        after = (k + 1) % count
-        (ax, ay), (bx, by) = corners[k], corners[after]
-        length = math.hypot(bx - ax, by - ay)
-        if spares[k] + spares[after] > length:
-            continue
-        gone = max(spares[k], step)
-        while gone < length:
-            share = gone / length
-            spare = clearance(ax + share * (bx - ax), ay + share * (by - ay)) - least
-            if not spare > 0.0:
-                return False
-            gone += spare if spare > step else step
-    return True
-
-
-def free_length(shape_clearance: Any, pose: tuple[float, float, float], twist: tuple[float, float, float],
-                length: float, step: float = 0.004) -> float:  # fmt: skip
-    """How far [m] a body may go along the arc of ``twist`` before ``shape_clearance(x, y)`` [m] is used up.
-
-    Sphere tracing: with a clearance of c left, no path of length c can use it up, so the arc is walked by such
-    strides and nothing thin is stepped over. ``step`` [m] is the least stride: an edge that is only grazed may be
-    grazed by less than that; one that lies across is never met late.
-
-    Returns:
-        ``length`` where the whole arc is free; 0 where there is no clearance at the start.
-    """
-    vx, vy, w = twist
-    speed = math.hypot(vx, vy)
-    if speed <= 0.0 or length <= 0.0:
-        return length
-    free = gone = 0.0
-    while True:
-        x, y, _ = advance(*pose, vx, vy, w, gone / speed)
-        clearance = shape_clearance(x, y)
-        if not clearance > 0.0:
-            return free
-        free = gone + clearance  # so far it cannot be used up
-        gone += clearance if clearance > step else step
-        if gone >= length:
-            x, y, _ = advance(*pose, vx, vy, w, length / speed)
-            return length if free >= length or shape_clearance(x, y) > 0.0 else free

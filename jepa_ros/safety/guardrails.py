@@ -35,14 +35,14 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from jepa_ros.safety.geometry import Polygon, Shape
+from jepa_ros.safety.geometry import Point, Polygon, Shape
 from jepa_ros.safety.schema import GuardrailError, Reader, RiskLevel, load_text
 from jepa_ros.safety.space import Space
 
@@ -115,6 +115,22 @@ class Guardrail:
         if self.kind in ("keep_in", "workspace"):
             distance = -distance
         return distance - radius - self.margin + self.threshold
+
+    def room(self, radius: float) -> Callable[[float, float], float]:
+        """:meth:`clearance` for one footprint, of places that are floats; it is asked a hundred times a tick."""
+        assert self.shape is not None
+        distance, margin, threshold = self.shape.signed_distance, self.margin, self.threshold
+        if self.kind in ("keep_in", "workspace"):
+            return lambda x, y: -distance(x, y) - radius - margin + threshold
+        return lambda x, y: distance(x, y) - radius - margin + threshold
+
+    def plainly(self, radius: float) -> Callable[[list[Point], float], bool | None]:
+        """Whether the outline of a convex polygon plainly has more than so much clearance everywhere, or plainly has
+        not; None where that has to be looked at."""
+        assert self.shape is not None
+        keeps = self.shape.keeps_in if self.kind in ("keep_in", "workspace") else self.shape.keeps_off
+        more = radius + self.margin - self.threshold
+        return lambda corners, least: keeps(corners, least + more)
 
     @property
     def bound(self) -> float:

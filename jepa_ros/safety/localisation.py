@@ -95,15 +95,14 @@ def follow_pose(t: Tick) -> None:
             since = _until(now, s.trail, pose.stamp, since, (vx, vy, w))
     else:
         x, y, yaw = advance(since.x, since.y, since.yaw, vx, vy, w, dt)
-        since = since._replace(
-            x=x, y=y, yaw=yaw, way=since.way + way, turned=since.turned + turned, slack=since.slack + slack,
-            spin=since.spin + spin,
-        )  # fmt: skip
+        since = Since(key, x, y, yaw, since.way + way, since.turned + turned, since.slack + slack, since.spin + spin,
+                      since.unsure, since.due)  # fmt: skip
     far = math.hypot(since.x, since.y) >= t.cfg.pose_travel or abs(since.yaw) >= t.cfg.pose_turn
-    s.since_pose = since._replace(
-        unsure=since.unsure or t.measured is None or t.dt > t.cfg.late_tick,
-        due=(t.now if since.due is None else since.due) if far else None,
-    )
+    unsure = since.unsure or t.measured is None or t.dt > t.cfg.late_tick
+    due = (t.now if since.due is None else since.due) if far else None
+    if unsure is not since.unsure or due is not since.due:
+        since = since._replace(unsure=unsure, due=due)
+    s.since_pose = since
 
 
 def _longer(trail: tuple[Mark, ...], last: Mark, now: Mark) -> tuple[Mark, ...]:
@@ -222,5 +221,6 @@ def _lately(t: Tick) -> tuple[tuple[float, float, float], tuple[float, float]]:
         off = 0.5 * math.hypot(*(highs[k] - lows[k] for k in cfg.linear))
         twirl = 0.0 if cfg.turn is None else 0.5 * (highs[cfg.turn] - lows[cfg.turn])
     s.hull_before = t.hull
-    vx, vy, w = (0.0 if k is None else v[k] for k in (cfg.forward, cfg.sideways, cfg.turn))
-    return (vx, vy, w), (off, twirl)
+    vx = 0.0 if cfg.forward is None else v[cfg.forward]
+    vy = 0.0 if cfg.sideways is None else v[cfg.sideways]
+    return (vx, vy, 0.0 if cfg.turn is None else v[cfg.turn]), (off, twirl)

@@ -65,14 +65,15 @@ def keeps_off(corners: list[Point], more: float, x: np.ndarray, y: np.ndarray, r
     """Whether some points (n,) stay further than ``room`` [m] from a convex polygon grown by ``more`` [m]."""
     if x.size == 0:
         return True
-    a = np.array(corners)
-    d = np.roll(a, -1, axis=0) - a
-    squared = np.maximum((d * d).sum(1), 1e-18)
-    rx, ry = x[:, None] - a[:, 0], y[:, None] - a[:, 1]  # (n, corners)
-    along = np.clip((rx * d[:, 0] + ry * d[:, 1]) / squared, 0.0, 1.0)
-    gap = np.hypot(rx - along * d[:, 0], ry - along * d[:, 1]).min(1)
+    a = np.array([*corners, corners[0]]).T
+    ax, ay = a[:, :-1]
+    dx, dy = a[:, 1:] - a[:, :-1]
+    squared = np.maximum(dx * dx + dy * dy, 1e-18)
+    rx, ry = x[:, None] - ax, y[:, None] - ay  # (n, corners)
+    along = np.minimum(np.maximum((rx * dx + ry * dy) / squared, 0.0), 1.0)
+    gap = np.hypot(rx - along * dx, ry - along * dy).min(1)
     if len(corners) > 2:
-        gap = np.where((d[:, 0] * ry - d[:, 1] * rx >= 0.0).all(1), 0.0, gap)
+        gap = np.where((dx * ry - dy * rx >= 0.0).all(1), 0.0, gap)
     return bool(gap.min() >= room + more)
 
 

@@ -14,8 +14,9 @@ import math
 from typing import NamedTuple
 
 from jepa_ros.safety import envelope
-from jepa_ros.safety.envelope import after, in_force, next_tick, others
-from jepa_ros.safety.geometry import Point, convex_hull
+from jepa_ros.safety.envelope import after, in_force, lasting, next_tick, others
+from jepa_ros.safety.geometry import Point
+from jepa_ros.safety.outlines import convex_hull
 from jepa_ros.safety.tick import Tick
 
 #: Steps of a curve's integral. Headings of the fan lie at most so far [rad] apart; a fan wider than this is a disc.
@@ -25,8 +26,6 @@ STRAIGHT = [(1.0, 0.0)] * STEPS
 BULGE = 0.012
 #: Corners of a convex polygon, and what is to be added to it all round [m].
 Places = tuple[list[Point], float]
-_Targets = list[tuple[float, float]]
-_Direction = tuple[float, _Targets, float]
 
 
 class Course:
@@ -36,12 +35,11 @@ class Course:
         held, bend, end: when it leaves ``high``, comes to ``low``, stands [s]. way: how far it comes until then.
     """
 
-    __slots__ = ("_bent", "bend", "braking", "end", "held", "high", "low", "way")
+    __slots__ = ("bend", "braking", "end", "held", "high", "low", "way")
 
     def __init__(self, high: float, held: float, braking: float, low: float, bend: float, end: float) -> None:
         self.high, self.held, self.braking, self.low, self.bend, self.end = high, held, braking, low, bend, end
-        self._bent = high * held + 0.5 * (high + low) * (bend - held)
-        self.way = self._bent + 0.5 * low * (end - bend)
+        self.way = high * held + 0.5 * (high + low) * (bend - held) + 0.5 * low * (end - bend)
 
     def gone(self, time: float) -> float:
         """How far it comes within ``time`` s."""
@@ -59,7 +57,7 @@ NOTHING = Course(0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 
 class Reach:
-    """What may come of a command scaled by ``share``, in the frame that the body has now.
+    """What may come of a command (A,), in the frame that the body has now; zeros that do not move it are a stop.
 
     Attributes:
         length: no place further than this can be reached [m]. peak: fastest that it may be [m/s], up and down included.
@@ -68,66 +66,68 @@ class Reach:
 
     __slots__ = ("_axes", "_held", "_turn", "_whole", "length", "peak", "time")
 
-    def __init__(self, t: Tick, u: list[float], share: float = 1.0) -> None:
+    def __init__(self, t: Tick, asked: list[float], moves: bool) -> None:
         cfg = t.cfg
-        moves = share > 0.0 and any(u)
         # Zeros that are sent now, or at the next tick, are obeyed by then; until then what was sent before may be.
         wait = cfg.reaction_time + (next_tick(t) if moves else 0.0)
         axes = _axes(t)
-        asked = [share * v for v in u] if moves else [0.0] * cfg.size
         changes, stops = [axis.change for axis in axes], [axis.stop for axis in axes]
         for k, v in enumerate(asked):
             axis = axes[k]
-            if not axis.low <= v <= axis.high:  # faster than it may be, or against that: else it changes nothing here
-                if not moves:
-                    continue
+            if moves and not axis.low <= v <= axis.high:  # faster than it may be, or against that: else no change
                 b = axis.braking
                 gentle = axis.gentle if v > max(axis.high, 0.0) or v < min(axis.low, 0.0) else b
                 changes[k] = (v - axis.low if v > axis.high else axis.high - v) / gentle
                 stops[k] = max(axis.stop, abs(v) / b)
         changes, stops = others(changes), others(stops)
         last = 0.0  # how long it brakes from then on [s]
-        found: list[list[tuple[float, float] | None]] = []
-        for k, axis in enumerate(axes):
-            b, change, stop, sent = axis.braking, changes[k], stops[k], asked[k]
-            pair: list[tuple[float, float] | None] = []
-            for most, targets, until in axis.directions:
-                high = most if most > sent else sent
-                if high > 0.0:
-                    rate = _lowest(high, sent, targets, b, change, stop)
-                    if moves:
-                        rate = after(rate, sent, b, change, stop, wait - until)
-                    pair.append((high, rate))
-                    if rate > last * b:
-                        last = rate / b
-                else:
-                    pair.append(None)
-                sent = -sent
-            found.append(pair)
+        found: list[tuple[float, float, float, float]] = []  # by axis: highest rate, and that at ``wait``, up and down
+        for axis, change, stop, sent in zip(axes, changes, stops, asked):
+            b, rate, back = axis.braking, 0.0, 0.0
+            up, down = axis.ways
+            high = up.most if up.most > sent else sent
+            if high > 0.0:
+                rate = up.left(high, sent, b, change, stop)
+                if moves:
+                    rate = after(rate, sent, b, change, stop, wait - up.until)
+                if rate > last * b:
+                    last = rate / b
+            low = down.most if down.most > -sent else -sent
+            if low > 0.0:
+                back = down.left(low, -sent, b, change, stop)
+                if moves:
+                    back = after(back, -sent, b, change, stop, wait - down.until)
+                if back > last * b:
+                    last = back / b
+            found.append((high, rate, low, back))
         self.time = wait + last
         self._held = 0.0
         self._whole: Places | None = None
-        courses: list[tuple[Course, Course] | None] = []
-        for one in (cfg.forward, cfg.sideways, cfg.up, cfg.turn):
+        self._axes: list[tuple[Course, Course] | None] = []
+        peaks, ways = [], []
+        for place, one in enumerate((cfg.forward, cfg.sideways, cfg.up, cfg.turn)):
             if one is None:
-                courses.append(None)
-            else:
-                plus, minus = found[one]
-                b = cfg.braking[one]
-                courses.append((self._course_of(plus, b, wait), self._course_of(minus, b, wait)))
-        self._axes, self._turn = courses[:3], courses[3]
-        ways = [max(p[0].way, p[1].way) for p in self._axes[:2] if p is not None]
-        peaks = [max(p[0].high, p[1].high) for p in self._axes if p is not None]
+                self._axes.append(None)
+                continue
+            (high, rate, low, back), b = found[one], axes[one].braking
+            left = self._course_of(high, rate, b, wait) if high > 0.0 else NOTHING
+            right = self._course_of(low, back, b, wait) if low > 0.0 else NOTHING
+            self._axes.append((left, right))
+            if place < 3:
+                peaks.append(left.high if left.high >= right.high else right.high)
+            if place < 2:
+                ways.append(left.way if left.way >= right.way else right.way)
+        self._turn = self._axes.pop()
         self.length = math.hypot(*ways)
         self.peak = math.hypot(*peaks)
 
-    def _course_of(self, rates: tuple[float, float] | None, braking: float, wait: float) -> Course:
+    def _course_of(self, high: float, low: float, braking: float, wait: float) -> Course:
         """From the highest rate and the one at ``wait``, which is below nothing where it may stand before that."""
-        if rates is None:
-            return NOTHING
-        high, low = rates
-        held = max(0.0, wait - (high - low) / braking)
-        self._held = max(self._held, held)
+        held = wait - (high - low) / braking
+        if not held > 0.0:
+            held = 0.0
+        elif held > self._held:
+            self._held = held
         if low <= 0.0:
             end = held + high / braking
             return Course(high, held, braking, 0.0, end, end)
@@ -160,17 +160,18 @@ class Reach:
             return None
         courses, more = headings
         ahead, beside = (
-            [] if pair is None else [_steps(course, time, sign) for course, sign in zip(pair, (1.0, -1.0), strict=True)
+            [] if pair is None else [_steps(course, time, sign) for course, sign in zip(pair, (1.0, -1.0))
                                      if course.high > 0.0]
             for pair in self._axes[:2]
         )  # fmt: skip
         points: list[Point] = [(0.0, 0.0)]
         for (c0, s0), (c1, s1), (c2, s2) in courses:
             fore = [(c0 * a + c1 * b + c2 * c, s0 * a + s1 * b + s2 * c) for a, b, c in ahead]
-            side = [(-s0 * a - s1 * b - s2 * c, c0 * a + c1 * b + c2 * c) for a, b, c in beside]
             points += fore
-            points += side
-            points += [(x + c, y + d) for x, y in fore for c, d in side]
+            if beside:
+                side = [(-s0 * a - s1 * b - s2 * c, c0 * a + c1 * b + c2 * c) for a, b, c in beside]
+                points += side
+                points += [(x + c, y + d) for x, y in fore for c, d in side]
         return convex_hull(points), more * self.length
 
     def _headings(self, time: float) -> tuple[list[list[Point]], float] | None:
@@ -185,12 +186,43 @@ class Reach:
         wide = left.gone(time) + right.gone(time)
         if wide > WIDEST:
             return None
-        middles = [(n + 0.5) * time / STEPS for n in range(STEPS)]
-        least, most = [-right.gone(m) for m in middles], [left.gone(m) for m in middles]
+        m0, m1, m2 = 0.5 * time / STEPS, 1.5 * time / STEPS, 2.5 * time / STEPS
+        a0, a1, a2 = -right.gone(m0), -right.gone(m1), -right.gone(m2)
+        w0, w1, w2 = left.gone(m0) - a0, left.gone(m1) - a1, left.gone(m2) - a2
         count = 1 if wide < 1e-3 else 2 + int(wide / FAN)
         shares = [i / (count - 1) for i in range(count)] if count > 1 else [0.5]
-        angles = [[a + share * (b - a) for a, b in zip(least, most, strict=True)] for share in shares]
-        return [[(math.cos(a), math.sin(a)) for a in course] for course in angles], BULGE if count > 1 else 0.5 * wide
+        cos, sin = math.cos, math.sin
+        courses = []
+        for share in shares:
+            h0, h1, h2 = a0 + share * w0, a1 + share * w1, a2 + share * w2
+            courses.append([(cos(h0), sin(h0)), (cos(h1), sin(h1)), (cos(h2), sin(h2))])
+        return courses, BULGE if count > 1 else 0.5 * wide
+
+
+class _Way:
+    """One direction of an axis at a tick.
+
+    Attributes:
+        most: the highest rate that it may have. targets, spans: the highest that is in force, from step to step, and
+            for how long; least: what is sent plays no part beside them up to this rate. until: how long that is in all.
+    """
+
+    __slots__ = ("_known", "least", "most", "spans", "targets", "until")
+
+    def __init__(self, most: float, targets: list[float], spans: list[float], until: float) -> None:
+        self.most, self.targets, self.spans, self.until = most, targets, spans, until
+        self.least = max(0.0, min(targets)) if targets else 0.0
+        self._known: tuple[float, float, float, float] | None = None
+
+    def left(self, rate: float, sent: float, braking: float, change: float, stop: float) -> float:
+        """What is left of a rate after what was sent before, for as long as it may be in force, or what is sent now."""
+        if sent > self.least:
+            return lasting(rate, sent, self.targets, self.spans, braking, change, stop)
+        known = self._known
+        if known is None or known[0] != rate or known[1] != change or known[2] != stop:
+            left = lasting(rate, sent, self.targets, self.spans, braking, change, stop)
+            self._known = known = (rate, change, stop, left)
+        return known[3]
 
 
 class _Axis(NamedTuple):
@@ -198,8 +230,7 @@ class _Axis(NamedTuple):
 
     Attributes:
         low, high: the rates that it may have. change, stop: how long it may brake [s], to what it was sent and to
-            nothing. gentle: the less of acceleration and braking. directions: up and down, (the highest rate that it
-            may have, [(the highest that is in force, for how long)], how long that is in all).
+            nothing. gentle: the less of acceleration and braking. ways: up and down.
     """
 
     low: float
@@ -208,7 +239,7 @@ class _Axis(NamedTuple):
     gentle: float
     change: float
     stop: float
-    directions: tuple[_Direction, _Direction]
+    ways: tuple[_Way, _Way]
 
 
 def _axes(t: Tick) -> list[_Axis]:
@@ -216,25 +247,15 @@ def _axes(t: Tick) -> list[_Axis]:
     if t.axes is None:
         held, (lows, highs) = in_force(t), envelope.hull(t)
         t.axes = []
+        spans, at = [], 0.0
+        for time, _, _ in held:
+            spans.append(time - at)
+            at = time
         for k, (low, high, a, b) in enumerate(zip(lows, highs, t.cfg.acceleration, t.cfg.braking, strict=True)):
-            up, down, at = [], [], 0.0
-            for time, slowest, fastest in held:
-                up.append((fastest[k], time - at))
-                down.append((-slowest[k], time - at))
-                at = time
-            directions = ((high, up, at), (-low, down, at))
-            t.axes.append(_Axis(low, high, b, min(a, b), (high - low) / b, max(high, -low, 0.0) / b, directions))
+            up = _Way(high, [fastest[k] for _, _, fastest in held], spans, at)
+            down = _Way(-low, [-slowest[k] for _, slowest, _ in held], spans, at)
+            t.axes.append(_Axis(low, high, b, min(a, b), (high - low) / b, max(high, -low, 0.0) / b, (up, down)))
     return t.axes  # type: ignore[no-any-return]
-
-
-def _lowest(rate: float, sent: float, targets: _Targets, braking: float, change: float, stop: float) -> float:
-    """What is left of a rate after what was sent before, for as long as it may be in force, or what is sent now."""
-    for target, span in targets:
-        if sent > target:
-            target = sent
-        if not target >= rate > 0.0:
-            rate = after(rate, target, braking, change, stop, span)
-    return rate
 
 
 def _steps(course: Course, time: float, sign: float) -> tuple[float, float, float]:

@@ -15,7 +15,9 @@ as the largest of a thousand draws.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from jepa_ros.safety.envelope import motion
 from jepa_ros.safety.geometry import advance
@@ -51,18 +53,27 @@ class Place:
         starts: (x, y, yaw), one or two of them. margin, yaw_margin: uncertainty of the pose [m], [rad].
     """
 
-    __slots__ = ("_rooms", "margin", "starts", "yaw_margin")
+    __slots__ = ("_kept", "_rooms", "margin", "starts", "yaw_margin")
 
     def __init__(self, starts: tuple[Pose, ...], margin: float, yaw_margin: float) -> None:
         self.starts, self.margin, self.yaw_margin = starts, margin, yaw_margin
         self._rooms: dict[str, tuple[Pose, float]] = {}
+        self._kept: dict[str, Any] = {}
 
     def room(self, g: Guardrail, radius: float) -> tuple[Pose, float]:
         """The start with the least room to a region, and that room, without any margin [m]."""
         found = self._rooms.get(g.name)
         if found is None:
-            found = self._rooms[g.name] = nearest(self.starts, partial(_room, g, radius))
+            found = self._rooms[g.name] = nearest(self.starts, self.kept(g, radius)[0])
         return found
+
+    def kept(self, g: Guardrail, radius: float) -> tuple[Clearance, Callable[..., bool | None], Callable[..., bool]]:
+        """How clear of a region a place is, whether a polygon plainly is, and whether it holds the region."""
+        found = self._kept.get(g.name)
+        if found is None:
+            inside = holds(g.shape if g.kind == "keep_out" else None)
+            found = self._kept[g.name] = g.room(radius), g.plainly(radius), inside
+        return found  # type: ignore[no-any-return]
 
 
 def nearest(starts: tuple[Pose, ...], clearance: Clearance) -> tuple[Pose, float]:
@@ -132,11 +143,6 @@ def smooth_pose(t: Tick) -> None:
 # ---------------------------------------------------------------- rows
 
 
-def _room(g: Guardrail, radius: float, x: float, y: float) -> float:
-    """Room left to a region [m]."""
-    return float(g.clearance(x, y, radius))
-
-
 def margin_of(t: Tick, place: Place, length: float) -> float:
     """Room kept for the uncertainty of the pose over a way of ``length`` [m]."""
     return place.margin + place.yaw_margin * length + t.cfg.region_margin
@@ -153,9 +159,10 @@ def inside_region(t: Tick) -> None:
     if not regions or (place := place_of(t)) is None:
         return
     radius, name, deep = t.cfg.footprint_radius, "", 0.0
+    most = margin_of(t, place, farthest(t))
     for g in regions:
         start, here = place.room(g, radius)
-        if here > margin_of(t, place, farthest(t)):
+        if here > most:
             continue
         margin = margin_of(t, place, reach_of(t).length)
         if here > margin:
@@ -224,10 +231,11 @@ def region(t: Tick) -> None:
         return
     inside = any(row.name == "inside_region" for row, _ in t.trips)
     most = scale = ceiling(t, t.s.region_scale)
-    name, radius = "", t.cfg.footprint_radius
+    name, radius, far = "", t.cfg.footprint_radius, farthest(t)
+    widest = margin_of(t, place, far)
     for g in regions:
         _, room = place.room(g, radius)
-        if room - margin_of(t, place, farthest(t)) >= farthest(t):
+        if room - widest >= far:
             continue  # nothing near
         whole = reach_of(t).length
         margin = margin_of(t, place, whole)
@@ -249,9 +257,10 @@ def region(t: Tick) -> None:
 
 def _fits(t: Tick, g: Guardrail, place: Place, share: float, spare: float) -> bool:
     """Whether it keeps clear from wherever it may be now: of two places the one further off may head for the edge."""
-    reach, radius = reach_of(t, share), t.cfg.footprint_radius
-    clearance = partial(_room, g, radius)
-    inside = holds(g.shape if g.kind == "keep_out" else None)
+    reach = reach_of(t, share)
+    clearance, plainly, inside = place.kept(g, t.cfg.footprint_radius)
     spare += margin_of(t, place, reach.length)
-    return all(clear(start, reach, clearance, clearance(start[0], start[1]), inside, None, spare)
-               for start in place.starts)  # fmt: skip
+    for start in place.starts:
+        if not clear(start, reach, clearance, clearance(start[0], start[1]), inside, None, spare, plainly):
+            return False
+    return True

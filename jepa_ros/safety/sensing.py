@@ -15,6 +15,7 @@ from jepa_ros.safety.tick import Tick
 
 #: A position further away than this is no position on this planet's floors.
 FAR = 1e6
+NOBODY = np.empty(0)
 #: More people than this are no people, and each costs time of the tick.
 MOST_PEOPLE = 100
 
@@ -147,6 +148,8 @@ def read_scan(t: Tick, m: ScanIn) -> tuple[str | None, Any]:
     if near.all():
         return f"shows nothing but what is nearer than its range_min of {low:g} m: it is covered or broken", None
     seen = near | ((r <= high) & (r < math.inf))  # a range_max of infinity makes no return a thing that is seen
+    if not seen.any():
+        return None, (NOBODY, NOBODY, math.inf)
     angles = numbers[0] + numbers[1] * np.flatnonzero(seen) + cfg.scan_offset[2]
     c, s = np.cos(angles), np.sin(angles)
     dx, dy, _ = cfg.scan_offset
@@ -158,8 +161,7 @@ def read_scan(t: Tick, m: ScanIn) -> tuple[str | None, Any]:
     within = dx * dx + dy * dy <= cfg.footprint_radius**2
     away = np.where(near[seen], leaves if within else beside, r[seen])
     x, y = dx + away * c, dy + away * s
-    nearest = float(np.hypot(x, y).min()) if x.size else math.inf
-    return None, (x, y, nearest)
+    return None, (x, y, float(np.hypot(x, y).min()))
 
 
 def read_people(t: Tick, m: PeopleIn) -> tuple[str | None, Any]:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from jepa_ros.safety import envelope
 from jepa_ros.safety.envelope import next_tick
-from jepa_ros.safety.geometry import Circle, Point, Shape, outline_clear, within
+from jepa_ros.safety.geometry import Circle, Point, Shape
+from jepa_ros.safety.outlines import outline_clear, within
 from jepa_ros.safety.reach import Reach
 from jepa_ros.safety.tick import Tick
 
@@ -33,10 +34,12 @@ STRIDE, STRIDE_SHARE = 0.004, 0.04
 
 def reach_of(t: Tick, share: float = 1.0) -> Reach:
     """What may come of the command on its way out, scaled; the last few are kept."""
-    key = (share, tuple(t.u))
+    moves = share > 0.0 and any(t.u)
+    asked = [share * v for v in t.u] if moves else [0.0] * t.cfg.size
+    key = (moves, *asked)
     found = t.reached.get(key)
     if found is None:
-        found = t.reached[key] = Reach(t, t.u, share)
+        found = t.reached[key] = Reach(t, asked, moves)
     return found
 
 
@@ -46,15 +49,17 @@ def farthest(t: Tick) -> float:
         cfg = t.cfg
         fast, stop = cfg.fastest_way
         if t.measured is not None:
-            fast = max(fast, math.hypot(*(max(cfg.velocity[k], abs(t.measured[k])) for k in cfg.linear)))
-            stop = max(stop, *(abs(v) / b for v, b in zip(t.measured, cfg.braking, strict=True)))
+            fast = max(fast, math.hypot(*[max(cfg.velocity[k], abs(t.measured[k])) for k in cfg.linear]))
+            for v, b in zip(t.measured, cfg.braking, strict=True):
+                if abs(v) / b > stop:
+                    stop = abs(v) / b
         t.farthest = fast * (cfg.reaction_time + 2.0 * next_tick(t) + 0.5 * stop)
     return t.farthest
 
 
 def clear(
     start: Pose, reach: Reach, clearance: Clearance, here: float, inside: Callable[[list[Point]], bool],
-    time: float | None = None, spare: float = 0.0,
+    time: float | None = None, spare: float = 0.0, plainly: Callable[[list[Point], float], bool | None] | None = None,
 ) -> bool:  # fmt: skip
     """Whether every place within reach keeps clear.
 
@@ -62,6 +67,7 @@ def clear(
         start: where it is. clearance: room at a place [m], all margins in it; ``here``: at the start.
         inside: whether what is to be kept clear of lies wholly inside of a convex polygon.
         time: [s] until which, None: until it stands. spare: room that has to be left besides [m].
+        plainly: whether the outline of a convex polygon plainly has more than so much clearance, or not; asked first.
     """
     if here >= reach.length + spare:
         return True
@@ -71,19 +77,32 @@ def clear(
     if found is None:
         return False
     corners, more = found
-    c, s = math.cos(start[2]), math.sin(start[2])
-    placed = [(start[0] + c * x - s * y, start[1] + s * x + c * y) for x, y in corners]
+    at_x, at_y, c, s = start[0], start[1], math.cos(start[2]), math.sin(start[2])
+    placed = [(at_x + c * x - s * y, at_y + s * x + c * y) for x, y in corners]
+    least = more + spare
+    known = None if plainly is None else plainly(placed, least)
+    if known is not None:
+        return known and not inside(placed)
     x, y, round_it = middle(placed)
     if clearance(x, y) > round_it + more + spare:
         return True
     step = min(STRIDE, STRIDE_SHARE * reach.length)
-    return outline_clear(clearance, placed, more + spare, step) and not inside(placed)
+    return outline_clear(clearance, placed, least, step) and not inside(placed)
 
 
 def middle(corners: list[Point]) -> tuple[float, float, float]:
     """A disc around some points: (x, y, radius)."""
-    xs, ys = [p[0] for p in corners], [p[1] for p in corners]
-    x, y = 0.5 * (min(xs) + max(xs)), 0.5 * (min(ys) + max(ys))
+    left, low = right, high = corners[0]
+    for x, y in corners:
+        if x < left:
+            left = x
+        elif x > right:
+            right = x
+        if y < low:
+            low = y
+        elif y > high:
+            high = y
+    x, y = 0.5 * (left + right), 0.5 * (low + high)
     return x, y, math.sqrt(max([(a - x) ** 2 + (b - y) ** 2 for a, b in corners]))
 
 

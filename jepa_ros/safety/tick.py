@@ -138,4 +138,4 @@ class Tick:
         """Whether the robot is measured to move."""
         if self.measured is None:
             return False
-        return any(abs(v) > limit for v, limit in zip(self.measured, self.cfg.motion, strict=True))
+        return any([abs(v) > limit for v, limit in zip(self.measured, self.cfg.motion, strict=True)])

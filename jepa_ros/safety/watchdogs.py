@@ -172,9 +172,11 @@ def signals_lost(t: Tick) -> None:
 @check("identity")
 def identity(t: Tick) -> None:
     """Planner, perception and gate must mean the same model and the same guardrails."""
-    s, cfg = t.s, t.cfg
+    s, cfg, signals = t.s, t.cfg, t.i.signals
+    if len(t.i.identities) == 0 and signals is None and not cfg.identities_required:
+        s.differ_since = None
+        return
     found = dict(t.i.identities)
-    signals = t.i.signals
     if signals is not None:
         if signals.model_id:
             found.setdefault("model/planner", signals.model_id)
@@ -214,26 +216,28 @@ def command_not_obeyed(t: Tick) -> None:
         s.sent, s.linger = (), None
     age = 0.0 if t.i.odom is None else min(max(t.ros - t.i.odom.stamp, 0.0), 1.0)
     oldest = t.now - (age + cfg.reaction_time + SETTLES)
-    left = [values for when, values in s.sent if when < oldest]
-    if left or s.linger is not None:
+    sent, drop = s.sent, 0
+    while drop < len(sent) and sent[drop][0] < oldest:  # they are in the order of time
+        drop += 1
+    if drop or s.linger is not None:
+        left = [values for _, values in sent[:drop]]
         lows, highs = s.linger or (left[0], left[0])
-        most = [b * min(t.dt, cfg.late_tick) for b in cfg.braking]
-        s.linger = (
-            [min(v + m, *(old[k] for old in left), math.inf) for k, (v, m) in enumerate(zip(lows, most, strict=True))],
-            [
-                max(v - m, *(old[k] for old in left), -math.inf)
-                for k, (v, m) in enumerate(zip(highs, most, strict=True))
-            ],
-        )
-    s.sent = (*(entry for entry in s.sent if entry[0] >= oldest), (t.now, s.out))
+        lows = [v + b * min(t.dt, cfg.late_tick) for v, b in zip(lows, cfg.braking, strict=True)]
+        highs = [v - b * min(t.dt, cfg.late_tick) for v, b in zip(highs, cfg.braking, strict=True)]
+        for old in left:
+            lows, highs = [*map(min, lows, old)], [*map(max, highs, old)]
+        s.linger = (lows, highs)
+    s.sent = sent = (*sent[drop:], (t.now, s.out))
     off = None
-    if t.measured is not None and any(any(v) for _, v in s.sent):
+    if t.measured is not None and (any(s.out) or any([any(v) for _, v in sent])):
         for k, v in enumerate(t.measured):
-            commanded = [values[k] for _, values in s.sent]
+            slack = cfg.motion_tolerance * cfg.velocity[k]
+            if s.out[k] - slack <= v <= s.out[k] + slack:
+                continue  # it follows the newest already
+            commanded = [values[k] for _, values in sent]
             low, high = min(commanded), max(commanded)
             if s.linger is not None:
                 low, high = min(low, s.linger[0][k]), max(high, s.linger[1][k])
-            slack = cfg.motion_tolerance * cfg.velocity[k]
             if not low - slack <= v <= high + slack:
                 off = (k, v)
                 break

@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from jepa_ros.safety.geometry import Circle, Point, Shape, within
+from jepa_ros.safety.geometry import Circle, Point, Shape
+from jepa_ros.safety.outlines import within
 from jepa_ros.safety.regions import margin_of, nearest, place_of
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.sensing import examine, read_people
