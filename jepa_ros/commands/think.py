@@ -73,6 +73,7 @@ def main(args: argparse.Namespace) -> int:
     finally:
         scene.close()
     from jepa_ros.cost.goal import Goal
+    from jepa_ros.planning.bodies import unsaid
 
     def encode(observation: Any) -> np.ndarray:
         state = model_state(contract, observation.state)
@@ -82,7 +83,9 @@ def main(args: argparse.Namespace) -> int:
     assert planner.deliberator is not None and planner.goal is not None  # "always" insists on the one
     latent = encode(seen)[: model.config.latent_dim]
     target = planner.search.target(planner.goal)
-    problem = Problem(latent, model.initial_state(1)[0], target, (), planner.objective.constraints())
+    problem = Problem(
+        latent, model.initial_state(1)[0], target, (), planner.objective.constraints(), held=unsaid(contract, target)
+    )
     thought = planner.deliberator.search.begin(problem, args.seed)
     began = time.perf_counter()
     while not thought.solved and thought.fits(args.calls):
