@@ -35,7 +35,8 @@ from jepa_ros.learning.data.sampler import BatchShape
 from jepa_ros.learning.representation.reconstruction import ReconstructionTrainer
 from jepa_ros.learning.representation.representation import RepresentationTrainer
 from jepa_ros.learning.settings import TrainSettings, choose_device
-from jepa_ros.learning.train import config_for, train
+from jepa_ros.learning.teachable import config_for
+from jepa_ros.learning.train import train
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress

@@ -8,7 +8,7 @@ from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.learning.data.dataset import Dataset, DatasetError, DatasetWriter, Episode
 from jepa_ros.learning.representation.diagnostics import encode_episodes
 from jepa_ros.learning.stages.labels import labels_of
-from jepa_ros.learning.train import readouts_for
+from jepa_ros.learning.teachable import readouts_for
 from jepa_ros.perception.state import StateError, kept_state, state_vector
 from jepa_ros.safety.inputs import JointsIn, OdomIn
 from jepa_ros.world_model import ModelConfig, WorldModel

@@ -14,13 +14,13 @@ import torch
 from jepa_ros.contract import load_contract
 from jepa_ros.evaluation.baselines import baseline_in
 from jepa_ros.learning import train as training
+from jepa_ros.learning.command import SHAPING, add_arguments, alone_command, command_of
 from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.data.sampler import BatchShape
 from jepa_ros.learning.representation.diagnostics import Encoded
 from jepa_ros.learning.representation.losses import anti_collapse, energy_score, open_loop
 from jepa_ros.learning.settings import TrainError, TrainSettings
-from jepa_ros.learning.stages import way
-from jepa_ros.learning.train import SHAPING, add_arguments, alone_command, command_of
+from jepa_ros.learning.stages import alone, way
 from jepa_ros.progress import Progress
 from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint
 
@@ -154,7 +154,7 @@ def test_a_killed_run_resumes_to_the_same_weights(data, tmp_path, monkeypatch):
 def test_a_stage_alone_renews_one_thing_and_says_so(data, tmp_path, capsys):
     before = run(data, tmp_path / "m")
     model, _ = load_checkpoint(tmp_path / "m")
-    card = training.run_alone("proposal", tmp_path / "m", data, SETTINGS, False, "again")
+    card = alone.run_alone("proposal", tmp_path / "m", data, SETTINGS, False, "again")
     again, loaded = load_checkpoint(tmp_path / "m", load_contract("arena"))
     assert "proposal" in again.readouts and loaded["weights_sha256"] == card["weights_sha256"]
     assert card["metrics"]["open_loop"] == before["metrics"]["open_loop"]
@@ -163,14 +163,14 @@ def test_a_stage_alone_renews_one_thing_and_says_so(data, tmp_path, capsys):
     kept = again.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
     assert "a learned proposal for the search, anew; held-out error" in capsys.readouterr().out
-    assert set(training.STAGES) == {"alarms", "inverse", "map", "predictor", "proposal", "readouts", "scene", "way"}
+    assert set(alone.STAGES) == {"alarms", "inverse", "map", "predictor", "proposal", "readouts", "scene", "way"}
 
 
 def test_the_way_is_added_alone_and_kept_only_if_it_passes_its_check(data, tmp_path, capsys, monkeypatch):
     run(data, tmp_path / "m")
     model, _ = load_checkpoint(tmp_path / "m")
     monkeypatch.setattr(way, "STATES", 100)
-    card = training.run_alone("way", tmp_path / "m", data, SETTINGS, False, "again")
+    card = alone.run_alone("way", tmp_path / "m", data, SETTINGS, False, "again")
     again, _ = load_checkpoint(tmp_path / "m", load_contract("arena"))
     kept = again.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
@@ -183,7 +183,7 @@ def test_the_way_is_added_alone_and_kept_only_if_it_passes_its_check(data, tmp_p
 def test_an_inverse_model_is_laid_beside_a_checkpoint_that_stays_as_it_is(data, tmp_path):
     before = run(data, tmp_path / "m")
     assert baseline_in(tmp_path / "m") == ()
-    card = training.run_alone("inverse", tmp_path / "m", data, SETTINGS, False, "again")
+    card = alone.run_alone("inverse", tmp_path / "m", data, SETTINGS, False, "again")
     assert card["weights_sha256"] == before["weights_sha256"]
     assert baseline_in(tmp_path / "m") == ("inverse",) and card["metrics"]["inverse"]["held_out_error"] > 0.0
 
@@ -191,7 +191,7 @@ def test_an_inverse_model_is_laid_beside_a_checkpoint_that_stays_as_it_is(data, 
 def test_readouts_that_are_fitted_anew_leave_all_else_as_it_is(data, tmp_path, capsys):
     run(data, tmp_path / "m")
     model, _ = load_checkpoint(tmp_path / "m")
-    card = training.run_alone("readouts", tmp_path / "m", data, SETTINGS, False, "again")
+    card = alone.run_alone("readouts", tmp_path / "m", data, SETTINGS, False, "again")
     again, _ = load_checkpoint(tmp_path / "m", load_contract("arena"))
     fitted = [f"heads.{name}." for name in card["metrics"]["readouts"]]
     kept = again.state_dict()

@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("jepa_ros.commands.demo", "the whole stack in PyBullet, one goal picture, a live table, a verdict"),
     "up": ("jepa_ros.commands.up", "start the nodes (sim, robot or replay), as ros2 launch would"),
     "collect": ("jepa_ros.learning.data.collect", "drive the simulated robot about and store what it saw and did"),
-    "train": ("jepa_ros.learning.train", "train a world model on what was collected"),
+    "train": ("jepa_ros.learning.command", "train a world model on what was collected"),
     "eval": ("jepa_ros.evaluation.evaluate", "success of a model, beside a random policy and an oracle"),
     "think": ("jepa_ros.commands.think", "deliberate on one task in imagination, and draw the tree"),
     "bench": ("jepa_ros.commands.bench", "measure speed and safety"),

@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jepa_ros.evaluation.baselines import renew_inverse
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.finish import told
+from jepa_ros.learning.parallel import ranks
+from jepa_ros.learning.settings import TrainSettings
 from jepa_ros.learning.stages.alarm_levels import renew_alarms
 from jepa_ros.learning.stages.foresight import renew_predictor
 from jepa_ros.learning.stages.order import Order
@@ -16,6 +22,8 @@ from jepa_ros.learning.stages.proposal import renew_proposal
 from jepa_ros.learning.stages.read_values import renew_readouts
 from jepa_ros.learning.stages.scene import renew_scene
 from jepa_ros.learning.stages.way import renew_way
+from jepa_ros.progress import Progress
+from jepa_ros.world_model import load_checkpoint, save_checkpoint
 
 
 @dataclass(frozen=True)
@@ -82,3 +90,26 @@ STAGES: dict[str, Stage] = {
     "inverse": Stage("an inverse model beside it, to be compared with the search", renew_inverse, _inverse_told),
     "proposal": Stage("a learned proposal for the search", renew_proposal, _proposal_told),
 }
+
+
+def run_alone(
+    name: str, folder: Path, data: Dataset, settings: TrainSettings, bf16: bool, command: str
+) -> dict[str, Any]:  # fmt: skip
+    """``--only STAGE`` on the checkpoint in ``folder``; the card as written, which keeps the command."""
+    stage = STAGES[name]
+    with Progress(quiet=not ranks.writes()) as progress:
+        bar = progress.task(name, settings.readout_steps)
+
+        def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
+            bar.update(step + 1, total, note=told(values))
+
+        began = time.monotonic()
+        card = stage.run(Order(folder, data, settings.readout_steps, settings.seed, report, bf16))
+        spent = round(time.monotonic() - began, 1)
+    model, _ = load_checkpoint(folder, data.contract)
+    done = {"stage": name, "command": command, "seconds": spent}
+    if ranks.writes():
+        card = save_checkpoint(folder, model, {**card, "renewed": [*card.get("renewed", []), done]})
+    if ranks.writes():
+        print(f"{folder}: {stage.does}, anew; {stage.tell(card)}")
+    return card

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``jepa-ros train``: the command's options, and what it says."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jepa_ros.commands.options import number, positive, seed, whole
+from jepa_ros.contract import load_contract
+from jepa_ros.files import add_json, write_json
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.mirrored import Mirrored
+from jepa_ros.learning.data.sampler import BatchShape
+from jepa_ros.learning.parallel import ranks
+from jepa_ros.learning.parallel.start import here, joined
+from jepa_ros.learning.settings import PRECISIONS, TrainSettings, choose_device, has_fast_bf16
+from jepa_ros.learning.stages.alone import STAGES, run_alone
+from jepa_ros.learning.teachable import config_for
+from jepa_ros.learning.train import train
+from jepa_ros.processor import usable_cores
+from jepa_ros.progress import Progress
+from jepa_ros.world_model import ModelConfig
+from jepa_ros.world_model.backbone import Backbone
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    d, sizes = TrainSettings(), ModelConfig()
+
+    def setting(name: str, kind: Any, default: Any, told: str, **more: Any) -> None:
+        parser.add_argument(f"--{name}", type=kind, default=default, help=f"{told} (default: %(default)s)", **more)
+
+    parser.add_argument(
+        "--data", required=True, metavar="PLACE", help="folder of a dataset, or its URL in object storage (s3://...)"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; the same command resumes")
+    parser.add_argument("--robot", metavar="NAME|FILE", help="refuse data of anything but this robot")
+    parser.add_argument("--env", metavar="ID", help="refuse data of anything but this Gymnasium environment")
+    setting("seed", seed, d.seed, "all randomness follows from it")
+    setting("steps", positive, d.steps, "batches of the representation phase")
+    setting("readout-steps", positive, d.readout_steps, "batches on frozen latents")
+    batch = "episodes in a batch of the representation phase, of all processes together"
+    setting("batch", positive, d.batch.episodes, batch)
+    parts = "parts that a process works through its share of a batch in, for less memory"
+    setting("accumulate", positive, d.accumulate, parts)
+    setting("horizon", positive, d.horizon, "open-loop steps of the predictor's refit")
+    setting("learning-rate", number(above=True), d.learning_rate, "AdamW's")
+    setting("latent-dim", positive, sizes.latent_dim, "size of the latent")
+    still = "of those, values that tell what stands about and that no prediction changes: for layouts that differ"
+    setting("scene-dim", whole(0), sizes.scene_dim, still)
+    setting("encoder-width", positive, sizes.encoder_width, "channels of the encoder")
+    parser.add_argument(
+        "--mirror",
+        metavar="ACROSS,DOWN",
+        help="learn from mirror images of the episodes too: the actions that are turned round where pictures are "
+        "mirrored left to right, and top to bottom, such as linear.x,linear.y; - mirrors not that way",
+    )
+    setting("keypoints", positive, sizes.keypoints, "attention maps of the encoder")
+    parser.add_argument(
+        "--encoder",
+        metavar="FOLDER",
+        help="an encoder of transformers that looks at the first camera too: a folder, or hf:OWNER/NAME; its weights "
+        "stay as they are (pip install 'jepa_ros[hf]')",
+    )
+    parser.add_argument(
+        "--encoder-size", type=positive, metavar="PX", help="edge of the picture that it sees (default: its own)"
+    )
+    parser.add_argument("--fine-tune", action="store_true", help="train that encoder along, at a twentieth of the rate")
+    parser.add_argument(
+        "--checkpoint-gradients", action="store_true", help="less memory for a fine-tuned encoder, and more computing"
+    )
+    precision = "of the arithmetic; auto: bf16 where it is fast"
+    setting("precision", str, d.precision, precision, choices=PRECISIONS)
+    parser.add_argument(
+        "--only",
+        choices=sorted(STAGES),
+        metavar="STAGE",
+        help="renew one thing in the checkpoint in --out and leave all else as it is: "
+        + "; ".join(f"{name}: {stage.does}" for name, stage in sorted(STAGES.items())),
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
+    setting("threads", positive, max(1, usable_cores() // here()), "of torch on a CPU, in each process")
+    patience = "under torchrun: a process that does not go on for so long is named and the run ends"
+    setting("rank-timeout", number(above=True), 600.0, patience, metavar="SECONDS")
+    add_json(parser, "write the model card there too")
+
+
+#: Options without which the same command would not train the same model.
+SHAPING = ("seed", "steps", "readout_steps", "batch", "accumulate", "horizon", "learning_rate", "latent_dim",
+           "scene_dim", "mirror", "encoder_width", "keypoints", "encoder", "encoder_size", "fine_tune",
+           "checkpoint_gradients", "precision")  # fmt: skip
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """The command that trains this model again, for its card."""
+    words = ["jepa-ros", "train", "--data", str(args.data), "--out", str(args.out)]
+    for name in SHAPING:
+        if getattr(args, name) is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif getattr(args, name) not in (None, False):
+            words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    return shlex.join(words)
+
+
+def alone_command(args: argparse.Namespace) -> str:
+    """The command that renews a stage again, for the card."""
+    words = ["jepa-ros", "train", "--data", str(args.data), "--out", str(args.out), "--only", args.only]
+    words += ["--readout-steps", str(args.readout_steps), "--seed", str(args.seed)]
+    return shlex.join(words + (["--mirror", args.mirror] if args.mirror else []))
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command."""
+    torch.set_num_threads(args.threads)
+    with joined(choose_device(args.device), args.rank_timeout) as device:
+        return _train(args, device)
+
+
+def _train(args: argparse.Namespace, device: str) -> int:
+    settings = replace(
+        TrainSettings(),
+        seed=args.seed,
+        steps=args.steps,
+        readout_steps=args.readout_steps,
+        batch=replace(BatchShape(), episodes=args.batch),
+        accumulate=args.accumulate,
+        checkpoint_gradients=args.checkpoint_gradients,
+        horizon=args.horizon,
+        learning_rate=args.learning_rate,
+        precision=args.precision,
+        mirror=args.mirror or "",
+    )
+    data = Dataset(args.data, min_length=max(BatchShape().frames, settings.horizon + 2))
+    named = args.robot is not None and Path(args.robot).suffix in (".yaml", ".yml")
+    data.check_source(load_contract(args.robot).name if named else args.robot, args.env)
+    if settings.mirror:
+        data = Mirrored.as_told(data, settings.mirror)
+    config = config_for(
+        data,
+        settings,
+        latent_dim=args.latent_dim,
+        scene_dim=args.scene_dim,
+        encoder_width=args.encoder_width,
+        keypoints=args.keypoints,
+        backbone=Backbone.read(args.encoder, args.encoder_size, args.fine_tune) if args.encoder else None,
+    )
+    if args.only:
+        bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))
+        card = run_alone(args.only, args.out, data, settings, bf16, alone_command(args))
+        if args.json is not None and ranks.writes():
+            write_json(args.json, card)
+        return 0
+    with Progress(quiet=not ranks.writes()) as progress:
+        card = train(data, args.out, settings, config, device, command_of(args), progress)
+    if not ranks.writes():
+        return 0
+    if args.json is not None:
+        write_json(args.json, card)
+    metrics = card["metrics"]
+    probe = ", ".join(f"{k} {v:.3f}" for k, v in metrics["probe_r2"].items()) or "none (no poses)"
+    ratio = ", ".join(f"{k[6:]} steps {v:.3f}" for k, v in metrics["open_loop"].items() if k.startswith("ratio"))
+    unused = [name for name, verdict in metrics["readouts"].items() if not verdict["used"]]
+    if unused:
+        print(f"{args.out}: not used, because held-out R2 is below what is declared: {', '.join(unused)}")
+    print(
+        f"{args.out}: {card['parameters']} parameters, {card['training_seconds']:.0f} s; held out: probes {probe}; "
+        f"error against copy: {ratio}"
+    )
+    return 0
