@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from jepa_ros.bringup import graph as bringup
-from jepa_ros.bringup.graph import BringupError
+from jepa_ros.bringup.arguments import KINDS, BringupError, arguments
+from jepa_ros.bringup.spec import ros_arguments, yaml_value
 from jepa_ros.commands.up import parse_settings
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
@@ -120,7 +121,7 @@ def upped(kind: str, given: dict[str, str]) -> list[dict]:
         if spec.command:
             processes.append({"executable": spec.executable, "command": ["-m", *spec.words]})
             continue
-        words = bringup.ros_arguments(spec)
+        words = ros_arguments(spec)
         assert words[0] == "--ros-args"
         found = {"parameters": {}, "remappings": [], "name": None, "namespace": None}
         for flag, value in zip(words[1::2], words[2::2], strict=True):
@@ -163,10 +164,10 @@ def test_launch_file_and_up_start_the_same(kind, given, launch_stand_ins):
     by_up = upped(kind, given)
     # Compared as text: NaN, which stands for "draw it", is not equal to itself.
     assert json.dumps(by_launch, sort_keys=True) == json.dumps(by_up, sort_keys=True)
-    assert declared == {a.name: a.default_text for a in bringup.arguments(kind)}
+    assert declared == {a.name: a.default_text for a in arguments(kind)}
 
 
-@pytest.mark.parametrize("kind", [k for k in bringup.KINDS if k != "fleet"])
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "fleet"])
 def test_the_gate_starts_first_and_its_end_stops_everything(kind):
     first, *others = bringup.graph(kind).nodes
     assert first.executable == "safety_gate"
@@ -174,7 +175,7 @@ def test_the_gate_starts_first_and_its_end_stops_everything(kind):
     assert all(n.respawn for n in others if n.lifecycle)
 
 
-@pytest.mark.parametrize("kind", bringup.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_executable_is_a_module_and_a_script(kind):
     for given in ({"robots": "r1,r2"},) if kind == "fleet" else ({}, {"composed": "true"}):
         for node in bringup.graph(kind, given).nodes:
@@ -220,7 +221,7 @@ def test_names_are_relative():
 
 @pytest.mark.parametrize("value", ["0", "true", "1.5", "a: 1\nb: [x, 'y']", "", "null", '"quoted"', "é {}"])
 def test_text_parameters_stay_text(value):
-    assert yaml.safe_load(bringup.yaml_value(value)) == value
+    assert yaml.safe_load(yaml_value(value)) == value
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 
 from jepa_ros import __version__
 from jepa_ros.bringup import graph as bringup
+from jepa_ros.bringup.arguments import KINDS
 
 ROOT = Path(__file__).parents[1]
 EXECUTABLES = sorted(p.name for p in (ROOT / "scripts").iterdir())
@@ -169,7 +170,7 @@ def test_ros_packages_that_are_imported_are_declared(package_xml):
 
 def test_every_process_of_the_bringup_table_has_an_executable():
     given = {"fleet": {"robots": "r1"}}
-    named = {node.executable for kind in bringup.KINDS for node in bringup.graph(kind, given.get(kind, {})).nodes}
+    named = {node.executable for kind in KINDS for node in bringup.graph(kind, given.get(kind, {})).nodes}
     named |= {node.executable for node in bringup.graph("sim", {"composed": "true"}).nodes}
     assert named <= set(EXECUTABLES)
 

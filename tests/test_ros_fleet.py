@@ -18,7 +18,7 @@ from ros_harness import Probe
 
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bringup import graph as bringup
-from jepa_ros.bringup.graph import BringupError
+from jepa_ros.bringup.arguments import BringupError
 from jepa_ros.bringup.stack import Stack
 from jepa_ros.nodes import qos
 from jepa_ros_sim.arena.reach import make_spec

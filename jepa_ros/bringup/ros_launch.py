@@ -11,6 +11,8 @@ import sys
 from typing import Any
 
 from jepa_ros.bringup import graph as bringup
+from jepa_ros.bringup.arguments import arguments
+from jepa_ros.bringup.spec import END_TIMEOUT, RESPAWN_DELAY, NodeSpec, absolute
 
 
 def describe(kind: str) -> Any:
@@ -21,7 +23,7 @@ def describe(kind: str) -> Any:
     from launch import LaunchDescription  # type: ignore[attr-defined]
 
     common = bringup.environment()
-    names = [argument.name for argument in bringup.arguments(kind)]
+    names = [argument.name for argument in arguments(kind)]
 
     def start(context: Any) -> list[Any]:
         given = {name: LaunchConfiguration(name).perform(context) for name in names}
@@ -30,7 +32,7 @@ def describe(kind: str) -> Any:
         return [*extra, *actions(kind, given)]
 
     declared = []
-    for argument in bringup.arguments(kind):
+    for argument in arguments(kind):
         choices = {"choices": list(argument.choices)} if argument.choices else {}
         declared.append(
             DeclareLaunchArgument(
@@ -48,20 +50,20 @@ def actions(kind: str, given: dict[str, str]) -> list[Any]:
         BringupError, ContractError: an argument, or a file that one names, is wrong.
     """
     graph = bringup.graph(kind, given)
-    patience = bringup.END_TIMEOUT + graph.contract.watchdog.exit_duration
+    patience = END_TIMEOUT + graph.contract.watchdog.exit_duration
     return [
-        _process(spec) if spec.command else _node(spec, patience if spec is graph.gate else bringup.END_TIMEOUT)
+        _process(spec) if spec.command else _node(spec, patience if spec is graph.gate else END_TIMEOUT)
         for spec in graph.nodes
     ]
 
 
-def _process(spec: bringup.NodeSpec) -> Any:
+def _process(spec: NodeSpec) -> Any:
     from launch.actions import ExecuteProcess
 
     return ExecuteProcess(cmd=[sys.executable, "-m", *spec.words], name=spec.executable, output="screen")
 
 
-def _node(spec: bringup.NodeSpec, patience: float) -> Any:
+def _node(spec: NodeSpec, patience: float) -> Any:
     from launch.actions import Shutdown
     from launch_ros.actions import Node
     from launch_ros.parameter_descriptions import ParameterValue
@@ -72,14 +74,14 @@ def _node(spec: bringup.NodeSpec, patience: float) -> Any:
 
     options: dict[str, Any] = {}
     if spec.respawn:
-        options |= {"respawn": True, "respawn_delay": bringup.RESPAWN_DELAY}
+        options |= {"respawn": True, "respawn_delay": RESPAWN_DELAY}
     if spec.required:
         options["on_exit"] = Shutdown(reason=f"{spec.executable} has ended")
     return Node(
         package="jepa_ros",
         executable=spec.executable,
         name=spec.node_name,
-        namespace=None if spec.spread else bringup.absolute(spec.namespace),
+        namespace=None if spec.spread else absolute(spec.namespace),
         parameters=[{name: typed(value) for name, value in spec.parameters.items()}],
         remappings=list(spec.remappings),
         ros_arguments=["--log-level", spec.log_level],

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jepa_ros.bringup import graph as bringup
+from jepa_ros.bringup.spec import END_TIMEOUT, RESPAWN_DELAY, NodeSpec, absolute
 from jepa_ros.errors import JepaRosError
 from jepa_ros.ros_env import listeners
 
@@ -55,7 +56,7 @@ class Fault:
 
 @dataclass
 class _Process:
-    spec: bringup.NodeSpec
+    spec: NodeSpec
     popen: subprocess.Popen[str] | None = None
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=40))
     reader: threading.Thread | None = None
@@ -109,7 +110,7 @@ class Stack:
         given: Mapping[str, str] | None = None,
         *,
         on_line: Callable[[str, str], None] | None = None,
-        extra: tuple[bringup.NodeSpec, ...] = (),
+        extra: tuple[NodeSpec, ...] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.graph = bringup.graph(kind, given)
@@ -277,8 +278,8 @@ class Stack:
         respawn = process.spec.respawn and code != INPUT_ERROR and len(recent) <= MAX_RESPAWNS
         process.popen = None
         if respawn:
-            process.start_at = now + bringup.RESPAWN_DELAY
-            what += f"; it is started again in {bringup.RESPAWN_DELAY:g} s"
+            process.start_at = now + RESPAWN_DELAY
+            what += f"; it is started again in {RESPAWN_DELAY:g} s"
         elif process.spec.respawn and code != INPUT_ERROR:
             what += f", for the {len(recent)}th time within {RESPAWN_WINDOW:.0f} s; given up"
         self._fault(process, what, fatal=process.spec.required or (process.spec.respawn and not respawn))
@@ -302,12 +303,12 @@ class Stack:
             self._hurry.wait(SETTLE)
         self._end([p for p in others if p not in brain])
         if gate is not None:
-            self._end([gate], bringup.END_TIMEOUT + self.graph.contract.watchdog.exit_duration)
+            self._end([gate], END_TIMEOUT + self.graph.contract.watchdog.exit_duration)
         for process in self._processes.values():
             if process.reader is not None:
                 process.reader.join(1.0)
 
-    def _end(self, processes: list[_Process], timeout: float = bringup.END_TIMEOUT) -> None:
+    def _end(self, processes: list[_Process], timeout: float = END_TIMEOUT) -> None:
         gate = "" if self.graph.gate is None else self.graph.gate.executable
         for process in processes:
             if process.popen is not None and process.alive:
@@ -331,7 +332,7 @@ class Stack:
 
     @property
     def _space(self) -> str:
-        return bringup.absolute(self.graph.nodes[0].namespace).rstrip("/")
+        return absolute(self.graph.nodes[0].namespace).rstrip("/")
 
     def _watcher(self) -> Any:
         from jepa_ros.nodes.lifecycle import Watcher

@@ -12,7 +12,8 @@ import sys
 import threading
 from types import FrameType
 
-from jepa_ros.bringup import graph as bringup
+from jepa_ros.bringup.arguments import KINDS, BringupError, arguments
+from jepa_ros.bringup.graph import graph
 from jepa_ros.bringup.stack import Fault, Stack, StackError
 from jepa_ros.errors import JepaRosError
 from jepa_ros.interrupts import ASKING
@@ -25,7 +26,7 @@ __all__ = ["Fault", "Stack", "StackError", "add_arguments", "main"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``jepa-ros up``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("kind", choices=bringup.KINDS, help="what to bring up")
+    parser.add_argument("kind", choices=KINDS, help="what to bring up")
     # REMAINDER, for argparse takes no positional arguments on both sides of an option.
     parser.add_argument(
         "settings", nargs=argparse.REMAINDER, metavar="key:=value", help="arguments, as ros2 launch takes them"
@@ -45,15 +46,15 @@ def parse_settings(words: list[str]) -> dict[str, str]:
         key, mark, value = word.partition(":=")
         if not mark or not key:
             options = did_you_mean(word, ("--show-args", "--print")) if word.startswith("-") else ""
-            raise bringup.BringupError(f"'{word}': expected key:=value{options}")
+            raise BringupError(f"'{word}': expected key:=value{options}")
         if key in given:
-            raise bringup.BringupError(f"'{key}' is given twice")
+            raise BringupError(f"'{key}' is given twice")
         given[key] = value
     return given
 
 
 def _show_arguments(kind: str) -> None:
-    for argument in bringup.arguments(kind):
+    for argument in arguments(kind):
         choices = f" [{', '.join(c or repr('') for c in argument.choices)}]" if argument.choices else ""
         print(f"  {argument.name}:={argument.default_text or repr('')}{choices}\n      {argument.description}")
 
@@ -66,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
         return 0
     given = parse_settings([word for word in args.settings if word != "--print"])
     if args.show or "--print" in words:
-        for node in bringup.graph(args.kind, given).nodes:
+        for node in graph(args.kind, given).nodes:
             print(shlex.join(["python", "-m", *node.words]))
         return 0
     return _run(args.kind, given)
