@@ -20,7 +20,7 @@ PLANAR, ARM = "jepa_ros.planar", "jepa_ros.arm"
 #: - ``acting``: ``Acting``, a :class:`jepa_ros.agent.bodies.Body`.
 ROOMS = {"diff_drive": PLANAR, "holonomic": PLANAR, "arm": ARM}
 #: Name of a readout -> the room that declares it.
-READOUTS = {"pose": PLANAR, "tip": ARM}
+READOUTS = {"pose": PLANAR, "relative": PLANAR, "same": PLANAR, "tip": ARM}
 #: Name of a part of an embedding -> the module that makes its head.
 CONTEXT = {"map": f"{PLANAR}.map_head"}
 

@@ -7,7 +7,9 @@ The loop runs it as a policy, the ``planner`` node on embeddings from a topic, a
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,10 +127,16 @@ class PlannerPart:
         return self.perception
 
 
+def odometry_of(state: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """(x m, y m, yaw rad) as odometry tells it, None where it was not measured."""
+    odom = state.get("odom")
+    return None if odom is None else (odom.x, odom.y, odom.yaw)
+
+
 def decide(planner: Planner, embedding: NDArray[np.float32], observation: Observation) -> Decision:
     """The planner's answer to an embedding of what is observed."""
     output = planner.step(
         embedding, observation.stamp, executed=observation.executed, gated=observation.gated,
-        gate_reason=observation.gate_reason,
+        gate_reason=observation.gate_reason, odometry=odometry_of(observation.state),
     )  # fmt: skip
     return Decision(output.command, output.signals, output)

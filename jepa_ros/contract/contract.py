@@ -18,6 +18,7 @@ import numpy as np
 from jepa_ros.contract.differences import differences, model_part
 from jepa_ros.contract.fields import ContractError, Fields
 from jepa_ros.contract.parts import (
+    ODOMETRY,
     POSITION_UNITS,
     ActionDim,
     Camera,
@@ -95,6 +96,11 @@ class RobotContract:
         return self.kinematics.kind in ("joints", "arm")
 
     @property
+    def on_board(self) -> bool:
+        """Whether a mobile base carries the first camera: what it sees changes with every motion."""
+        return not self.jointed and self.cameras[0].frame == self.frames.base
+
+    @property
     def model_cameras(self) -> tuple[Camera, ...]:
         """The cameras that the model sees."""
         return tuple(c for c in self.cameras if c.model)
@@ -117,13 +123,21 @@ class RobotContract:
 
     @property
     def kept_state(self) -> tuple[StateInput, ...]:
-        """The state vectors that a dataset keeps: what the model takes, and the joints of an arm, from which its own
-        labels come."""
-        arm = self.kinematics.arm is not None
-        kept = (key for key, topic in self.state.items() if topic.model or (key == "joint_states" and arm))
+        """The state vectors that a dataset keeps: what the model takes, and what labels come from. Those are the joints
+        of an arm, and (x, y, yaw) of the odometry of a base that nothing localises."""
+        labels = self._label_state
+        kept = (key for key, topic in self.state.items() if topic.model or key == labels)
         return tuple(self._state_input(key) for key in kept)
 
+    @property
+    def _label_state(self) -> str:
+        if self.jointed:
+            return "joint_states" if self.kinematics.arm is not None else ""
+        return "" if "pose" in self.state else "odom"
+
     def _state_input(self, key: str) -> StateInput:
+        if key == "odom" and not self.state[key].model:
+            return StateInput(key, ODOMETRY, ("m", "m", "rad"))
         if key == "joint_states":
             units = tuple(axis.unit.removesuffix("/s") for axis in self.axes)
             return StateInput(key, tuple(axis.name for axis in self.axes), units)

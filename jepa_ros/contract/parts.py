@@ -168,9 +168,14 @@ class StateTopic:
     noise: dict[str, float] | None = None
 
 
+#: What a dataset keeps of the odometry of a base that nothing localises: where it is from where the odometry began.
+ODOMETRY = ("x", "y", "yaw")
+
+
 @dataclass(frozen=True)
 class StateInput:
-    """A state vector that the model takes: the state topic it comes from, and name and unit of each of its values."""
+    """A state vector that the model takes or a dataset keeps: the state topic it comes from, and name and unit of each
+    of its values."""
 
     name: str
     values: tuple[str, ...]

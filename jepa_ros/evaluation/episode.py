@@ -15,8 +15,10 @@ from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.baselines import KINDS as BASELINES
 from jepa_ros.evaluation.baselines import InverseModelPolicy, load_head
+from jepa_ros.evaluation.tour import toured
+from jepa_ros.memory import LongTerm
 from jepa_ros.perception import Perception
-from jepa_ros.planning.bodies import goals_of
+from jepa_ros.planning.bodies import goals_of, new_memory
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.planning.deliberate.settings import DeliberateConfig
 from jepa_ros.planning.planner import Planner, PlannerConfig
@@ -42,6 +44,8 @@ class EvalSettings:
         watch: the gate slows and stops the planner for surprise and novelty, at the levels of the model card.
         settle: seconds of holding the goal after which an episode ends; 0 plays every one to its time limit.
         deliberate: of the planner. body: settings that only the robot's body has, see PlannerConfig.of.
+        tour: seconds that the robot is driven about at most, in the surroundings of an episode, before it begins; the
+            planner remembers what it saw. 0: it knows nothing.
     """
 
     episodes: int = 100
@@ -53,13 +57,16 @@ class EvalSettings:
     settle: float = 0.0
     deliberate: DeliberateConfig = field(default_factory=DeliberateConfig)
     body: dict[str, Any] = field(default_factory=dict)
+    tour: float = 0.0
 
 
-def make_policy(kind: str, scene: Scene, task: Task, spec: Any, settings: EvalSettings, loaded: Any) -> Policy:
+def make_policy(
+    kind: str, scene: Scene, task: Task, spec: Any, settings: EvalSettings, loaded: Any, memory: LongTerm | None = None
+) -> Policy:
     """Build a policy for one episode, whose scene was reset.
 
     Args:
-        loaded: (model, card, folder), None for policies that need none.
+        loaded: (model, card, folder), None for policies that need none. memory: of a planner.
     """
     contract = scene.contract
     if kind == "random":
@@ -73,7 +80,7 @@ def make_policy(kind: str, scene: Scene, task: Task, spec: Any, settings: EvalSe
     if kind in BASELINES:
         picture = wanted.seen.images[contract.cameras[0].name]
         return InverseModelPolicy(contract, model, load_head(folder, model.config), picture)
-    part = PlannerPart(Planner(model, contract, config, card=card), Perception(model, contract))
+    part = PlannerPart(Planner(model, contract, config, card=card, memory=memory), Perception(model, contract))
     part.planner.set_goal(_goal(part, wanted, settings.goal))
     return part
 
@@ -97,10 +104,14 @@ def run_episode(
 
     Returns:
         ``score`` (of the task's judge), lists of seconds, iterations and model calls a plan, and ``deliberation``: the
-        last status of the deliberate search, empty without one.
+        last status of the deliberate search, empty without one; after a tour ``tour``, what came of it.
     """
+    memory: LongTerm | None = None
+    driven: dict[str, Any] = {}
+    if settings.tour and kind == "planner":
+        memory, driven = _after_tour(scene, task, spec, settings, loaded)
     scene.reset(spec)
-    policy = make_policy(kind, scene, task, spec, settings, loaded)
+    policy = make_policy(kind, scene, task, spec, settings, loaded, memory)
     gate = None
     if gated:
         levels = watched(loaded[1]) if settings.watch and kind == "planner" else {}
@@ -127,5 +138,16 @@ def run_episode(
             break
     return {
         "score": judge.score(), "plan": plan, "encode": encode, "iterations": iterations, "calls": calls,
-        "deliberation": deliberation,
+        "deliberation": deliberation, **driven,
     }  # fmt: skip
+
+
+def _after_tour(
+    scene: Scene, task: Task, spec: Any, settings: EvalSettings, loaded: Any
+) -> tuple[LongTerm, dict[str, Any]]:  # fmt: skip
+    """What a planner remembers after a tour, and what came of that."""
+    model, card, _ = loaded
+    memory = new_memory(scene.contract, model.config.latent_dim)
+    planner = Planner(model, scene.contract, PlannerConfig.of(scene.contract), card=card, memory=memory)
+    part = PlannerPart(planner, Perception(model, scene.contract))
+    return memory, {"tour": toured(scene, task, spec, part, memory, settings.tour)}

@@ -181,6 +181,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watch", action="store_true", help="the gate slows and stops the planner for surprise and novelty"
     )
+    parser.add_argument(
+        "--tour", type=number(0.0), default=0.0, metavar="SECONDS",
+        help="drive the robot about in an episode's surroundings for so long before it begins, and let the planner "
+        "remember what it saw; for tasks that have a tour (default: %(default)s)",
+    )  # fmt: skip
     add_ray(parser)
     parser.add_argument(
         "--keep", type=new_file, metavar="FILE",
@@ -257,7 +262,7 @@ def main(args: argparse.Namespace) -> int:
     settings_for(contract, body)  # here too, so that a body without it is one clear error
     settings = EvalSettings(
         args.episodes, args.seed, args.goal, search, not args.no_scan, args.watch,
-        deliberate=DeliberateConfig(when=args.deliberate), body=body,
+        deliberate=DeliberateConfig(when=args.deliberate), body=body, tour=args.tour,
     )  # fmt: skip
     # Loaded here too, so that a bad checkpoint is one clear error and not one of a worker.
     card = load_checkpoint(model, contract)[1] if seeing else None

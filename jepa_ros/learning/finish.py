@@ -15,11 +15,14 @@ from jepa_ros.learning.stages import readouts
 from jepa_ros.learning.stages.alarm_levels import fit_alarms
 from jepa_ros.learning.stages.calibration import calibrate
 from jepa_ros.learning.stages.noise import calibrate_noise, judge_noise
+from jepa_ros.learning.stages.pair_readouts import fit_pairs, judge_pairs
 from jepa_ros.learning.stages.place_map import fit_map, judge_map
 from jepa_ros.learning.stages.proposal import fit_proposal, judge_proposal
 from jepa_ros.learning.stages.scene import fit_scene, judge_scene
 from jepa_ros.progress import Progress, Task
 from jepa_ros.world_model import WorldModel
+
+LONG = 120  # control steps of the longest pieces that latents are learned from
 
 
 def finish(
@@ -35,7 +38,8 @@ def finish(
 ) -> dict[str, Any]:
     """Phase two on frozen latents, and the metrics and calibration that the card carries."""
     model.eval().requires_grad_(False)
-    shortest, usual = (min(120, n) for n in (int(data.index[training, 2].min()), data.usual_length(training)))
+    shortest, usual = int(data.index[training, 2].min()), min(LONG, data.usual_length(training))
+    shortest //= -(-shortest // LONG)  # of longer episodes equal pieces, so that no end is left out
     bars: dict[str, Task] = {}
 
     def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
@@ -56,7 +60,8 @@ def finish(
     if "distance" in model.readouts:
         readouts.fit_distance(model, long_ones, 2 * steps, seed + 1, report)
     readouts.fit_heads(model, latents, steps, seed + 2, report)
-    judged = readouts.judge_readouts(model, held_out)
+    fit_pairs(model, latents, steps, seed + 7, report)
+    judged = readouts.judge_readouts(model, held_out) | judge_pairs(model, held_out)
     readouts.drop_readouts(model, judged)
     fit_proposal(model, long_ones, steps, seed + 4, report)
     if "map" in model.context:

@@ -31,6 +31,7 @@ class TrainSettings:
         batch: windows of the representation phase. horizon: open-loop steps of the refit.
         learning_rate, weight_decay, clip: AdamW with a cosine schedule, gradient clipping.
         covariance, within, everywhere: weights of the anti-collapse terms. inverse_dynamics: of the IDM term.
+        pairs: of each readout of pairs that odometry teaches; the encoder learns by it, too.
         held_out: share of the layouts (or episodes) kept for validation.
         accumulate: parts that a batch is worked through in, one after the other, for less memory. Loss and gradients
             are of the whole batch; what batch normalisation goes by is that of a part.
@@ -51,6 +52,7 @@ class TrainSettings:
     within: float = 1.0
     everywhere: float = 0.5
     inverse_dynamics: float = 5.0
+    pairs: float = 1.0
     held_out: float = 0.08
     accumulate: int = 1
     checkpoint_gradients: bool = False

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.contract import RobotContract
-from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.dataset import Dataset, keeps_odometry
+from jepa_ros.learning.representation.pairs import LABELS
 from jepa_ros.learning.settings import TrainSettings
 from jepa_ros.learning.stages.place_map import MAP_CELLS, can_fit, map_extent
 from jepa_ros.planar.map_head import map_part
@@ -19,7 +20,8 @@ from jepa_ros.world_model.readouts import CONTACT, DISTANCE, Readout, body_reado
 
 def readouts_for(contract: RobotContract, has_pose: bool) -> tuple[Readout, ...]:
     """The readouts that the data can teach: the temporal distance, those of the body's room, and contact."""
-    own = [r for r in body_readouts(contract.kinematics.kind) if r.labels != "poses" or has_pose]
+    held = {"poses": has_pose, **dict.fromkeys(LABELS, keeps_odometry(contract) and contract.on_board)}
+    own = [r for r in body_readouts(contract.kinematics.kind) if held.get(r.labels, True)]
     contact = [CONTACT] if "contact" in contract.state else []
     return (DISTANCE, *own, *contact)
 
@@ -32,6 +34,7 @@ def config_for(data: Dataset, settings: TrainSettings, **sizes: Any) -> ModelCon
         **ModelConfig.inputs_of(contract),
         action_dim=contract.action_dim,
         readouts=readouts_for(contract, has_pose),
+        encoder="view" if contract.on_board else "keypoints",
         **sizes,
     )
     if not can_fit(contract, has_pose):

@@ -20,6 +20,7 @@ from jepa_ros.learning.log import Log, NoLog
 from jepa_ros.learning.parallel import ranks
 from jepa_ros.learning.report import write_report
 from jepa_ros.learning.representation.diagnostics import encode_episodes, judge
+from jepa_ros.learning.representation.looks import Looks
 from jepa_ros.learning.representation.representation import RepresentationTrainer, run, seed_everything
 from jepa_ros.learning.settings import TrainError, TrainSettings, has_fast_bf16
 from jepa_ros.learning.state import put_state, read_info, read_state, save_state
@@ -82,6 +83,8 @@ def train(
         if settings.checkpoint_gradients:
             model.encoder.save_memory()
     trainer = make_trainer(model, settings, bf16)
+    if config.encoder == "view":
+        trainer.looks = Looks(data.contract, model.encoder.camera, settings.seed)
     first = 0
     if info is not None:
         saved = ranks.same(read_state(folder) if ranks.writes() else {})

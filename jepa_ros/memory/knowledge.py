@@ -28,6 +28,7 @@ class Seen:
         stamp: s, of the image. steps: control steps since the last one, less than 0 where the past counts no more.
         commanded: (A,) physical, what was sent at the last image; None: nothing, or it stands still.
         executed: (A,) physical, the mean of what the gate let through since then; None where it is not known.
+        odometry: (x m, y m, yaw rad) at the stamp, in its own frame, which drifts; None where there is none.
         gate_reason: the gate's word at the stamp. failed: the last search found no plan to send.
     """
 
@@ -39,6 +40,7 @@ class Seen:
     executed: np.ndarray | None = None
     gate_reason: str = ""
     failed: bool = False
+    odometry: tuple[float, float, float] | None = None
 
 
 class Knowledge(Protocol):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.contract import RobotContract, StateInput
+from jepa_ros.contract.parts import ODOMETRY
 from jepa_ros.messages.commands import twist_values
 from jepa_ros.messages.rotation import rotation_fault, yaw_of
 from jepa_ros.messages.stamps import stamp_of
@@ -44,11 +45,13 @@ def odom_in(message: Any, contract: RobotContract, received: float = 0.0) -> Odo
 def state_of_message(state: StateInput, message: Any) -> np.ndarray:
     """The values (n,) of a state vector in one message, NaN where it does not tell them.
 
-    Positions of the named joints of a ``JointState``, the named components of the twist of an ``Odometry``.
+    Positions of the named joints of a ``JointState``; the pose of an ``Odometry``, or named components of its twist.
     """
     if state.name == "joint_states":
         at = dict(zip(message.name, message.position, strict=False))
         return np.array([at.get(name, np.nan) for name in state.values], dtype=np.float64)
+    if state.values == ODOMETRY:
+        return np.array(planar_pose(message), dtype=np.float64)
     twist = message.twist.twist
     parts = (name.split(".") for name in state.values)
     return np.array([getattr(getattr(twist, part), axis) for part, axis in parts], dtype=np.float64)

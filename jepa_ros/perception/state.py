@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.contract import RobotContract, StateInput
+from jepa_ros.contract.parts import ODOMETRY
 from jepa_ros.errors import JepaRosError
 
 
@@ -31,6 +32,8 @@ def state_vector(wanted: StateInput, measured: Any) -> np.ndarray:
         if missing:
             raise StateError(f"joint_states: no position of {', '.join(missing)}")
         values = np.array([at[name] for name in wanted.values], dtype=np.float32)
+    elif wanted.values == ODOMETRY:
+        values = np.array([measured.x, measured.y, measured.yaw], dtype=np.float32)
     else:
         values = np.array(measured.v, dtype=np.float32)
     if values.shape != (len(wanted.values),) or not np.isfinite(values).all():

@@ -19,19 +19,22 @@ import torch
 from jepa_ros.cost.goal import Target
 from jepa_ros.cost.guardrail_constraints import GuardrailJudge
 from jepa_ros.cost.seam import Constraint, CostTerm
+from jepa_ros.memory.graph import PlaceGraph
 from jepa_ros.memory.knowledge import Seen
 from jepa_ros.memory.long_term import CONTACT, OBSTRUCTED, LongTerm
 from jepa_ros.planar import region_constraints
 from jepa_ros.planar.body_watch import PlanarWatch
+from jepa_ros.planar.guide import Guide
 from jepa_ros.planar.map_head import map_of
 from jepa_ros.planar.motion_check import MotionCheck
 from jepa_ros.planar.movers import Movers
 from jepa_ros.planar.obstructions import Obstructions
 from jepa_ros.planar.place_terms import BumpConstraint, MapConstraint, WayTerm
 from jepa_ros.planar.places import Places
-from jepa_ros.planar.readouts import to_poses
+from jepa_ros.planar.readouts import RELATIVE, SAME, to_poses
 from jepa_ros.planar.route import Route
 from jepa_ros.planar.settings import PlanarConfig
+from jepa_ros.planar.sight import Sight
 from jepa_ros.planar.way_memory import WayMemory
 from jepa_ros.world_model.context import read_part
 from jepa_ros.world_model.seam import device_of
@@ -166,8 +169,10 @@ class PlanarKnowledge:
         return found
 
 
-def annexes(contract: Any) -> list[WayMemory]:
-    """What a planar body remembers beside states."""
+def annexes(contract: Any) -> list[Any]:
+    """What a planar body remembers beside states: a base that carries its camera the places that it saw."""
+    if contract.on_board:
+        return [PlaceGraph()]
     return [WayMemory(Obstructions(contract.footprint.radius, contract.period).keep)]
 
 
@@ -178,8 +183,13 @@ def watch(model: Any) -> PlanarWatch | None:
 
 def knowledge(
     model: Any, contract: Any, config: PlanarConfig | None, noise_samples: int, memory: LongTerm | None
-) -> list[PlanarKnowledge]:
-    """What a planar body knows; nothing where the model does not tell where it is."""
+) -> list[Any]:
+    """What a planar body knows; nothing where the model tells neither where it is nor where another view was taken."""
     if "pose" not in model.readouts:
-        return []
+        if RELATIVE.name not in model.readouts:
+            return []
+        graph = None if memory is None else memory.annex(PlaceGraph)
+        if memory is None or graph is None or SAME.name not in model.readouts:
+            return [Sight(model, contract)]
+        return [Guide(model, contract, memory, graph)]
     return [PlanarKnowledge(model, contract, config or Settings(), noise_samples, memory)]

@@ -230,7 +230,7 @@ class Planner:
     def step(
         self, latent: np.ndarray, stamp: float, executed: np.ndarray | None = None, gated: np.ndarray | None = None,
         iterations: int | None = None, seed: int | None = None, gate_reason: str = "",
-        deliberation: Recorded | None = None,
+        deliberation: Recorded | None = None, odometry: tuple[float, float, float] | None = None,
     ) -> PlannerOutput:  # fmt: skip
         """Answer one image.
 
@@ -242,20 +242,24 @@ class Planner:
             iterations, seed: of a recorded status, to repeat that plan whatever the clock says.
             gate_reason: the gate's reason word at the stamp; it says whether something is in the way.
             deliberation: of a recorded status, to repeat what was deliberated by then.
+            odometry: (x m, y m, yaw rad) at the stamp, None where there is none.
         """
         if self.deliberator is None:
-            return self._step(latent, stamp, executed, gated, iterations, seed, gate_reason, None)
+            return self._step(latent, stamp, executed, gated, iterations, seed, gate_reason, None, odometry)
         began = self.clock()
         with self.deliberator.pause():
             self._waited = self.clock() - began
             tree = self.deliberator.think(deliberation)
-            output = self._step(latent, stamp, executed, gated, iterations, seed, gate_reason, deliberation)
+            output = self._step(
+                latent, stamp, executed, gated, iterations, seed, gate_reason, deliberation, odometry
+            )  # fmt: skip
             output.tree, output.status["deliberation"] = tree, self.deliberator.status()
             return output
 
     def _step(
         self, latent: np.ndarray, stamp: float, executed: np.ndarray | None, gated: np.ndarray | None,
         iterations: int | None, seed: int | None, gate_reason: str, deliberation: Recorded | None,
+        odometry: tuple[float, float, float] | None,
     ) -> PlannerOutput:  # fmt: skip
         flat = np.ascontiguousarray(latent, dtype=np.float32).reshape(-1)
         size = self.model.config.latent_dim
@@ -270,15 +274,14 @@ class Planner:
             self.deliberator.saw(z, self.history.h, self.history.action if steps == 1 else None)
         if self.monitor is not None:
             self.monitor.observe(flat, z, self.history, steps, gate_reason == "contact")
-        seen = Seen(z, flat, stamp, steps, self._commanded, executed, gate_reason, self._failed)
+        seen = Seen(z, flat, stamp, steps, self._commanded, executed, gate_reason, self._failed, odometry)
         self._failed = False
         for part in self.knowledge:
             part.observe(seen)
         if self._aim is None or self.paused:
             self.warm = None
             return self._stop("paused" if self.paused else "idle", None, None)
-        with torch.no_grad():
-            reading = read_distance(self.model, z, self._aim.own)
+        reading = self._read(z, self._aim.own)
         if self.arrival.update(reading):
             self.warm = None
             if self.deliberator is not None:
@@ -356,6 +359,14 @@ class Planner:
         return Problem(
             latent, state, target, objective.terms, objective.constraints(), objective.weights, sent, warm, held
         )
+
+    def _read(self, z: torch.Tensor, goal: Target) -> Reading:
+        """How far the goal is: by what is known beside the latent, else by the latent alone."""
+        for part in self.knowledge:
+            if hasattr(part, "reading") and (found := part.reading(goal)) is not None:
+                return Reading(found[0], "m", found[1])
+        with torch.no_grad():
+            return read_distance(self.model, z, goal)
 
     def _steps(self, stamp: float) -> int:
         """Control steps since the last image; -1 if the history must be forgotten."""

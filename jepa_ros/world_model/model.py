@@ -23,8 +23,11 @@ from jepa_ros.world_model.inverse_model import InverseModel
 from jepa_ros.world_model.picture_maps import NoveltyHead
 from jepa_ros.world_model.readouts import Readout, declare
 from jepa_ros.world_model.seam import Embedding, Inputs
+from jepa_ros.world_model.view_encoder import ViewEncoder
 from jepa_ros.world_model.way_head import WayHead
 
+#: How the first camera's pictures are read: things that move in a scene, or the whole view from on board.
+ENCODERS = ("keypoints", "view")
 #: Name of a contract's first camera.
 IMAGE = "image"
 #: Hidden width of the heads on a single latent.
@@ -45,7 +48,7 @@ class ModelConfig:
         max_distance: the temporal distance saturates here [control steps].
         readouts: the heads that the model has: declarations, or names of known ones.
         proposal_steps: actions that the head "proposal" answers with.
-        backbone: another encoder that looks at the first camera too; None: ours alone.
+        encoder: of ENCODERS. backbone: another encoder that looks at the first camera too; None: ours alone.
         context: what embeddings tell beside the latent, in this order.
     """
 
@@ -65,11 +68,16 @@ class ModelConfig:
     proposal_steps: int = 12
     context: tuple[ContextPart, ...] = ()
     backbone: Backbone | None = None
+    encoder: str = "keypoints"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "readouts", tuple(declare(*self.readouts).values()))
         if not self.cameras or any(w < 16 or h < 16 or w % CELL or h % CELL for _, w, h in self.cameras):
             raise ValueError(f"cameras: expected at least one of at least 16x16 px, found {self.cameras}")
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder: found {self.encoder!r}, expected one of {', '.join(ENCODERS)}")
+        if self.encoder == "view" and (len(self.cameras) > 1 or self.states or self.scene_dim or self.backbone):
+            raise ValueError("encoder 'view' takes one camera, no states, no scene_dim and no backbone")
         if any(n < 1 for _, n in self.states):
             raise ValueError(f"states: expected at least one value each, found {self.states}")
         for field in fields(self):
@@ -213,7 +221,12 @@ class WorldModel(nn.Module):
         self.config = config
         c = config
         sizes = c.cameras, c.latent_dim, c.encoder_width, c.keypoints, c.keypoint_values, c.states, c.scene_dim
-        self.encoder = KeypointEncoder(*sizes) if c.backbone is None else BackboneEncoder(c.backbone, *sizes)
+        self.encoder: Any
+        if c.encoder == "view":
+            (camera, width, height), = c.cameras
+            self.encoder = ViewEncoder(camera, (width, height), c.latent_dim, c.encoder_width)
+        else:
+            self.encoder = KeypointEncoder(*sizes) if c.backbone is None else BackboneEncoder(c.backbone, *sizes)
         self.predictor = Predictor(config)
         self.heads = nn.ModuleDict({readout.name: head_for(readout, config) for readout in config.readouts})
         self.context = nn.ModuleDict({part.name: part.make_head(c.encoder_width, c.grid) for part in c.context})

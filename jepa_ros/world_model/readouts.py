@@ -18,8 +18,19 @@ from torch import Tensor, nn
 from jepa_ros import body_rooms
 from jepa_ros.errors import JepaRosError
 
+#: No value is surer than this, in its unit.
+LEAST_DOUBT = 0.02
+
+
+def _doubted(output: Tensor) -> Tensor:
+    """Values as they are, and after them how far off they may be."""
+    return torch.cat([output[..., :-1], nn.functional.softplus(output[..., -1:]) + LEAST_DOUBT], dim=-1)
+
+
 #: How a head's output becomes the value, by the loss that it is learned with.
-ACTIVATIONS = {"squared": lambda x: x, "bernoulli": torch.sigmoid, "expectile": nn.functional.softplus}
+ACTIVATIONS = {
+    "squared": lambda x: x, "bernoulli": torch.sigmoid, "expectile": nn.functional.softplus, "doubted": _doubted,
+}  # fmt: skip
 #: Losses of heads that are no plain network on a latent: fitted in closed form, answering with actions, or a distance
 #: between codes.
 OTHER_LOSSES = ("closed_form", "actions", "metric")

@@ -12,7 +12,7 @@ environments. A dataset is a folder::
         poses.npy           (N, 3) float32             localisation x, y, yaw at t_k (NaN where the robot has none)
         contacts.npy        (N,) bool                  bumper during [t_k, t_k+1)
         images_NAME.npy     (N, height, width, 3) uint8  the same of each further camera that the model sees
-        state_NAME.npy      (N, n) float32             a state vector at t_k: what the model takes, an arm's joints
+        state_NAME.npy      (N, n) float32             a state vector at t_k: what the model takes or labels come from
         episodes.npy        (E, 3) int64               start, length, layout of each episode within the shard
     index.json, index.npy   once it is whole: see :mod:`jepa_ros.learning.data.storage`
 
@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.contract import RobotContract
+from jepa_ros.contract.parts import ODOMETRY
 from jepa_ros.learning.data.storage import (
     EPISODES,
     INDEX,
@@ -71,6 +72,11 @@ def further_arrays(contract: RobotContract) -> dict[str, tuple[int, ...]]:
     others = [c for c in contract.model_cameras if c is not contract.cameras[0]]
     pictures: dict[str, tuple[int, ...]] = {f"images_{c.name}": (c.size[1], c.size[0], 3) for c in others}
     return pictures | {f"state_{s.name}": (len(s.values),) for s in contract.kept_state}
+
+
+def keeps_odometry(contract: RobotContract) -> bool:
+    """Whether a contract's datasets hold where the odometry was, as ``state_odom``."""
+    return any(s.name == "odom" and s.values == ODOMETRY for s in contract.kept_state)
 
 
 @dataclass

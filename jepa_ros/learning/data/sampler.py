@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepa_ros.learning.data.dataset import Dataset, input_arrays
+from jepa_ros.learning.data.dataset import Dataset, input_arrays, keeps_odometry
 
 #: {input of the model: (...)}: as jepa_ros.world_model.seam.Inputs, with leading axes of their own.
 Batch = dict[str, Tensor]
@@ -59,6 +59,8 @@ class WindowSampler:
         self, data: Dataset, episodes: np.ndarray, shape: BatchShape, seed: int, share: slice = slice(None)
     ) -> None:
         self.data, self.shape, self.seed = data, shape, seed
+        #: {name in a batch: array} of what the model does not see and its readouts of pairs learn from.
+        self._beside = {"odometry": "state_odom"} if keeps_odometry(data.contract) else {}
         self._read = range(shape.episodes)[share]
         self.episodes = episodes[data.index[episodes, 2] >= shape.frames]
         # Every window is as likely as any other; where all episodes are alike this draws as without weights.
@@ -66,7 +68,10 @@ class WindowSampler:
         self._weights = windows / windows.sum() if len(set(windows.tolist())) > 1 else None
 
     def batch(self, number: int) -> tuple[Batch, Tensor]:
-        """Batch ``number``: inputs {name: (E, W, F, ...)}, normalised actions (E, W, F, A) float32, E of this share."""
+        """Batch ``number``: inputs {name: (E, W, F, ...)}, normalised actions (E, W, F, A) float32, E of this share.
+
+        Where the data keeps odometry there are ``odometry`` (E, W, F, 3) and ``step`` (E, W, F), too.
+        """
         rng = np.random.default_rng([self.seed, number])
         s = self.shape
         chosen = rng.choice(self.episodes, s.episodes, replace=len(self.episodes) < s.episodes, p=self._weights)
@@ -74,7 +79,7 @@ class WindowSampler:
         for i, episode in enumerate(chosen.tolist()):
             starts = rng.integers(0, int(self.data.index[episode, 2]) - s.frames + 1, s.windows)
             windows += [(episode, start) for start in starts.tolist()] if i in self._read else []
-        arrays = {**input_arrays(self.data.contract), "": "actions"}
+        arrays = {**input_arrays(self.data.contract), **self._beside, "": "actions"}
         found = self.data.slices([(name, e, start, s.frames) for name in arrays.values() for e, start in windows])
         inputs = {name: found[i * len(windows) : (i + 1) * len(windows)] for i, name in enumerate(arrays)}
         actions = inputs.pop("")
@@ -82,6 +87,9 @@ class WindowSampler:
         stacked = {name: torch.from_numpy(np.stack(values)) for name, values in inputs.items()}
         unit = self.data.contract.normalise(np.stack(actions)).astype(np.float32)
         given = {name: values.view(*lead, *values.shape[2:]) for name, values in stacked.items()}
+        if self._beside:
+            begun = torch.tensor([start for _, start in windows]).view(*lead[:2], 1)
+            given["step"] = begun + torch.arange(s.frames)
         return given, torch.from_numpy(unit).view(*lead, -1)
 
     def batches(self, first: int, last: int) -> Iterator[tuple[int, Batch, Tensor]]:

@@ -17,7 +17,9 @@ from jepa_ros.learning.data.sampler import Batch
 from jepa_ros.learning.parallel import ranks
 from jepa_ros.learning.parallel.layers import whole_batches
 from jepa_ros.learning.parallel.watch import at
+from jepa_ros.learning.representation.looks import Looks
 from jepa_ros.learning.representation.losses import InverseDynamics, anti_collapse, elsewhere, open_loop, same_scene
+from jepa_ros.learning.representation.pairs import batch_losses, taught
 from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.world_model import WorldModel
 from jepa_ros.world_model.backbone import TUNING, BackboneEncoder
@@ -42,6 +44,7 @@ class RepresentationTrainer:
         bf16: run encoder and predictor under bfloat16 autocast.
 
     Attributes:
+        looks: shows batches differently; None: as they are.
         whole: names of terms that are of all latents of a batch; the others are means over its episodes.
     """
 
@@ -49,8 +52,11 @@ class RepresentationTrainer:
 
     def __init__(self, model: WorldModel, settings: TrainSettings, bf16: bool) -> None:
         self.model, self.settings, self.bf16 = model, settings, bf16
+        self.looks: Looks | None = None
         self.inverse = InverseDynamics(model.config.latent_dim, model.config.action_dim).to(model.device)
-        self.trained = nn.ModuleList([model.encoder, model.predictor, self.inverse])
+        self.pairs = list(taught(model))
+        heads = [model.heads[name] for name in self.pairs]
+        self.trained = nn.ModuleList([model.encoder, model.predictor, self.inverse, *heads])
         tuned = {id(p) for p in self._backbone()}
         groups = [{"params": [p for p in self.trained.parameters() if id(p) not in tuned], "factor": 1.0}]
         if tuned:
@@ -67,9 +73,10 @@ class RepresentationTrainer:
     @property
     def weights(self) -> dict[str, float]:
         """What each term counts for in the loss; terms without one are only told."""
-        scene = {"scene": 1.0} if self.model.config.scene_dim else {}
+        further = {"scene": 1.0} if self.model.config.scene_dim else {}
+        further |= dict.fromkeys(self.pairs, self.settings.pairs)
         return {
-            "prediction": 1.0, "anti_collapse": 1.0, "inverse_dynamics": self.settings.inverse_dynamics, **scene,
+            "prediction": 1.0, "anti_collapse": 1.0, "inverse_dynamics": self.settings.inverse_dynamics, **further,
         }  # fmt: skip
 
     @property
@@ -105,6 +112,8 @@ class RepresentationTrainer:
         if self.model.config.scene_dim:
             other = [part[..., own:].float() for part in beside]
             terms["scene"] = same_scene(torch.cat([scene.float(), *other]))
+        if self.pairs:
+            terms |= batch_losses(self.model, z, inputs["odometry"], inputs["step"])
         with torch.no_grad():
             flat = z.flatten(0, 1)
             terms["copy"] = (flat[:, 2:] - flat[:, 1:2]).square().mean()
@@ -121,6 +130,8 @@ class RepresentationTrainer:
         for group in self.optimizer.param_groups:
             factor = group.get("factor", 1.0)
             group["lr"] = factor * self.settings.learning_rate * cosine(number, self.settings.steps)
+        if self.looks is not None:
+            inputs, actions = self.looks(number, inputs, actions)
         there = {name: values.to(device, non_blocking=True) for name, values in inputs.items()}
         self.optimizer.zero_grad(set_to_none=True)
         told = self._backward(there, actions.to(device, non_blocking=True))

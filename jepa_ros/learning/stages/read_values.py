@@ -7,6 +7,7 @@ from typing import Any
 
 from jepa_ros.learning.representation.diagnostics import encode_episodes
 from jepa_ros.learning.stages.order import Order
+from jepa_ros.learning.stages.pair_readouts import fit_pairs, judge_pairs
 from jepa_ros.learning.stages.readouts import drop_readouts, fit_heads, judge_readouts
 from jepa_ros.world_model import load_checkpoint
 
@@ -17,10 +18,11 @@ def renew_readouts(order: Order) -> dict[str, Any]:
     model, card = load_checkpoint(order.folder, data.contract)
     training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), order.seed)
     length = min(120, *(data.usual_length(part) for part in (training, held_out)))
-    fit_heads(
-        model, encode_episodes(model, data, training, length, order.bf16), order.steps, order.seed + 2, order.report
-    )
-    judged = judge_readouts(model, encode_episodes(model, data, held_out, length, order.bf16))
+    latents = encode_episodes(model, data, training, length, order.bf16)
+    fit_heads(model, latents, order.steps, order.seed + 2, order.report)
+    fit_pairs(model, latents, order.steps, order.seed + 7, order.report)
+    others = encode_episodes(model, data, held_out, length, order.bf16)
+    judged = judge_readouts(model, others) | judge_pairs(model, others)
     drop_readouts(model, judged)
     card = {**card, "metrics": {**card.get("metrics", {}), "readouts": judged}}
     return order.save(model, card)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..plan import House
 from ..simulator import ROBOT_RADIUS, HouseConfig, Truth, house_of
 from ..wander import Wander
 from .oracle import Driver
+from .tour import Tour
 
 if TYPE_CHECKING:
     from jepa_ros.planning.planner import PlannerConfig
@@ -163,6 +164,13 @@ class Go:
             raise WorldError(f"task '{self.name}' has no policy '{name}'; it has {', '.join(self.references)}")
         assert spec.goal is not None
         return Driver(scene, spec.goal)
+
+    def tour(self, scene: HouseScene, spec: HouseSpec) -> Tour:
+        """Reset the scene to another place of the episode's house, from where somebody drives through all of it."""
+        house = house_of(spec.house, ROOMS, spec.closed)
+        start = free_pose(house, np.random.default_rng([spec.seed, 5]))
+        scene.reset(replace(spec, seed=spec.seed + 1, start=start, goal=None))
+        return Tour(scene)
 
     def planner(self, config: PlannerConfig) -> PlannerConfig:
         """As they are."""
