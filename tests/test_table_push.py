@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from jepa_ros.agent.loop import Loop
+from jepa_ros.contract import load_contract
+from jepa_ros.perception.preprocess import model_input
 from jepa_ros.worlds import Decision, Sample
 from jepa_ros_sim.table.tasks.push import SHAPES, UNSEEN, WAY
 from jepa_ros_sim.table.world import TableScene, TableWorld
@@ -103,3 +105,27 @@ def test_a_sweep_finds_things_and_moves_them_and_never_has_the_shape_that_is_hel
             steps += 1
             before = now
     assert moved / steps > 0.05
+
+
+def test_the_camera_for_pushing_shows_things_twice_as_large_and_all_of_the_table_that_the_hand_comes_to():
+    def seen(robot):
+        contract = load_contract(robot)
+        task, scene = WORLD.task("push", contract, {}), TableScene(contract)
+        try:
+            scene.reset(task.draw(scene, 0, 3))
+            (placed,) = scene.sim.placed()
+            corners = [(x, y) for x in (task.low[0], task.high[0]) for y in (task.low[1], task.high[1])]
+            pictures, sizes = [], []
+            for x, y in [(2.0, 2.0), *corners]:  # out of sight, then in each corner
+                there = [(placed[0], (x, y, placed[0].height), placed[2])]
+                tip = task.low + (task.high - task.low) * [0.5, 0.5, 1.0]
+                image = scene.sim.image_at(tip, things=there, noise=False)
+                pictures.append(model_input(image, contract.cameras[0]).astype(float))
+            for picture in pictures[1:]:
+                sizes.append(int((np.abs(picture - pictures[0]).max(-1) > 40).sum()))
+            return np.array(sizes)
+        finally:
+            scene.close()
+
+    few, many = seen("panda"), seen("panda_push")
+    assert (many > 3 * few).all() and many.min() >= 12, (few, many)
