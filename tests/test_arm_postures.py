@@ -39,25 +39,25 @@ def test_links_axes_and_jacobians_are_pinocchio_s(make) -> None:
     low, high = np.maximum(arm.lower, -3.0), np.minimum(arm.upper, 3.0)
     opening = rng.uniform(0.0, 0.04, (5, 1)) if arm.gripper else np.zeros((5, 0))
     q = np.concatenate([rng.uniform(low, high, (5, arm.size)), opening], 1)
-    where = shapes.at(q)
-    for b, row in enumerate(q):
+    for row in q:
+        where = shapes.at(row)
         pin.forwardKinematics(arm.model, arm.data, arm.configuration(row[: arm.size], float(row[arm.size :].sum())))
         for j in range(1, arm.model.njoints):
             place = (arm.base_placement.inverse() * arm.data.oMi[j]).homogeneous
-            np.testing.assert_allclose(where.frames[b, j], place, atol=1e-12)
-        np.testing.assert_allclose(shapes.tip_jacobians(where)[b], arm.jacobian(row[: arm.size]), atol=1e-12)
+            np.testing.assert_allclose(where.frames[j], place, atol=1e-12)
+        np.testing.assert_allclose(shapes.tip_jacobian(row), arm.jacobian(row[: arm.size]), atol=1e-12)
 
 
 def test_the_motion_of_a_link_is_how_its_ends_change() -> None:
     _, _, shapes = panda_shapes()
     q = np.array([0.1, -0.3, 0.2, -2.2, 0.3, 2.0, 0.785, 0.02])
-    where, by = shapes.at(q[None]), 1e-6
+    where, by = shapes.at(q), 1e-6
     for j in range(8):
         moved = q.copy()
         moved[j] += by
-        change = (shapes.at(moved[None]).ends[0] - where.ends[0]) / by
+        change = (shapes.at(moved).ends - where.ends) / by
         own = (shapes.column == j) * shapes.factor
-        made = np.einsum("cejx,j->cex", shapes.motion(where, 0), own)
+        made = np.einsum("cexj,j->cex", shapes.motion(where), own)
         np.testing.assert_allclose(made, change, atol=1e-5)
 
 
@@ -65,7 +65,7 @@ def test_distances_of_hulls_are_those_of_the_links() -> None:
     arm, links, shapes = panda_shapes()
     q = np.array([0.0, -0.0486, 0.0, -2.4275, 0.0, 2.3789, 0.7854])
     near = links.clearances(q, 0.02)
-    frames = shapes.at(np.append(q, 0.02)[None]).frames[0]
+    frames = shapes.at(np.append(q, 0.02)).frames
     distances = [shapes.hull_distance(frames, k) for k in range(len(shapes.pairs))]
     assert min(d[0] for d in distances if d is not None) == pytest.approx(near.self_collision, abs=1e-6)
     assert arm.size == shapes.arm

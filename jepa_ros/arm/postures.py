@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The links of an arm as arrays, and where they are in several postures at once: what the safety gate judges.
+"""The links of an arm as arrays, and where they are in a posture: what the safety gate judges.
 
-Joints, shapes and the pairs that can meet are those of Pinocchio's model (:class:`~jepa_ros.arm.links.ArmLinks`). Only
-the chain of placements is multiplied here, for a few postures in one go: to ask Pinocchio for each of them and to copy
-every placement out takes longer than a tick of the gate may. ``tests/test_arm_postures.py`` holds it to Pinocchio.
+Joints, shapes, the pairs that can meet, placements and Jacobians are those of Pinocchio's model
+(:class:`~jepa_ros.arm.links.ArmLinks`).
 """
 
 from __future__ import annotations
 
+import math
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -23,19 +24,31 @@ from jepa_ros.arm.urdf import ArmError, find, read
 from jepa_ros.contract.parts import Arm
 
 
-class Postures(NamedTuple):
-    """Where an arm is, B postures at once, in its base frame.
+class Posture(NamedTuple):
+    """Where an arm is, in its base frame.
 
     Attributes:
-        frames: (B, J + 1, 4, 4) placements of what each joint carries; the first is what stands still.
-        ends: (B, C, 2, 3) ends of the capsules' segments [m].
-        directions, origins: (B, J, 3) axes of the joints, and a point of each [m].
+        frames: (J + 1, 4, 4) placements of what each joint carries; the first is what stands still.
+        ends: (C, 2, 3) ends of the capsules' segments [m].
+        twists: (6, J) how each joint's unit rate moves what it carries: velocity at the base frame's origin, and turn.
     """
 
     frames: np.ndarray
     ends: np.ndarray
-    directions: np.ndarray
-    origins: np.ndarray
+    twists: np.ndarray
+
+
+EYE = np.eye(4)
+#: (9, 3): of the cross product of a turn with a point p, (p, result) by turn.
+_CROSS = np.stack([np.cross(np.eye(3), unit).T for unit in np.eye(3)]).reshape(9, 3)
+
+
+class _Scratch(threading.local):
+    """What Pinocchio writes to, one for each thread."""
+
+    def __init__(self, model: pin.Model) -> None:
+        self.data = model.createData()
+        self.placements = self.data.oMi
 
 
 class ArmShapes:
@@ -49,7 +62,8 @@ class ArmShapes:
             joint, and by how much. turning: (J,) it turns, else it slides.
         names: (C,) link of each capsule. radius: (C,) [m]. moves: (C, J) whether a joint moves a capsule.
         free: (C,) whether anything moves it; moving: those. pairs: (P, 2) capsules that can meet; apart: (P, J) joints
-            that move the one against the other.
+            that move the one against the other; own: the same as (P, 1, 1, J). difference, either: (P, C), which make
+            the difference of two capsules' values, and their sum; sizes: (P,) radii of balls around the two, added [m].
         arm: number of joints of the arm itself.
     """
 
@@ -63,7 +77,13 @@ class ArmShapes:
         self.size, self.arm = len(names), len(arm.joints)
         self.column = np.array([axes.index(n) if n in arm.joints else len(axes) - 1 for n in names])
         self.factor = np.array([1.0 if n in arm.joints else hand[n] for n in names])
-        self._constants(arm)
+        self._scale = np.abs(self.factor)
+        self._scratch = _Scratch(model)
+        twists = pin.computeJointJacobians(model, self._scratch.data, pin.neutral(model))
+        self.turning = np.abs(twists[3:]).max(0) > 0.1
+        self._plain = model.nq == self.size  # a continuous joint is kept as cosine and sine
+        base = arm.base_placement.inverse()
+        self._base = None if base.isIdentity(0.0) else (base.homogeneous, base.toActionMatrix())
         rows = links.capsules()
         self.names = tuple(row.link for row in rows)
         self._joint = np.array([row.joint for row in rows])
@@ -75,46 +95,25 @@ class ArmShapes:
             above[j] = above[model.parents[j]]
             above[j, j - 1] = True
         self.moves = above[self._joint]
-        self._moves = self.moves[:, None, :, None].astype(float)
+        self._moves = self.moves[:, None, None, :].astype(float)
         self.free = self.moves.any(1)
         self.moving = np.flatnonzero(self.free)
         self.pairs = np.array(links.pairs, dtype=int).reshape(-1, 2)
         self.apart = self.moves[self.pairs[:, 0]] != self.moves[self.pairs[:, 1]]
-        tip = model.frames[model.getFrameId(arm.tip)]
-        self._tip_joint, self._tip = tip.parentJoint, np.append(np.array(tip.placement.translation), 1.0)
-        self._own = np.flatnonzero(above[tip.parentJoint])  # joints that move the tip
+        self.own = self.apart[:, None, None, :].astype(float)
+        number = np.arange(len(rows))
+        first, second = (self.pairs[:, k, None] == number for k in (0, 1))
+        self.difference, self.either = first * 1.0 - second, first * 1.0 + second
+        self._tip = model.getFrameId(arm.tip)
+        self._own = np.flatnonzero(above[model.frames[self._tip].parentJoint])  # joints that move the tip
         self.tip_columns = self.column[self._own]
         self.half = 0.5 * np.linalg.norm(self._local[:, 1] - self._local[:, 0], axis=1)
+        self._request = coal.DistanceRequest()
+        self._request.enable_signed_distance = False
+        self.sizes = self.either @ (self.half + self.radius)
         # A hull is used where one capsule holds all of it.
         alone = [self.names.count(name) == 1 for name in self.names]
         self._hulls = [hull if one else None for hull, one in zip(links.hulls(), alone, strict=True)]
-
-    def _constants(self, arm: ArmKinematics) -> None:
-        """Placement of joint j against its parent: fixed + varying * x + crossed * y, where x, y are the cosine and the
-        sine of its angle, or its way and 0 where it slides."""
-        model, data = arm.model, arm.data
-        pin.computeJointJacobians(model, data, pin.neutral(model))
-        n = self.size
-        self._fixed, self._varying, self._crossed = np.zeros((3, n, 4, 4))
-        self.turning, self._axis = np.zeros(n, bool), np.zeros((n, 3))
-        for j in range(1, n + 1):
-            place = model.jointPlacements[j]
-            if model.parents[j] == 0:
-                place = arm.base_placement.inverse() * place
-            subspace = pin.getJointJacobian(model, data, j, pin.ReferenceFrame.LOCAL)[:, model.idx_vs[j]]
-            turning = bool(np.linalg.norm(subspace[3:]) > 0.5)
-            axis = subspace[3:] if turning else subspace[:3]
-            one = np.zeros((3, 4, 4))
-            if turning:
-                one[0, :3, :3], one[0, 3, 3] = np.outer(axis, axis), 1.0
-                one[1, :3, :3] = np.eye(3) - np.outer(axis, axis)
-                one[2, :3, :3] = pin.skew(axis)
-            else:
-                one[0], one[1, :3, 3] = np.eye(4), axis
-            self._fixed[j - 1], self._varying[j - 1], self._crossed[j - 1] = place.homogeneous @ one
-            self.turning[j - 1], self._axis[j - 1] = turning, axis
-        self._parents = list(model.parents)
-        self._all_turn, self._sliding = bool(self.turning.all()), np.flatnonzero(~self.turning)
 
     def joint_names(self) -> list[str | None]:
         """The joint that carries each capsule; None for those that stand still."""
@@ -125,37 +124,52 @@ class ArmShapes:
         return np.array(self._local[..., :3])
 
     # ---- where things are ----------------------------------------------------------------------------------------
-    def at(self, commands: np.ndarray) -> Postures:
-        """Where everything is at axis positions (B, A)."""
-        q = commands[:, self.column] * self.factor
-        x, y = np.cos(q), np.sin(q)
-        if not self._all_turn:
-            x, y = np.where(self.turning, x, q), np.where(self.turning, y, 0.0)
-        local = self._fixed + self._varying * x[..., None, None] + self._crossed * y[..., None, None]
-        frames = np.empty((len(q), self.size + 1, 4, 4))
-        frames[:, 0] = np.eye(4)
-        for j in range(self.size):
-            np.matmul(frames[:, self._parents[j + 1]], local[:, j], out=frames[:, j + 1])
-        ends = np.matmul(self._local, frames[:, self._joint].swapaxes(-1, -2))[..., :3]
-        own = frames[:, 1:]
-        return Postures(frames, ends, np.matmul(own[..., :3, :3], self._axis[..., None])[..., 0], own[..., :3, 3])
+    def spread(self, axes: np.ndarray) -> np.ndarray:
+        """Widths (J,) of the joints' intervals for those of the axes (A,)."""
+        return np.asarray(axes[self.column] * self._scale)
 
-    def motion(self, where: Postures, k: int) -> np.ndarray:
-        """(C, 2, J, 3): the velocity of the ends of the capsules for each joint's unit rate, in the k-th posture."""
-        directions = where.directions[k]
-        moved = _cross(directions, where.ends[k][:, :, None, :] - where.origins[k])
-        if not self._all_turn:
-            moved[:, :, self._sliding] = directions[self._sliding]
+    def _configuration(self, command: np.ndarray) -> np.ndarray:
+        """Pinocchio's configuration for axis positions (A,)."""
+        q = command[self.column] * self.factor
+        if self._plain:
+            return np.asarray(q)
+        full, model = np.empty(self._model.nq), self._model
+        for row, size, value in zip(list(model.idx_qs)[1:], list(model.nqs)[1:], q, strict=True):
+            full[row : row + size] = value if size == 1 else (np.cos(value), np.sin(value))
+        return full
+
+    def at(self, command: np.ndarray) -> Posture:
+        """Where everything is at axis positions (A,)."""
+        data, placements = self._scratch.data, self._scratch.placements
+        twists = np.array(pin.computeJointJacobians(self._model, data, self._configuration(command)))
+        frames = np.empty((self.size + 1, 4, 4))
+        frames[0] = EYE
+        for j in range(1, self.size + 1):
+            frames[j] = placements[j].homogeneous
+        if self._base is not None:
+            placed, acted = self._base
+            frames[1:], twists = placed @ frames[1:], acted @ twists
+        ends = np.matmul(self._local, frames[self._joint].swapaxes(-1, -2))[..., :3]
+        return Posture(frames, ends, twists)
+
+    def motion(self, where: Posture) -> np.ndarray:
+        """(C, 2, 3, J): the velocity of the ends of the capsules for each joint's unit rate."""
+        crossed = (_CROSS @ where.twists[3:]).reshape(3, -1)  # (point, velocity x joint)
+        moved = np.matmul(where.ends, crossed).reshape(*where.ends.shape, -1)
+        moved += where.twists[:3]
         moved *= self._moves
-        return moved
+        return np.asarray(moved)
 
-    def tip_jacobians(self, where: Postures) -> np.ndarray:
-        """(B, 6, n): the twist of the tip for the unit rates of the joints that move it, as Pinocchio has it."""
-        directions, origins = where.directions[:, self._own], where.origins[:, self._own]
-        found = np.empty((*directions.shape[:-1], 6))
-        tip = np.matmul(where.frames[:, self._tip_joint], self._tip)[:, None, :3]
-        found[..., :3], found[..., 3:] = _cross(directions, tip - origins), directions
-        return found.swapaxes(-1, -2)
+    def tip_jacobian(self, command: np.ndarray) -> np.ndarray:
+        """(6, n): the twist of the tip for the unit rates of the joints that move it, at axis positions (A,)."""
+        found = pin.computeFrameJacobian(
+            self._model, self._scratch.data, self._configuration(command), self._tip,
+            pin.ReferenceFrame.LOCAL_WORLD_ALIGNED,
+        )[:, self._own]  # fmt: skip
+        if self._base is None:
+            return np.asarray(found)
+        turn = self._base[0][:3, :3]
+        return np.concatenate([turn @ found[:3], turn @ found[3:]])
 
     # ---- the links' own hulls -------------------------------------------------------------------------------------
     def hull_distance(self, frames: np.ndarray, pair: int) -> tuple[float, np.ndarray] | None:
@@ -164,11 +178,10 @@ class ArmShapes:
         (a, at), (b, to) = (self._hull(frames, k) for k in self.pairs[pair])
         if a is None or b is None:
             return None
-        request, result = coal.DistanceRequest(), coal.DistanceResult()
-        request.enable_signed_distance = False
-        distance = coal.distance(a, at, b, to, request, result)
-        way = np.array(result.getNearestPoint2()) - np.array(result.getNearestPoint1())
-        long = float(np.linalg.norm(way))
+        result = coal.DistanceResult()
+        distance = coal.distance(a, at, b, to, self._request, result)
+        way = result.getNearestPoint2() - result.getNearestPoint1()
+        long = math.sqrt(float(way @ way))
         return None if distance <= 1e-6 or long <= 1e-6 else (float(distance), way / long)
 
     def _hull(self, frames: np.ndarray, k: int) -> tuple[coal.CollisionGeometry | None, coal.Transform3s | None]:
@@ -178,15 +191,6 @@ class ArmShapes:
         hull, place = found
         whole = frames[self._joint[k]] @ place
         return hull, coal.Transform3s(whole[:3, :3], whole[:3, 3])
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cross products over the last axis; ``np.cross`` takes three times as long for so few."""
-    x, y, z = a[..., 0], a[..., 1], a[..., 2]
-    u, v, w = b[..., 0], b[..., 1], b[..., 2]
-    out = np.empty(np.broadcast_shapes(a.shape, b.shape))
-    out[..., 0], out[..., 1], out[..., 2] = y * w - z * v, z * u - x * w, x * v - y * u
-    return out
 
 
 def shapes_of(arm: Arm, folder: Path | None) -> ArmShapes:

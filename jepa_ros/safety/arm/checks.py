@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jepa_ros.safety.arm.sweep import END, HALF, NOW, Boxes, Gaps, Sweep
+from jepa_ros.safety.arm.sweep import Boxes, Gaps, Sweep
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.sensing import examine, read_people
 from jepa_ros.safety.tick import Tick
@@ -58,7 +59,7 @@ class Look:
 
     @property
     def condition(self) -> np.ndarray:
-        """Condition number of the tip's Jacobian (4,) in the postures of the sweep. The measure of MoveIt Servo."""
+        """Condition number of the tip's Jacobian (3,): now, in half of a stop, at rest. The measure of MoveIt Servo."""
         if self._condition is None:
             jacobian = self.sweep.tip
             if jacobian.shape[-1] < 6:
@@ -69,8 +70,8 @@ class Look:
 
 
 #: What a row says: its verdict, and a sentence where it is not PASS.
-Said = tuple[Verdict, str]
-GOOD: Said = (Verdict.PASS, "")
+Word = tuple[Verdict, str]
+GOOD: Word = (Verdict.PASS, "")
 
 
 def _judge(gaps: Gaps, margin: float, slack: float, near: float) -> tuple[Verdict, int]:
@@ -92,12 +93,12 @@ def _judge(gaps: Gaps, margin: float, slack: float, near: float) -> tuple[Verdic
 
 
 @check("self_collision")
-def self_collision(look: Look) -> Said:
+def self_collision(look: Look) -> Word:
     """Links that can meet stay apart."""
     cfg = look.cfg
     if not cfg.self_collision:
         return GOOD
-    gaps = look.sweep.selves(cfg.self_distance)
+    gaps = look.sweep.selves(max(cfg.self_distance, cfg.self_margin), cfg.self_margin)
     verdict, k = _judge(gaps, cfg.self_margin, LEAVING * cfg.self_margin, cfg.self_distance)
     if verdict is Verdict.PASS:
         return GOOD
@@ -106,14 +107,15 @@ def self_collision(look: Look) -> Said:
 
 
 @check("link_region")
-def link_region(look: Look) -> Said:
+def link_region(look: Look) -> Word:
     """Every link that moves keeps out of boxes, or inside of them."""
     cfg = look.cfg
     margin, near = cfg.region_margin, cfg.scene_distance
+    far = max(margin, near)
     worst = GOOD
     for boxes, gaps, verb in (
-        (look.out_of, look.sweep.outside(look.out_of, near), "enter"),
-        (look.within, look.sweep.inside(look.within, near), "leave"),
+        (look.out_of, look.sweep.outside(look.out_of, far, margin), "enter"),
+        (look.within, look.sweep.inside(look.within, far), "leave"),
     ):
         verdict, k = _judge(gaps, margin, LEAVING * margin, near)
         if verdict > worst[0]:
@@ -130,12 +132,13 @@ def link_region(look: Look) -> Said:
 
 
 @check("singularity")
-def singularity(look: Look) -> Said:
+def singularity(look: Look) -> Word:
     """Slow from the one condition number on, none beyond the other; away from it the arm moves as it likes."""
     levels = look.cfg.singularity
     if levels is None:
         return GOOD
-    now, ahead = float(look.condition[NOW]), float(max(look.condition[HALF], look.condition[END]))
+    now, half, end = look.condition.tolist()
+    ahead = max(half, end)
     if ahead <= now * (1.0 + SAME):
         return GOOD
     slow, stop = levels
@@ -153,7 +156,7 @@ def joint_margin(t: Tick, rates: np.ndarray) -> str | None:
     if cfg.joint_range is None or t.joints is None:
         return None
     at, wait = (t.s.out, cfg.period) if cfg.by_position else (t.joints, cfg.reaction_time + cfg.period)
-    for k, (q, v, low, high) in enumerate(zip(at, rates, *cfg.joint_range, strict=True)):
+    for k, (q, v, low, high) in enumerate(zip(at, rates.tolist(), *cfg.joint_range, strict=True)):
         if v == 0.0 or not cfg.units[k].startswith("rad"):
             continue
         room = high - q if v > 0.0 else q - low
@@ -196,13 +199,15 @@ def tip_near_person(look: Look) -> tuple[float, str] | None:
         wrong, places = ("", []) if unknown else examine(t, "people", people, read_people)
         if unknown or wrong is not None:
             found.append((g.bound, f"'{g.name}': nobody says where people are"))
-        elif places and look.sweep.beside(np.array(places)) < g.distance:
+        elif places and look.sweep.beside(np.array(places), g.distance) < g.distance:
             found.append((g.bound, f"'{g.name}': a person is near"))
     return min(found) if found else None
 
 
 @check("jerk_limit")
-def jerk_limit(t: Tick, jerk: np.ndarray, before: np.ndarray, grown: np.ndarray, rates: np.ndarray) -> np.ndarray:
+def jerk_limit(
+    t: Tick, jerk: Sequence[float], before: np.ndarray, grown: Sequence[float], rates: np.ndarray
+) -> np.ndarray:
     """The rates (A,) with the acceleration of joints that speed up grown no faster than ``jerk`` (A,) allows.
 
     What slows down is left: a stop must not wait. All that speed up do so by one share, which keeps their direction.
@@ -210,11 +215,13 @@ def jerk_limit(t: Tick, jerk: np.ndarray, before: np.ndarray, grown: np.ndarray,
     Args:
         before: rates at the last tick. grown: acceleration since the one before it.
     """
-    dt = min(t.dt, 2.0 * t.cfg.period)
-    faster = (np.abs(rates) > np.abs(before)) & (rates * before >= 0.0)
-    change = np.where(faster, np.abs(rates - before), 0.0)
-    most = (np.maximum(grown * np.sign(rates), 0.0) + jerk * dt) * dt
-    share = float((most / np.maximum(change, 1e-12)).min(where=change > 0.0, initial=1.0))
+    dt, share = min(t.dt, 2.0 * t.cfg.period), 1.0
+    faster = []
+    for v, u, g, j in zip(rates.tolist(), before.tolist(), grown, jerk, strict=True):
+        faster.append(abs(v) > abs(u) and v * u >= 0.0)
+        if faster[-1]:
+            most = (max(g if v > 0.0 else -g, 0.0) + j * dt) * dt
+            share = min(share, most / max(abs(v - u), 1e-12))
     return rates if share >= 1.0 else np.where(faster, before + share * (rates - before), rates)
 
 
@@ -226,15 +233,20 @@ def speed_share(look: Look, still: np.ndarray, bound: float) -> float:
     """
     t, sweep = look.t, look.sweep
     columns = sweep.shapes.tip_columns
-    jacobian = sweep.tip[NOW, :3]
-    kept, braking = SPARE * bound, np.array(t.cfg.braking)[columns]
+    jacobian = sweep.tip[0, :3]
+    kept, out = SPARE * bound, np.array(t.s.out)
+    each = np.sqrt(np.einsum("xj,xj->j", jacobian, jacobian))  # m/s for the unit rate of one joint
+    fastest = np.abs(look.rates) if t.cfg.by_position else np.maximum(np.abs(look.rates), np.abs(out))
+    if each @ fastest[columns] <= kept:
+        return 1.0  # not even if all of them pushed the same way
+    braking = np.array(t.cfg.braking)[columns]
 
     def speed(share: float) -> float:
         rates = (still + share * (look.rates - still))[columns]
         spread = 0.0
         if not t.cfg.by_position:
-            old = np.array(t.s.out)[columns]
-            spread = float(np.linalg.norm(jacobian, axis=0) @ np.abs(rates - old)) * 0.5
+            old = out[columns]
+            spread = float(each @ np.abs(rates - old)) * 0.5
             rates = 0.5 * (rates + old)
         size = np.abs(rates)
         times = np.append(size / braking, 0.0)

@@ -8,6 +8,7 @@ that all which the arm may do until it stands is clear was shown when the last c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,8 +16,8 @@ import numpy as np
 
 from jepa_ros.safety import arm as arms
 from jepa_ros.safety import positions
-from jepa_ros.safety.arm.checks import Look, Said, Verdict, speed_share
-from jepa_ros.safety.arm.motion import Off, Reckoning, Trail, lengthened, off_the_mark, told
+from jepa_ros.safety.arm.checks import Look, Verdict, Word, speed_share
+from jepa_ros.safety.arm.motion import Off, Reckoning, Said, Trail, lengthened, off_the_mark, told
 from jepa_ros.safety.arm.sweep import Boxes, Sweep
 from jepa_ros.safety.output import Mode
 from jepa_ros.safety.tick import Tick
@@ -36,7 +37,7 @@ class Memory(NamedTuple):
     was begun, and at the last tick the rates (A,) and how they changed [1/s]."""
 
     trail: Trail = ()
-    said: np.ndarray | None = None
+    said: Said | None = None
     off: Off | None = None
     begun: str = ""
     rates: tuple[float, ...] = ()
@@ -62,7 +63,7 @@ class ArmGuard:
         self._judges = [(n, self._rows[n]) for n in ("self_collision", "link_region", "singularity")
                         if n in self._needing]  # fmt: skip
         self._limits = [(n, self._rows[n]) for n in ("tip_speed", "tip_near_person") if n in self._needing]
-        self._jerk = None if config.arm.jerk is None else np.array(config.arm.jerk)
+        self._jerk = config.arm.jerk
 
     def follow(self, t: Tick) -> None:
         """Note what left at the last tick."""
@@ -114,7 +115,7 @@ class ArmGuard:
     def _smoothed(self, t: Tick, before: np.ndarray, rates: np.ndarray) -> np.ndarray:
         if self._jerk is None or "jerk_limit" not in self._rows:
             return rates
-        left: np.ndarray = self._rows["jerk_limit"](t, self._jerk, before, np.array(t.s.arm.grown), rates)
+        left: np.ndarray = self._rows["jerk_limit"](t, self._jerk, before, t.s.arm.grown, rates)
         if left is not rates:
             t.trip("jerk_limit", "joints speed up no faster than their jerk limits allow")
         return left
@@ -146,11 +147,11 @@ class ArmGuard:
             said = self._ask(seen)
         self._within_bounds(t, step, said, look)
 
-    def _ask(self, seen: Look) -> dict[str, Said]:
+    def _ask(self, seen: Look) -> dict[str, Word]:
         return {name: row(seen) for name, row in self._judges}
 
     def _within_bounds(
-        self, t: Tick, step: _Step, said: dict[str, Said], look: Callable[[np.ndarray], Look]
+        self, t: Tick, step: _Step, said: dict[str, Word], look: Callable[[np.ndarray], Look]
     ) -> None:  # fmt: skip
         """Reduce the step until no row says that it must not be."""
         worst = max((verdict for verdict, _ in said.values()), default=Verdict.PASS)
@@ -190,9 +191,9 @@ class _Step:
         self.by_position = cfg.by_position
         self.rested = self.by_position and positions.rested(cfg, t.dt)
         self.dt = cfg.period if self.rested else t.dt
-        self.before = np.zeros(cfg.size) if self.rested else np.array(s.rate if self.by_position else s.out)
-        least = np.abs(self.before) - np.array(cfg.braking) * t.dt
-        self.still = np.sign(self.before) * np.maximum(least, 0.0)
+        before = [0.0] * cfg.size if self.rested else s.rate if self.by_position else s.out
+        still = [math.copysign(max(abs(v) - b * t.dt, 0.0), v) for v, b in zip(before, cfg.braking, strict=True)]
+        self.before, self.still = np.array(before), np.array(still)
         self._rate_before = s.rate
         self.asked, self.share, self._out = self.still, 1.0, list[float]()
 

@@ -31,6 +31,9 @@ class Stretch(NamedTuple):
 
 
 Trail = tuple[tuple[float, list[float]], ...]
+#: The least and the highest of the set-points (A,) that the joints may be following, or have followed when they were
+#: measured.
+Said = tuple[np.ndarray, np.ndarray]
 #: How far below and above its set-points each axis has been measured (A,).
 Off = tuple[np.ndarray, np.ndarray]
 
@@ -43,24 +46,28 @@ def lengthened(trail: Trail, t: Tick) -> Trail:
     return (*trail[drop:], (t.now - t.dt, t.s.out))
 
 
-def told(trail: Trail, t: Tick) -> np.ndarray:
-    """The set-points (N, A) that the joints may be following, or have followed when they were measured."""
+def told(trail: Trail, t: Tick) -> Said:
+    """See :data:`Said`."""
     joints = t.i.joint_states
     age = 0.0 if joints is None else min(max(t.ros - joints.stamp, 0.0), REMEMBERED)
     since, first = t.now - age - t.cfg.reaction_time - t.cfg.period, len(trail)
+    lows = highs = trail[-1][1] if trail else t.s.out
     while first > 0 and trail[first - 1][0] >= since:
         first -= 1
-    return np.array([out for _, out in trail[first:]] or [t.s.out])
+        out = trail[first][1]
+        if out != lows or out != highs:
+            lows, highs = [*map(min, lows, out)], [*map(max, highs, out)]
+    return np.array(lows), np.array(highs)
 
 
-def off_the_mark(off: Off | None, said: np.ndarray, t: Tick) -> Off | None:
+def off_the_mark(off: Off | None, said: Said, t: Tick) -> Off | None:
     """How far the joints stand off their set-points, from the last time that they stood: under load a drive sags, and
     carries that along when it moves, where its lag hides it."""
     if t.joints is None:
         return off
-    low, high, at = said.min(0), said.max(0), np.array(t.joints)
+    (low, high), at = said, np.array(t.joints)
     below, above = np.minimum(at - low, 0.0), np.maximum(at - high, 0.0)
-    if off is None or (high - low).max() <= 0.0:
+    if off is None or not np.any(high > low):
         return below, above
     return np.minimum(below, off[0]), np.maximum(above, off[1])
 
@@ -69,16 +76,16 @@ class Reckoning:
     """Where the joints may come to in one tick, for any command that may leave.
 
     Args:
-        said: set-points of late (N, A), off: how far the joints stand off them; both of an arm commanded by position.
+        said: set-points of late, off: how far the joints stand off them; both of an arm commanded by position.
     """
 
-    def __init__(self, t: Tick, said: np.ndarray | None = None, off: Off | None = None) -> None:
+    def __init__(self, t: Tick, said: Said | None = None, off: Off | None = None) -> None:
         self._t, self._braking = t, np.array(t.cfg.braking)
         self._low = self._high = np.array(t.joints)
         self._off = off
         if said is not None:
             self._now = np.array(t.s.out)
-            self._said = said.min(0), said.max(0)
+            self._said = said
             return
         assert t.i.joint_states is not None
         self._since(max(t.i.joint_states.stamp, t.ros - REMEMBERED))
