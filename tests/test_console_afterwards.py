@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import threading
 import time
@@ -25,6 +26,7 @@ from jepa_ros.commands import console as command
 from jepa_ros.commands.cli import main
 from jepa_ros.commands.options import Parser
 from jepa_ros.console.afterwards import open_bag
+from jepa_ros.console.bag_process import BagProcess
 from jepa_ros.console.desk import Refused
 from jepa_ros.contract import load_contract
 from jepa_ros.cost.goal import Goal
@@ -264,3 +266,34 @@ def test_an_option_of_the_other_kind_of_page_is_refused(words, says):
     command.add_arguments(parser)
     with pytest.raises(JepaRosError, match=says):
         command.main(parser.parse_args(words))
+
+
+@pytest.mark.slow
+def test_a_bag_in_a_process_of_its_own_answers_as_one_in_this_and_ends_with_it(recorded, bag):
+    apart = BagProcess(str(recorded[0]), model=str(recorded[1]))
+    try:
+        assert apart.timeline()["steps"] == bag.timeline()["steps"]
+        number = planned(bag)[0]
+        assert apart.picture(number) == bag.picture(number)
+        changed = apart.rethink(number, {"seed": 5})
+        assert changed["seed"] == 5 and changed["command"] == bag.rethink(number, {"seed": 5})["command"]
+        with pytest.raises(JepaRosError, match="expected a whole number"):
+            apart.rethink(number, {"seed": "five"})
+        assert os.getpriority(os.PRIO_PROCESS, apart._process.pid) > os.getpriority(os.PRIO_PROCESS, 0)
+        assert apart.alive
+    finally:
+        apart.close()
+    assert not apart.alive
+    with pytest.raises(JepaRosError, match="open it again"):
+        apart.timeline()
+
+
+@pytest.mark.slow
+def test_a_bag_that_cannot_be_opened_says_why_from_its_process(tmp_path):
+    (tmp_path / "part.mcap").write_bytes(b"no bag")
+    apart = BagProcess(str(tmp_path))
+    try:
+        with pytest.raises(JepaRosError, match="part"):
+            apart.timeline()
+    finally:
+        apart.close()

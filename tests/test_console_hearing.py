@@ -16,7 +16,8 @@ from std_msgs.msg import String
 
 from jepa_ros.console.desk import Refused
 from jepa_ros.console.driving import JOG, Driving
-from jepa_ros.console.hearing import ALWAYS, DELIBERATION, NODES, Hearing
+from jepa_ros.console.hearing import ALWAYS, DELIBERATION, EMBEDDING, FUTURES, Hearing
+from jepa_ros.console.showing import NODES, Showing
 from jepa_ros.contract import load_contract
 from jepa_ros.nodes import qos
 
@@ -37,7 +38,7 @@ def hearing(node):
 
 
 def section(hearing, name):
-    return next(found for found in hearing.sections() if found.name == name)
+    return next(found for found in Showing(hearing).sections() if found.name == name)
 
 
 def told(hearing, text):
@@ -79,6 +80,9 @@ def test_what_nobody_looks_at_is_not_subscribed_to(hearing):
 
     hearing.look(True)
     hearing.fetch()
+    assert heard() == set(hearing.kept) - {FUTURES, EMBEDDING}
+    hearing.look_at_futures(True)
+    hearing.fetch()
     assert heard() == set(hearing.kept)
     hearing.look(False)
     hearing.fetch()
@@ -115,3 +119,60 @@ def test_an_arm_is_moved_by_its_tip_and_stands_still_when_nobody_holds_it(node):
         assert said[0].twist.linear.z == pytest.approx(0.5 * most) and said[0].header.frame_id == contract.frames.base
     finally:
         driving.close()
+
+
+def gate(hearing, mode, reason, sentence):
+    values = [KeyValue(key="mode", value=mode), KeyValue(key="reason", value=reason)]
+    message = DiagnosticArray(status=[DiagnosticStatus(message=sentence, values=values)])
+    hearing.put("safety_gate/state", bytes(serialize_message(message)))
+    return section(hearing, "gate").build()["cause"]
+
+
+def test_why_the_gate_stopped_is_still_known_when_it_is_about_to_go_on(hearing):
+    assert gate(hearing, "ACTIVE", "ok", "") is None
+    stopped = gate(hearing, "STOPPED", "command_not_obeyed", "a wheel does not turn")
+    assert (stopped["mode"], stopped["reason"]) == ("STOPPED", "command_not_obeyed")
+    for mode, reason in (("ARMING", "arming"), ("ACTIVE", "ok"), ("LIMITED", "ramp")):
+        assert gate(hearing, mode, reason, "") == stopped
+    assert gate(hearing, "ESTOP", "operator", "latched")["sentence"] == "latched"
+
+
+def test_a_topic_that_never_came_says_why(hearing, node):
+    told = hearing.account()
+    assert told["plan"]["age"] is None and "nobody publishes it; it comes with the first goal" in told["plan"]["never"]
+    assert "compressed" in told["image/compressed"]["never"] and FUTURES not in told
+    out = qos.publisher(node, String, DELIBERATION, qos.LATCHED)
+    end = time.monotonic() + 10
+    while hearing.account()[DELIBERATION]["never"].startswith("nobody"):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    node.destroy_publisher(out)
+    assert "never" not in tree_account(hearing)
+
+
+def tree_account(hearing):
+    told(hearing, tree(2, [0, 1]))
+    return hearing.account()[DELIBERATION]
+
+
+RULES = [
+    {"name": "desk", "kind": "keep_out", "unit": "m", "box": {"center": [0.5, 0.0], "size": [0.2, 0.4]}},
+    {"name": "pillar", "kind": "keep_out", "unit": "m", "circle": {"center": [0.0, 0.5], "radius": 0.1}},
+    {"name": "hall", "kind": "workspace", "unit": "m", "low": [-1.0, -1.0], "high": [1.0, 1.0]},
+    {"name": "slow", "kind": "speed_zone", "unit": "m/s", "max_speed": 0.1,
+     "polygon": [[0.0, 0.0], [0.3, 0.0], [0.0, 0.3]]},
+    {"name": "everywhere", "kind": "speed_zone", "unit": "m/s", "max_speed": 0.2,
+     "box": {"center": [0, 0], "size": [1000, 1000]}},
+    {"name": "people", "kind": "near_person", "unit": "m/s", "distance": 0.6, "max_speed": 0.05},
+]  # fmt: skip
+
+
+def test_guardrails_are_drawn_however_their_shape_is_written(hearing):
+    hearing.put_rules(RULES)
+    areas = {area["name"]: area for area in section(hearing, "areas").build()}
+    assert list(areas) == ["desk", "pillar", "hall", "slow"]  # what has an edge on the ground
+    assert sorted(areas["desk"]["corners"]) == [(0.4, -0.2), (0.4, 0.2), (0.6, -0.2), (0.6, 0.2)]
+    assert len(areas["pillar"]["corners"]) == 32 and max(y for _, y in areas["pillar"]["corners"]) == 0.6
+    assert areas["hall"]["kind"] == "workspace"
+    hearing.put_rules([{"name": "broken"}])
+    assert section(hearing, "areas").build() == []

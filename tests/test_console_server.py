@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import threading
 import time
@@ -27,6 +28,8 @@ class Listener:
     def __init__(self) -> None:
         self.told: list[tuple] = []
         self.latched = False
+        self.asked = threading.Event()
+        self.asked.set()
 
     def look(self, on):
         self.told.append(("look", on))
@@ -36,6 +39,23 @@ class Listener:
 
     def curve(self):
         return 2, ['{"surprise": 0.1}', '{"surprise": 0.2}']
+
+    def look_at_futures(self, on):
+        self.told.append(("futures", on))
+
+    def remembered(self, number):
+        return b"\xff\xd8small" if number == 5 else None
+
+    def goal_remembered(self, number):
+        self.told.append(("remembered", number))
+        return "goal taken"
+
+    def guardrails(self):
+        self.asked.wait(30.0)
+        return []
+
+    def parameter(self, node, name):
+        return ""
 
     def picture(self, seen):
         return None if seen == 7 else (7, b"\xff\xd8picture")
@@ -147,7 +167,7 @@ def fetch(port, path="/", method="GET", **headers):
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.status, answer.read().decode()
+            return answer.status, answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
 
@@ -300,3 +320,105 @@ def test_a_page_that_does_not_read_holds_up_nobody(port):
             assert time.monotonic() - start < 5.0
     finally:
         lazy.close()
+
+
+def test_a_stop_waits_for_no_request_that_waits_for_a_silent_node(port, robot):
+    robot.asked.clear()
+    with contextlib.ExitStack() as held:
+        pages = [held.enter_context(Page(port)) for _ in range(6)]
+        for page in pages:
+            for k in range(8):
+                page.socket.send(json.dumps({"do": "rules", "id": 1000 + k}))
+        time.sleep(0.3)
+        start = time.monotonic()
+        assert pages[-1].say("stop")["done"] == "latched"
+        assert json.loads(fetch(port, "/api/stop", "POST")[1]) == {"done": "latched"}
+        assert time.monotonic() - start < 2.0
+        robot.asked.set()
+
+
+def test_futures_are_asked_of_the_planner_while_a_page_shows_them(port, robot):
+    def asked():
+        return [on for what, on in (told for told in robot.told if told[0] == "futures")]
+
+    with Page(port) as page, Page(port) as other:
+        assert page.say("futures", on=True)["done"] and other.say("futures", on=False)["done"] is False
+        assert asked()[-1] is True
+    end = time.monotonic() + 5
+    while asked()[-1]:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_remembered_picture_is_shown_and_is_a_goal(port, robot):
+    assert fetch(port, "/api/remembered/5")[0] == 200
+    status, text = fetch(port, "/api/remembered/6")
+    assert status == 404 and "forgotten" in json.loads(text)["error"]
+    assert fetch(port, "/api/remembered/5", Origin="http://evil.example")[0] == 403
+    with Page(port) as page:
+        assert page.say("goal", remembered=5)["done"] == "goal taken" and ("remembered", 5) in robot.told
+        for wrong in ("5", True, None, 5.5):
+            assert "expected the number" in page.say("goal", remembered=wrong)["error"]
+
+
+# ------------------------------------------------------------ recorded bags
+
+
+class Bag:
+    """Stands in for an open bag."""
+
+    alive = True
+
+    def __init__(self, path, robot, model, namespace):
+        self.path, self.closed = path, False
+
+    def timeline(self):
+        return {"bag": self.path}
+
+    def picture(self, number):
+        return b"\xff\xd8then"
+
+    def rethink(self, number, wanted):
+        return {"seed": wanted["seed"], "step": number}
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    from jepa_ros.console import shelf as module
+
+    monkeypatch.setattr(module, "BagProcess", Bag)
+    for name in ("older", "deep/newer", ".hidden/bag", "a/b/c/too/deep", "no_bag"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / ("text.txt" if name == "no_bag" else "part_0.mcap")).write_bytes(b"x" * 200_000)
+    long_ago = time.time() - 1000
+    os.utime(tmp_path / "older" / "part_0.mcap", (long_ago, long_ago))
+    return module.Shelf(tmp_path)
+
+
+def test_bags_are_listed_the_newest_first_and_opened_by_their_key(robot, shelf):
+    with serving(robot, hosts=HOSTS, shelf=shelf) as port, Page(port) as page, Page(port) as looker:
+        bags = looker.say("bags")["done"]["bags"]
+        assert [bag["name"] for bag in bags] == ["deep/newer", "older"]
+        assert [bag["grows"] for bag in bags] == [True, False] and bags[0]["mb"] == 0.2
+        key = bags[1]["key"]
+        assert looker.say("bag", key=key, name="older")["done"] == key
+        assert ("log", "bag", "") in robot.told
+        assert json.loads(fetch(port, f"/api/bags/{key}")[1])["bag"].endswith("/older")
+        assert fetch(port, f"/api/bags/{key}/3/picture")[1].endswith("then")
+        assert fetch(port, f"/afterwards?bag={key}")[0] == 200
+        assert "somebody looks at another bag" in page.say("bag", key=bags[0]["key"])["error"]
+        for wrong in ("..", "../older", "0" * 12, ""):
+            assert "error" in page.say("bag", key=wrong)
+        shelf._used -= 60
+        opened = shelf._open[1]
+        assert page.say("bag", key=bags[0]["key"])["done"] == bags[0]["key"] and opened.closed
+        opened = shelf._open[1]
+    assert opened.closed  # with the console
+
+
+def test_a_console_without_a_shelf_says_so(port):
+    with Page(port) as page:
+        assert "no bags" in page.say("bags")["error"] and fetch(port, "/api/bags/0")[0] == 404

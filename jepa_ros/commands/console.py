@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--robot", help="contract: a name or a YAML file (default: arena, or the one in the bag)")
     parser.add_argument("--bag", metavar="BAG", help="look at a recorded bag instead of a robot, and think again")
+    parser.add_argument(
+        "--bags", type=Path, default=Path(), metavar="DIR", help="bags that the page offers lie under it (default: .)"
+    )
     parser.add_argument("--model", default="", help="with --bag: checkpoint (default: the robot's)")
     parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
@@ -106,12 +109,16 @@ def _shown(
         raise JepaRosError("--model is for a bag: a running planner has its own; give --bag too")
     from jepa_ros.console.robot import Robot
     from jepa_ros.console.server import Console
+    from jepa_ros.console.shelf import Shelf
     from jepa_ros.worlds import contract_of
 
     contract = contract_of(args.robot or "arena")
+    if not args.bags.is_dir():
+        raise JepaRosError(f"--bags {args.bags}: no such folder")
+    shelf = Shelf(args.bags, args.robot, args.namespace)
     robot = Robot(contract, args.namespace, args.use_sim_time)
     try:
-        yield contract.name, Console(robot, token, hosts, secure).app()
+        yield contract.name, Console(robot, token, hosts, secure, shelf).app()
     finally:
         robot.close()
 

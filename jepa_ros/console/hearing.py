@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the console hears of a running robot, put into sections for a page.
+"""What the console hears of a running robot, kept until somebody asks; :mod:`jepa_ros.console.showing` shows it.
 
 Messages are fetched :data:`POLLS` times a second and kept as bytes. An executor would wake for every message and build
 its wait set anew each time, which costs six times as much. While nobody looks, only the goal and the signals are heard.
@@ -7,29 +7,32 @@ its wait set anew each time, which costs six times as much. While nobody looks, 
 
 from __future__ import annotations
 
-import base64
 import json
 import time
-from collections import deque
-from collections.abc import Callable, Hashable
+from collections import OrderedDict, deque
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import String
+from std_msgs.msg import Float32MultiArray, String
 from visualization_msgs.msg import MarkerArray
 
+from jepa_ros.console.album import Album
+from jepa_ros.console.areas import Area, areas_of
 from jepa_ros.console.kept import Kept, numbers
-from jepa_ros.console.pictures import jpeg
+from jepa_ros.console.pictures import jpeg, thumbnail
 from jepa_ros.console.projection import Projection
 from jepa_ros.contract import RobotContract
+from jepa_ros.errors import JepaRosError
+from jepa_ros.messages.diagnostics import raw_value
+from jepa_ros.messages.images import latent_of
 from jepa_ros.messages.images import pixels as pixels_of
 from jepa_ros.messages.rotation import yaw_of
 from jepa_ros.nodes import qos
@@ -38,26 +41,28 @@ from jepa_ros.nodes import qos
 POLLS, DEPTH = 25.0, 5
 #: Points of the curves of surprise and novelty that are kept, one a control step.
 CURVE = 300
-#: Seconds after which a planner that says nothing is not shown as planning.
-STALE = 2.0
+#: Pictures that wait for their latents, and seconds between two that are looked at for the album.
+WAITING, LOOK = 8, 0.3
 ALWAYS = ("signals",)
 DELIBERATION = "planner/deliberation"
 #: Spoken when something changes, so that their age says nothing.
 LATCHED = ("planner/memory", DELIBERATION)
-#: Nodes of a deliberation's tree that are shown; of a larger one those that were found first, and the way.
-NODES = 1500
-
-
-class Section(NamedTuple):
-    """A part of what a page shows.
-
-    Attributes:
-        name: of the part. key: as long as it is the same, nothing changed. build: makes it, for JSON.
-    """
-
-    name: str
-    key: Hashable
-    build: Callable[[], Any]
+GATE = "safety_gate/state"
+#: Heard only while somebody looks at imagined futures.
+FUTURES, EMBEDDING = "planner/_futures", "embedding"
+#: Modes of the gate in which a stop has not begun, or is over.
+GOING, COMING_BACK = ("ACTIVE", "LIMITED"), ("ARMING",)
+#: Why a topic may rightly never come.
+WITHOUT = {
+    "camera_info": "without it no path is drawn into the picture",
+    "plan": "it comes with the first goal",
+    "planner/candidates": "they come with the first goal",
+    "planner/traversability": "only of robots that drive over a floor, while they plan",
+    "planner/memory": "it comes when the planner is configured",
+    DELIBERATION: "it comes when a hard goal is thought through",
+    FUTURES: "it comes when the planner plans",
+}
+COMPRESSED = "only of cameras that send compressed pictures"
 
 
 class Hearing:
@@ -65,20 +70,36 @@ class Hearing:
 
     Args:
         node: the console's. contract: of the robot. pictures: hear the camera and goal pictures, too.
+
+    Attributes:
+        curve: JSON of the newest points of surprise and novelty; curve_count: how many came so far.
+        rules: guardrails as they are written in YAML; areas: those that have a place on the ground;
+            rules_version grows when they are asked for.
+        album: pictures by latents, None before the planner has told how long its latents are.
+        pose_topic: where the robot tells its place, None where it does not.
+        futures_wanted: somebody looks at imagined futures.
+        cause: mode, reason, sentence and time of the last thing that made the gate stop; None before the first.
     """
 
     def __init__(self, node: Node, contract: RobotContract, pictures: bool = True) -> None:
         self._node, self._contract, self._pictures = node, contract, pictures
-        self.curve: deque[str] = deque(maxlen=CURVE)  # JSON of each point
+        self.curve: deque[str] = deque(maxlen=CURVE)
         self.curve_count = 0
         self.rules: list[dict[str, Any]] = []
+        self.areas: list[Area] = []
+        self.rules_version = 0
+        self.album: Album | None = None
+        self.cause: dict[str, Any] | None = None
+        self._acting, self._imagines = ("", ""), ""
         self._goal_picture: tuple[int, bytes] | None = None
         self._picture: tuple[int, bytes] = (0, b"")
         self._projection: Projection | None = None
         self._listening: dict[str, Subscription] = {}
-        self._wanted = False
+        self._wanted = self.futures_wanted = False
+        self._waiting: OrderedDict[bytes, bytes] = OrderedDict()  # pictures by their stamps
+        self._looked = 0.0
         self._camera_topic = contract.cameras[0].topic
-        self._pose_topic = contract.state["pose"].topic if "pose" in contract.state else None
+        self.pose_topic = contract.state["pose"].topic if "pose" in contract.state else None
         self._rows = self._table()
         self.kept = {topic: Kept(kind, topic in LATCHED) for topic, kind, _ in self._rows}
         goals = (("goal_image", Image), ("goal_image/compressed", CompressedImage)) if pictures else ()
@@ -105,10 +126,12 @@ class Hearing:
             (DELIBERATION, String, qos.LATCHED),
             ("signals", DiagnosticArray, qos.SIGNALS),
             ("perception/status", DiagnosticArray, qos.STATUS),
-            ("safety_gate/state", DiagnosticArray, qos.LATCHED),
+            (GATE, DiagnosticArray, qos.LATCHED),
         ]
-        if self._pose_topic is not None:
-            rows.append((self._pose_topic, PoseWithCovarianceStamped, qos.STATE))
+        if self._pictures:
+            rows += [(FUTURES, Float32MultiArray, qos.STATUS), (EMBEDDING, Image, qos.EMBEDDING)]
+        if self.pose_topic is not None:
+            rows.append((self.pose_topic, PoseWithCovarianceStamped, qos.STATE))
         return rows
 
     # ------------------------------------------------------------ fetching
@@ -117,9 +140,18 @@ class Hearing:
         """Somebody looks, or nobody does any more; taken up at the next :meth:`fetch`."""
         self._wanted = on
 
+    def look_at_futures(self, on: bool) -> None:
+        """Somebody looks at imagined futures, or nobody does; taken up at the next :meth:`fetch`."""
+        self.futures_wanted = on
+
+    def _wants(self, topic: str) -> bool:
+        if topic in (FUTURES, EMBEDDING):
+            return self._wanted and self.futures_wanted
+        return self._wanted or topic in ALWAYS
+
     def _follow(self) -> None:
         for topic, kind, profile in self._rows:
-            wanted = self._wanted or topic in ALWAYS
+            wanted = self._wants(topic)
             if wanted and topic not in self._listening:
                 deep, take = qos.with_depth(profile, DEPTH), partial(self.put, topic)
                 self._listening[topic] = qos.subscription(self._node, kind, topic, take, deep, raw=True)
@@ -128,7 +160,7 @@ class Hearing:
 
     def fetch(self) -> None:
         """Fetch what came; from the one thread that the node's executor runs in."""
-        if len(self._listening) != (len(self._rows) if self._wanted else len(ALWAYS)):
+        if len(self._listening) != sum(self._wants(topic) for topic, _, _ in self._rows):
             self._follow()
         for sub in self._listening.values():
             qos.fetch(sub)
@@ -141,12 +173,73 @@ class Hearing:
         """Keep a message of a topic."""
         kept = self.kept[topic]
         kept.put(data)
-        if topic == "signals":
+        if topic == GATE:
+            self._note_cause(data)
+        elif topic == FUTURES:
+            self._open_album(kept.get())
+        elif topic == EMBEDDING:
+            self._remember(data)
+        elif self.futures_wanted and topic.startswith(self._camera_topic):
+            self._waiting[data[4:12]] = data
+            if len(self._waiting) > WAITING:
+                self._waiting.popitem(last=False)
+        elif topic == "signals":
             values = kept.values()
             point = {name: v for name in ("surprise", "novelty") if (v := numbers(values, name).get("")) is not None}
             if point:
                 self.curve.append(json.dumps(point))
                 self.curve_count += 1
+
+    def _note_cause(self, data: bytes) -> None:
+        """Keep why the gate stopped, for when it is about to go on and says no more than that."""
+        acting = raw_value(data, "mode") or "", raw_value(data, "reason") or ""
+        if acting == self._acting:
+            return
+        self._acting = acting
+        if acting[0] and acting[0] not in (*GOING, *COMING_BACK):
+            sentence = self.kept[GATE].values().get("message", "")
+            self.cause = {"mode": acting[0], "reason": acting[1], "sentence": sentence, "at": time.time()}
+
+    def _open_album(self, message: Float32MultiArray) -> None:
+        """Begin an album for the model that imagines: latents of another one tell nothing."""
+        signals = self.kept["signals"].data
+        model = "" if signals is None else raw_value(signals, "model_id") or ""
+        size = message.layout.dim[-1].size if message.layout.dim else 0
+        if size and (self.album is None or (size, model) != (self.album.latent_dim, self._imagines)):
+            self.album, self._imagines = Album(size), model
+
+    def _remember(self, data: bytes) -> None:
+        """Put the picture of a latent into the album: both have the same stamp, the first of their bytes."""
+        picture, now = self._waiting.pop(data[4:12], None), time.monotonic()
+        if picture is None or self.album is None or now - self._looked < LOOK:
+            return
+        self._looked = now
+        try:
+            latent = latent_of(self.kept[EMBEDDING].get()).reshape(-1)[: self.album.latent_dim]
+            topic = self._camera_topic if self.kept[self._camera_topic].version else f"{self._camera_topic}/compressed"
+            kind = self.kept[topic].kind
+            self.album.see(latent, lambda: thumbnail(*pixels_of(deserialize_message(picture, kind))))
+        except (JepaRosError, ValueError):  # a latent or picture that nobody can read: the planner says so
+            return
+
+    def put_rules(self, rules: list[dict[str, Any]]) -> None:
+        """The guardrails in force, as they are written in YAML."""
+        self.rules, self.areas = rules, areas_of(rules, self._contract.frames.map)
+        self.rules_version += 1
+
+    def account(self) -> dict[str, dict[str, Any]]:
+        """Rate [Hz] and age [s] of each topic, and for one that never came why that may be."""
+        found = {}
+        for topic, kept in self.kept.items():
+            if topic in (FUTURES, EMBEDDING) and not self.futures_wanted:
+                continue
+            found[topic] = kept.account()
+            if not kept.version:
+                published = self._node.count_publishers(topic) > 0
+                why = WITHOUT.get(topic) or (COMPRESSED if topic.endswith("/compressed") else "")
+                nobody = "it is published, but nothing has come" if published else "nobody publishes it"
+                found[topic]["never"] = f"{nobody}; {why}" if why else nobody
+        return found
 
     def _on_goal(self, message: Image | CompressedImage) -> None:
         try:
@@ -179,98 +272,11 @@ class Hearing:
         found = self._goal_picture
         return None if found is None or found[0] == seen else found
 
-    # ------------------------------------------------------------ sections
-
-    def sections(self) -> list[Section]:
-        """What a page shows besides pictures and curves."""
-        kept, half_second = self.kept, int(2.0 * time.monotonic())
-        pose = kept[self._pose_topic].version if self._pose_topic else 0
-        drawn = tuple(kept[topic].version for topic in ("plan", "planner/candidates", "planner/status", "camera_info"))
-        areas = tuple(id(rule) for rule in self.rules)
-        return [
-            Section("gate", kept["safety_gate/state"].version, self._gate),
-            Section("planner", kept["planner/status"].version, self._planner),
-            Section("memory", kept["planner/memory"].version, self._memory),
-            Section("drawing", (*drawn, areas, self._planning()), self._drawing),
-            Section("pose", pose, self._pose),
-            Section("tree", kept[DELIBERATION].version, self._tree),
-            Section("map", kept["planner/traversability"].version, self._map),
-            Section("inputs", half_second, lambda: {topic: one.account() for topic, one in kept.items()}),
-        ]
-
-    def _gate(self) -> dict[str, Any]:
-        gate = self.kept["safety_gate/state"].values()
-        return {
-            "mode": gate.get("mode", ""),
-            "reason": gate.get("reason", ""),
-            "reasons": gate.get("reasons", "").split(),
-            "sentence": gate.get("message", ""),
-            "scale": gate.get("scale", ""),
-            "source": gate.get("source", ""),
-            "values": gate.get("values", "").split(),
-        }
-
-    def _planner(self) -> dict[str, Any]:
-        status = self.kept["planner/status"].values()
-        names = ("reason", "goal", "goal_name", "arrived", "feasible", "iterations", "cost", "distance")
-        return {name: status.get(name, "") for name in names} | {
-            "sentence": status.get("message", ""),
-            "refused": status.get("goal_refused", ""),
-            "elapsed": status.get("elapsed_s", ""),
-            "terms": numbers(status, "terms/"),
-            "guardrails": numbers(status, "guardrails/"),
-        }
-
-    def _memory(self) -> dict[str, Any]:
-        memory = self.kept["planner/memory"].values()
-        tags = {k[4:]: v for k, v in memory.items() if k.startswith("tag/")}
-        return {"folder": memory.get("folder", ""), "tags": tags, "refused": memory.get("refused", "")}
-
-    def _planning(self) -> bool:
-        status = self.kept["planner/status"]
-        return (status.age() or 0.0) < STALE and status.values().get("reason") == "ok"
-
-    def _drawing(self) -> dict[str, Any]:
-        """Plan and candidates, in map metres and, where the camera's place is known, in pixels."""
-        projection = self.camera()
-        plan = self.kept["plan"].get() if self._planning() else None
-        lines = [] if plan is None else [[(p.pose.position.x, p.pose.position.y) for p in plan.poses]]
-        markers = self.kept["planner/candidates"].get() if lines else None
-        for marker in [] if markers is None else markers.markers:
-            if len(marker.points) > 1:
-                lines.append([(p.x, p.y) for p in marker.points])
-        found: dict[str, Any] = {"plan": [[round(x, 3), round(y, 3)] for x, y in lines[0]] if lines else []}
-        found["placed"] = projection is not None
-        if projection is not None:
-            found["size"] = projection.size
-            found["pixels"] = [projection.drawn(line) for line in lines]
-            areas = [rule["polygon"] for rule in self.rules if "polygon" in rule]
-            found["rules"] = [projection.drawn(area) for area in areas]
-        return found
-
-    def _tree(self) -> dict[str, Any] | None:
-        """The tree of the last deliberation; see :func:`jepa_ros.planning.deliberate.view.tree_of`."""
-        message = self.kept[DELIBERATION].get()
-        try:
-            found: dict[str, Any] = {} if message is None else json.loads(message.data)
-            nodes, way = found["nodes"], set(found["way"])
-            shown = [k for k in range(len(nodes)) if k < NODES or k in way]
-            row = {k: at for at, k in enumerate(shown)}
-            edges = [[row.get(nodes[k][0], -1), *nodes[k][1:]] for k in shown]
-            return {
-                "solved": bool(found["solved"]), "calls": found["calls"], "count": len(nodes), "axes": found["axes"],
-                "nodes": edges, "way": [row[k] for k in found["way"]], "goal": found["goal"],
-            }  # fmt: skip
-        except (ValueError, KeyError, TypeError, IndexError):
-            return None
-
-    def _pose(self) -> list[float] | None:
-        pose = self.pose()
-        return None if pose is None else [round(v, 3) for v in pose]
+    # ------------------------------------------------------------ places
 
     def pose(self) -> tuple[float, float, float] | None:
         """Where the robot is, x, y [m], yaw [rad]; None where nobody says."""
-        message = self.kept[self._pose_topic].get() if self._pose_topic else None
+        message = self.kept[self.pose_topic].get() if self.pose_topic else None
         if message is None:
             return None
         at = message.pose.pose
@@ -284,16 +290,3 @@ class Hearing:
                 size = (info.width, info.height)
                 self._projection = Projection.of(camera.position, camera.orientation, list(info.k), size)
         return self._projection
-
-    def _map(self) -> dict[str, Any] | None:
-        """Where the robot can drive, as the planner believes: rows of int8, -1 to 100, in base64."""
-        grid = self.kept["planner/traversability"].get()
-        if grid is None:
-            return None
-        return {
-            "width": grid.info.width,
-            "height": grid.info.height,
-            "resolution": grid.info.resolution,
-            "origin": [grid.info.origin.position.x, grid.info.origin.position.y],
-            "cells": base64.b64encode(np.asarray(grid.data, dtype=np.int8).tobytes()).decode("ascii"),
-        }

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from jepa_ros.console.desk import Refused
 
 MAX_PICTURE = 8_000_000
+#: Longer side of a picture that is remembered [px].
+SMALL = 160
 
 
 def jpeg(pixels: NDArray[Any], encoding: str) -> bytes:
@@ -29,6 +31,19 @@ def jpeg(pixels: NDArray[Any], encoding: str) -> bytes:
     if not ok:
         raise ValueError("the picture cannot be packed")
     return bytes(data)
+
+
+def thumbnail(pixels: NDArray[Any], encoding: str) -> bytes:
+    """A small JPEG of an 8-bit picture, its longer side at most :data:`SMALL` pixels; see :func:`jpeg` for errors."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    share = SMALL / max(height, width)
+    if share < 1.0:
+        size = max(1, round(share * width)), max(1, round(share * height))
+        small = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_AREA)
+        pixels = small.reshape(*small.shape[:2], -1)
+    return jpeg(pixels, encoding)
 
 
 def is_picture(data: bytes, name: str) -> None:

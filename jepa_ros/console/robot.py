@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
-import yaml
 from geometry_msgs.msg import PoseStamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -22,12 +21,13 @@ from std_msgs.msg import String
 from jepa_ros.console.asking import PATIENCE, Asking
 from jepa_ros.console.desk import Refused, Said
 from jepa_ros.console.driving import Driving
-from jepa_ros.console.hearing import POLLS, Hearing, Section
+from jepa_ros.console.hearing import POLLS, Hearing
 from jepa_ros.console.pictures import is_picture
+from jepa_ros.console.rules import Rules
+from jepa_ros.console.showing import Section, Showing
 from jepa_ros.contract import RobotContract
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import set_yaw
-from jepa_ros.yaml_text import load_yaml
 
 
 class Robot:
@@ -51,6 +51,8 @@ class Robot:
         self._ended, self._called = threading.Event(), threading.Event()
         self._hearing = Hearing(self.node, contract)
         self._asking = Asking(self.node, self._called.set)
+        self._rules = Rules(contract, self._hearing, self._asking)
+        self._showing = Showing(self._hearing)
         self._driving = Driving(self.node, contract)
         self._pose_out = qos.publisher(self.node, PoseStamped, "goal_pose", qos.COMMAND)
         self._picture_out = qos.publisher(self.node, CompressedImage, "goal_image/compressed", qos.COMMAND)
@@ -62,11 +64,12 @@ class Robot:
         self._thread = threading.Thread(target=self._spin, name="console-ros", daemon=True)
         self._thread.start()
         # What a page sees.
-        self.look = self._hearing.look
+        self.look, self.look_at_futures = self._hearing.look, self._hearing.look_at_futures
         self.picture, self.goal_picture = self._hearing.picture, self._hearing.goal_picture
         # What a page says.
         self.drive, self.let_go = self._driving.drive, self._driving.let_go
         self.parameter, self.set_parameter = self._asking.parameter, self._asking.set_parameter
+        self.guardrails, self.put = self._rules.guardrails, self._rules.put
 
     def _spin(self) -> None:
         """Fetch messages now and then; let the executor run while an answer is waited for."""
@@ -91,16 +94,24 @@ class Robot:
 
     def sections(self) -> list[Section]:
         """What a page shows besides pictures and curves."""
-        body = {"robot": self.contract.name, "axes": self._driving.axes, "can_drive": self._driving.possible}
+        self._rules.follow()
+        body = {
+            "robot": self.contract.name, "axes": self._driving.axes, "can_drive": self._driving.possible,
+            "camera_rate": self.contract.cameras[0].rate, "camera_topic": self.contract.cameras[0].topic,
+        }  # fmt: skip
         return [
             Section("body", body["can_drive"], lambda: body),
             Section("driving", self._driving.active, lambda: self._driving.active),
-            *self._hearing.sections(),
+            *self._showing.sections(),
         ]
 
     def curve(self) -> tuple[int, list[str]]:
         """How many points of surprise and novelty came so far, and the newest of them as JSON texts."""
         return self._hearing.curve_count, list(self._hearing.curve)
+
+    def remembered(self, number: int) -> bytes | None:
+        """The JPEG of a remembered picture by its number; None where it is forgotten."""
+        return None if self._hearing.album is None else self._hearing.album.picture(number)
 
     # ------------------------------------------------------------ what a page says
 
@@ -175,6 +186,13 @@ class Robot:
         message.data.frombytes(data)
         return self._goal(self._picture_out, message)
 
+    def goal_remembered(self, number: int) -> str:
+        """Send a remembered picture as goal."""
+        data = self.remembered(number)
+        if data is None:
+            raise Refused("that picture is forgotten meanwhile")
+        return self.goal_file(data, f"remembered picture {number}")
+
     def goal_tag(self, name: str) -> str:
         """Send a remembered place as goal."""
         return self._goal(self._tag_out, String(data=name))
@@ -219,24 +237,6 @@ class Robot:
         raise Refused(f"no answer on {topic} within {PATIENCE:g} s: is the planner active, and are there pictures?")
 
     # ------------------------------------------------------------ rules
-
-    def guardrails(self) -> list[dict[str, Any]]:
-        """The guardrails in force at the gate, as they are written in YAML."""
-        found = load_yaml(self.parameter("safety_gate", "guardrails"), "guardrails")
-        self._hearing.rules = list(self.contract.guardrails) if found is None else found
-        return self._hearing.rules
-
-    def put(self, rules: list[dict[str, Any]]) -> str:
-        """Give gate and planner another guardrail set; if either refuses, both keep the old one."""
-        text = yaml.safe_dump(rules, default_flow_style=None)
-        before = self.parameter("safety_gate", "guardrails")
-        self.set_parameter("safety_gate", "guardrails", text)
-        try:
-            self.set_parameter("planner", "guardrails", text)
-        except Refused:
-            self.set_parameter("safety_gate", "guardrails", before)
-            raise
-        return "guardrails changed"
 
     def put_drawn(self, name: str, pixels: list[Any]) -> str:
         """Add a forbidden area that was drawn in the picture; the set as a whole may be refused."""

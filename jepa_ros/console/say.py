@@ -11,6 +11,8 @@ from typing import Any
 from jepa_ros.console.desk import Refused
 
 Said = tuple[str, Callable[[], Any]]
+#: Requests that are not written into the log where they are granted: they change nothing.
+SILENT = ("front", "interventions", "rules", "futures", "bags")
 
 
 def say(console: Any, number: int, what: str, message: dict[str, Any]) -> Said:
@@ -81,9 +83,14 @@ def _wanted(console: Any, message: dict[str, Any]) -> Said:
         except binascii.Error:
             raise Refused(f"'{name[:60]}' did not arrive whole") from None
         return f"picture '{name[:60]}'", lambda: robot.goal_file(data, name)
+    if "remembered" in message:
+        picture = message["remembered"]
+        if isinstance(picture, bool) or not isinstance(picture, int):
+            raise Refused("remembered: expected the number of a picture")
+        return f"remembered picture {picture}", lambda: robot.goal_remembered(picture)
     if message.get("here"):
         return "what the camera sees now", robot.here
-    raise Refused("a goal is a pixel, a pose, a tag, a file, or here")
+    raise Refused("a goal is a pixel, a pose, a tag, a file, a remembered picture, or here")
 
 
 def _approve(console: Any, _number: int, _message: dict[str, Any]) -> Said:
@@ -176,6 +183,36 @@ def _front(console: Any, number: int, message: dict[str, Any]) -> Said:
     return "", act
 
 
+def _futures(console: Any, number: int, message: dict[str, Any]) -> Said:
+    console.desk.pages[number].futures = on = _bool(message, "on")
+
+    def act() -> bool:
+        console.look_at_futures()
+        return on
+
+    return "", act
+
+
+def _shelf(console: Any) -> Any:
+    if console.shelf is None:
+        raise Refused("this console offers no bags")
+    return console.shelf
+
+
+def _bags(console: Any, _number: int, _message: dict[str, Any]) -> Said:
+    return "", _shelf(console).bags
+
+
+def _bag(console: Any, _number: int, message: dict[str, Any]) -> Said:
+    shelf, key = _shelf(console), str(message.get("key", ""))[:40]
+
+    def act() -> str:
+        shelf.bag(key)
+        return key
+
+    return str(message.get("name", key))[:60], act
+
+
 def _interventions(console: Any, _number: int, _message: dict[str, Any]) -> Said:
     return "", console.robot.interventions
 
@@ -199,6 +236,9 @@ TABLE: dict[str, Callable[[Any, int, dict[str, Any]], Said]] = {
     "name": _name,
     "front": _front,
     "interventions": _interventions,
+    "futures": _futures,
+    "bags": _bags,
+    "bag": _bag,
 }
 
 

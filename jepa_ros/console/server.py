@@ -16,6 +16,7 @@ import json
 import math
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.applications import Starlette
@@ -24,12 +25,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from jepa_ros.console.afterwards_server import routes as routes_of_bags
 from jepa_ros.console.board import Board, Seen
 from jepa_ros.console.desk import Desk, Page, Refused, Said
 from jepa_ros.console.door import HEADERS, Door
-from jepa_ros.console.say import say
+from jepa_ros.console.say import SILENT, say
+from jepa_ros.console.shelf import Shelf
 
-FILES = {"/": "index.html", "/app.js": "app.js", "/draw.js": "draw.js", "/style.css": "style.css"}
+FILES = {
+    "/": "index.html", "/app.js": "app.js", "/parts.js": "parts.js", "/draw.js": "draw.js", "/style.css": "style.css",
+    "/afterwards": "afterwards.html", "/afterwards.js": "afterwards.js",
+}  # fmt: skip
 #: Times a second that pages are told what is new; pictures go at most as often.
 RATE = 10.0
 #: At most so many pages; a further one is told so.
@@ -80,14 +86,20 @@ class Console:
     Args:
         robot: what :class:`jepa_ros.console.robot.Robot` offers.
         token, hosts, secure: see :class:`~jepa_ros.console.door.Door`.
+        shelf: the recorded bags that it offers; None for none.
     """
 
-    def __init__(self, robot: Any, token: str = "", hosts: tuple[str, ...] = (), secure: bool = False) -> None:
-        self.robot, self.door = robot, Door(FILES, token, hosts, secure)
+    def __init__(
+        self, robot: Any, token: str = "", hosts: tuple[str, ...] = (), secure: bool = False, shelf: Shelf | None = None
+    ) -> None:
+        self.robot, self.door, self.shelf = robot, Door(FILES, token, hosts, secure), shelf
         self.desk = Desk(on_said=self._on_said)
         self.board = Board(robot, self.desk)
         self.viewers: dict[int, Viewer] = {}
         self._news = asyncio.Event()
+        # Requests that wait for a node that is silent may take every thread of the others; never those of a stop.
+        self._stopping = ThreadPoolExecutor(4, "console-stop")
+        self._showing = ThreadPoolExecutor(1, "console-show")
 
     def _on_said(self, said: Said) -> None:
         self.robot.log(said)
@@ -99,14 +111,19 @@ class Console:
         routes: list[Any] = [Route(path, self.door.file, methods=["GET"]) for path in FILES]
         routes += [
             Route("/api/stop", self._stop, methods=["POST"]),
+            Route("/api/remembered/{number:int}", self._remembered, methods=["GET"]),
             WebSocketRoute("/ws", self._page),
         ]
+        if self.shelf is not None:
+            routes += routes_of_bags(self.door, "/api/bags/{key}", self.shelf.bag)
 
         @contextlib.asynccontextmanager
         async def lifespan(_app: Starlette) -> AsyncIterator[None]:
             task = asyncio.create_task(self._tell())
             yield
             task.cancel()
+            if self.shelf is not None:
+                self.shelf.close()
 
         return Starlette(routes=routes, lifespan=lifespan)
 
@@ -118,6 +135,15 @@ class Console:
         number = int(page) if page.isdecimal() else 0
         answer = await self._do(number, "stop", {})
         return JSONResponse(answer, 200 if "done" in answer else 503, HEADERS)
+
+    async def _remembered(self, request: Request) -> Response:
+        """A remembered picture; its number never stands for another one, so that a browser may keep it for a while."""
+        if refused := await self.door.admit(request):
+            return JSONResponse({"error": refused}, 403, HEADERS)
+        data = self.robot.remembered(int(request.path_params["number"]))
+        if data is None:
+            return JSONResponse({"error": "that picture is forgotten"}, 404, HEADERS)
+        return Response(data, media_type="image/jpeg", headers={**HEADERS, "Cache-Control": "private, max-age=600"})
 
     # ------------------------------------------------------------ one page
 
@@ -143,6 +169,7 @@ class Console:
                 self.robot.let_go()  # a lost page stands still
             self.viewers.pop(page.number, None)
             self.desk.leave(page.number)
+            self.look_at_futures()
             for task in (sending, hearing):
                 task.cancel()
             with contextlib.suppress(Exception):
@@ -193,16 +220,21 @@ class Console:
         try:
             self.desk.admit(number, what)
             about, act = say(self, number, what, message)
-            done = await asyncio.to_thread(act)
+            threads = self._stopping if what == "stop" else None
+            done = await asyncio.get_running_loop().run_in_executor(threads, act)
         except Refused as error:
             self.desk.note(number, what, about, str(error))
             return {"error": str(error)}
         except Exception as error:  # whatever it is, the page is told, and the server goes on
             self.desk.note(number, what, about, f"{type(error).__name__}: {error}")
             return {"error": f"{type(error).__name__}: {error}"}
-        if what not in ("front", "interventions", "rules"):
+        if what not in SILENT:
             self.desk.note(number, what, about)
         return {"done": done}
+
+    def look_at_futures(self) -> None:
+        """Let the planner publish imagined futures while a page shows them."""
+        self.robot.look_at_futures(any(page.futures for page in self.desk.pages.values()))
 
     # ------------------------------------------------------------ telling all pages
 
@@ -218,7 +250,7 @@ class Console:
                 continue
             started = time.monotonic()
             try:
-                await asyncio.to_thread(self.board.update)
+                await asyncio.get_running_loop().run_in_executor(self._showing, self.board.update)
                 for viewer in self.viewers.values():
                     viewer.news(started)
             except Exception as error:

@@ -22,7 +22,7 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import String
+from std_msgs.msg import Float32MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
@@ -72,6 +72,9 @@ class PlannerNode(ManagedNode):
         self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.STATUS)
         self._plan_out = qos.publisher(self, Path, "plan", qos.STATUS)
         self._candidates_out = qos.publisher(self, MarkerArray, "~/candidates", qos.STATUS)
+        # Latents tell people nothing, but who knows what was seen can look up what they are like. A hidden topic:
+        # no recording has it unless it asks.
+        self._futures_out = qos.publisher(self, Float32MultiArray, "~/_futures", qos.STATUS)
         self._map_out = qos.publisher(self, OccupancyGrid, "~/traversability", qos.LATCHED)
         self._goal_out = qos.publisher(self, Image, "~/goal", qos.LATCHED)
         self._tree_out = qos.publisher(self, String, "~/deliberation", qos.LATCHED)
@@ -259,6 +262,9 @@ class PlannerNode(ManagedNode):
         if output.track is not None:
             self._plan_out.publish(planner_messages.path(when, frame, output.track))
         self._candidates_out.publish(planner_messages.candidates(when, frame, output.candidates))
+        if self._futures_out.get_subscription_count():
+            size = self._planner.model.config.latent_dim
+            self._futures_out.publish(planner_messages.futures(output.futures, size))
         if output.tree is not None:
             self._tree_out.publish(planner_messages.tree(output.tree))
         places = self._planner.view("map")

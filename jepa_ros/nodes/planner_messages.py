@@ -16,7 +16,7 @@ from geometry_msgs.msg import Point, PoseStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
-from std_msgs.msg import ColorRGBA, String
+from std_msgs.msg import ColorRGBA, Float32MultiArray, MultiArrayDimension, String
 from visualization_msgs.msg import Marker, MarkerArray
 
 from jepa_ros.contract import RobotContract
@@ -25,6 +25,8 @@ from jepa_ros.planning.bodies import goals_of
 
 #: Reasons of the planner that are no trouble.
 CALM = ("ok", "idle", "paused", "arrived")
+#: Imagined futures that are published, states of each, and numbers of all of them together, at most.
+FUTURES, STATES, MOST_NUMBERS = 4, 6, 1 << 16
 
 
 def text(value: Any) -> str:
@@ -119,6 +121,34 @@ def candidates(stamp: Time, frame: str, plans: Sequence[tuple[NDArray[np.float64
         marker.points = [Point(x=float(x), y=float(y), z=0.02) for x, y, _ in poses]
         array.markers.append(marker)
     return array
+
+
+def futures(latents: Any, latent_dim: int) -> Float32MultiArray:
+    """Latents of imagined futures (futures, states, latent): the plan first, then those that end unlike it.
+
+    Args:
+        latents: (n, T, D) tensor as in PlannerOutput.futures; None is told as no futures. latent_dim: D.
+    """
+    found = np.zeros((0, 0, latent_dim), np.float32) if latents is None else _chosen_futures(latents)
+    message = Float32MultiArray()
+    for label, size in zip(("future", "state", "latent"), found.shape, strict=True):
+        message.layout.dim.append(MultiArrayDimension(label=label, size=size, stride=0))
+    for k, dim in enumerate(message.layout.dim):
+        dim.stride = int(np.prod(found.shape[k:]))
+    message.data.frombytes(found.tobytes())
+    return message
+
+
+def _chosen_futures(latents: Any) -> NDArray[np.float32]:
+    """At most FUTURES futures and STATES states of each, all of them together within MOST_NUMBERS."""
+    steps, size = int(latents.shape[1]), int(latents.shape[2])
+    states = np.unique(np.linspace(0, steps - 1, max(1, min(STATES, steps, MOST_NUMBERS // size))).round().astype(int))
+    found = np.ascontiguousarray(latents[:, states].cpu().numpy(), dtype=np.float32)
+    taken, apart = [0], np.linalg.norm(found[:, -1] - found[0, -1], axis=1)
+    while len(taken) < min(FUTURES, MOST_NUMBERS // found[0].size) and apart.max() > 0.0:
+        taken.append(int(apart.argmax()))
+        apart = np.minimum(apart, np.linalg.norm(found[:, -1] - found[taken[-1], -1], axis=1))
+    return found[[taken[0], *sorted(taken[1:])]]
 
 
 def tree(found: dict[str, Any]) -> String:

@@ -86,10 +86,10 @@ class Answers:
         return signals
 
     def _draw(self, output: PlannerOutput, result: PlanResult) -> None:
-        """Put the tracks of plan and candidates into the output, if any knowledge can draw them."""
+        """Put what plan and candidates come to into the output, and their tracks, if any knowledge can draw them."""
         if result.latents is None:
             return
-        latents = torch.stack([result.latents, *(z for z, _, _ in result.candidates)])  # (1 + n, T, D)
+        output.futures = latents = torch.stack([result.latents, *(z for z, _, _ in result.candidates)])  # (1 + n, T, D)
         tracks = next((v["tracks"] for k in self.knowledge if "tracks" in (v := k.views(latents))), None)
         if tracks is None:
             return

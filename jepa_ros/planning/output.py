@@ -42,6 +42,8 @@ class PlannerOutput:
         plan_actions: (T, A) physical; None without a plan.
         track: (T, P) where the plan takes the body, as its room draws it; None without a plan, or where nobody can.
         candidates: [(track (T, P), cost)] of the last iteration, best first.
+        futures: (1 + n, T, D) latents, a tensor: of the plan, then of the last iteration's candidates, best first;
+            None without a plan.
         history: [(seconds, best cost)] of the search.
         tree: of a deliberation that ended at this step, see jepa_ros.planning.deliberate.view; else None.
         guardrail_hash: of the set in force, "" without guardrails.
@@ -53,6 +55,7 @@ class PlannerOutput:
     plan_actions: np.ndarray | None = None
     track: np.ndarray | None = None
     candidates: list[tuple[np.ndarray, float]] = field(default_factory=list)
+    futures: Any = None
     history: list[tuple[float, float]] = field(default_factory=list)
     guardrail_hash: str = ""
     tree: dict[str, Any] | None = None

@@ -39,6 +39,8 @@ from jepa_ros.console.driving import Driving
 from jepa_ros.console.foxglove import ANNOTATIONS, FRAMES
 from jepa_ros.console.foxglove.commands import Commands
 from jepa_ros.console.hearing import Hearing
+from jepa_ros.console.rules import Rules
+from jepa_ros.console.showing import Showing
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.messages.types import MessageTypeError, message_class
@@ -77,6 +79,8 @@ class Bridge(ServerListener):
         self._ended, self._called = threading.Event(), threading.Event()
         self._hearing = Hearing(self.node, contract, pictures=False)
         self._asking = Asking(self.node, self._called.set)
+        self._showing = Showing(self._hearing)
+        self._rules = Rules(contract, self._hearing, self._asking)
         self._driving = Driving(self.node, contract)
         self._commands = Commands(self.node, self._asking, self._driving, namespace, control)
         self._context = Context()
@@ -185,8 +189,10 @@ class Bridge(ServerListener):
         """What the bridge makes itself: paths in the picture, the robot's frame, the time."""
         if self._sim_time:
             self.server.broadcast_time(self._now())
-        sections = {section.name: section for section in self._hearing.sections()}
+        sections = {section.name: section for section in self._showing.sections()}
         now = self._now()
+        if self._annotations.has_sinks():
+            self._rules.follow()
         if self._annotations.has_sinks() and (key := sections["drawing"].key) != self._drawn:
             self._drawn = key
             self._annotations.log(annotations(sections["drawing"].build(), now), log_time=now)
@@ -230,7 +236,7 @@ def annotations(drawing: dict, now: int) -> ImageAnnotations:
     """The chosen plan, the other candidates and the forbidden areas, in pixels.
 
     Args:
-        drawing: the section of that name of :class:`~jepa_ros.console.hearing.Hearing`. now: [ns].
+        drawing: the section of that name of :class:`~jepa_ros.console.showing.Showing`. now: [ns].
     """
     stamp = Timestamp(*divmod(now, 1_000_000_000))
 

@@ -1,7 +1,9 @@
 "use strict";
-// A recorded bag: its timeline, one moment of it, and the same moment thought over again. It commands nothing.
+// A recorded bag: its timeline, one moment of it, and the same moment thought over again. It commands nothing, but where
+// it was opened from the page of a running robot it may stop that robot.
 const $ = (id) => document.getElementById(id);
 const MODES = { ACTIVE: "go", LIMITED: "slow", ARMING: "slow", STOPPED: "halt", ESTOP: "halt", DISABLED: "slow" };
+const LIVE = new URLSearchParams(location.search).get("bag"), PLACE = LIVE ? `/api/bags/${encodeURIComponent(LIVE)}` : "/api/bag";
 let bag = null, step = 0, moment = null, unchanged = null, changed = null, bitmap = null, clicked = null, scale = 1, asked = 0, timer = null;
 
 async function get(path, body) {
@@ -12,6 +14,16 @@ async function get(path, body) {
   return found;
 }
 function tell(text, wrong) { $("answer").textContent = text; $("answer").className = wrong ? "no" : ""; }
+
+// ---------------------------------------------------------------- a robot that runs meanwhile
+function stop() {
+  fetch("/api/stop", { method: "POST" }).then((r) => r.json())
+    .then((a) => tell(a.error || "STOP: " + a.done, Boolean(a.error))).catch(() => tell("STOP could not be delivered: press the robot's own emergency stop", true));
+}
+$("stop").hidden = $("live").hidden = !LIVE;
+$("stop").addEventListener("pointerdown", (e) => { e.preventDefault(); stop(); });
+$("stop").addEventListener("click", (e) => { if (e.detail === 0) stop(); });   // from the keyboard
+document.addEventListener("keydown", (e) => { if (LIVE && e.key === "Escape") { e.preventDefault(); stop(); } }, true);
 
 // ---------------------------------------------------------------- a moment
 function go(to) {
@@ -25,13 +37,13 @@ function go(to) {
 async function look() {
   const mine = ++asked, wanted = step;
   try {
-    const [found, blob] = await Promise.all([get(`/api/bag/${wanted}`), fetch(`/api/bag/${wanted}/picture`).then((r) => r.blob())]);
+    const [found, blob] = await Promise.all([get(`${PLACE}/${wanted}`), fetch(`${PLACE}/${wanted}/picture`).then((r) => r.blob())]);
     const next = await createImageBitmap(blob);
     if (mine !== asked) return;
     if (bitmap) bitmap.close();
     [moment, bitmap, unchanged, changed, clicked] = [found, next, null, null, null];
     $("clicked").textContent = "nothing yet"; tell("", false); show();
-    const again = await get(`/api/bag/${wanted}/again`);
+    const again = await get(`${PLACE}/${wanted}/again`);
     if (mine === asked) { unchanged = again; show(); }
   } catch (error) { if (mine === asked) tell(error.message, true); }
 }
@@ -40,9 +52,9 @@ function show() {
   const { gate, recorded } = moment;
   $("mode").textContent = gate.mode || "no gate"; $("mode").className = MODES[gate.mode] || "";
   $("reason").textContent = gate.reason || ""; $("sentence").textContent = gate.sentence || "The gate said nothing at this moment.";
-  Draw.camera($("then"), bitmap, recorded.drawing, [], []);
+  Draw.camera($("then"), bitmap, recorded.drawing, [], [], "");
   const other = changed || unchanged;
-  scale = Draw.camera($("again"), bitmap, other && other.drawing, [], clicked ? [clicked] : []);
+  scale = Draw.camera($("again"), bitmap, other && other.drawing, [], clicked ? [clicked] : [], "");
   $("then-text").textContent = `${recorded.reason}: ${recorded.sentence}. Goal: ${moment.goal || "none"}.`;
   if (other) $("again-text").textContent = `${changed ? "Changed" : "Unchanged"}: ${other.reason}: ${other.sentence}. Took ${other.took.toFixed(2)} s.`;
   bars($("then-terms"), recorded); bars($("again-terms"), other || { terms: {}, rules: {} });
@@ -102,7 +114,7 @@ $("case-form").onsubmit = async (e) => {
   e.preventDefault();
   if (!moment) return;
   try {
-    const found = await get(`/api/bag/${moment.step}/case`, { ...(await wishes()), case: $("case-name").value });
+    const found = await get(`${PLACE}/${moment.step}/case`, { ...(await wishes()), case: $("case-name").value });
     bag.cases = found.cases; $("case-name").value = ""; listCases(); tell(found.saved, false);
   } catch (error) { tell(error.message, true); }
 };
@@ -113,7 +125,7 @@ $("change-form").onsubmit = async (e) => {
   const mine = asked;
   try {
     tell("thinking", false);
-    const found = await get(`/api/bag/${moment.step}/rethink`, await wishes());
+    const found = await get(`${PLACE}/${moment.step}/rethink`, await wishes());
     if (mine !== asked) return;                              // another moment was chosen meanwhile
     changed = found; tell("", false); show();
   } catch (error) { tell(error.message, true); }
@@ -138,7 +150,7 @@ function after(found, what) { const next = found.find((i) => i > step); if (next
 $("next-act").onclick = () => after(bag.gate.filter((g) => g.mode !== "ACTIVE").map((g) => nearest(g.begin)), "act of the gate");
 $("next-goal").onclick = () => after(bag.goals.map((g) => g.step), "goal");
 
-get("/api/bag").then((found) => {
+get(PLACE).then((found) => {
   bag = found;
   $("robot").textContent = bag.robot; $("bag").textContent = `${bag.bag.split("/").filter(Boolean).pop()}, ${bag.seconds.toFixed(0)} s`;
   $("step").max = $("goal-step").max = bag.steps.length - 1;

@@ -3,19 +3,19 @@
 const $ = (id) => document.getElementById(id);
 const MODES = { ACTIVE: "go", LIMITED: "slow", ARMING: "slow", STOPPED: "halt", ESTOP: "halt", DISABLED: "slow" };
 let socket = null, page = 0, state = null, bitmap = null, rules = [], asked = 0, waiting = new Map();
-let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0;
+let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0, pictureAt = 0, chose = false;
 
 // ---------------------------------------------------------------- the line
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
   socket.binaryType = "blob";
   socket.onopen = () => { retry = 500; lastState = Date.now(); link("connected", false); front(); };
-  socket.onclose = () => { link("connection lost: trying again", true); letGo(); setTimeout(connect, retry); retry = Math.min(2 * retry, 5000); };
+  socket.onclose = () => { lastState = 0; link("connection lost: trying again", true); letGo(); setTimeout(connect, retry); retry = Math.min(2 * retry, 5000); };
   socket.onmessage = async (event) => {
     if (typeof event.data !== "string") return picture(event.data);
     const message = JSON.parse(event.data);
     if (message.kind === "state") { heard(message); lastState = Date.now(); link("connected", false); show(); }
-    else if (message.kind === "hello") { page = message.page; state = null; say("rules", {}, true); say("interventions", {}, true); }
+    else if (message.kind === "hello") { page = message.page; state = null; say("interventions", {}, true); futures(); }
     else if (message.kind === "answer") answered(message);
     else if (message.kind === "refused" || message.kind === "trouble") tell(message.why, true);
   };
@@ -29,6 +29,9 @@ function heard(message) {
   if (message.map) message.map.data = Int8Array.from(atob(message.map.cells), (c) => c.charCodeAt(0));
   if (state.drawing) state.drawing.pose = state.pose;
   if ("tree" in message) showTree(message.tree);
+  if ("areas" in message) say("rules", {}, true);                     // the gate has another set
+  if ("strips" in message && message.strips) Parts.strips($("strips"), $("futures-text"), message.strips, (number) => say("goal", { remembered: number }));
+  if ("drawing" in message && !chose) { chose = true; if (!state.drawing.placed) $("futures").open = true; }  // where no path can be drawn
 }
 
 function showTree(tree) {
@@ -54,6 +57,8 @@ function answered(message) {
   if (what === "mode" && state) state.desk.approve = more.on;         // the desk's own word comes a moment later
   if (what === "rules") { rules = message.done.guardrails || []; if (document.activeElement !== $("costs")) $("costs").value = message.done.costs || ""; listRules(); return; }
   if (what === "interventions") return interventions(message.done);
+  if (what === "bags") return Parts.bags($("bag-list"), $("bag-text"), message.done, (bag) => { tell(`opening ${bag.name}`, false); say("bag", { key: bag.key, name: bag.name }, true); });
+  if (what === "bag") return location.assign(`/afterwards?bag=${message.done}`);
   if (what === "guardrails" || what === "costs") say("rules", {}, true);
   if (!quiet) tell(typeof message.done === "string" ? message.done : "done", false);
 }
@@ -62,7 +67,7 @@ function tell(text, wrong) { $("answer").textContent = text; $("answer").classNa
 
 async function picture(blob) {
   const kind = await blob.slice(0, 1).text(), data = blob.slice(1, blob.size, "image/jpeg");
-  if (kind === "c") { const next = await createImageBitmap(data); if (bitmap) bitmap.close(); bitmap = next; paint(); }
+  if (kind === "c") { const next = await createImageBitmap(data); if (bitmap) bitmap.close(); bitmap = next; pictureAt = Date.now(); paint(); }
   else { const image = $("goal-picture"); URL.revokeObjectURL(image.src); image.src = URL.createObjectURL(data); image.hidden = false; }
 }
 
@@ -90,6 +95,7 @@ function show() {
   const scaled = gate.mode === "LIMITED" ? ` to ${Math.round(100 * gate.scale)} %` : "";
   $("reason").textContent = silent ? "" : `${gate.reason}${scaled}${gate.source === "teleop" ? ", driven by hand" : ""}`;
   $("sentence").textContent = gate.age === null ? "Waiting for the robot: is the stack running?" : silent ? `The gate has said nothing for ${gate.age.toFixed(1)} s.` : gate.sentence;
+  Parts.cause($("cause"), gate, silent, state.time);
   $("planner").textContent = said === null ? "The planner has said nothing yet." : `${said > 2 ? `Silent for ${said.toFixed(1)} s. Last: ` : ""}${planner.reason}: ${planner.sentence}. Plan ${number(1000 * planner.elapsed, 0)} ms, ${planner.iterations || "-"} iterations, ${planner.distance === "" ? "" : number(planner.distance, 1) + " steps to go, "}feasible ${planner.feasible || "-"}.`;
   $("goal-text").textContent = planner.refused ? planner.refused : planner.goal && planner.goal !== "none" ? `Goal: ${planner.goal}${planner.goal_name ? " “" + planner.goal_name + "”" : ""}${planner.arrived === "true" ? " — arrived" : ""}` : "No goal.";
   $("goal-picture").hidden = !$("goal-picture").src || planner.goal !== "image";
@@ -104,18 +110,21 @@ function show() {
   document.querySelectorAll("#pad [data-axis]").forEach((b) => (b.hidden = !state.body.axes.some((a) => a.name === b.dataset.axis)));
   $("drive-help").textContent = state.body.can_drive ? "Hold a button, or the arrow keys while this panel has the focus. Let go, and the robot stands still." : "This robot is not driven by hand from here. An arm needs its node jog.";
   $("pause").setAttribute("aria-pressed", String(planner.reason === "paused"));
-  rows($("inputs"), Object.entries(state.inputs).map(([topic, a]) => [topic, a.age === null ? "-" : a.rate.toFixed(1), a.age === null ? "never" : a.age.toFixed(1)]), (r) => r[2] !== "never" && Number(r[2]) > 2 && !state.inputs[r[0]].latched);
+  Parts.inputs($("inputs"), inputs);
   list($("log"), desk.log.slice().reverse().map((s) => [`${new Date(1000 * s.when).toLocaleTimeString()} ${s.who}: ${s.what} ${s.about}${s.refused ? " — refused: " + s.refused : ""}`, Boolean(s.refused)]));
   tags(state.memory.tags);
   Draw.curves($("curves"), state.curves);
-  Draw.map($("map"), state.map, state.drawing, rules.filter((r) => r.polygon).map((r) => r.polygon));
+  Draw.map($("map"), state.map, state.drawing, state.areas);
   paint();
 }
 
 function paint() {
-  const shown = state && state.drawing && state.drawing.rules ? state.drawing.rules : [];
-  scale = Draw.camera($("camera"), bitmap, state && state.drawing, shown, sketch);
+  const drawing = state && state.drawing, frozen = Parts.frozen(pictureAt, state, !lastState || Date.now() - lastState > 3000);
+  const shown = drawing && drawing.rules ? drawing.rules.map((corners, k) => ({ ...state.areas[k], corners })) : [];
+  scale = Draw.camera($("camera"), bitmap, drawing, shown, sketch, frozen);
+  $("frozen").textContent = frozen;
 }
+setInterval(paint, 250);                                               // a picture grows old without any news
 
 function bars(planner) {
   const box = $("terms"), most = Math.max(1e-9, ...Object.values(planner.terms).map(Math.abs)), found = [];
@@ -131,8 +140,8 @@ function bar(name, value, most, kind) {
   row.append(label, body, text); return row;
 }
 
-function rows(body, found, old) {
-  body.replaceChildren(...found.map((cells) => { const tr = document.createElement("tr"); if (old(cells)) tr.className = "old";
+function rows(body, found) {
+  body.replaceChildren(...found.map((cells) => { const tr = document.createElement("tr");
     cells.forEach((c) => { const td = document.createElement("td"); td.textContent = c; tr.append(td); }); return tr; }));
 }
 
@@ -148,7 +157,7 @@ function tags(found) {
 }
 
 function interventions(found) {
-  rows($("interventions").tBodies[0], found.interventions.slice(-12).reverse().map((i) => [new Date(1000 * i.ros).toLocaleTimeString(), i.mode, i.reason, i.sentence]), () => false);
+  rows($("interventions").tBodies[0], found.interventions.slice(-12).reverse().map((i) => [i.ros < 1e8 ? `${i.ros.toFixed(1)} s` : new Date(1000 * i.ros).toLocaleTimeString(), i.mode, i.reason, i.sentence]));
 }
 
 // ---------------------------------------------------------------- guardrails
@@ -187,6 +196,10 @@ $("reset").onclick = () => say("reset"); $("pause").onclick = () => say("pause",
 $("clear").onclick = () => say("clear"); $("goal-here").onclick = () => say("goal", { here: true });
 $("approve").onclick = () => say("approve"); $("refuse").onclick = () => say("refuse");
 $("approve-mode").onchange = (e) => say("mode", { on: e.target.checked });
+function futures() { say("futures", { on: $("futures").open }, true); }
+$("futures").ontoggle = futures;
+$("bags").ontoggle = () => { if ($("bags").open) say("bags", {}, true); };
+$("look-bags").onclick = () => say("bags", {}, true);
 $("look-interventions").onclick = () => say("interventions", {}, true);
 $("remember-form").onsubmit = (e) => { e.preventDefault(); say("remember", { name: $("remember-name").value }); $("remember-name").value = ""; };
 $("name-form").onsubmit = (e) => { e.preventDefault(); say("name", { name: $("name").value }); };

@@ -10,14 +10,19 @@ const Draw = (() => {
     g.strokeStyle = colour; g.lineWidth = width; g.setLineDash(dash || []); g.stroke(); g.setLineDash([]);
   }
 
-  function polygon(g, points, scale, colour) {
-    if (points.length < 2) return;
+  // A forbidden area is filled, another guardrail is an outline; both have their name.
+  function area(g, { name, kind, corners }, scale) {
+    if (corners.length < 2) return;
     g.beginPath();
-    points.forEach(([u, v], i) => (i ? g.lineTo(u * scale, v * scale) : g.moveTo(u * scale, v * scale)));
-    g.closePath(); g.fillStyle = colour + "44"; g.fill(); g.strokeStyle = colour; g.lineWidth = 2; g.stroke();
+    corners.forEach(([u, v], i) => (i ? g.lineTo(u * scale, v * scale) : g.moveTo(u * scale, v * scale)));
+    g.closePath(); g.strokeStyle = "#e69f00"; g.lineWidth = 2;
+    if (kind === "keep_out") { g.fillStyle = "#e69f0055"; g.fill(); } else g.setLineDash([8, 5]);
+    g.stroke(); g.setLineDash([]);
+    const u = Math.max(4, Math.min(...corners.map((c) => c[0])) * scale + 4), v = Math.max(16, Math.min(...corners.map((c) => c[1])) * scale + 16);
+    g.font = "bold 13px sans-serif"; g.lineWidth = 3; g.strokeStyle = "#000"; g.strokeText(name, u, v); g.fillStyle = "#ffd27f"; g.fillText(name, u, v);
   }
 
-  function camera(canvas, bitmap, drawing, rules, sketch) {
+  function camera(canvas, bitmap, drawing, areas, sketch, frozen) {
     if (bitmap && (canvas.width !== 512 || canvas.height !== Math.round(512 * bitmap.height / bitmap.width))) {
       canvas.width = 512; canvas.height = Math.round(512 * bitmap.height / bitmap.width);
     }
@@ -30,37 +35,47 @@ const Draw = (() => {
     const lines = (drawing && drawing.pixels) || [];
     lines.slice(1).forEach((points) => line(g, points, scale, "#56b4e9aa", 1.5));
     if (lines[0]) { line(g, lines[0], scale, "#ffffff", 6); line(g, lines[0], scale, "#0072b2", 3); }
-    rules.forEach((points) => polygon(g, points, scale, "#e69f00"));
+    areas.forEach((one) => area(g, one, scale));
     if (sketch.length) {
       line(g, sketch, scale, "#e69f00", 2, [6, 4]);
       sketch.forEach(([u, v]) => { g.fillStyle = "#e69f00"; g.fillRect(u * scale - 4, v * scale - 4, 8, 8); });
     }
+    if (frozen) {
+      g.fillStyle = "#000000aa"; g.fillRect(0, 0, canvas.width, canvas.height);
+      g.font = "bold 26px sans-serif"; g.textAlign = "center"; g.fillStyle = "#ffffff";
+      frozen.split(/[:,] /).forEach((part, i) => g.fillText(part, canvas.width / 2, canvas.height / 2 - 16 + 34 * i)); g.textAlign = "start";
+    }
     return scale;
   }
 
-  function map(canvas, grid, drawing, polygons) {
-    const g = canvas.getContext("2d");
+  // Where the robot can drive; where nobody knows that, the places that are known on an empty sheet.
+  function map(canvas, grid, drawing, areas) {
+    const g = canvas.getContext("2d"), known = areas.flatMap((one) => one.corners).concat(drawing.plan || [], drawing.pose ? [drawing.pose] : []);
     g.clearRect(0, 0, canvas.width, canvas.height);
-    if (!grid) { g.fillStyle = css("--muted"); g.font = "14px sans-serif"; g.fillText("no map", 10, 24); return; }
-    const picture = g.createImageData(grid.width, grid.height);
-    for (let row = 0; row < grid.height; row++) for (let column = 0; column < grid.width; column++) {
-      const value = grid.data[(grid.height - 1 - row) * grid.width + column], at = 4 * (row * grid.width + column);
-      const shade = value < 0 ? 128 : 245 - 2 * value;
-      picture.data[at] = picture.data[at + 1] = picture.data[at + 2] = shade; picture.data[at + 3] = 255;
-    }
-    const sheet = document.createElement("canvas");
-    sheet.width = grid.width; sheet.height = grid.height; sheet.getContext("2d").putImageData(picture, 0, 0);
-    g.imageSmoothingEnabled = false; g.drawImage(sheet, 0, 0, canvas.width, canvas.height);
-    const cell = canvas.width / grid.width;
-    const place = ([x, y]) => [(x - grid.origin[0]) / grid.resolution * cell,
-      canvas.height - (y - grid.origin[1]) / grid.resolution * cell];
-    polygons.forEach((points) => polygon(g, points.map(place), 1, "#e69f00"));
+    if (!grid && !known.length) { g.fillStyle = css("--muted"); g.font = "14px sans-serif"; g.fillText("no map", 10, 24); return; }
+    const edge = (k, pick) => pick(...known.map((p) => p[k])), across = grid ? grid.resolution * grid.width : 1.2 * Math.max(2, edge(0, Math.max) - edge(0, Math.min), edge(1, Math.max) - edge(1, Math.min));
+    const origin = grid ? grid.origin : [0, 1].map((k) => (edge(k, Math.min) + edge(k, Math.max) - across) / 2), metre = canvas.width / across;
+    if (grid) sheet(g, canvas, grid); else { g.fillStyle = "#f5f5f5"; g.fillRect(0, 0, canvas.width, canvas.height); }
+    const place = ([x, y]) => [(x - origin[0]) * metre, canvas.height - (y - origin[1]) * metre];
+    areas.forEach((one) => area(g, { ...one, corners: one.corners.map(place) }, 1));
     if (drawing.plan && drawing.plan.length) line(g, drawing.plan.map(place), 1, "#0072b2", 3);
     if (drawing.pose) {
       const [x, y, yaw] = drawing.pose, [u, v] = place([x, y]);
       g.save(); g.translate(u, v); g.rotate(-yaw); g.fillStyle = "#d55e00"; g.beginPath();
       g.moveTo(10, 0); g.lineTo(-7, 6); g.lineTo(-7, -6); g.fill(); g.restore();
     }
+  }
+
+  function sheet(g, canvas, grid) {
+    const picture = g.createImageData(grid.width, grid.height);
+    for (let row = 0; row < grid.height; row++) for (let column = 0; column < grid.width; column++) {
+      const value = grid.data[(grid.height - 1 - row) * grid.width + column], at = 4 * (row * grid.width + column);
+      const shade = value < 0 ? 128 : 245 - 2 * value;
+      picture.data[at] = picture.data[at + 1] = picture.data[at + 2] = shade; picture.data[at + 3] = 255;
+    }
+    const small = document.createElement("canvas");
+    small.width = grid.width; small.height = grid.height; small.getContext("2d").putImageData(picture, 0, 0);
+    g.imageSmoothingEnabled = false; g.drawImage(small, 0, 0, canvas.width, canvas.height);
   }
 
   // States that a deliberation tried: light from the start, dark near the goal; the chosen way; the goal as a ring.
