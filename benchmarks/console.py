@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import math
 import os
 import time
@@ -18,25 +19,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rigs import output
+from benchmarks.rigs.console_report import report
 from jepa_ros.commands.options import duration, positive
 from jepa_ros.files import add_json
 from jepa_ros.ros_env import reserved_domain, ros_environment
 
-#: What is to be reached: name, statistic, ms.
-FIGURES = (
-    ("stop pressed to zero", "stop_ms", "p99", 100.0),
-    ("page let go to zero", "let_go_ms", "p99", 300.0),
-    ("page silent to zero", "silent_ms", "p99", 300.0),
-    ("page closed to zero", "closed_ms", "p99", 300.0),
-    ("goal to first plan on the page", "goal_ms", "p50", 500.0),
-    ("gate's stop to reason on the page", "reason_ms", "p99", 200.0),
-)
-#: Share of a core that one viewer may cost.
-COST = 0.10
-#: Share by which plans and ways may be slower with a console.
-SLOWER = 0.05
 SETTLED, BLOCK = 4.0, 15.0  # s
+#: Parts of the time with viewers, at the ends of which the console's memory is read.
+TENTHS = 10
 TURN = [0.0, 0.4]  # shares of the axes
+PARTS = ("pace", "cost", "pressed", "goals", "viewers")
 GOALS = ([0.3, 0.3, 0.0], [-0.3, 0.3, 1.5], [-0.3, -0.3, 3.0], [0.3, -0.3, -1.5])
 
 
@@ -44,6 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this benchmark takes."""
     parser.add_argument("--trials", type=positive, default=100, help="of each kind (default: %(default)s)")
     parser.add_argument("--seconds", type=duration, default=60.0, help="for each cost (default: %(default)s)")
+    parser.add_argument(
+        "--viewers-seconds", type=duration, default=1800.0, help="with viewers, and without them (default: %(default)s)"
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what is measured (default: all)")
     parser.add_argument("--pairs", type=positive, default=6, help="with and without the console (default: %(default)s)")
     parser.add_argument("--viewers", type=positive, default=20, help="a quarter of them slow (default: %(default)s)")
     add_json(parser)
@@ -60,14 +56,19 @@ def main(args: argparse.Namespace) -> int:
         output.say("console", "starting the stack")
         port = rig.free_port()
         held.enter_context(rig.command("up", "sim", says="[up] ready"))
-        result["pace"] = _pace(rig, port, args.pairs)
+        if "pace" in args.parts:
+            result["pace"] = _pace(rig, port, args.pairs)
         pid = held.enter_context(rig.command("console", "--use-sim-time", "--port", str(port), says="console of"))
         gate = rig.Output()
         held.callback(gate.close)
-        result["cost"] = _cost(rig, port, pid, args.seconds)
-        result |= _pressed(rig, gate, port, args.trials)
-        result["goal_ms"] = _goals(rig, port, args.trials)
-        result["viewers"] = _viewers(rig, gate, port, pid, args)
+        if "cost" in args.parts:
+            result["cost"] = _cost(rig, port, pid, args.seconds)
+        if "pressed" in args.parts:
+            result |= _pressed(rig, gate, port, args.trials)
+        if "goals" in args.parts:
+            result["goal_ms"] = _goals(rig, port, args.trials)
+        if "viewers" in args.parts:
+            result["viewers"] = _viewers(rig, gate, port, pid, args)
     result["machine"]["load_after"] = os.getloadavg()[0]
     lines, missed = report(result)
     output.deliver(result, "\n".join(lines) + "\n", args.json, None)
@@ -214,64 +215,38 @@ def _pace(rig: Any, port: int, pairs: int) -> dict[str, Any]:
 
 
 def _viewers(rig: Any, gate: Any, port: int, pid: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Gate's ticks and the console's memory, without and with many viewers."""
-    found: dict[str, Any] = {"count": args.viewers, "slow": args.viewers // 4, "seconds": args.seconds}
+    """Gate's ticks and the console's memory with many viewers; without them half of the time before, half after."""
+    seconds = args.viewers_seconds
+    found: dict[str, Any] = {"count": args.viewers, "slow": args.viewers // 4, "seconds": seconds, "memory_mb": []}
     output.say("console", "ticks without viewers")
-    found["ticks_without_ms"] = _ticks(gate, args.seconds)
+    without = _ticks(gate, 0.5 * seconds)
     viewers = rig.Viewers(port, args.viewers, args.viewers // 4)
     rig.until(lambda: viewers.open == args.viewers, "all viewers look")
     time.sleep(3.0)
     output.say("console", "ticks with viewers")
-    found["memory_first_mb"], used, began = _memory(pid), _used(pid), time.monotonic()
-    found["ticks_with_ms"] = _ticks(gate, args.seconds)
+    used, began, with_them = _used(pid), time.monotonic(), []
+    for _ in range(TENTHS):
+        found["memory_mb"].append(round(_memory(pid), 1))
+        with_them += _ticks(gate, seconds / TENTHS)
     found["share_of_a_core"] = (_used(pid) - used) / (time.monotonic() - began)
-    found["memory_last_mb"], found["still_open"] = _memory(pid), viewers.open
+    found["memory_mb"].append(round(_memory(pid), 1))
+    found["still_open"] = viewers.open
     viewers.close()
-    return found
+    output.say("console", "ticks without viewers again")
+    without += _ticks(gate, 0.5 * seconds)
+    return found | {"ticks_without_ms": _spread(without), "ticks_with_ms": _spread(with_them)}
 
 
-def _ticks(gate: Any, seconds: float) -> dict[str, float]:
-    """Time between two ticks of the gate as it told them [ms]."""
+def _ticks(gate: Any, seconds: float) -> list[float]:
+    """Times between two ticks of the gate over a while [ms]."""
     first = len(gate.ticks)
     time.sleep(seconds)
-    between = 1e3 * np.diff(np.array(gate.ticks[first:]))
-    return _spread([float(v) for v in between])
+    return between(gate.ticks[first:])
 
 
-def report(result: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """The results as text, and what missed its figure."""
-    machine, cost, many = result["machine"], result["cost"], result["viewers"]
-    loads = f"load {machine['load_before']:.1f} before and {machine['load_after']:.1f} after"
-    lines, missed = [f"{machine['processor']}, {machine['cores']} cores, {loads}; times in ms"], []
-    for title, name, statistic, most in FIGURES:
-        spread = result[name]
-        row = "  ".join(f"{key} {spread[key]:6.0f}" for key in ("p50", "p99", "worst"))
-        lines.append(f"{title:34} n {spread['n']:4}  {row}  {statistic} to reach {most:.0f}")
-        if spread[statistic] > most:
-            missed.append(title)
-    shares = (cost["nobody"], cost["one_viewer"], many["share_of_a_core"])
-    alone, one, all_of_them = (f"{100 * share:.1f} %" for share in shares)
-    lines.append(f"share of a core: {alone} alone, {one} with one viewer, {all_of_them} with {many['count']}")
-    if cost["one_viewer"] > COST:
-        missed.append("share of a core with one viewer")
-    pace = result["pace"]
-    for title, what, statistic in (("plan", "plan", "p50"), ("picture to command", "way", "p99")):
-        without, watched = (pace[f"{what}_{how}"][statistic] for how in ("without", "with"))
-        counts = " and ".join(f"n {pace[f'{what}_{how}']['n']}" for how in ("without", "with"))
-        lines.append(
-            f"{title} {statistic}: {without:.1f} without a console, {watched:.1f} with one ({counts}), "
-            f"{100 * (watched / without - 1):+.1f} %, to reach {100 * SLOWER:.0f} %"
-        )
-        if not watched <= (1.0 + SLOWER) * without:
-            missed.append(f"{title} {statistic}")
-    for title, spread in (("without viewers", many["ticks_without_ms"]), ("with them", many["ticks_with_ms"])):
-        row = " / ".join(f"{spread[key]:.1f}" for key in ("p50", "p99", "worst"))
-        lines.append(f"gate's ticks {title}, p50 / p99 / worst: {row}")
-    lines.append(f"viewers: {many['count']}, {many['slow']} of them slow, {many['still_open']} open at the end")
-    first, last = many["memory_first_mb"], many["memory_last_mb"]
-    lines.append(f"memory: {first:.0f} MB, after {many['seconds']:.0f} s {last:.0f} MB")
-    lines.append(f"missed: {', '.join(missed)}" if missed else "every figure was reached")
-    return lines, missed
+def between(ticks: list[tuple[int, float]]) -> list[float]:
+    """Times [ms] between ticks (number, time [s]) that follow each other; where one was not heard, none."""
+    return [1e3 * (b[1] - a[1]) for a, b in itertools.pairwise(ticks) if b[0] == a[0] + 1]
 
 
 if __name__ == "__main__":

@@ -259,7 +259,7 @@ def test_the_page_of_a_bag_is_served_with_its_pictures_and_refuses_other_sites(b
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(["--model", "arena"], "--model is for a bag"), (["--bag", "x", "--use-sim-time"], "not for a bag")],
+    [(["--bags", "nowhere"], "no such folder"), (["--bag", "x", "--use-sim-time"], "not for a bag")],
 )
 def test_an_option_of_the_other_kind_of_page_is_refused(words, says):
     parser = Parser()

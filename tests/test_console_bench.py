@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from benchmarks.console import COST, FIGURES, report
+from benchmarks.console import between
+from benchmarks.rigs.console_report import COST, FIGURES, report
 from jepa_ros.contract import share_dir
 
 HOW = ("without", "with")
@@ -54,3 +55,14 @@ def test_a_console_that_slows_the_stack_is_named(result, title, what, statistic)
     assert report(result)[1] == [title]
     result["pace"][f"{what}_with"][statistic] = float("nan")  # nothing was measured
     assert report(result)[1] == [title]
+
+
+def test_parts_that_were_not_measured_are_not_told(result):
+    for part in ("cost", "viewers", "goal_ms"):
+        del result[part]
+    lines, missed = report(result)
+    assert missed == [] and not [line for line in lines if "memory" in line or "core:" in line or "goal" in line]
+
+
+def test_a_tick_that_was_not_heard_makes_no_long_one():
+    assert between([(7, 0.0), (8, 0.02), (9, 0.05), (12, 0.11), (13, 0.13)]) == pytest.approx([20.0, 30.0, 20.0])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ros_harness import Child
+from stack_bag import make_model, write_stack_bag
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -40,11 +42,14 @@ def started(child, says):
 
 
 @pytest.fixture(scope="module")
-def address():
-    """A stack and its console; where the page is."""
-    port = free_port()
+def address(tmp_path_factory):
+    """A stack and its console, which offers one bag; where the page is."""
+    folder, port = tmp_path_factory.mktemp("live"), free_port()
+    model = make_model(folder / "model")
+    write_stack_bag(folder / "bags" / "yesterday", model)
     up = Child("-m", "jepa_ros.commands.cli", "up", "sim", "namespace:=console_test")
     words = ["console", "--namespace", "/console_test", "--use-sim-time", "--port", str(port)]
+    words += ["--bags", str(folder / "bags"), "--model", str(model)]
     console = Child("-m", "jepa_ros.commands.cli", *words)
     try:
         started(up, "[up] ready")
@@ -72,6 +77,7 @@ def page(browser, address):
     shown.on("pageerror", lambda error: wrong.append(str(error)))
     shown.goto(address)
     sync_api.expect(shown.locator("#holder")).to_have_text("You have the controls.", timeout=PATIENCE)
+    sync_api.expect(shown.locator("#mode")).to_have_text(re.compile("^[A-Z]+$"), timeout=PATIENCE)  # the gate was heard
     if shown.locator("#mode").inner_text() == "ESTOP":
         shown.click("#reset")
     sync_api.expect(shown.locator("#mode")).to_have_text("ACTIVE", timeout=PATIENCE)
@@ -175,6 +181,67 @@ def accessibility(page):
     found = page.evaluate("axe.run()")
     assert found["passes"], "axe looked at nothing"
     return [(v["impact"], v["id"], [n["target"] for n in v["nodes"]]) for v in found["violations"]]
+
+
+def test_a_picture_that_grows_old_is_marked_as_frozen(page):
+    assert page.locator("#frozen").inner_text() == ""
+    page.evaluate("void (window.WebSocket = class { constructor() { this.readyState = 3; } })")
+    page.evaluate("socket.close()")  # and there is no way back
+    says(page, "#frozen", "no connection")
+    page.wait_for_function("Number(/([0-9.]+) s old/.exec($('frozen').textContent)[1]) > 2", timeout=PATIENCE)
+
+
+def test_the_last_cause_stays_on_the_page_when_the_gate_goes_on(page):
+    page.keyboard.press("Escape")
+    says(page, "#mode", "ESTOP")
+    page.click("#reset")
+    says(page, "#mode", "ACTIVE")
+    says(page, "#cause", "latched until reset")
+
+
+def test_an_input_that_never_came_says_why(page):
+    page.click("text=Inputs")
+    row = page.locator("#inputs tr", has_text="image/compressed")
+    sync_api.expect(row).to_contain_text("nobody publishes it", timeout=PATIENCE)
+    sync_api.expect(row).to_contain_text("never", timeout=PATIENCE)
+
+
+def test_imagined_futures_are_shown_as_remembered_pictures_one_of_which_becomes_the_goal(page):
+    page.click("#futures summary")
+    says(page, "#futures-text", "give it a goal")
+    page.wait_for_function("state.strips && state.strips.remembered > 0", timeout=PATIENCE)
+    page.click("text=Drive by hand")
+    for name in ("Ahead", "Left", "Ahead"):  # so that there is something to remember
+        box = page.locator(f"#pad [aria-label={name}]").bounding_box()
+        page.mouse.move(box["x"] + 20, box["y"] + 20)
+        page.mouse.down()
+        page.wait_for_timeout(1500)
+        page.mouse.up()
+    page.locator("#camera").scroll_into_view_if_needed()
+    click_picture(page, 0.5, 0.5)
+    page.wait_for_function("$('strips').children.length > 0 && state.strips.chosen", timeout=PATIENCE)
+    assert page.locator(".strip.chosen span").all_inner_texts() == ["✔ chosen"]
+    page.wait_for_function("[...$('strips').querySelectorAll('img')].every((i) => i.naturalWidth)", timeout=PATIENCE)
+    assert accessibility(page) == []
+    page.locator(".strip button").first.click()
+    says(page, "#goal-text", "remembered picture")
+    page.click("#clear")
+
+
+def test_a_bag_is_opened_from_the_live_page_thought_over_again_and_left(page):
+    page.click("#bags summary")
+    says(page, "#bag-list", "Open yesterday")
+    assert accessibility(page) == []
+    page.click("text=Open yesterday")
+    page.wait_for_function("location.pathname === '/afterwards' && unchanged !== null", timeout=6 * PATIENCE)
+    page.fill("#seed", "5")
+    page.click("#think")
+    page.wait_for_function("changed !== null && changed.seed === 5", timeout=PATIENCE)
+    assert accessibility(page) == []
+    page.keyboard.press("Escape")
+    says(page, "#answer", "STOP")
+    page.click("#live")
+    says(page, "#mode", "ESTOP")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -369,7 +369,7 @@ class Bag:
 
     alive = True
 
-    def __init__(self, path, robot, model, namespace):
+    def __init__(self, path, model, namespace):
         self.path, self.closed = path, False
 
     def timeline(self):

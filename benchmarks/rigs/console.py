@@ -76,7 +76,7 @@ class Output:
 
     Attributes:
         moving: (time [s], whether the command moves) of the newest command. mode: (time, mode) since it is so.
-        ticks: the gate's own times [s] of its ticks, as it told them.
+        ticks: number and the gate's own time [s] of each tick that was heard.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Output:
         self.node = rclpy.create_node("console_bench", context=self._context)
         self.moving: tuple[float, bool] = (0.0, False)
         self.mode: tuple[float, str] = (0.0, "")
-        self.ticks: list[float] = []
+        self.ticks: list[tuple[int, float]] = []
         self.node.create_subscription(TwistStamped, "cmd_vel", self._command, qos.COMMAND)
         self.node.create_subscription(DiagnosticArray, "safety_gate/state", self._state, qos.LATCHED)
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -104,7 +104,7 @@ class Output:
     def _state(self, message: DiagnosticArray) -> None:
         values = {pair.key: pair.value for pair in message.status[0].values}
         if "tick" in values:
-            self.ticks.append(float(values["tick"]))
+            self.ticks.append((int(values["ticks"]), float(values["tick"])))
         if values.get("mode", "") != self.mode[1]:
             self.mode = time.monotonic(), values.get("mode", "")
 

@@ -206,6 +206,8 @@ def _recorder(kind: str, args: dict[str, Any], contract: RobotContract) -> NodeS
 def _console(kind: str, args: dict[str, Any], name: str = "console", options: Sequence[str] = ()) -> NodeSpec:
     """`jepa-ros console`, the page or the bridge; when it dies it comes back, and the robot does not notice."""
     words = ["jepa_ros.commands.cli", "console", "--robot", args["robot"], *options]
+    if args["model"] and not options:  # with it the page thinks moments of bags over again
+        words += ["--model", args["model"]]
     if values.sim_time(kind, args):
         words.append("--use-sim-time")
     if args["namespace"]:

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bags", type=Path, default=Path(), metavar="DIR", help="bags that the page offers lie under it (default: .)"
     )
-    parser.add_argument("--model", default="", help="with --bag: checkpoint (default: the robot's)")
+    parser.add_argument("--model", default="", help="checkpoint for moments of bags (default: the robot's)")
     parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     parser.add_argument("--port", type=whole(1, 65535), help="port (default: 8765, of --foxglove 8766)")
@@ -105,8 +105,6 @@ def _shown(
         with contextlib.closing(open_bag(args.bag, args.robot, args.model, args.namespace)) as bag:
             yield args.bag, afterwards_server.app(bag, token, hosts, secure)
         return
-    if args.model:
-        raise JepaRosError("--model is for a bag: a running planner has its own; give --bag too")
     from jepa_ros.console.robot import Robot
     from jepa_ros.console.server import Console
     from jepa_ros.console.shelf import Shelf
@@ -115,7 +113,7 @@ def _shown(
     contract = contract_of(args.robot or "arena")
     if not args.bags.is_dir():
         raise JepaRosError(f"--bags {args.bags}: no such folder")
-    shelf = Shelf(args.bags, args.robot, args.namespace)
+    shelf = Shelf(args.bags, args.model, args.namespace)
     robot = Robot(contract, args.namespace, args.use_sim_time)
     try:
         yield contract.name, Console(robot, token, hosts, secure, shelf).app()

@@ -25,14 +25,14 @@ class BagProcess:
     """What :class:`jepa_ros.console.afterwards.Afterwards` offers, answered by another process.
 
     Args:
-        path: of the bag. robot, model, namespace: see :class:`~jepa_ros.bags.replay.rethink.Moments`.
+        path: of the bag. model, namespace: see :class:`~jepa_ros.bags.replay.rethink.Moments`.
     """
 
-    def __init__(self, path: str, robot: str | None = None, model: str = "", namespace: str = "") -> None:
+    def __init__(self, path: str, model: str = "", namespace: str = "") -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, other = context.Pipe()
         self._lock = threading.Lock()
-        words = (other, path, robot, model, namespace)
+        words = (other, path, model, namespace)
         self._process = context.Process(target=_serve, args=words, name="console-bag", daemon=True)
         self._process.start()
         other.close()
@@ -92,7 +92,7 @@ class BagProcess:
         return found
 
 
-def _serve(pipe: Connection, path: str, robot: str | None, model: str, namespace: str) -> None:
+def _serve(pipe: Connection, path: str, model: str, namespace: str) -> None:
     """The process: answer until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the console, which ends this
     with contextlib.suppress(OSError):
@@ -104,7 +104,7 @@ def _serve(pipe: Connection, path: str, robot: str | None, model: str, namespace
             from jepa_ros.console.afterwards import open_bag
 
             torch.set_num_threads(1)  # as `jepa-ros replay`: the same sums in the same order
-            bag = open_bag(path, robot, model, namespace)
+            bag = open_bag(path, None, model, namespace)
         except JepaRosError as error:
             pipe.recv()
             pipe.send((False, str(error)))

@@ -97,13 +97,19 @@ class Robot:
         self._rules.follow()
         body = {
             "robot": self.contract.name, "axes": self._driving.axes, "can_drive": self._driving.possible,
-            "camera_rate": self.contract.cameras[0].rate, "camera_topic": self.contract.cameras[0].topic,
+            "camera_rate": self.contract.cameras[0].rate, "paths": self._has_paths,
         }  # fmt: skip
         return [
             Section("body", body["can_drive"], lambda: body),
             Section("driving", self._driving.active, lambda: self._driving.active),
             *self._showing.sections(),
         ]
+
+    @property
+    def _has_paths(self) -> bool:
+        """Whether plans of this robot can be drawn into its picture: it has a place, and its camera stands still."""
+        contract = self.contract
+        return "pose" in contract.state and contract.cameras[0].frame == contract.frames.map
 
     def curve(self) -> tuple[int, list[str]]:
         """How many points of surprise and novelty came so far, and the newest of them as JSON texts."""

@@ -28,11 +28,12 @@ class Shelf:
     """Bags under one folder. One is open at a time: it takes memory, and thinking takes time from the robot.
 
     Args:
-        folder: where bags are looked for. robot: of bags that do not say it. namespace: of the robot's nodes.
+        folder: where bags are looked for. model: checkpoint with which moments are thought over; empty for the shipped
+            one of the bag's robot. namespace: of the robot's nodes.
     """
 
-    def __init__(self, folder: Path, robot: str | None = None, namespace: str = "") -> None:
-        self._folder, self._robot, self._namespace = folder, robot, namespace
+    def __init__(self, folder: Path, model: str = "", namespace: str = "") -> None:
+        self._folder, self._model, self._namespace = folder, model, namespace
         self._lock = threading.Lock()
         self._open: tuple[str, BagProcess] | None = None
         self._used = 0.0
@@ -86,7 +87,7 @@ class Shelf:
                 path = next((path for path in self._paths() if self._key(path) == key), None)
                 if path is None:
                     raise Refused("there is no such bag (any more)")
-                self._open = key, BagProcess(str(path), self._robot, "", self._namespace)
+                self._open = key, BagProcess(str(path), self._model, self._namespace)
             self._used = now
             if self._timer is not None:
                 self._timer.cancel()

@@ -31,7 +31,7 @@ function heard(message) {
   if ("tree" in message) showTree(message.tree);
   if ("areas" in message) say("rules", {}, true);                     // the gate has another set
   if ("strips" in message && message.strips) Parts.strips($("strips"), $("futures-text"), message.strips, (number) => say("goal", { remembered: number }));
-  if ("drawing" in message && !chose) { chose = true; if (!state.drawing.placed) $("futures").open = true; }  // where no path can be drawn
+  if (!chose && state.body) { chose = true; $("futures").open = !state.body.paths; }
 }
 
 function showTree(tree) {

@@ -21,6 +21,8 @@ const Parts = (() => {
   // Rows of small pictures; they are changed in place, so that one can be clicked while it is renewed.
   function strips(box, text, found, choose) {
     const rows = found ? found.rows : [];
+    box.classList.toggle("past", !rows.length);
+    if (!rows.length && box.children.length && found && found.remembered) { text.textContent = "The planner imagines nothing just now. These were its last futures; a click makes one the goal."; return; }
     const alone = found && !found.remembered ? "Nothing is remembered yet: pictures are kept while this is open." : "The planner imagines nothing just now: give it a goal.";
     text.textContent = rows.length ? `Each picture is the remembered one (of ${found.remembered}) that is nearest to an imagined state, from soon to the end of the plan. Faint and dashed: unlike anything remembered. A click makes it the goal.` : alone;
     while (box.children.length > rows.length) box.lastChild.remove();
