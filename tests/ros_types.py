@@ -41,6 +41,49 @@ int16 number_of_recoveries
 float32 distance_remaining
 """
 }
+FOLLOW = {
+    "msg/JointTolerance.msg": "string name\nfloat64 position\nfloat64 velocity\nfloat64 acceleration\n",
+    "msg/JointComponentTolerance.msg": """\
+uint16 X_AXIS=1
+uint16 Y_AXIS=2
+uint16 Z_AXIS=3
+uint16 TRANSLATION=4
+uint16 ROTATION=5
+string joint_name
+uint16 component
+float64 position
+float64 velocity
+float64 acceleration
+""",
+    "action/FollowJointTrajectory.action": """\
+trajectory_msgs/JointTrajectory trajectory
+trajectory_msgs/MultiDOFJointTrajectory multi_dof_trajectory
+control_msgs/JointTolerance[] path_tolerance
+control_msgs/JointComponentTolerance[] component_path_tolerance
+control_msgs/JointTolerance[] goal_tolerance
+control_msgs/JointComponentTolerance[] component_goal_tolerance
+builtin_interfaces/Duration goal_time_tolerance
+---
+int32 error_code
+int32 SUCCESSFUL = 0
+int32 INVALID_GOAL = -1
+int32 INVALID_JOINTS = -2
+int32 OLD_HEADER_TIMESTAMP = -3
+int32 PATH_TOLERANCE_VIOLATED = -4
+int32 GOAL_TOLERANCE_VIOLATED = -5
+string error_string
+---
+std_msgs/Header header
+string[] joint_names
+trajectory_msgs/JointTrajectoryPoint desired
+trajectory_msgs/JointTrajectoryPoint actual
+trajectory_msgs/JointTrajectoryPoint error
+string[] multi_dof_joint_names
+trajectory_msgs/MultiDOFJointTrajectoryPoint multi_dof_desired
+trajectory_msgs/MultiDOFJointTrajectoryPoint multi_dof_actual
+trajectory_msgs/MultiDOFJointTrajectoryPoint multi_dof_error
+""",
+}
 C, FAST, INSPECT = "rosidl_typesupport_c", "rosidl_typesupport_fastrtps_c", "rosidl_typesupport_introspection_c"
 #: Generator's module and class, and its arguments.
 GENERATORS = (
@@ -51,7 +94,10 @@ GENERATORS = (
     (f"{INSPECT}.cli", "GenerateIntrospectionCTypesupport", {}),
 )
 #: Packages whose types the definitions name, actions' own among them.
-NEEDED = ("action_msgs", "builtin_interfaces", "geometry_msgs", "service_msgs", "std_msgs", "unique_identifier_msgs")
+NEEDED = (
+    "action_msgs", "builtin_interfaces", "geometry_msgs", "service_msgs", "std_msgs", "trajectory_msgs",
+    "unique_identifier_msgs",
+)  # fmt: skip
 
 
 class NoTypes(Exception):
@@ -118,9 +164,11 @@ def _compile(package: str) -> None:
     root = FOLDER / package
     out, lib, site = root / "out" / package, root / "lib", root / "site" / package
     lib.mkdir()
-    (site / "action").mkdir(parents=True)
-    for path in (out / "action").glob("*.py"):
-        shutil.copy(path, site / "action")
+    parts = [part for part in ("msg", "action") if (out / part).is_dir()]
+    for part in parts:
+        (site / part).mkdir(parents=True)
+        for path in (out / part).glob("*.py"):
+            shutil.copy(path, site / part)
     (site / "__init__.py").touch()
     places = [root / "out", *(root / kind for _, kind, _ in GENERATORS[3:]), PREFIX / "include"]
     places += [p for p in (PREFIX / "include").iterdir() if p.is_dir()]
@@ -137,13 +185,13 @@ def _compile(package: str) -> None:
 
     own = {kind: lib / f"lib{package}__{kind}.so" for kind in ("rosidl_generator_c", C, FAST, INSPECT)}
     base = own["rosidl_generator_c"]
-    plain = [p for p in sorted((out / "action").rglob("*.c")) if not p.name.endswith("_s.c")]
+    plain = [p for part in parts for p in sorted((out / part).rglob("*.c")) if not p.name.endswith("_s.c")]
     link(base, plain, *others("rosidl_generator_c"))
     for (_, kind, _), support in zip(GENERATORS[2:], (C, FAST, INSPECT), strict=True):
         sources = sorted(p for p in (root / kind).rglob("*") if p.suffix in (".c", ".cpp"))
         link(own[support], sources, base, *others("rosidl_generator_c"), *others(support))
     python = [Path(sysconfig.get_paths()["include"]), Path(np.get_include())]
-    extension = [*sorted((out / "action").glob("*_s.c")), out / f"_{package}_s.ep.{C}.c"]
+    extension = [*(p for part in parts for p in sorted((out / part).glob("*_s.c"))), out / f"_{package}_s.ep.{C}.c"]
     bound = [*others("rosidl_generator_py"), *others("rosidl_generator_c"), *others(C)]
     link(site / f"{package}_s__{C}.so", extension, base, own[C], *bound, further=python)
 

@@ -297,3 +297,11 @@ def test_a_bag_that_cannot_be_opened_says_why_from_its_process(tmp_path):
             apart.timeline()
     finally:
         apart.close()
+
+
+def test_a_bag_of_a_robot_in_another_namespace_opens_all_the_same(recorded, bag):
+    opened = open_bag(str(recorded[0]), model=str(recorded[1]), namespace="/somewhere")
+    try:
+        assert opened.timeline()["steps"] == bag.timeline()["steps"]
+    finally:
+        opened.close()

@@ -80,7 +80,7 @@ def page(browser, address):
     sync_api.expect(shown.locator("#mode")).to_have_text(re.compile("^[A-Z]+$"), timeout=PATIENCE)  # the gate was heard
     if shown.locator("#mode").inner_text() == "ESTOP":
         shown.click("#reset")
-    sync_api.expect(shown.locator("#mode")).to_have_text("ACTIVE", timeout=PATIENCE)
+    sync_api.expect(shown.locator("#gate")).to_contain_text("ACTIVE", timeout=PATIENCE)  # and else says why not
     yield shown
     shown.close()
     assert wrong == []
@@ -233,7 +233,8 @@ def test_a_bag_is_opened_from_the_live_page_thought_over_again_and_left(page):
     says(page, "#bag-list", "Open yesterday")
     assert accessibility(page) == []
     page.click("text=Open yesterday")
-    page.wait_for_function("location.pathname === '/afterwards' && unchanged !== null", timeout=6 * PATIENCE)
+    page.wait_for_url("**/afterwards?bag=*", timeout=PATIENCE)
+    page.wait_for_function("typeof unchanged !== 'undefined' && unchanged !== null", timeout=9 * PATIENCE)
     page.fill("#seed", "5")
     page.click("#think")
     page.wait_for_function("changed !== null && changed.seed === 5", timeout=PATIENCE)

@@ -27,6 +27,7 @@ AFTER = 60_000_000
 #: A pose that is older than so many ns does not tell where the robot was.
 POSE = 10_000_000_000
 RULE = "guardrail/"
+STATUS = "/planner/status"
 
 
 class Afterwards:
@@ -281,14 +282,16 @@ class Afterwards:
 
 
 def open_bag(path: str, robot: str | None = None, model: str = "", namespace: str = "") -> Afterwards:
-    """Open a bag for the page.
+    """Open a bag for the page; where no planner of the namespace spoke in it, the first one that did.
 
     Raises:
         JepaRosError: see :class:`Afterwards`.
     """
     reader = BagReader(path)
     try:
-        return Afterwards(reader, robot, model, namespace)
+        spoke = [topic.removesuffix(STATUS) for topic in sorted(reader.topics) if topic.endswith(STATUS)]
+        own = f"/{namespace.strip('/')}".rstrip("/")
+        return Afterwards(reader, robot, model, namespace if own in spoke or not spoke else spoke[0])
     except BaseException:
         reader.close()
         raise

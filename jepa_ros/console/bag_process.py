@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bag that is looked at in a process of its own: a console that thinks a moment over again must not delay a stop.
 
-The process has the lowest priority, so that gate and planner of a robot that runs meanwhile come first.
+The process has a lower priority, so that gate and planner of a robot that runs meanwhile come first.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from jepa_ros.errors import JepaRosError
 
 #: Seconds to wait for an answer: a model is loaded, a moment is thought over, while the robot has its share first.
-PATIENCE = 120.0
-PRIORITY = 15
+PATIENCE = 300.0
+PRIORITY = 5
 
 
 class BagProcess:

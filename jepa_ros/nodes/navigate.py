@@ -50,6 +50,7 @@ class NavigateNode(Node):
         self._clear = self.create_client(Trigger, "planner/clear_goal")
         self._handle: Any = None
         self._ended: Future | None = None
+        self._ends: dict[bytes, Future] = {}  # one may have ended before it is waited for
         self._pose: PoseStamped | None = None
         self._told: dict[str, str] = {}
         self._heard = self._began = 0.0
@@ -69,7 +70,8 @@ class NavigateNode(Node):
 
     def _on_accepted(self, handle: Any) -> None:
         self._end("abort", UNKNOWN, "another goal was given")
-        self._handle, self._ended = handle, Future()
+        self._handle = handle
+        self._ended = self._ends[bytes(handle.goal_id.uuid)] = Future()
         self._began = self._heard = time.monotonic()
         self._before, self._own = self._told.get("goal_ns", "0"), ""
         handle.execute()
@@ -77,8 +79,7 @@ class NavigateNode(Node):
 
     async def _execute(self, handle: Any) -> Any:
         """Wait for the end of a goal; who ends it says how."""
-        assert self._ended is not None
-        how, code, text = await self._ended
+        how, code, text = await self._ends.pop(bytes(handle.goal_id.uuid))
         {"succeed": handle.succeed, "abort": handle.abort, "canceled": handle.canceled}[how]()
         result = self._action.Result(error_code=code)
         optional.explain(result, text)
