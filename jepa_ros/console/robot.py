@@ -97,7 +97,8 @@ class Robot:
         self._rules.follow()
         body = {
             "robot": self.contract.name, "axes": self._driving.axes, "can_drive": self._driving.possible,
-            "camera_rate": self.contract.cameras[0].rate, "paths": self._has_paths,
+            "camera": self.contract.cameras[0].topic, "camera_rate": self.contract.cameras[0].rate,
+            "paths": self._has_paths,
         }  # fmt: skip
         return [
             Section("body", body["can_drive"], lambda: body),

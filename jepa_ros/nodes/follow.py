@@ -3,7 +3,7 @@
 
 It needs ``control_msgs`` and is started by itself (``ros2 run jepa_ros follow``), beside an arm's stack and in its
 namespace. MoveIt and others send it trajectories as they send them to a ``joint_trajectory_controller``. What leaves is
-a joint command on ``command_teleop``, so that the gate limits it, and the planner rests meanwhile. Decisions are
+a joint command on ``command_teleop``: the gate limits it, and puts it before the planner's. Decisions are
 :class:`jepa_ros.arm.follow.Follower`'s.
 """
 

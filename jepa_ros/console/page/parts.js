@@ -13,8 +13,9 @@ const Parts = (() => {
 
   // Why the picture is not what the camera sees now; empty where it is.
   function frozen(at, state, lost) {
-    const age = at ? (Date.now() - at) / 1000 : 0, rate = (state && state.body && state.body.camera_rate) || 10;
-    if (at && age > Math.max(1, 3 / rate)) return `FROZEN: ${age.toFixed(1)} s old${lost ? ", no connection" : ", the camera is silent"}`;
+    const age = at ? (Date.now() - at) / 1000 : 0, body = (state && state.body) || { camera_rate: 10 }, late = Math.max(1, 3 / body.camera_rate);
+    const heard = Math.min(...[body.camera, `${body.camera}/compressed`].map((topic) => state && state.inputs && state.inputs[topic] && state.inputs[topic].age).filter((a) => typeof a === "number"));
+    if (at && age > late) return `FROZEN: ${age.toFixed(1)} s old, ${lost ? "no connection" : heard > late ? "the camera is silent" : "this page is late"}`;
     return state && state.gate && state.gate.reasons.includes("image_frozen") ? "FROZEN: the camera repeats one picture" : "";
   }
 
