@@ -103,11 +103,11 @@ def run_alone(
         def report(phase: str, step: int, total: int, values: dict[str, float]) -> None:
             bar.update(step + 1, total, note=told(values))
 
-        began = time.monotonic()
+        began, before = time.monotonic(), time.process_time()
         card = stage.run(Order(folder, data, settings.readout_steps, settings.seed, report, bf16))
-        spent = round(time.monotonic() - began, 1)
+        spent, computed = round(time.monotonic() - began, 1), round(time.process_time() - before, 1)
     model, _ = load_checkpoint(folder, data.contract)
-    done = {"stage": name, "command": command, "seconds": spent}
+    done = {"stage": name, "command": command, "seconds": spent, "cpu_seconds": computed}
     if ranks.writes():
         card = save_checkpoint(folder, model, {**card, "renewed": [*card.get("renewed", []), done]})
     if ranks.writes():
