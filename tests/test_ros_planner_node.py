@@ -168,3 +168,19 @@ def test_deliberation_beside_the_steps_is_told_in_the_status_and_its_tree_on_a_t
     node.release()
     node.destroy_node()
     assert not any(thread.name == "deliberation" for thread in threading.enumerate())
+
+
+def test_imagined_futures_are_published_while_somebody_listens_and_not_otherwise(scene, monkeypatch):
+    node, _ = scene
+    told, listeners = [], [0]
+    out = SimpleNamespace(publish=told.append, get_subscription_count=lambda: listeners[0])
+    monkeypatch.setattr(node, "_futures_out", out)
+    node.take_latent(np.zeros(16, np.float32), 10.0)
+    assert told == []
+    listeners[0] = 1
+    node.take_latent(np.zeros(16, np.float32), 10.1)
+    futures, states, size = (dim.size for dim in told[-1].layout.dim)
+    assert futures >= 1 and states == 6 and size == 16 and len(told[-1].data) == futures * states * size
+    node._planner.set_goal(None)
+    node.take_latent(np.zeros(16, np.float32), 10.2)  # nothing is imagined, and the size of latents told all the same
+    assert [dim.size for dim in told[-1].layout.dim] == [0, 0, 16]
