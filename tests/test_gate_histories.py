@@ -42,6 +42,10 @@ def test_a_clock_that_tells_no_number_and_then_jumps_back_is_no_riddle_to_the_ju
     assert not History("bases", 4928).run()
 
 
+def test_a_base_that_does_not_move_yet_when_a_region_is_dropped_on_it_does_not_stand_for_the_judge() -> None:
+    assert not History("bases", 31686).run()
+
+
 def test_joints_that_may_still_brake_slowly_are_no_riddle_to_the_judge() -> None:
     assert not History("joints", 14502).run()
 

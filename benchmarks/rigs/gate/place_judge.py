@@ -96,8 +96,8 @@ class PlaceJudge:
                 self.least[name] = least = room if room > least - extra else least
             if room < least - self.slack:
                 found.append(f"stands {-room:.6g} m inside '{name}' (limit {-least:.6g})")
-            elif name in self.least and self.h.plant.speed() < 1e-3 * self.machine.speed:
-                # It stands: from now on it may only leave.
+            elif name in self.least and now > self.news_until and self.h.plant.speed() < 1e-3 * self.machine.speed:
+                # It stands, and no command of before is still on its way: from now on it may only leave.
                 self.least[name] = max(least, room - 0.05 * self.machine.radius - 0.005)
         return found
 
