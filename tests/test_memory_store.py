@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -253,3 +254,43 @@ def test_a_folder_that_cannot_be_is_refused_and_a_write_that_fails_is_told(tmp_p
     store.close()
     assert "cannot be written" in store.trouble and not store.kept
     assert os.listdir(tmp_path / "m" / "memory.partial") == []
+
+
+def test_many_read_one_memory_that_nobody_of_them_writes(tmp_path, contract, memory):
+    memory.tag("dock", np.ones(4))
+    store = open_store(tmp_path, contract, memory)
+    memory.tag("desk", np.zeros(4))
+    store.save_soon()
+    end = time.monotonic() + 10
+    while not store.kept:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    before = store.path.read_bytes()
+    readers = [LongTerm(4, [WayMemory(0.1)]) for _ in range(2)]
+    # Beside the one who writes:
+    shared = [Store(tmp_path, "model-a", contract, reader, read_only=True) for reader in readers]
+    assert all(sorted(reader.tags) == ["desk", "dock"] for reader in readers)
+    readers[0].tag("mine", np.zeros(4))
+    for one in shared:
+        one.save_soon()
+        one.close()
+        assert one.kept and not one.trouble
+    store.close()
+    assert store.path.read_bytes() == before
+
+
+def test_a_memory_that_is_only_read_has_to_be_there_whole_and_of_this_model(tmp_path, contract):
+    with pytest.raises(StoreError, match="no memory is there"):
+        Store(tmp_path / "none", "model-a", contract, LongTerm(4, [WayMemory(0.1)]), read_only=True)
+    assert not (tmp_path / "none").exists()
+    store = open_store(tmp_path, contract, LongTerm(4, [WayMemory(0.1)]))
+    store.memory.tag("dock", np.ones(4))
+    store.close()
+    again = LongTerm(4, [WayMemory(0.1)])
+    with pytest.raises(StoreError, match="was made by model"):
+        Store(tmp_path, "another", contract, again, read_only=True)
+    path = tmp_path / "memory.safetensors"
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(StoreError, match="no memory that can be read"):
+        Store(tmp_path, "model-a", contract, again, read_only=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lock", "memory.safetensors"]  # nothing was set aside

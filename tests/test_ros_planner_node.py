@@ -13,6 +13,7 @@ import pytest
 import rclpy
 import torch
 from rclpy.parameter import Parameter
+from std_msgs.msg import String
 
 from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal
@@ -184,3 +185,26 @@ def test_imagined_futures_are_published_while_somebody_listens_and_not_otherwise
     node._planner.set_goal(None)
     node.take_latent(np.zeros(16, np.float32), 10.2)  # nothing is imagined, and the size of latents told all the same
     assert [dim.size for dim in told[-1].layout.dim] == [0, 0, 16]
+
+
+def test_a_memory_that_is_only_read_gives_goals_and_takes_no_names(planning, tmp_path):
+    model = planning[0].values.model
+    writer, _ = started({"model": model, "memory": str(tmp_path)})
+    writer.on_active(True)
+    writer.take_latent(np.zeros(16, np.float32), 1.0)
+    writer._on_remember(String(data="dock"))
+    writer.release()
+    writer.destroy_node()
+    readers = [started({"model": model, "memory": str(tmp_path), "memory_read_only": True})[0] for _ in range(2)]
+    try:
+        for reader in readers:
+            reader.on_active(True)
+            reader.take_latent(np.zeros(16, np.float32), 1.0)
+            reader._on_remember(String(data="desk"))
+            assert "only read" in reader._memory._refused and list(reader._planner.memory.tags) == ["dock"]
+            reader._on_goal_tag(String(data="dock"))
+            assert reader._planner.goal.name == "dock"
+    finally:
+        for reader in readers:
+            reader.release()
+            reader.destroy_node()

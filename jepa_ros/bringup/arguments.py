@@ -95,6 +95,7 @@ _COMMON = (
     Argument("guardrails", "", "YAML file with the guardrail set; empty for the contract's."),
     Argument("costs", "", "YAML file with the weights of the task's cost terms; empty for the defaults."),
     Argument("memory", "", "Folder of the planner's long-term memory, made when it is not there; empty keeps nothing."),
+    Argument("memory_read_only", False, "Read the memory and never write it: many robots may share one."),
     Argument("brain", True, "Run perception and planner; false: gate and robot alone, to drive by hand or explore."),
     Argument("console", False, "Serve the operator's page on http://localhost:8765 (see docs/console.md)."),
     Argument("foxglove", False, "Serve Foxglove and Lichtblick on ws://localhost:8766 (see docs/console.md)."),
@@ -159,7 +160,7 @@ _FLEET = (
 #: Of the common arguments those that a process without gate, sensors and robot has.
 _OF_FLEET = (
     "robot", "model", "threads", "seed", "planner_params", "perception_params", "guardrails", "costs", "memory",
-    "autostart", "log_level",
+    "memory_read_only", "autostart", "log_level",
 )  # fmt: skip
 
 

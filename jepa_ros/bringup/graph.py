@@ -172,6 +172,7 @@ def _parameters(kind: str, args: dict[str, Any], contract: RobotContract) -> tup
         **shared,
         "seed": args["seed"],
         "memory": args["memory"],
+        "memory_read_only": args["memory_read_only"],
         "guardrails": values.text(args, "guardrails"),
         "costs": values.mapping_text(args, "costs"),
         "command_topic": args.get("command_topic", ""),

@@ -3,7 +3,7 @@
 
 One file, replaced as a whole: it is never half old and half new, whenever the power goes. A thread writes, so that the
 control loop does not wait for a disk. The folder belongs to one process at a time, and to one model: latents of another
-encoder mean nothing here.
+encoder mean nothing here. Any number may read it besides: each begins with what is on disk then, and writes nothing.
 """
 
 from __future__ import annotations
@@ -40,21 +40,38 @@ class Store:
     Args:
         folder: made when it does not exist. model_id: of the checkpoint. contract: of the robot.
         memory: filled with what the folder holds. every: s between two writes.
+        read_only: several may have the folder, and nothing is written; what is learned lasts as long as the process.
 
     Attributes:
         note: what was found amiss and set aside, empty otherwise. trouble: why the last write failed, empty otherwise.
 
     Raises:
-        StoreError: another model's or contract's, in use by another process, or not to be written.
+        StoreError: another model's or contract's, in use by another process, or not to be written; of one that is
+            only read, also where there is none, or a damaged one.
     """
 
     def __init__(
-        self, folder: Path | str, model_id: str, contract: RobotContract, memory: LongTerm, every: float = EVERY
-    ) -> None:
+        self, folder: Path | str, model_id: str, contract: RobotContract, memory: LongTerm, every: float = EVERY,
+        read_only: bool = False,
+    ) -> None:  # fmt: skip
+        self.read_only = read_only
         self.folder, self.memory, self.every = Path(folder).absolute(), memory, every
         self.path = self.folder / FILE
         self._identity = {"format": FORMAT, "model_id": model_id, "contract": contract.to_dict()}
         self.note = self.trouble = ""
+        if read_only:
+            identity_of(self.folder)  # says what is wrong with it
+            self._load(contract)
+            return
+        self._own(contract)
+        self._written = memory.version
+        self._kept = {name: place.time for name, place in memory.tags.items()}
+        self._wake, self._closing = threading.Event(), False
+        self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
+        self._thread.start()
+
+    def _own(self, contract: RobotContract) -> None:
+        """Take the folder for this process alone, and read what is in it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.folder / LOCK, "a")  # noqa: SIM115 - held until close
@@ -72,23 +89,21 @@ class Store:
         except BaseException:
             self._lock.close()
             raise
-        self._written = memory.version
-        self._kept = {name: place.time for name, place in memory.tags.items()}
-        self._wake, self._closing = threading.Event(), False
-        self._thread = threading.Thread(target=self._run, name="memory", daemon=True)
-        self._thread.start()
 
     @property
     def kept(self) -> bool:
         """Whether every tag is on disk."""
-        return self._kept == {name: place.time for name, place in self.memory.tags.items()}
+        return self.read_only or self._kept == {name: place.time for name, place in self.memory.tags.items()}
 
     def save_soon(self) -> None:
         """Write what is new now, in the thread."""
-        self._wake.set()
+        if not self.read_only:
+            self._wake.set()
 
     def close(self) -> None:
         """Write what is new and let go of the folder."""
+        if self.read_only:
+            return
         self._closing = True
         self._wake.set()
         self._thread.join()

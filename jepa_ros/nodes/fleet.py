@@ -34,6 +34,7 @@ PARAMS = (
     params.Param("robots", "", "Namespaces of the robots, with commas between them."),
     params.Param("workers", 2, "Threads that share the robots among them; best is one a core.", low=1, high=256),
     params.Param("memory", "", "Folder of the robots' long-term memories, one folder a robot; empty keeps nothing."),
+    params.Param("memory_read_only", False, "The folder is one memory that all robots read and none writes."),
 )
 #: Answers that the figures of the status are taken over.
 KEPT = 500
@@ -141,7 +142,7 @@ def build() -> list[Node]:
     nodes: list[Node] = [fleet]
     for number, robot in enumerate(fleet.robots):
         own = []
-        if fleet.values.memory:
+        if fleet.values.memory and not fleet.values.memory_read_only:
             own = [Parameter("memory", value=str(Path(fleet.values.memory) / robot.replace("/", "_")))]
         eye = perception.PerceptionNode(also_known=known, namespace=robot)
         mind = planner.PlannerNode(also_known=known, embedded=True, namespace=robot, parameter_overrides=own)

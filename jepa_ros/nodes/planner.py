@@ -108,7 +108,8 @@ class PlannerNode(ManagedNode):
         model, card, self._identity = load(self.values, contract)
         config = planner_settings.planner_config(self, self.values, self._contract)
         guardrails = planner_settings.guardrails(self.values.guardrails, contract)
-        memory = self._memory.open(self.values.memory, self._identity, contract, model.config.latent_dim)
+        size, read_only = model.config.latent_dim, self.values.memory_read_only
+        memory = self._memory.open(self.values.memory, self._identity, contract, size, read_only)
         self._planner = Planner(model, contract, config, card, guardrails, memory=memory, beside=True)
         self._settings = planner_messages.settings(config)
         self._part = PlannerPart(self._planner, Perception(model, contract))
@@ -319,6 +320,7 @@ class PlannerNode(ManagedNode):
     def _on_remember(self, message: String) -> None:
         refused = ""
         try:
+            self._memory.check_writable()
             self._with_memory().remember(message.data)
         except JepaRosError as error:
             refused = f"not remembered: {error}"

@@ -41,15 +41,17 @@ class MemoryTopic:
         self._told: tuple[dict[str, str], float] = ({}, 0.0)
         self._timer: Any = None
 
-    def open(self, folder: str, model_id: str, contract: RobotContract, latent_dim: int) -> LongTerm | None:
-        """The memory in a folder; None for no folder. See Store for errors and LongTerm for sizes."""
+    def open(
+        self, folder: str, model_id: str, contract: RobotContract, latent_dim: int, read_only: bool = False
+    ) -> LongTerm | None:
+        """The memory in a folder; None for no folder. See Store for read_only and errors, and LongTerm for sizes."""
         from jepa_ros.planning.bodies import new_memory
 
         self.close()
         memory = None
         if folder:
             memory = new_memory(contract, latent_dim)
-            self._store = Store(folder, model_id, contract, memory)
+            self._store = Store(folder, model_id, contract, memory, read_only=read_only)
             if self._store.note:
                 self._node.get_logger().error(self._store.note)
             states, tags = len(memory), len(memory.tags)
@@ -66,6 +68,11 @@ class MemoryTopic:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+    def check_writable(self) -> None:
+        """Raise JepaRosError where the memory is only read."""
+        if self._store is not None and self._store.read_only:
+            raise JepaRosError(f"the memory {self._store.folder} is only read here (memory_read_only)")
 
     def answer(self, refused: str = "") -> None:
         """A request to remember was taken, or refused for a reason."""

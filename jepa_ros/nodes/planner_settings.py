@@ -107,6 +107,7 @@ def _declare() -> tuple[params.Param, ...]:
         params.Param("command_kind", "", "Type of the gated command; empty for the contract's."),
         params.Param("command_topic", "", "Topic of the gated command; empty for the contract's.", topic=True),
         params.Param("memory", "", "Folder of the long-term memory, made when it is not there; empty keeps nothing."),
+        params.Param("memory_read_only", False, "Read the memory and never write it: many planners may share one."),
         params.Param("max_gap", 1.0, "Seconds without an image after which the past is forgotten.", low=0.0),
         params.Param("novel_goal", 3.0, "Novelty from which on a goal picture is refused; 1: slow down.", low=0.0),
         params.Param(
