@@ -15,12 +15,13 @@ from bag_helpers import write_bag
 from drive_bag import Drive, picture, write_drive
 
 from jepa_ros.bags import BagError
-from jepa_ros.bags.dataset import build
+from jepa_ros.bags.dataset import build, from_bags
 from jepa_ros.bags.dataset import command as dataset
 from jepa_ros.bags.dataset.segments import CutSettings
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
+from jepa_ros.learning.data import shards
 from jepa_ros.learning.data.dataset import Dataset, DatasetError
 from jepa_ros.perception.preprocess import model_input
 
@@ -180,29 +181,24 @@ def test_other_encodings_are_converted_as_live(tmp_path, encoding):
 
 
 def test_several_processes_and_a_resumed_run_give_the_same_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "SHARD_STEPS", 15)
-    monkeypatch.setattr(dataset, "WORTH_PROCESSES", 2)
+    monkeypatch.setattr(shards, "SHARD_STEPS", 15)
+    monkeypatch.setattr(from_bags, "WORTH_PROCESSES", 2)
     write_drive(tmp_path / "bag")
     cut = CutSettings(min_length=5, max_length=15)
     build([tmp_path / "bag"], tmp_path / "one", settings=cut)
     build([tmp_path / "bag"], tmp_path / "two", settings=cut, workers=2)
-    calls = []
 
-    def interrupted(job):
-        if len(calls) == 2:
+    def interrupted(done, of):
+        if done == 2:
             raise KeyboardInterrupt
-        calls.append(job.shard)
-        return real(job)
 
-    real = dataset._write_shard
-    monkeypatch.setattr(dataset, "_write_shard", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        build([tmp_path / "bag"], tmp_path / "three", settings=cut)
+        build([tmp_path / "bag"], tmp_path / "three", settings=cut, progress=interrupted)
     with pytest.raises(DatasetError, match="being written"):
         Dataset(tmp_path / "three", ARENA)
-    monkeypatch.setattr(dataset, "_write_shard", lambda job: calls.append(job.shard) or real(job))
-    build([tmp_path / "bag"], tmp_path / "three", settings=cut)
-    assert calls == [0, 1, 2]  # nothing was done twice
+    told = []
+    build([tmp_path / "bag"], tmp_path / "three", settings=cut, progress=lambda *shards: told.append(shards))
+    assert told == [(3, 3)]  # nothing was done twice
     one, *others = (Dataset(tmp_path / name, ARENA) for name in ("one", "two", "three"))
     for other in others:
         assert (one.index == other.index).all()

@@ -22,7 +22,7 @@ from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.identity import identity
 from jepa_ros.bags.replay import replay
 from jepa_ros.bags.replay.compare import Tolerance, compare
-from jepa_ros.bags.replay.recording import read_recording
+from jepa_ros.bags.replay.read import read_recording
 from jepa_ros.bags.replay.run_log import RunLog
 from jepa_ros.bags.replay.stack import Changes, prepare
 from jepa_ros.commands.options import Parser

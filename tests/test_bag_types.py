@@ -22,7 +22,7 @@ from jepa_ros.bags.dataset.segments import CutSettings
 from jepa_ros.bags.format.message_types import typestore
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.repair import repair
-from jepa_ros.bags.replay.recording import read_recording
+from jepa_ros.bags.replay.read import read_recording
 from jepa_ros.contract import load_contract
 from jepa_ros.learning.data.dataset import Dataset
 

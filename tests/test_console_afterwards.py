@@ -21,7 +21,7 @@ from stack_bag import GOAL_NS, make_model, write_stack_bag
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.replay import rethink
-from jepa_ros.bags.replay.recording import read_recording
+from jepa_ros.bags.replay.read import read_recording
 from jepa_ros.commands import console as command
 from jepa_ros.commands.cli import main
 from jepa_ros.commands.options import Parser

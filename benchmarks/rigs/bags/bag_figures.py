@@ -231,7 +231,7 @@ def dataset_speed(bag: Path) -> dict[str, Any]:
     """Images of a bag a second into a dataset, and the limit: reading and decoding them, and nothing else."""
     from jepa_ros.bags.dataset import build
     from jepa_ros.bags.identity import contract_of
-    from jepa_ros.bags.replay.recording import camera_topic
+    from jepa_ros.bags.image_topic import camera_topic
     from jepa_ros.messages.images import pixels
 
     with tempfile.TemporaryDirectory() as folder:

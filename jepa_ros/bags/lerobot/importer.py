@@ -20,10 +20,9 @@ from jepa_ros.bags.lerobot.mapping import Mapping, resolve
 from jepa_ros.bags.lerobot.video import frames
 from jepa_ros.contract import Camera, RobotContract, load_contract
 from jepa_ros.learning.data.dataset import DatasetWriter, Episode
+from jepa_ros.learning.data.shards import in_shards, write_shards
 from jepa_ros.perception.preprocess import ImageError, model_input
-from jepa_ros.workers import worker_pool
 
-SHARD_STEPS = 1500
 #: As LeRobot itself: a stamp further than this [s] from its place on the grid is no stamp of this rate.
 STAMP_TOLERANCE = 1e-4
 #: Of an action's values so many may lie outside the contract's range before the report asks about the unit.
@@ -115,11 +114,7 @@ def read(
     }  # fmt: skip
     writer = DatasetWriter(folder, contract, settings)
     jobs = _jobs(str(writer.folder), contract, settings, data, found, every, kept, static)
-    writer.begin()
-    todo = [job for job in jobs if not writer.has_shard(job.shard)]
-    for done, _ in enumerate(_run(todo, workers), 1):
-        if progress is not None:
-            progress(len(jobs) - len(todo) + done, len(jobs))
+    write_shards(writer, jobs, _write_shard, workers, progress)
     steps = sum(e.length // every for e in kept)
     tasks = [e.tasks[0] if e.tasks else "" for e in kept]
     report = {
@@ -132,25 +127,12 @@ def read(
 
 
 def _jobs(folder, contract, settings, data, mapping, every, kept, static) -> list[_Job]:
-    jobs: list[_Job] = []
-    group: list[EpisodePlace] = []
     own = {int(k): v for k, v in (data.own.get("layouts") or {}).items()}
-    for number, episode in enumerate(kept):
-        group.append(episode)
-        if sum(e.length // every for e in group) >= SHARD_STEPS or number == len(kept) - 1:
-            layouts = tuple(0 if static else own.get(e.index, e.index + 1) for e in group)
-            where = (folder, contract.to_dict(), settings, len(jobs))
-            jobs.append(_Job(*where, data, mapping, every, tuple(group), layouts))
-            group = []
+    jobs = []
+    for number, group in enumerate(in_shards(kept, lambda e: e.length // every)):
+        layouts = tuple(0 if static else own.get(e.index, e.index + 1) for e in group)
+        jobs.append(_Job(folder, contract.to_dict(), settings, number, data, mapping, every, group, layouts))
     return jobs
-
-
-def _run(jobs: list[_Job], workers: int):
-    if workers <= 1 or len(jobs) < 2:
-        yield from map(_write_shard, jobs)
-        return
-    with worker_pool(min(workers, len(jobs)), "dataset") as pool:
-        yield from pool.results(_write_shard, jobs, ordered=False)
 
 
 def _write_shard(job: _Job) -> int:

@@ -176,8 +176,8 @@ def _play(args: argparse.Namespace) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from jepa_ros.bags.identity import contract_of
+    from jepa_ros.bags.image_topic import camera_topic
     from jepa_ros.bags.replay.player import Player, PlaySettings, input_topics
-    from jepa_ros.bags.replay.recording import camera_topic
 
     settings = PlaySettings(args.rate, args.loop, args.start, args.duration, args.all, args.wait)
     ended: list[int] = []

@@ -12,7 +12,8 @@ from jepa_ros.bags import GATE_SETTINGS_KEY, GUARDRAILS_KEY, MODEL_CARD_KEY, Bag
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.identity import contract_of
 from jepa_ros.bags.replay.offline import OfflineReplay, OfflineSettings
-from jepa_ros.bags.replay.recording import Recording, read_recording
+from jepa_ros.bags.replay.read import read_recording
+from jepa_ros.bags.replay.recording import Recording
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.safety.config import watched
@@ -34,7 +35,7 @@ class Changes:
             ({name: value}), over those in the bag.
         samples: candidates of each iteration; 0: as many as recorded.
         threads: compute threads. brain, gate: leave one of them out.
-        whole: read the whole bag, see :func:`~jepa_ros.bags.replay.recording.read_recording`.
+        whole: read the whole bag, see :func:`~jepa_ros.bags.replay.read.read_recording`.
         free_iterations: plans run as many iterations as configured instead of as many as recorded.
     """
 
