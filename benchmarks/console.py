@@ -20,8 +20,8 @@ import numpy as np
 
 from benchmarks.rigs import output
 from benchmarks.rigs.console_report import report
-from jepa_ros.commands.options import duration, positive
 from jepa_ros.files import add_json
+from jepa_ros.options import duration, positive
 from jepa_ros.ros_env import reserved_domain, ros_environment
 
 SETTLED, BLOCK = 4.0, 15.0  # s

@@ -22,10 +22,10 @@ import numpy as np
 import psutil
 
 from benchmarks.rigs import options, output
-from jepa_ros.commands.options import positive, time_span
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
+from jepa_ros.options import positive, time_span
 from jepa_ros.processor import SWITCH, usable_cores
 
 VIEWS = 40

@@ -25,9 +25,9 @@ from benchmarks.rigs.gate.bodies import KINDS
 from benchmarks.rigs.gate.campaign import Log, directed, episodes, histories, mutation
 from benchmarks.rigs.gate.named import DRIVING
 from benchmarks.rigs.gate.telling import report
-from jepa_ros.commands.options import non_negative, positive, seed
 from jepa_ros.contract import share_dir
 from jepa_ros.files import add_json
+from jepa_ros.options import non_negative, positive, seed
 from jepa_ros.processor import usable_cores
 from jepa_ros.workers import worker_pool
 

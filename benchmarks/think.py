@@ -21,8 +21,8 @@ from benchmarks.rigs.think.arms import CONDITIONS, FACTORS
 from benchmarks.rigs.think.episodes import coverage, driven, imagined, start
 from jepa_ros.cluster import add_ray
 from jepa_ros.errors import JepaRosError
-from jepa_ros.evaluation.baselines import HEAD
 from jepa_ros.files import add_json
+from jepa_ros.learning.baselines import HEAD
 from jepa_ros.planning.deliberate.settings import DeliberateConfig
 from jepa_ros.processor import usable_cores
 

@@ -23,9 +23,9 @@ from benchmarks.rigs import options, output, resumable
 from benchmarks.rigs.search.vigilance_trials import CASES, FEELS, FELT, Drive, read, start_worker, work
 from jepa_ros.cluster import add_ray
 from jepa_ros.errors import JepaRosError
-from jepa_ros.evaluation.statistics import wilson
 from jepa_ros.files import add_json
 from jepa_ros.processor import usable_cores
+from jepa_ros.statistics import wilson
 from jepa_ros.workers import worker_pool
 
 SECONDS = 120.0  # of a drive in which nothing goes wrong

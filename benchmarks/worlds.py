@@ -23,13 +23,12 @@ from typing import Any
 
 import torch
 
-from jepa_ros.commands.options import positive
 from jepa_ros.errors import JepaRosError
-from jepa_ros.evaluation.baselines import KINDS, META, train_baseline
 from jepa_ros.evaluation.episode import EvalSettings
 from jepa_ros.evaluation.evaluate import evaluate
 from jepa_ros.evaluation.report import rates
 from jepa_ros.files import add_json, write_json, write_text
+from jepa_ros.learning.baselines import KINDS, META, train_baseline
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import BatchShape
 from jepa_ros.learning.representation.reconstruction import ReconstructionTrainer
@@ -37,6 +36,7 @@ from jepa_ros.learning.representation.representation import RepresentationTraine
 from jepa_ros.learning.settings import TrainSettings, choose_device
 from jepa_ros.learning.teachable import config_for
 from jepa_ros.learning.train import train
+from jepa_ros.options import positive
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress

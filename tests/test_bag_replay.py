@@ -25,10 +25,10 @@ from jepa_ros.bags.replay.compare import Tolerance, compare
 from jepa_ros.bags.replay.read import read_recording
 from jepa_ros.bags.replay.run_log import RunLog
 from jepa_ros.bags.replay.stack import Changes, prepare
-from jepa_ros.commands.options import Parser
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import planner_messages
+from jepa_ros.options import Parser
 from jepa_ros.planar.settings import PlanarConfig
 from jepa_ros.safety import Gate
 

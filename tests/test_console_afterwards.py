@@ -24,13 +24,13 @@ from jepa_ros.bags.replay import rethink
 from jepa_ros.bags.replay.read import read_recording
 from jepa_ros.commands import console as command
 from jepa_ros.commands.cli import main
-from jepa_ros.commands.options import Parser
 from jepa_ros.console.afterwards import open_bag
 from jepa_ros.console.bag_process import BagProcess
 from jepa_ros.console.desk import Refused
 from jepa_ros.contract import load_contract
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
+from jepa_ros.options import Parser
 from jepa_ros.world_model.model import ModelConfig
 
 SLOW = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}"

@@ -26,7 +26,6 @@ from std_srvs.srv import SetBool, Trigger  # noqa: E402
 
 from jepa_ros.commands import console as command  # noqa: E402
 from jepa_ros.commands import console_foxglove  # noqa: E402
-from jepa_ros.commands.options import Parser  # noqa: E402
 from jepa_ros.console.asking import SERVICES  # noqa: E402
 from jepa_ros.console.foxglove import CLIENT_TOPICS, installed  # noqa: E402
 from jepa_ros.console.foxglove.bridge import Bridge  # noqa: E402
@@ -34,6 +33,7 @@ from jepa_ros.console.foxglove.layout import layout  # noqa: E402
 from jepa_ros.contract import load_contract  # noqa: E402
 from jepa_ros.errors import JepaRosError  # noqa: E402
 from jepa_ros.nodes import qos  # noqa: E402
+from jepa_ros.options import Parser  # noqa: E402
 
 NAMESPACE = "/fox"
 

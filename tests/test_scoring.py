@@ -8,12 +8,13 @@ from rich.console import Console
 
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.evaluation.baselines import META, baseline_in
+from jepa_ros.evaluation.baselines import baseline_in
 from jepa_ros.evaluation.episode import EvalSettings
 from jepa_ros.evaluation.evaluate import weights
 from jepa_ros.evaluation.report import print_table, rates, summarise
-from jepa_ros.evaluation.statistics import percentiles_ms, quantile, wilson
 from jepa_ros.files import write_json
+from jepa_ros.learning.baselines import META
+from jepa_ros.statistics import percentiles_ms, quantile, wilson
 from jepa_ros.worlds.assignment import Assignment
 from jepa_ros_sim.arena.reach import HOLD, MIN_DISTANCE, RADIUS, EpisodeSpec, Scorer, make_spec
 from jepa_ros_sim.arena.world import ArenaWorld

@@ -11,11 +11,11 @@ import torch
 
 from jepa_ros.cost.terms import StepsTerm, model_terms
 from jepa_ros.cost.to_go import to_go_of
-from jepa_ros.evaluation.statistics import rank_correlation
 from jepa_ros.learning.representation.diagnostics import Latents
 from jepa_ros.learning.stages import way
 from jepa_ros.learning.stages.way import imagine, judge_way
 from jepa_ros.planning.native import NativeError, NativeReadouts
+from jepa_ros.statistics import rank_correlation
 from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.world_model.readouts import DISTANCE, WAY
 from jepa_ros.world_model.way_head import WayHead

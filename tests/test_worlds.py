@@ -12,8 +12,9 @@ import torch
 from benchmarks import worlds
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.evaluation import baselines
-from jepa_ros.evaluation.baselines import InverseModel, InverseModelPolicy, _moments, load_head, train_baseline
+from jepa_ros.evaluation.baselines import InverseModel, InverseModelPolicy, load_head
+from jepa_ros.learning import baselines
+from jepa_ros.learning.baselines import _moments, train_baseline
 from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.representation.reconstruction import ReconstructionTrainer
 from jepa_ros.learning.settings import TrainSettings

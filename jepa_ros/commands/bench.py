@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from jepa_ros.commands.options import Parser
 from jepa_ros.contract import share_dir
 from jepa_ros.errors import JepaRosError
+from jepa_ros.options import Parser
 from jepa_ros.suggest import did_you_mean
 
 

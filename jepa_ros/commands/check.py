@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.commands.check_world import check_world
-from jepa_ros.commands.options import positive
 from jepa_ros.contract import RobotContract
+from jepa_ros.options import positive
 from jepa_ros.worlds import contract_of
 
 #: A model's picture is encoded and a plan is searched within the share of the control period that this leaves.

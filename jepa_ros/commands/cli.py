@@ -18,10 +18,10 @@ import traceback
 from collections.abc import Sequence
 
 from jepa_ros import __version__
-from jepa_ros.commands.options import Parser
 from jepa_ros.contract.resources import share_dir
 from jepa_ros.errors import JepaRosError
 from jepa_ros.interrupts import INTERRUPTED, say_interrupted, while_importing
+from jepa_ros.options import Parser
 from jepa_ros.ros_env import ros_environment
 
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jepa_ros.commands.options import namespace, whole
 from jepa_ros.errors import JepaRosError
+from jepa_ros.options import namespace, whole
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

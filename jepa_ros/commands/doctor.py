@@ -16,8 +16,8 @@ from dataclasses import asdict
 
 from jepa_ros.bringup.graph import environment
 from jepa_ros.commands.doctor_rules import ERROR, OK, WARNING
-from jepa_ros.commands.options import namespace, time_span
 from jepa_ros.files import add_json, write_json
+from jepa_ros.options import namespace, time_span
 from jepa_ros.progress import StatusLine
 from jepa_ros.ros_env import ready_for_ros
 from jepa_ros.worlds import contract_of

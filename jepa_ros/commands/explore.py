@@ -12,8 +12,8 @@ import signal
 import time
 from typing import Any
 
-from jepa_ros.commands.options import namespace, seed, share, time_span
 from jepa_ros.errors import JepaRosError
+from jepa_ros.options import namespace, seed, share, time_span
 from jepa_ros.progress import StatusLine
 from jepa_ros.ros_env import ready_for_ros, starting_ros
 from jepa_ros.worlds import contract_of

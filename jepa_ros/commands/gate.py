@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from jepa_ros.commands.link import Link
-from jepa_ros.commands.options import namespace, refuse_given, time_span
 from jepa_ros.files import add_json, write_json
+from jepa_ros.options import namespace, refuse_given, time_span
 from jepa_ros.ros_env import ready_for_ros
 
 ACTIONS = ("enable", "disable", "reset", "estop", "state", "interventions")

@@ -7,9 +7,9 @@ import argparse
 from pathlib import Path
 
 from jepa_ros.commands.link import Link
-from jepa_ros.commands.options import namespace, time_span
 from jepa_ros.commands.tags import remember, tags
 from jepa_ros.errors import JepaRosError
+from jepa_ros.options import namespace, time_span
 from jepa_ros.ros_env import ready_for_ros
 
 

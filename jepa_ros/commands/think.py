@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from jepa_ros.commands.options import positive, seed
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
+from jepa_ros.options import positive, seed
 from jepa_ros.planning.deliberate.settings import DeliberateConfig
 from jepa_ros.worlds.choose import add_world_arguments, assign, choose
 

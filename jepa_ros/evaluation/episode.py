@@ -13,9 +13,9 @@ from jepa_ros.agent.planner_part import PlannerPart
 from jepa_ros.agent.policies import RandomPolicy
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
-from jepa_ros.evaluation.baselines import KINDS as BASELINES
 from jepa_ros.evaluation.baselines import InverseModelPolicy, load_head
 from jepa_ros.evaluation.tour import toured
+from jepa_ros.learning.baselines import KINDS as BASELINES
 from jepa_ros.memory import LongTerm
 from jepa_ros.perception import Perception
 from jepa_ros.planning.bodies import goals_of, new_memory

@@ -14,7 +14,6 @@ import torch
 from rich.console import Console
 
 from jepa_ros.cluster import add_ray
-from jepa_ros.commands.options import number, positive, refuse_given, seed, whole
 from jepa_ros.cost.risk import read_risk
 from jepa_ros.cost.task import FINAL, TaskWeights
 from jepa_ros.errors import JepaRosError
@@ -23,6 +22,7 @@ from jepa_ros.evaluation.episode import SEEING, EvalSettings, run_episode
 from jepa_ros.evaluation.kept import Kept
 from jepa_ros.evaluation.report import print_table, summarise
 from jepa_ros.files import add_json, new_file, write_json
+from jepa_ros.options import number, positive, refuse_given, seed, whole
 from jepa_ros.planning.bodies import settings_for
 from jepa_ros.planning.config import STOPS, SearchConfig
 from jepa_ros.planning.deliberate.settings import WHEN, DeliberateConfig

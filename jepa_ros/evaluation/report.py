@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jepa_ros.evaluation.episode import EvalSettings
-from jepa_ros.evaluation.statistics import percentiles_ms, wilson
 from jepa_ros.planning.bodies import settings_for
+from jepa_ros.statistics import percentiles_ms, wilson
 from jepa_ros.worlds.assignment import Assignment
 
 Scores = list[dict[str, Any]]

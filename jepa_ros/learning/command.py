@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from jepa_ros.commands.options import number, positive, seed, whole
 from jepa_ros.contract import load_contract
 from jepa_ros.files import add_json, write_json
 from jepa_ros.learning.data.dataset import Dataset
@@ -23,6 +22,7 @@ from jepa_ros.learning.settings import PRECISIONS, TrainSettings, choose_device,
 from jepa_ros.learning.stages.alone import STAGES, run_alone
 from jepa_ros.learning.teachable import config_for
 from jepa_ros.learning.train import train
+from jepa_ros.options import number, positive, seed, whole
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress
 from jepa_ros.world_model import ModelConfig

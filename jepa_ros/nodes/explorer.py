@@ -20,10 +20,10 @@ from std_msgs.msg import Bool
 
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.contract import RobotContract
-from jepa_ros.learning.data.exploration import Exploration
 from jepa_ros.messages.images import raw_image
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
+from jepa_ros.worlds.exploration import Exploration
 from jepa_ros.worlds.protocols import Observation
 
 #: Modes in which the gate lets through what is asked.

@@ -2,7 +2,7 @@
 """The goal-conditioned inverse model: which actions lead from a latent to a goal.
 
 The ONE network for it: a source of candidates for the search (several actions), and on its own a policy without search
-(one action, jepa_ros.evaluation.baselines).
+(one action, jepa_ros.learning.baselines).
 """
 
 from __future__ import annotations

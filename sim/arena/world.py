@@ -174,7 +174,7 @@ class Reach:
 
     def explore(self, scene: ArenaScene, spec: Outing) -> Policy:
         """Random driving with a back-up reflex."""
-        from jepa_ros.learning.data.exploration import Exploration
+        from jepa_ros.worlds.exploration import Exploration
 
         return Exploration(self.contract, np.random.default_rng(spec.draws))
 

@@ -21,8 +21,8 @@ from benchmarks.rigs.bags.bag_learning import LearningError
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.repair import repair
 from jepa_ros.bags.record import Recorder
-from jepa_ros.evaluation.statistics import quantile
 from jepa_ros.ros_env import large_environment, reserved_domain, ros_environment
+from jepa_ros.statistics import quantile
 
 #: Of Student's t distribution, two-sided 95 %, by degrees of freedom; beyond 10 the normal's is used.
 T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26, 10: 2.23}

@@ -24,7 +24,7 @@ from benchmarks.rigs.gate.mutants import GUARANTEES, without
 from benchmarks.rigs.gate.rig import Rig
 from benchmarks.rigs.gate.scenarios import SCENARIOS
 from jepa_ros import safety
-from jepa_ros.evaluation.statistics import wilson
+from jepa_ros.statistics import wilson
 from jepa_ros.workers import Workers
 
 #: Histories a job, so that progress shows and a failure ends the run soon.

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rigs.network.network import ENVIRONMENT, Network, NetworkError
-from jepa_ros.evaluation.statistics import quantile
 from jepa_ros.ros_env import ros_environment
+from jepa_ros.statistics import quantile
 
 #: The planner never arrives, for there is nowhere to go in a picture of noise; it searches a little.
 PLANNER = "{arrival.arrive: 1.0e-9, arrival.leave: 1.0e-9, search.samples: 64, search.elites: 8}\n"

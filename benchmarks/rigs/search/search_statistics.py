@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, spearmanr
 
-from jepa_ros.evaluation.statistics import wilson
+from jepa_ros.statistics import wilson
 
 Rows = list[dict[str, Any]]
 

@@ -13,9 +13,9 @@ from typing import Any
 from jepa_ros.bags.dataset.from_bags import build
 from jepa_ros.bags.dataset.segments import CutSettings
 from jepa_ros.bags.lerobot import command as lerobot
-from jepa_ros.commands.options import duration, positive, refuse_given, whole
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
+from jepa_ros.options import duration, positive, refuse_given, whole
 from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress
 

@@ -21,9 +21,9 @@ from jepa_ros.bags.identity import identity
 from jepa_ros.bags.record.priority import lower_priority
 from jepa_ros.bags.record.ring_buffer import RingWriter, gate_watch
 from jepa_ros.bags.record.writer_thread import QUEUE_BYTES, WriterThread
-from jepa_ros.commands.options import Parser, duration, namespace, number, topic, whole
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
+from jepa_ros.options import Parser, duration, namespace, number, topic, whole
 from jepa_ros.progress import StatusLine
 from jepa_ros.ros_env import large_environment, ready_for_ros, starting_ros
 from jepa_ros.safety.output import Mode

@@ -17,9 +17,9 @@ from typing import Any
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.reader import BagReader
-from jepa_ros.commands.options import duration, positive
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
+from jepa_ros.options import duration, positive
 from jepa_ros.progress import StatusLine
 from jepa_ros.ros_env import ready_for_ros, starting_ros
 

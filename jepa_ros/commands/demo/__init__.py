@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from jepa_ros.commands.options import positive, seed, whole
+from jepa_ros.options import positive, seed, whole
 from jepa_ros.ros_env import ready_for_ros
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.commands.demo.log import Episode, arrived_and_stopped
-from jepa_ros.evaluation.statistics import percentiles_ms
 from jepa_ros.files import plain
 from jepa_ros.interrupts import while_importing
+from jepa_ros.statistics import percentiles_ms
 from jepa_ros.worlds import Sample
 
 #: A single demonstration ends this long after the planner said that it arrived [s]; the last second of it counts.

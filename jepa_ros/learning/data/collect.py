@@ -14,7 +14,7 @@ import numpy as np
 
 from jepa_ros.agent.loop import Loop, StepRecord
 from jepa_ros.cluster import add_ray
-from jepa_ros.commands.options import positive, seed, whole
+from jepa_ros.options import positive, seed, whole
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json

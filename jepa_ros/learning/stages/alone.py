@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jepa_ros.evaluation.baselines import renew_inverse
+from jepa_ros.learning.baselines import renew_inverse
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.finish import told
 from jepa_ros.learning.parallel import ranks

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jepa_ros.evaluation.statistics import rank_correlation
-from jepa_ros.evaluation.ways import true_ways
 from jepa_ros.learning.representation.diagnostics import Latents, encode_episodes
 from jepa_ros.learning.representation.representation import cosine
 from jepa_ros.learning.stages.order import Order
 from jepa_ros.learning.stages.readouts import Report, optimizer_for
+from jepa_ros.learning.stages.true_ways import true_ways
+from jepa_ros.statistics import rank_correlation
 from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.world_model.readouts import WAY
 from jepa_ros.world_model.way_head import WayHead

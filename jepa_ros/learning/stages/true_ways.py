@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepa_ros.evaluation.statistics import rank_correlation
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.perception import Perception
+from jepa_ros.statistics import rank_correlation
 from jepa_ros.world_model import WorldModel
 from jepa_ros.worlds.registry import load, names
 
