@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from jepa_ros import __version__
 from jepa_ros.errors import JepaRosError
-from jepa_ros.workers import AHEAD, LOOK_EVERY, THREAD_VARIABLES, answer
+from jepa_ros.jobs import AHEAD, LOOK_EVERY, THREAD_VARIABLES, answer
 
 J = TypeVar("J")
 T = TypeVar("T")

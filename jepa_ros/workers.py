@@ -13,22 +13,15 @@ import functools
 import itertools
 import multiprocessing
 import os
-import pickle
 import queue
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.jobs import AHEAD, LOOK_EVERY, THREAD_VARIABLES, Pool, answer, portable
 
 J = TypeVar("J")
 T = TypeVar("T")
-LOOK_EVERY = 1.0  # s between two looks at whether the workers live
-AHEAD = 2  # jobs a worker has been given: the one that it is at, and the next
-#: What OpenMP, OpenBLAS, MKL, NumExpr, Apple's Accelerate and OpenCV read when they are loaded.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-    "OPENCV_FOR_THREADS_NUM",
-)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -101,19 +94,6 @@ class Workers:
         return {worker.pid for worker in multiprocessing.active_children()}
 
 
-class Pool(Protocol):
-    """What does jobs: worker processes here, or a cluster (:mod:`jepa_ros.cluster`)."""
-
-    @property
-    def slots(self) -> int:
-        """Jobs that run at a time."""
-        ...
-
-    def results(self, work: Callable[[J], T], jobs: Iterable[J], ordered: bool = True) -> Iterator[T]:
-        """See :meth:`Workers.results`."""
-        ...
-
-
 @contextlib.contextmanager
 def worker_pool(
     workers: int, what: str, start: Callable[..., None] | None = None, given: Iterable[Any] = (), threads: int = 1,
@@ -160,21 +140,5 @@ def _answer(work: Callable[[J], T], job: J) -> tuple[bool, T | JepaRosError]:
             _start[0]()
             _start.clear()
     except JepaRosError as error:
-        return False, _portable(error)
+        return False, portable(error)
     return answer(work, job)
-
-
-def answer(work: Callable[[J], T], job: J) -> tuple[bool, T | JepaRosError]:
-    """Do a job: (True, its result) or (False, the mistake that it met)."""
-    try:
-        return True, work(job)
-    except JepaRosError as error:
-        return False, _portable(error)
-
-
-def _portable(error: JepaRosError) -> JepaRosError:
-    """An error as it can be sent to the parent: as it is, or as its text where it cannot be pickled."""
-    try:
-        return error if str(pickle.loads(pickle.dumps(error))) == str(error) else JepaRosError(str(error))
-    except Exception:
-        return JepaRosError(str(error))

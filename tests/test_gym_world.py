@@ -21,11 +21,11 @@ from jepa_ros.planning.config import SearchConfig
 from jepa_ros.world_model import ContractMismatch, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.worlds import Decision, Sample, WorldError
 from jepa_ros.worlds.choose import json_object
-from jepa_ros.worlds.gym.environment import GymEnv, GymError
+from jepa_ros.worlds.gym.environment import GymEnv, GymError, read_state
 from jepa_ros.worlds.gym.goals import Pair, draw_pair
 from jepa_ros.worlds.gym.scene import Beginning, GymScene
 from jepa_ros.worlds.gym.setup import usual_repeat
-from jepa_ros.worlds.gym.states import coarse, coarse_shows, picture_shows, read_state, rollout, survey
+from jepa_ros.worlds.gym.states import coarse, coarse_shows, picture_shows, rollout, survey
 from jepa_ros.worlds.gym.world import GymJudge, GymWorld
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.rigs.search.plan_measure import SIZES, make_search, milliseconds, problem, timed
 from jepa_ros.contract import share_dir
 from jepa_ros.errors import JepaRosError
-from jepa_ros.workers import THREAD_VARIABLES
+from jepa_ros.jobs import THREAD_VARIABLES
 from jepa_ros.world_model.context import without
 
 ROUNDS = 5  # turns that ours and the peers take

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 
 from jepa_ros.contract import RobotContract
@@ -154,3 +155,31 @@ def contract_for(env: Any, shape: tuple[int, ...], fps: float, repeat: int) -> R
         "command": {"kind": "float64_multiarray", "topic": "commands", "joints": list(bounds)},
         "limits": {"velocity": span, "acceleration": span, "braking": span, "position": bounds},
     }, f"--env {name}")  # fmt: skip
+
+
+def read_state(env: GymEnv) -> np.ndarray:
+    """The environment's state, (K,), as far as it tells.
+
+    ``achieved_goal`` of its observation where there is one, otherwise the whole observation, flat. An observation that
+    is a picture is taken as 16x16 grey values.
+    """
+    seen: Any = env.observation
+    return flat(seen["achieved_goal"] if isinstance(seen, dict) and "achieved_goal" in seen else seen)
+
+
+def flat(seen: Any) -> np.ndarray:
+    """An observation as numbers (K,); what cannot be a number counts as one that never changes."""
+    if isinstance(seen, dict):
+        return flat([seen[key] for key in sorted(seen)])
+    if isinstance(seen, (list, tuple)):
+        return np.concatenate([flat(part) for part in seen] or [np.zeros(0)])
+    array = np.asarray(seen)
+    if array.ndim >= 2 and array.dtype == np.uint8:
+        return grey(array, 16)
+    return array.astype(np.float64).ravel() if array.dtype.kind in "biuf" else np.zeros(1)
+
+
+def grey(image: np.ndarray, size: int) -> np.ndarray:
+    """A picture (H, W) or (H, W, 3) as (size * size,) grey values from 0 to 1."""
+    small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    return (small if small.ndim == 2 else small.mean(axis=2)).ravel() / 255.0

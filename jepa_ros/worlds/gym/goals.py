@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.agent.policies import RandomPolicy
-from jepa_ros.worlds.gym.environment import GymError
+from jepa_ros.worlds.gym.environment import GymError, flat, read_state
 from jepa_ros.worlds.gym.scene import SEED_OFFSET, Beginning, GymScene
-from jepa_ros.worlds.gym.states import Measure, flat, read_state, rollout
+from jepa_ros.worlds.gym.states import Measure, rollout
 
 GOAL_STEPS = (10, 40)  # of the random rollout that a goal is drawn from
 STAY = 10  # steps that a rollout stays at a goal which can be held

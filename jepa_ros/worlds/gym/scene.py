@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.contract import RobotContract
-from jepa_ros.worlds.gym.environment import GymEnv
+from jepa_ros.worlds.gym.environment import GymEnv, read_state
 from jepa_ros.worlds.protocols import Observation
 
 SEED_OFFSET = 1_000_000_007  # no episode of an evaluation is one of a training
@@ -76,8 +76,6 @@ class GymScene:
 
     def truth(self) -> dict[str, Any]:
         """The environment's state, as far as it tells, what it says of success, and the rewards so far."""
-        from jepa_ros.worlds.gym.states import read_state
-
         return {"state": read_state(self.env), "success": self.env.success, "reward": self.env.total}
 
     def close(self) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 
 from jepa_ros.agent.loop import Loop, StepRecord
 from jepa_ros.agent.policies import RandomPolicy
-from jepa_ros.worlds.gym.environment import GymEnv, GymError
+from jepa_ros.worlds.gym.environment import GymError, grey, read_state
 from jepa_ros.worlds.gym.scene import SEED_OFFSET, Beginning, GymScene
 from jepa_ros.worlds.protocols import Policy
 
@@ -29,38 +28,10 @@ def rollout(scene: GymScene, policy: Policy, steps: int, look: bool) -> Iterator
         yield loop.step()
 
 
-def read_state(env: GymEnv) -> np.ndarray:
-    """The environment's state, (K,), as far as it tells.
-
-    ``achieved_goal`` of its observation where there is one, otherwise the whole observation, flat. An observation that
-    is a picture is taken as 16x16 grey values.
-    """
-    seen: Any = env.observation
-    return flat(seen["achieved_goal"] if isinstance(seen, dict) and "achieved_goal" in seen else seen)
-
-
-def flat(seen: Any) -> np.ndarray:
-    """An observation as numbers (K,); what cannot be a number counts as one that never changes."""
-    if isinstance(seen, dict):
-        return flat([seen[key] for key in sorted(seen)])
-    if isinstance(seen, (list, tuple)):
-        return np.concatenate([flat(part) for part in seen] or [np.zeros(0)])
-    array = np.asarray(seen)
-    if array.ndim >= 2 and array.dtype == np.uint8:
-        return grey(array, 16)
-    return array.astype(np.float64).ravel() if array.dtype.kind in "biuf" else np.zeros(1)
-
-
 def coarse(image: np.ndarray) -> np.ndarray:
     """The lowest frequencies of each colour of a picture (H, W, 3), (48,): small things move them evenly."""
     small = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
     return np.concatenate([cv2.dct(np.ascontiguousarray(small[..., c]))[:4, :4].ravel() for c in range(small.shape[2])])
-
-
-def grey(image: np.ndarray, size: int) -> np.ndarray:
-    """A picture (H, W) or (H, W, 3) as (size * size,) grey values from 0 to 1."""
-    small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    return (small if small.ndim == 2 else small.mean(axis=2)).ravel() / 255.0
 
 
 @dataclass(frozen=True)
