@@ -258,7 +258,7 @@ class Nodes:
         self.send("/model_id", String(data=self.eye._identity))
         picture = fill(Image(), goal, "rgb8")
         picture.header.frame_id = "camera"
-        self.planner._on_goal_image(picture)
+        self.planner.goals.on_image(picture)
         decided = []
         for names, what in tape.events:
             if names is None:

@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
@@ -30,15 +29,14 @@ from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.messages.diagnostics import raw_value
 from jepa_ros.messages.images import latent_of
-from jepa_ros.messages.images import pixels as pixels_of
 from jepa_ros.messages.stamps import stamp_of
-from jepa_ros.messages.state import place_of
 from jepa_ros.nodes import planner_messages, planner_settings, qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import load
-from jepa_ros.nodes.planner_memory import MemoryTopic, NoMemory
+from jepa_ros.nodes.planner_goals import GoalTopics
+from jepa_ros.nodes.planner_memory import MemoryTopic
 from jepa_ros.nodes.process import leave, run
 from jepa_ros.nodes.servo import servo_for
 from jepa_ros.nodes.slow_parameters import SlowParameterService
@@ -76,10 +74,9 @@ class PlannerNode(ManagedNode):
         # no recording has it unless it asks.
         self._futures_out = qos.publisher(self, Float32MultiArray, "~/_futures", qos.STATUS)
         self._map_out = qos.publisher(self, OccupancyGrid, "~/traversability", qos.LATCHED)
-        self._goal_out = qos.publisher(self, Image, "~/goal", qos.LATCHED)
         self._tree_out = qos.publisher(self, String, "~/deliberation", qos.LATCHED)
         self._memory = MemoryTopic(self)
-        self._goal_ns = 0
+        self.goals = GoalTopics(self, self._memory)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(Trigger, "~/clear_goal", self._on_clear_goal)
         self.create_service(Trigger, "~/goal_from_current", self._on_goal_from_current)
@@ -121,18 +118,13 @@ class PlannerNode(ManagedNode):
             self.get_logger().error(f"no plan will be made: {self._planner.too_slow}")
         self._last_stamp: float | None = None
         self._steps = 0
-        self._refused = ""
         self._gate_bytes: bytes | None = None
         topic = self.values.command_topic or contract.command.topic
         self._entities = [
             qos.subscription(self, self._codec.output_type, topic, self._on_gated, qos.COMMAND),
             qos.subscription(self, DiagnosticArray, "safety_gate/state", self._on_gate, qos.LATCHED, raw=True),
-            *qos.subscribe_goal(self, Image, "goal_image", self._on_goal_image),
-            *qos.subscribe_goal(self, CompressedImage, "goal_image/compressed", self._on_goal_image),
-            *qos.subscribe_goal(self, PoseStamped, "goal_pose", self._on_goal_pose),
-            *qos.subscribe_goal(self, String, "goal_tag", self._on_goal_tag),
-            qos.subscription(self, String, "~/remember", self._on_remember, qos.COMMAND),
         ]
+        self.goals.open(self._part, contract)
         if not self._embedded:
             self._entities.append(qos.subscription(self, Image, "embedding", self._on_embedding, qos.EMBEDDING))
 
@@ -141,6 +133,7 @@ class PlannerNode(ManagedNode):
         for entity in self._entities:
             self.destroy_subscription(entity)
         self._entities = []
+        self.goals.close()
         if self._servo is not None:
             self._servo.close()
         if self._planner is not None:
@@ -242,14 +235,10 @@ class PlannerNode(ManagedNode):
         when = to_stamp(stamp)
         frame = self._contract.frames.map
         self._signals_out.publish(planner_messages.signals(when, output, self._planner.guardrails.hash, self._identity))
-        goal = self._planner.goal
         facts = {
             "step": self._steps,
             "busy_s": busy,
-            "goal": "none" if goal is None else goal.kind,
-            "goal_name": "" if goal is None else goal.name,
-            "goal_ns": self._goal_ns,
-            "goal_refused": self._refused,
+            **self.goals.facts(),
             "gate": self._gate_value("mode", "unknown"),
             # All digits, and the settings: what a replay needs to repeat this plan.
             "executed": planner_messages.exact(told.executed),
@@ -289,61 +278,6 @@ class PlannerNode(ManagedNode):
         found = raw_value(self._gate_bytes, key)
         return default if found is None else found
 
-    # ------------------------------------------------------------ goals
-
-    def _on_goal_image(self, message: Image | CompressedImage) -> None:
-        try:
-            pixels, encoding = pixels_of(message)
-            self._take_goal(self._part.goal(pixels, encoding, message.header.frame_id), "goal image")
-        except JepaRosError as error:
-            self._refuse(f"goal image refused: {error}")
-
-    def _on_goal_pose(self, message: PoseStamped) -> None:
-        from jepa_ros.planning.bodies import goals_of
-
-        try:
-            goals = goals_of(self._contract)
-            wanted, frame = goals.frame(self._contract), message.header.frame_id
-            if frame not in ("", wanted):
-                self._refuse(f"goal pose refused: it is in frame '{frame}'; expected '{wanted}'")
-                return
-            self._take_goal(goals.from_place(*place_of(message)), "goal pose")
-        except JepaRosError as error:
-            self._refuse(f"goal pose refused: {error}")
-
-    def _on_goal_tag(self, message: String) -> None:
-        try:
-            self._take_goal(self._with_memory().remembered_goal(message.data), f"goal '{message.data}'")
-        except JepaRosError as error:
-            self._refuse(f"goal tag refused: {error}")
-
-    def _on_remember(self, message: String) -> None:
-        refused = ""
-        try:
-            self._memory.check_writable()
-            self._with_memory().remember(message.data)
-        except JepaRosError as error:
-            refused = f"not remembered: {error}"
-            self.get_logger().error(refused)
-        self._memory.answer(refused)
-
-    def _with_memory(self) -> Any:
-        if self._planner.memory is None:
-            raise NoMemory
-        return self._planner
-
-    def _take_goal(self, goal: Any, what: str) -> None:
-        self._planner.set_goal(goal)
-        self._refused = ""
-        # Latched, and named by its time: a recording that began later, or missed the message, has the goal too.
-        self._goal_ns = max(self._goal_ns + 1, self.get_clock().now().nanoseconds)
-        self._goal_out.publish(planner_messages.goal(self._goal_ns, goal, self._contract))
-        self.get_logger().info(f"{what} taken")
-
-    def _refuse(self, text: str) -> None:
-        self._refused = text
-        self.get_logger().error(text)
-
     # ------------------------------------------------------------ services
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -368,7 +302,7 @@ class PlannerNode(ManagedNode):
         if goal is None:
             response.success, response.message = False, "no image has been seen yet"
             return response
-        self._take_goal(goal, "the present image as goal")
+        self.goals.take(goal, "the present image as goal")
         response.success, response.message = True, "the goal is what the camera saw last"
         return response
 
