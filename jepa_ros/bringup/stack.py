@@ -7,19 +7,16 @@ supervisor thread owns the processes. The gate starts first and is stopped last;
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from jepa_ros.bringup import graph as bringup
+from jepa_ros.bringup.process import Fault, Process, exit_text
 from jepa_ros.bringup.spec import END_TIMEOUT, RESPAWN_DELAY, NodeSpec, absolute
 from jepa_ros.errors import JepaRosError
 from jepa_ros.ros_env import listeners
@@ -33,55 +30,10 @@ INPUT_ERROR = 2
 #: Seconds to look for another stack where other ROS processes are. Discovery takes 0.1 to 0.3 s, and just over 3 s
 #: where the first announcements were lost: participants repeat them every 3 s.
 DISCOVERY = 3.5
-_PR_SET_PDEATHSIG = 1
 
 
 class StackError(JepaRosError):
     """The graph could not be started, or a process of it failed; the text names the process and its last words."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A process that ended or misbehaved unasked."""
-
-    process: str
-    what: str
-    lines: tuple[str, ...] = ()
-    fatal: bool = False
-
-    def __str__(self) -> str:
-        text = f"{self.process}: {self.what}"
-        return text + "".join(f"\n    {line}" for line in self.lines[-12:])
-
-
-@dataclass
-class _Process:
-    spec: NodeSpec
-    popen: subprocess.Popen[str] | None = None
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=40))
-    reader: threading.Thread | None = None
-    starts: list[float] = field(default_factory=list)
-    start_at: float | None = None
-
-    @property
-    def name(self) -> str:
-        return self.spec.executable
-
-    @property
-    def alive(self) -> bool:
-        return self.popen is not None and self.popen.poll() is None
-
-
-try:
-    _libc: ctypes.CDLL | None = ctypes.CDLL(None)
-except OSError:
-    _libc = None
-
-
-def _end_with_parent() -> None:
-    """In the child, before it runs: SIGTERM when the parent dies, even by SIGKILL (Linux)."""
-    if _libc is not None and sys.platform.startswith("linux"):
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Stack:
@@ -117,7 +69,7 @@ class Stack:
         self.faults: list[Fault] = []
         self._on_line = on_line
         self._environment = {**os.environ, **bringup.environment(self.graph.contract), **(environment or {})}
-        self._processes = {spec.executable: _Process(spec) for spec in (*self.graph.nodes, *extra)}
+        self._processes = {spec.executable: Process(spec) for spec in (*self.graph.nodes, *extra)}
         self._lock = threading.Lock()
         self._fatal = threading.Event()
         self._stopping = threading.Event()
@@ -224,42 +176,13 @@ class Stack:
         finally:
             self._end_all()
 
-    def _spawn(self, process: _Process) -> None:
-        command = [sys.executable, "-m", *process.spec.words]
-        process.start_at = None
-        process.starts.append(time.monotonic())
+    def _spawn(self, process: Process) -> None:
         try:
-            process.popen = self._popen(command)
+            process.start(self._environment, self._on_line)
         except OSError as error:
             self._fault(process, f"cannot be started: {error.strerror}", fatal=True)
-            return
-        process.reader = threading.Thread(target=self._read, args=(process, process.popen), daemon=True)
-        process.reader.start()
 
-    def _popen(self, command: list[str]) -> subprocess.Popen[str]:
-        # A session of its own: Ctrl-C in the terminal reaches this process only, which then stops the rest in order.
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env={**self._environment, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-            preexec_fn=_end_with_parent,
-        )
-
-    def _read(self, process: _Process, popen: subprocess.Popen[str]) -> None:
-        assert popen.stdout is not None
-        for line in popen.stdout:
-            line = line.rstrip("\n")
-            process.lines.append(line)
-            if self._on_line is not None:
-                self._on_line(process.name, line)
-        popen.stdout.close()
-
-    def _look_at(self, process: _Process) -> None:
+    def _look_at(self, process: Process) -> None:
         now = time.monotonic()
         if process.start_at is not None:
             if now >= process.start_at:
@@ -273,7 +196,7 @@ class Stack:
         if code == 0 and process.spec.command:
             process.popen = None  # a player at the end of its bag
             return
-        what = "ended without being asked to" if code == 0 else f"died: {_exit_text(code)}"
+        what = "ended without being asked to" if code == 0 else f"died: {exit_text(code)}"
         recent = [t for t in process.starts if now - t < RESPAWN_WINDOW]
         respawn = process.spec.respawn and code != INPUT_ERROR and len(recent) <= MAX_RESPAWNS
         process.popen = None
@@ -284,7 +207,7 @@ class Stack:
             what += f", for the {len(recent)}th time within {RESPAWN_WINDOW:.0f} s; given up"
         self._fault(process, what, fatal=process.spec.required or (process.spec.respawn and not respawn))
 
-    def _fault(self, process: _Process, what: str, fatal: bool) -> None:
+    def _fault(self, process: Process, what: str, fatal: bool) -> None:
         fault = Fault(process.name, what, tuple(process.lines), fatal)
         with self._lock:
             self.faults.append(fault)
@@ -308,7 +231,7 @@ class Stack:
             if process.reader is not None:
                 process.reader.join(1.0)
 
-    def _end(self, processes: list[_Process], timeout: float = END_TIMEOUT) -> None:
+    def _end(self, processes: list[Process], timeout: float = END_TIMEOUT) -> None:
         gate = "" if self.graph.gate is None else self.graph.gate.executable
         for process in processes:
             if process.popen is not None and process.alive:
@@ -360,12 +283,3 @@ class Stack:
                 )
         finally:
             watcher.close()
-
-
-def _exit_text(code: int) -> str:
-    if code < 0:
-        try:
-            return f"killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"killed by signal {-code}"
-    return f"exit code {code}"

@@ -14,7 +14,8 @@ from types import FrameType
 
 from jepa_ros.bringup.arguments import KINDS, BringupError, arguments
 from jepa_ros.bringup.graph import graph
-from jepa_ros.bringup.stack import Fault, Stack, StackError
+from jepa_ros.bringup.process import Fault
+from jepa_ros.bringup.stack import Stack, StackError
 from jepa_ros.errors import JepaRosError
 from jepa_ros.interrupts import ASKING
 from jepa_ros.ros_env import ready_for_ros
