@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from bag_helpers import START, header, image
 from rclpy.serialization import serialize_message
+from toy_world import planar_config
 
 from jepa_ros.agent.step_clock import CommandLog, StepClock
 from jepa_ros.bags import CONTRACT_KEY
@@ -30,7 +31,7 @@ from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.inputs import CommandIn, GateInputs, OdomIn, PeopleIn, PoseIn, SignalsIn
 from jepa_ros.safety.settings import of_node
 from jepa_ros.world_model.checkpoint import load_checkpoint, model_id, save_checkpoint
-from jepa_ros.world_model.model import ModelConfig, WorldModel
+from jepa_ros.world_model.model import WorldModel
 
 ARENA = load_contract("arena")
 ROS = 100.0  # ROS time at the start, s
@@ -57,7 +58,7 @@ TYPES = {
 def make_model(folder: Path, seed: int = 0) -> Path:
     """An untrained checkpoint that fits the arena."""
     torch.manual_seed(seed)
-    save_checkpoint(folder, WorldModel(ModelConfig()), {"contract": ARENA.to_dict()})
+    save_checkpoint(folder, WorldModel(planar_config()), {"contract": ARENA.to_dict()})
     return folder
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from bag_helpers import START, header, image
+from toy_world import planar_config
 
 from jepa_ros.bags import CONTRACT_KEY, BagError
 from jepa_ros.bags.format.message_types import typestore
@@ -45,7 +46,7 @@ def robot(tmp_path_factory):
     data["state"]["odom"]["model"] = True
     contract, folder = RobotContract.from_dict(data), tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    small = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2, **ModelConfig.inputs_of(contract))
+    small = planar_config(latent_dim=16, width=32, encoder_width=8, keypoints=2, **ModelConfig.inputs_of(contract))
     save_checkpoint(folder, WorldModel(small), {"contract": contract.to_dict()})
     return contract, folder
 

@@ -6,12 +6,12 @@ import pickle
 
 import pytest
 import torch
+from toy_world import planar_config
 
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.world_model import (
     CheckpointError,
     ContractMismatch,
-    ModelConfig,
     WorldModel,
     load_checkpoint,
     resolve_model,
@@ -22,7 +22,7 @@ from jepa_ros.world_model import (
 @pytest.fixture
 def saved(tmp_path):
     torch.manual_seed(0)
-    model = WorldModel(ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2)).eval()
+    model = WorldModel(planar_config(latent_dim=16, width=32, encoder_width=8, keypoints=2)).eval()
     save_checkpoint(tmp_path / "m", model, {"contract": load_contract("arena").to_dict()})
     return tmp_path / "m", model
 
@@ -93,7 +93,7 @@ def test_a_folder_of_data_does_not_pass_for_the_shipped_model_of_its_name(tmp_pa
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
-    model = WorldModel(ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2))
+    model = WorldModel(planar_config(latent_dim=16, width=32, encoder_width=8, keypoints=2))
     with torch.no_grad():
         model.predictor.layers[0].weight[0, 0] = float("nan")
     save_checkpoint(tmp_path / "m", model, {"contract": load_contract("arena").to_dict()})

@@ -7,6 +7,7 @@ import json
 
 import pytest
 import yaml
+from toy_world import planar_config
 
 from benchmarks.rigs.gate.rig import contract_of
 from jepa_ros.commands import cli
@@ -77,11 +78,10 @@ def checkpoint(tmp_path_factory):
 
     from jepa_ros.world_model import WorldModel
     from jepa_ros.world_model.checkpoint import save_checkpoint
-    from jepa_ros.world_model.model import ModelConfig
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("model")
-    save_checkpoint(folder, WorldModel(ModelConfig()), {"contract": load_contract("arena").to_dict()})
+    save_checkpoint(folder, WorldModel(planar_config()), {"contract": load_contract("arena").to_dict()})
     return folder
 
 
@@ -101,7 +101,7 @@ def test_a_checkpoint_is_tried_with_all_that_it_sees_and_feels_and_an_unused_rea
     panda = load_contract("panda")
     sizes = {"action_dim": panda.action_dim, "readouts": ("distance",), "width": 16, "encoder_width": 8}
     verdict = {"tip": {"r2": [0.1, 0.2, 0.3], "least": 0.8, "used": False}}
-    model = WorldModel(ModelConfig(**ModelConfig.inputs_of(panda), **sizes))
+    model = WorldModel(planar_config(**ModelConfig.inputs_of(panda), **sizes))
     save_checkpoint(tmp_path, model, {"contract": panda.to_dict(), "metrics": {"readouts": verdict}})
     code = cli.main(["check", "model", str(tmp_path)])
     said = capsys.readouterr().out

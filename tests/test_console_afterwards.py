@@ -17,6 +17,7 @@ import pytest
 from bag_helpers import write_bag
 from drive_bag import write_drive
 from stack_bag import GOAL_NS, make_model, write_stack_bag
+from toy_world import planar_config
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.reader import BagReader
@@ -31,7 +32,6 @@ from jepa_ros.contract import load_contract
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.options import Parser
-from jepa_ros.world_model.model import ModelConfig
 
 SLOW = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}"
 
@@ -156,7 +156,7 @@ def test_a_place_that_has_a_name_in_the_bag_is_a_goal_by_that_name(bag, monkeypa
     assert bag.timeline()["tags"] == ["dock"]
     by_name, by_step = (bag.rethink(number, {"goal": goal}) for goal in ({"tag": "dock"}, {"step": 0}))
     assert by_name["cost"] == by_step["cost"] != bag.rethink(number, {})["cost"]
-    latent = np.zeros(ModelConfig().latent_dim, np.float32)
+    latent = np.zeros(planar_config().latent_dim, np.float32)
     monkeypatch.setitem(bag._tags, "nowhere", Goal.from_latent(latent, name="nowhere"))
     assert bag.rethink(number, {"goal": {"tag": "nowhere"}})["reason"] == "ok"
 

@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 from rich.console import Console
+from toy_world import planar_config
 
 from jepa_ros.commands import cli
 from jepa_ros.commands.demo import report, runner, session
@@ -41,11 +42,10 @@ def untrained(tmp_path_factory) -> Path:
 
     from jepa_ros.world_model import WorldModel
     from jepa_ros.world_model.checkpoint import save_checkpoint
-    from jepa_ros.world_model.model import ModelConfig
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("untrained")
-    save_checkpoint(folder, WorldModel(ModelConfig()), {"contract": load_contract("arena").to_dict()})
+    save_checkpoint(folder, WorldModel(planar_config()), {"contract": load_contract("arena").to_dict()})
     return folder
 
 

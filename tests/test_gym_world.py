@@ -10,6 +10,7 @@ from dataclasses import replace
 import gymnasium
 import numpy as np
 import pytest
+from toy_world import planar_config
 
 from jepa_ros import progress
 from jepa_ros.commands.cli import main
@@ -324,7 +325,7 @@ def test_data_of_another_world_is_refused(tmp_path):
 
 
 def test_a_model_of_another_environment_is_refused(dot, tmp_path):
-    save_checkpoint(tmp_path / "m", WorldModel(ModelConfig(latent_dim=8)), {"contract": dot.contract.to_dict()})
+    save_checkpoint(tmp_path / "m", WorldModel(planar_config(latent_dim=8)), {"contract": dot.contract.to_dict()})
     load_checkpoint(tmp_path / "m", GymEnv(DOT).contract)
     with pytest.raises(ContractMismatch, match=r"rate: 10\.0 != 5\.0"):
         load_checkpoint(tmp_path / "m", GymEnv(DOT, repeat=2).contract)

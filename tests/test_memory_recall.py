@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toy_world import ToyWorld, toy_contract
+from toy_world import ToyWorld, planar_config, toy_contract
 
 from jepa_ros.memory import LongTerm, RecallError
 from jepa_ros.memory.long_term import CONTACT
@@ -15,7 +15,6 @@ from jepa_ros.planar.map_head import map_part
 from jepa_ros.planar.way_memory import WayMemory
 from jepa_ros.planning import PlannerConfig, SearchConfig
 from jepa_ros.planning.planner import Planner
-from jepa_ros.world_model import ModelConfig
 
 CELLS, EXTENT = 20, (-1.0, -1.0, 1.0, 1.0)
 FREE = np.full(CELLS * CELLS, -6.0, np.float32)
@@ -26,7 +25,7 @@ class MappedToy(ToyWorld):
 
     def __init__(self) -> None:
         super().__init__()
-        self.config = ModelConfig(latent_dim=2, noise_dim=2, state_dim=1, context=(map_part(CELLS, EXTENT),))
+        self.config = planar_config(latent_dim=2, noise_dim=2, state_dim=1, context=(map_part(CELLS, EXTENT),))
 
 
 def make(memory):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from toy_world import planar_config
 
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.perception import ImageError, Perception
@@ -73,7 +74,7 @@ def test_what_is_missing_is_named(contract, model, pictures, state, said):
 
 def test_one_picture_alone_is_that_of_the_only_camera():
     arena = load_contract("arena")
-    perception = Perception(WorldModel(ModelConfig(width=32, encoder_width=8)), arena)
+    perception = Perception(WorldModel(planar_config(width=32, encoder_width=8)), arena)
     image = np.zeros((128, 128, 3), np.uint8)
     assert np.array_equal(perception.encode(image), perception.encode({"image": (image, "rgb8")}))
 

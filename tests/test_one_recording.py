@@ -21,6 +21,7 @@ from rclpy.serialization import serialize_message
 from rclpy.time import Time
 from sensor_msgs.msg import Image, LaserScan
 from std_msgs.msg import Header, String
+from toy_world import planar_config
 
 from jepa_ros.agent.loop import Loop
 from jepa_ros.agent.planner_part import PlannerPart
@@ -42,7 +43,7 @@ from jepa_ros.nodes.safety_gate import SafetyGateNode
 from jepa_ros.perception import Perception
 from jepa_ros.planning.planner import Planner
 from jepa_ros.safety.gate import Gate
-from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.world_model import WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros_sim.arena.world import ArenaScene, Reach
 
 ARENA = load_contract("arena")
@@ -142,7 +143,7 @@ def played(tmp_path_factory):
     """What the four made of the drive: (recorded, loop, nodes, replay)."""
     folder = tmp_path_factory.mktemp("one")
     torch.manual_seed(0)
-    small = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2)
+    small = planar_config(latent_dim=16, width=32, encoder_width=8, keypoints=2)
     save_checkpoint(folder / "model", WorldModel(small), {"contract": ARENA.to_dict()})
     rclpy.init(args=[])
     nodes = None

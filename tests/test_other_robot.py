@@ -11,6 +11,7 @@ import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from ros_harness import Child, Probe
+from toy_world import planar_config
 
 from jepa_ros.bags import GUARDRAILS_KEY
 from jepa_ros.bags.dataset import build
@@ -26,7 +27,7 @@ from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.nodes import qos
 from jepa_ros.world_model.checkpoint import save_checkpoint
-from jepa_ros.world_model.model import ModelConfig, WorldModel
+from jepa_ros.world_model.model import WorldModel
 
 HERE = Path(__file__).resolve().parent
 YAML = str(HERE / "other_robot.yaml")
@@ -82,7 +83,7 @@ def test_it_is_explored_recorded_and_made_a_dataset(cart, probe, tmp_path, capsy
 def test_a_model_drives_it_under_the_gate(cart, probe, tmp_path):
     contract = load_contract(YAML)
     torch.manual_seed(0)
-    save_checkpoint(tmp_path / "model", WorldModel(ModelConfig()), {"contract": contract.to_dict()})
+    save_checkpoint(tmp_path / "model", WorldModel(planar_config()), {"contract": contract.to_dict()})
     quick = tmp_path / "planner.yaml"
     quick.write_text("{arrival.arrive: 1.0e-9, arrival.leave: 1.0e-9, search.samples: 32, search.elites: 8}\n")
     given = {"robot": YAML, "model": str(tmp_path / "model"), "planner_params": str(quick), "composed": "true"}

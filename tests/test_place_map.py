@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toy_world import ToyWorld, toy_contract, toy_planner
+from toy_world import ToyWorld, planar_config, toy_contract, toy_planner
 
 from jepa_ros.contract import load_contract
 from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
@@ -21,7 +21,7 @@ from jepa_ros.planar.places import Places
 from jepa_ros.planar.route import Route
 from jepa_ros.planning import Planner
 from jepa_ros.safety.guardrails import parse_guardrails
-from jepa_ros.world_model import CheckpointError, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
+from jepa_ros.world_model import CheckpointError, WorldModel, load_checkpoint, save_checkpoint
 
 EXTENT = (-1.0, -1.0, 1.0, 1.0)
 WALL = np.zeros((20, 20))
@@ -103,7 +103,7 @@ class MappedToy(ToyWorld):
 
     def __init__(self) -> None:
         super().__init__()
-        self.config = ModelConfig(latent_dim=2, noise_dim=2, state_dim=1, context=(map_part(20, EXTENT),))
+        self.config = planar_config(latent_dim=2, noise_dim=2, state_dim=1, context=(map_part(20, EXTENT),))
 
 
 def drive(search: Planner, start, goal, steps=60):
@@ -191,7 +191,7 @@ def test_the_picture_of_the_map_is_found_from_the_keypoint_that_follows_the_robo
     places = rng.uniform(-0.9, 0.9, (300, 2))
     uvw = np.concatenate([places, np.ones((300, 1))], axis=1) @ true.T
     follower = torch.from_numpy(uvw[:, :2] / uvw[:, 2:]).float()
-    model = WorldModel(ModelConfig(keypoints=2))
+    model = WorldModel(planar_config(keypoints=2))
     answers = torch.stack([torch.randn(300, 2), follower], dim=1)
     monkeypatch.setattr(model.encoder, "features", lambda images: images)
     monkeypatch.setattr(model.encoder, "keypoint_positions", lambda features: answers[: len(features)])
@@ -205,7 +205,7 @@ def test_the_picture_of_the_map_is_found_from_the_keypoint_that_follows_the_robo
 
 def test_the_map_is_seen_where_the_homography_says():
     torch.manual_seed(0)
-    head = WorldModel(ModelConfig(context=(map_part(32, EXTENT),))).context["map"].eval()
+    head = WorldModel(planar_config(context=(map_part(32, EXTENT),))).context["map"].eval()
     head.look_from(torch.diag(torch.tensor([1.0, -1.0, 1.0])))
     assert head.warp[0, 0, 0, 1] > 0.9  # the map's lower edge is the bottom of the picture
     axis = 0.5 + torch.arange(32)
@@ -236,7 +236,7 @@ def test_calibration_table_tells_honest_from_boastful():
 
 
 def test_an_embedding_carries_the_latent_first_and_the_map_behind_it():
-    config = ModelConfig(latent_dim=48, context=(map_part(16, EXTENT),))
+    config = planar_config(latent_dim=48, context=(map_part(16, EXTENT),))
     model = WorldModel(config).eval()
     images = torch.randint(0, 255, (3, 64, 64, 3), dtype=torch.uint8)
     with torch.no_grad():
@@ -246,7 +246,7 @@ def test_an_embedding_carries_the_latent_first_and_the_map_behind_it():
     assert torch.allclose(embedding[:, :48], z)
     assert torch.allclose(embedding[:, 48 : 48 + 256], grid.flatten(1))
     assert not embedding[:, 48 + 256 :].any()
-    plain = WorldModel(ModelConfig(latent_dim=48))
+    plain = WorldModel(planar_config(latent_dim=48))
     assert plain.pack(plain.encode({"image": images})).shape == (3, 48)
 
 
@@ -312,7 +312,7 @@ def fitted(data, monkeypatch, steps):
     monkeypatch.setattr(fit, "sight", straight_sight)
     torch.manual_seed(0)
     train, held_out = data.split(0.2, 0)
-    config = ModelConfig(context=(map_part(16, fit.map_extent(data, train)),))
+    config = planar_config(context=(map_part(16, fit.map_extent(data, train)),))
     model = WorldModel(config).eval().requires_grad_(False)
     told = []
     assert fit.fit_map(model, data, train, steps, 0, lambda *row: told.append(row))
@@ -331,12 +331,12 @@ def test_a_map_is_learned_from_bumps_and_holds_on_layouts_never_seen(bumpy_data,
 def test_no_map_where_no_keypoint_follows_the_robot(bumpy_data):
     torch.manual_seed(0)
     train, _ = bumpy_data.split(0.2, 0)
-    model = WorldModel(ModelConfig(context=(map_part(16, fit.map_extent(bumpy_data, train)),))).eval()
+    model = WorldModel(planar_config(context=(map_part(16, fit.map_extent(bumpy_data, train)),))).eval()
     assert not fit.fit_map(model, bumpy_data, train, 5, 0, lambda *_: None)
 
 
 def test_places_are_in_the_frame_of_the_pose_readout(bumpy_data, monkeypatch):
-    model = WorldModel(ModelConfig()).eval()
+    model = WorldModel(planar_config()).eval()
     offset = torch.tensor([0.03, -0.02, 0.0, 0.0])
     where = {}
 
@@ -374,6 +374,6 @@ def test_a_map_is_fitted_anew_and_an_earlier_kind_of_map_is_refused(bumpy_data, 
 
 
 def test_a_checkpoint_without_a_map_has_none_to_fit_anew(bumpy_data, tmp_path):
-    save_checkpoint(tmp_path, WorldModel(ModelConfig()), {"contract": bumpy_data.contract.to_dict()})
+    save_checkpoint(tmp_path, WorldModel(planar_config()), {"contract": bumpy_data.contract.to_dict()})
     with pytest.raises(TrainError, match="no map"):
         fit.renew_map(Order(tmp_path, bumpy_data, 2, 0, lambda *_: None))

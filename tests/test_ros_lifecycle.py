@@ -14,6 +14,7 @@ from rcl_interfaces.srv import SetParameters
 from ros_harness import Child, Probe
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
+from toy_world import planar_config
 
 from jepa_ros.contract import load_contract
 from jepa_ros.messages.images import latent_of
@@ -21,14 +22,14 @@ from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.perception import Perception
 from jepa_ros.world_model.checkpoint import load_card, load_checkpoint, model_id, save_checkpoint
-from jepa_ros.world_model.model import ModelConfig, WorldModel
+from jepa_ros.world_model.model import WorldModel
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    save_checkpoint(folder, WorldModel(ModelConfig()), {"contract": load_contract("arena").to_dict()})
+    save_checkpoint(folder, WorldModel(planar_config()), {"contract": load_contract("arena").to_dict()})
     return folder
 
 

@@ -11,12 +11,13 @@ import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from ros_harness import Child, Probe
 from sensor_msgs.msg import Image
+from toy_world import planar_config
 
 from jepa_ros.contract import load_contract
 from jepa_ros.messages.images import latent_of
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill, to_stamp
-from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
+from jepa_ros.world_model import WorldModel, save_checkpoint
 
 SPACE = "/mem"
 
@@ -26,7 +27,7 @@ class Scene:
 
     def __init__(self, folder, memory: str) -> None:
         torch.manual_seed(0)
-        small = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2)
+        small = planar_config(latent_dim=16, width=32, encoder_width=8, keypoints=2)
         save_checkpoint(folder, WorldModel(small), {"contract": load_contract("arena").to_dict()})
         self.model, self.memory = folder, memory
         self.probe = Probe(SPACE)

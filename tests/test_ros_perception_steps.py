@@ -15,6 +15,7 @@ from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
+from toy_world import planar_config
 
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.messages.diagnostics import key_values
@@ -30,7 +31,7 @@ PICTURE = np.zeros((128, 128, 3), np.uint8)
 def node(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    small = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2)
+    small = planar_config(latent_dim=16, width=32, encoder_width=8, keypoints=2)
     data = ARENA.to_dict()
     data["cameras"][0]["rate"] = 30.0
     save_checkpoint(folder, WorldModel(small), {"contract": data})
@@ -128,7 +129,7 @@ def two_eyed(tmp_path_factory, node):
     robot.write_text(yaml.safe_dump(data))
     contract = RobotContract.from_dict(data)
     torch.manual_seed(0)
-    small = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2, **ModelConfig.inputs_of(contract))
+    small = planar_config(latent_dim=16, width=32, encoder_width=8, keypoints=2, **ModelConfig.inputs_of(contract))
     save_checkpoint(folder, WorldModel(small), {"contract": contract.to_dict()})
     given = [Parameter("model", value=str(folder)), Parameter("robot", value=str(robot))]
     made = PerceptionNode(parameter_overrides=given)

@@ -14,6 +14,7 @@ import rclpy
 import torch
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
+from toy_world import planar_config
 
 from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal
@@ -24,7 +25,7 @@ from jepa_ros.nodes.planner import PlannerNode
 from jepa_ros.planar.goals import pose_goal
 from jepa_ros.planning import SearchError
 from jepa_ros.safety import parse_guardrails
-from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
+from jepa_ros.world_model import WorldModel, save_checkpoint
 
 ZONE = "[{name: zone, kind: keep_out, unit: m, circle: {center: [0.5, 0.0], radius: 0.1}}]"
 
@@ -34,7 +35,7 @@ def planning(tmp_path_factory):
     """A configured and active node whose messages are kept: (node, {output: [messages]})."""
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    small = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=2)
+    small = planar_config(latent_dim=16, width=32, encoder_width=8, keypoints=2)
     save_checkpoint(folder, WorldModel(small), {"contract": load_contract("arena").to_dict()})
     rclpy.init(args=[])
     node, kept = started({"model": str(folder)})

@@ -24,6 +24,7 @@ from ros_harness import Child, Probe, is_zero
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
+from toy_world import planar_config
 
 from jepa_ros.bringup.stack import Stack, StackError
 from jepa_ros.contract import load_contract
@@ -32,7 +33,7 @@ from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill
 from jepa_ros.nodes.models import card_id, read_card
 from jepa_ros.world_model.checkpoint import load_card, model_id, save_checkpoint
-from jepa_ros.world_model.model import ModelConfig, WorldModel
+from jepa_ros.world_model.model import WorldModel
 
 STATE, STATUS, OUT, TRUTH = "safety_gate/state", "planner/status", "cmd_vel", "sim/truth"
 
@@ -42,7 +43,7 @@ def files(tmp_path_factory) -> dict[str, str]:
     """A checkpoint with random weights (it drives, and gets nowhere), and parameters that never let it arrive."""
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    save_checkpoint(folder, WorldModel(ModelConfig()), {"contract": load_contract("arena").to_dict()})
+    save_checkpoint(folder, WorldModel(planar_config()), {"contract": load_contract("arena").to_dict()})
     planner = folder / "planner.yaml"
     planner.write_text("{arrival.arrive: 1.0e-9, arrival.leave: 1.0e-9, search.samples: 32, search.elites: 8}\n")
     return {"model": str(folder), "planner_params": str(planner)}

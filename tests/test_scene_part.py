@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from toy_world import planar_config
 
 from jepa_ros.contract import load_contract
 from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
@@ -23,7 +24,7 @@ from jepa_ros_sim.rooms.scene import RoomsScene
 from jepa_ros_sim.rooms.world import RoomsWorld
 
 CONTRACT = load_contract("rooms")
-CONFIG = ModelConfig(latent_dim=20, scene_dim=6, width=32, encoder_width=8, keypoints=2)
+CONFIG = planar_config(latent_dim=20, scene_dim=6, width=32, encoder_width=8, keypoints=2)
 
 
 def model_of(config: ModelConfig = CONFIG) -> WorldModel:
@@ -79,7 +80,7 @@ def test_it_is_to_be_the_same_through_an_episode_and_to_differ_between_episodes(
 
 def test_sizes_that_leave_nothing_to_move_are_refused():
     with pytest.raises(ValueError, match="scene_dim"):
-        ModelConfig(latent_dim=8, scene_dim=8)
+        planar_config(latent_dim=8, scene_dim=8)
     assert ModelConfig.from_dict(CONFIG.to_dict()) == CONFIG
     old = {name: value for name, value in CONFIG.to_dict().items() if name != "scene_dim"}
     assert ModelConfig.from_dict(old).scene_dim == 0
@@ -94,7 +95,7 @@ def test_it_is_learned_from_pairs_of_pictures_of_many_episodes(tmp_path):
     writer.write_shard(0, [_episode(task.outing(0, n), scene, rng, size) for n in range(120)])
     writer.finish({})
     data = Dataset(tmp_path, min_length=2)
-    model = model_of(ModelConfig(latent_dim=20, scene_dim=8, width=32, encoder_width=12, keypoints=2)).eval()
+    model = model_of(planar_config(latent_dim=20, scene_dim=8, width=32, encoder_width=12, keypoints=2)).eval()
     model.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     fit_scene(model, data, np.arange(120), 120, 0, lambda *_: None)

@@ -3,20 +3,21 @@
 
 import pytest
 import torch
+from toy_world import planar_config
 
 from benchmarks.rigs.search import plan_measure as plan
 from benchmarks.rigs.search.plan_tables import _peer_tables, tables
 from jepa_ros.contract import load_contract
-from jepa_ros.world_model import ModelConfig, WorldModel
+from jepa_ros.world_model import WorldModel
 
 
 def small_model():
     torch.manual_seed(0)
-    return WorldModel(ModelConfig(width=32, encoder_width=8)).eval().requires_grad_(False)
+    return WorldModel(planar_config(width=32, encoder_width=8)).eval().requires_grad_(False)
 
 
 def test_work_is_counted_by_hand_and_by_the_bench_alike():
-    step, readout = plan.flops(WorldModel(ModelConfig()))
+    step, readout = plan.flops(WorldModel(planar_config()))
     assert step == 2 * (90 * 256 + 256 * 256 + 256 * 80)
     assert readout == 2 * (64 * 256 + 256 * 256 + 256) + 2 * (64 * 128 + 128 * 128 + 128 * 4) + 3 * 64
 

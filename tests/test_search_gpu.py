@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import torch
 from test_search_native import ODD, case, model_of
+from toy_world import planar_config
 
 from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal
 from jepa_ros.perception import Perception
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig, SearchError, graphs
 from jepa_ros.planning.rollout import ModelRollout, _graph_engine, make_engine
-from jepa_ros.world_model import ModelConfig, load_checkpoint
+from jepa_ros.world_model import load_checkpoint
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 CPU = torch.device("cpu")
@@ -83,7 +84,7 @@ def test_a_model_that_cannot_be_captured_is_searched_by_its_own_code(monkeypatch
 
 @needs_gpu
 @pytest.mark.parametrize("samples", [1, 4])
-@pytest.mark.parametrize("config", [ModelConfig(), ODD])
+@pytest.mark.parametrize("config", [planar_config(), ODD])
 def test_graphs_agree_with_the_model_on_a_gpu(config, samples):
     model = model_of(config).to("cuda")
     engine = make_engine(model, 33, samples, 6)

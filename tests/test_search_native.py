@@ -11,23 +11,24 @@ import pytest
 import torch
 from test_search_plans import GOAL, START, STATE, make
 from torch import nn
-from toy_world import task_cost
+from toy_world import planar_config, task_cost
 
 from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig, SearchError, native
 from jepa_ros.planning.rollout import ModelRollout, make_engine
-from jepa_ros.world_model import ModelConfig, WorldModel
+from jepa_ros.world_model import WorldModel
 
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here: the fall-back is tested")
 DTYPES = ["float32", pytest.param("bfloat16", marks=pytest.mark.skipif(not native.has_bfloat16(), reason="no bf16"))]
 TOLERANCE = {"float32": 2e-6, "bfloat16": 0.02}
-ODD = ModelConfig(latent_dim=24, noise_dim=3, state_dim=5, width=96, encoder_width=8)
+USUAL = planar_config()
+ODD = planar_config(latent_dim=24, noise_dim=3, state_dim=5, width=96, encoder_width=8)
 
 
 def model_of(config=None, seed=0):
     torch.manual_seed(seed)
-    return WorldModel(config or ModelConfig()).eval().requires_grad_(False)
+    return WorldModel(config or planar_config()).eval().requires_grad_(False)
 
 
 def case(config, candidates, samples, horizon):
@@ -43,7 +44,7 @@ def case(config, candidates, samples, horizon):
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(
     ("config", "candidates", "samples", "horizon"),
-    [(ModelConfig(), 128, 1, 10), (ModelConfig(), 33, 4, 3), (ODD, 7, 1, 5), (ODD, 50, 3, 2), (ModelConfig(), 1, 1, 1)],
+    [(USUAL, 128, 1, 10), (USUAL, 33, 4, 3), (ODD, 7, 1, 5), (ODD, 50, 3, 2), (USUAL, 1, 1, 1)],
 )
 def test_fused_rollouts_agree_with_the_model(dtype, threads, config, candidates, samples, horizon):
     model = model_of(config)
@@ -56,7 +57,7 @@ def test_fused_rollouts_agree_with_the_model(dtype, threads, config, candidates,
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("config", [ModelConfig(), ODD])
+@pytest.mark.parametrize("config", [planar_config(), ODD])
 def test_fused_readouts_agree_with_the_model(dtype, config):
     model = model_of(config)
     fast = native.NativeReadouts(model, dtype, 2)
@@ -197,7 +198,7 @@ def test_fused_code_that_is_much_slower_than_the_model_is_not_taken(monkeypatch)
 @needs_compiler
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_fused_rollouts_are_about_as_fast_as_the_model_or_faster_on_this_processor(dtype):
-    model, (z, h, actions, _) = model_of(), case(ModelConfig(), 128, 1, 10)
+    model, (z, h, actions, _) = model_of(), case(planar_config(), 128, 1, 10)
     fast, own = native.NativeRollout(model, 128, 1, 10, dtype, 1), ModelRollout(model)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

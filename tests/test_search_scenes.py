@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from toy_world import ToyWorld, toy_planner
+from toy_world import ToyWorld, planar_config, toy_planner
 
 from benchmarks.rigs.resumable import begin, folder, keep, read
 from benchmarks.rigs.search.search_episodes import ANYTIME, UNCERTAIN, fixed
@@ -19,7 +19,7 @@ from jepa_ros.learning.representation.diagnostics import Latents
 from jepa_ros.learning.stages.noise import calibrate_noise, coverage, judge_noise
 from jepa_ros.planning import SearchConfig, SearchError
 from jepa_ros.planning.convergence import Convergence
-from jepa_ros.world_model import ModelConfig, WorldModel
+from jepa_ros.world_model import WorldModel
 from jepa_ros_sim.arena.reach import make_spec
 
 sim = pytest.importorskip("jepa_ros_sim.arena", reason="the simulator is not installed")
@@ -151,7 +151,7 @@ def test_noise_that_is_too_narrow_or_too_wide_gets_its_width(spread):
 
 def test_the_width_is_folded_into_the_weights_and_short_episodes_change_nothing():
     torch.manual_seed(0)
-    model = WorldModel(ModelConfig(width=32, encoder_width=8)).eval().requires_grad_(False)
+    model = WorldModel(planar_config(width=32, encoder_width=8)).eval().requires_grad_(False)
     z, a, noise, h = (torch.randn(5, n) for n in (64, 2, 8, 16))
     before = model.predict(z, a, 1.5 * noise, h)[0], model.predict(z, a, None, h)[0]
     model.predictor.scale_noise(1.5)

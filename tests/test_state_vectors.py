@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from toy_world import planar_config
 
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.learning.data.dataset import Dataset, DatasetError, DatasetWriter, Episode
@@ -11,7 +12,7 @@ from jepa_ros.learning.stages.labels import labels_of
 from jepa_ros.learning.teachable import readouts_for
 from jepa_ros.perception.state import StateError, kept_state, state_vector
 from jepa_ros.safety.inputs import JointsIn, OdomIn
-from jepa_ros.world_model import ModelConfig, WorldModel
+from jepa_ros.world_model import WorldModel
 from jepa_ros.world_model.readouts import body_readouts
 
 PANDA = load_contract("panda")
@@ -44,7 +45,7 @@ def test_the_tip_is_labelled_by_the_arms_own_joints(data):
     pytest.importorskip("pinocchio")
     from jepa_ros.arm import ArmBody
 
-    model = WorldModel(ModelConfig(action_dim=4, encoder_width=8)).eval()
+    model = WorldModel(planar_config(action_dim=4, encoder_width=8)).eval()
     latents = encode_episodes(model, data, np.array([0]), 6)
     (tip,) = body_readouts("arm")
     found = labels_of(tip, latents)[0].numpy()

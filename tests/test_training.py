@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from toy_world import planar_config
 
 from jepa_ros.contract import load_contract
 from jepa_ros.evaluation.baselines import baseline_in
@@ -22,9 +23,9 @@ from jepa_ros.learning.representation.losses import anti_collapse, energy_score,
 from jepa_ros.learning.settings import TrainError, TrainSettings
 from jepa_ros.learning.stages import alone, way
 from jepa_ros.progress import Progress
-from jepa_ros.world_model import ModelConfig, WorldModel, load_checkpoint
+from jepa_ros.world_model import WorldModel, load_checkpoint
 
-CONFIG = ModelConfig(latent_dim=16, width=32, encoder_width=8, keypoints=3, keypoint_values=4)
+CONFIG = planar_config(latent_dim=16, width=32, encoder_width=8, keypoints=3, keypoint_values=4)
 SETTINGS = TrainSettings(
     steps=12, readout_steps=6, batch=BatchShape(3, 2, 6), horizon=4, precision="fp32", held_out=0.2
 )

@@ -12,6 +12,7 @@ from jepa_ros.contract import load_contract
 from jepa_ros.cost import Futures, Target, TaskCost, model_terms
 from jepa_ros.planar.settings import PlanarConfig
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
+from jepa_ros.world_model import ModelConfig
 from jepa_ros.world_model.readouts import declare
 from jepa_ros.world_model.seam import Embedding
 
@@ -57,6 +58,11 @@ class ToyWorld(nn.Module):
         if name == "distance":
             return (latent - goal).norm(dim=-1) / self.speed
         return torch.cat([latent, torch.ones_like(latent[..., :1]), torch.zeros_like(latent[..., :1])], dim=-1)
+
+
+def planar_config(**sizes) -> ModelConfig:
+    """Sizes of a model of a base that tells where it is and what it touches, as the arena's does."""
+    return ModelConfig(readouts=("distance", "pose", "contact"), **sizes)
 
 
 def toy_contract(latency: float = 0.0):

@@ -19,14 +19,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from websockets.asyncio.client import connect as connect_later
 from websockets.sync.client import connect
 
+from benchmarks.rigs.listener import Listener
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import qos
 
@@ -71,7 +69,7 @@ def command(*words: str, says: str) -> Iterator[int]:
                 child.wait()
 
 
-class Output:
+class Output(Listener):
     """What leaves the gate and what it says, with the time of receipt, heard in a thread of its own.
 
     Attributes:
@@ -80,23 +78,13 @@ class Output:
     """
 
     def __init__(self) -> None:
-        self._context = Context()
-        rclpy.init(args=[], context=self._context)
-        self.node = rclpy.create_node("console_bench", context=self._context)
+        super().__init__("console_bench")
         self.moving: tuple[float, bool] = (0.0, False)
         self.mode: tuple[float, str] = (0.0, "")
         self.ticks: list[tuple[int, float]] = []
         self.node.create_subscription(TwistStamped, "cmd_vel", self._command, qos.COMMAND)
         self.node.create_subscription(DiagnosticArray, "safety_gate/state", self._state, qos.LATCHED)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        while not self._ended.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
+        self.listen()
 
     def _command(self, message: TwistStamped) -> None:
         self.moving = time.monotonic(), bool(message.twist.linear.x or message.twist.angular.z)
@@ -107,13 +95,6 @@ class Output:
             self.ticks.append((int(values["ticks"]), float(values["tick"])))
         if values.get("mode", "") != self.mode[1]:
             self.mode = time.monotonic(), values.get("mode", "")
-
-    def close(self) -> None:
-        """Leave the graph."""
-        self._ended.set()
-        self._thread.join(2.0)
-        self.node.destroy_node()
-        self._context.try_shutdown()
 
 
 class Page:

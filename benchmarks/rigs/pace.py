@@ -4,17 +4,14 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Sequence
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, TwistStamped
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 
+from benchmarks.rigs.listener import Listener
 from jepa_ros.messages.stamps import stamp_ns
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import set_yaw
@@ -23,7 +20,7 @@ from jepa_ros.nodes.convert import set_yaw
 EACH = 4.0
 
 
-class Pace:
+class Pace(Listener):
     """Keeps the planner busy with goals, and listens.
 
     Args:
@@ -34,9 +31,8 @@ class Pace:
     """
 
     def __init__(self, goals: Sequence[Sequence[float]]) -> None:
-        self._goals, self._context = itertools.cycle(goals), Context()
-        rclpy.init(args=[], context=self._context)
-        self.node = rclpy.create_node("console_pace", context=self._context)
+        super().__init__("console_pace")
+        self._goals = itertools.cycle(goals)
         self.plans: list[float] = []
         self.ways: list[float] = []
         self._pictures: dict[int, float] = {}
@@ -45,15 +41,7 @@ class Pace:
         self.node.create_subscription(TwistStamped, "command_raw", self._command, qos.COMMAND)
         self.node.create_subscription(DiagnosticArray, "planner/status", self._status, qos.STATUS)
         self.node.create_timer(EACH, self._goal)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        while not self._ended.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
+        self.listen()
 
     def _goal(self) -> None:
         x, y, yaw = next(self._goals)
@@ -79,10 +67,3 @@ class Pace:
     def clear(self) -> None:
         """Begin anew to collect."""
         self.plans, self.ways, self._pictures = [], [], {}
-
-    def close(self) -> None:
-        """Leave the graph."""
-        self._ended.set()
-        self._thread.join(2.0)
-        self.node.destroy_node()
-        self._context.try_shutdown()

@@ -64,7 +64,7 @@ class ModelConfig:
     keypoints: int = 8
     keypoint_values: int = 16
     max_distance: float = 60.0
-    readouts: tuple[Readout, ...] = ("distance", "pose", "contact")  # type: ignore[assignment]
+    readouts: tuple[Readout, ...] = ("distance",)  # type: ignore[assignment]
     proposal_steps: int = 12
     context: tuple[ContextPart, ...] = ()
     backbone: Backbone | None = None

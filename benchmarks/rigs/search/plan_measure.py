@@ -40,7 +40,8 @@ def load(robot: str, name: str | None, device: str = "cpu") -> tuple[Any, Any, d
         if name:
             raise
         torch.manual_seed(0)
-        model, identity = WorldModel(ModelConfig()).eval().requires_grad_(False).to(device), "random weights"
+        untrained = WorldModel(ModelConfig(readouts=("distance", "pose", "contact")))
+        model, identity = untrained.eval().requires_grad_(False).to(device), "random weights"
     step, readout = flops(model)
     about = {
         "id": identity,
