@@ -101,7 +101,7 @@ def test_a_checkpoint_is_tried_with_all_that_it_sees_and_feels_and_an_unused_rea
     panda = load_contract("panda")
     sizes = {"action_dim": panda.action_dim, "readouts": ("distance",), "width": 16, "encoder_width": 8}
     verdict = {"tip": {"r2": [0.1, 0.2, 0.3], "least": 0.8, "used": False}}
-    model = WorldModel(planar_config(**ModelConfig.inputs_of(panda), **sizes))
+    model = WorldModel(ModelConfig(**ModelConfig.inputs_of(panda), **sizes))
     save_checkpoint(tmp_path, model, {"contract": panda.to_dict(), "metrics": {"readouts": verdict}})
     code = cli.main(["check", "model", str(tmp_path)])
     said = capsys.readouterr().out
