@@ -48,8 +48,8 @@ SEARCH = {
 #: Settings that only planar bodies have, the same: jepa_ros.planar.settings.PlanarConfig. Their parameters were the
 #: search's once, and are still called so.
 PLANAR = {
-    "contact_limit": "Highest chance of contact that a plan may take at any step; 1 does not ask.",
-    "region_margin": "Metres that plans keep to regions besides what the guardrails ask.",
+    "contact_limit": "Planar robots: highest chance of contact that a plan may take at any step; 1 does not ask.",
+    "region_margin": "Planar robots: metres that plans keep to regions besides what the guardrails ask.",
 }
 #: The same for jepa_ros.planning.deliberate.settings.DeliberateConfig.
 DELIBERATE = {

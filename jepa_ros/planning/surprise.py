@@ -5,10 +5,10 @@ Four measures, each judged by levels that were calibrated on held-out episodes
 (jepa_ros/learning/stages/alarm_levels.py) and are carried by the model card:
 
 - ``motion``: open-loop predictions begun a few control steps ago, from what was really executed, against what is seen.
-  A wheel that is stuck shows here, and so does a picture that stands still while the robot drives. How far a prediction
+  A motor that is stuck shows here, and so does a picture that stands still while the robot moves. How far a prediction
   is off by itself depends on how the robot was driven; it is measured in units of that.
 - ``close``: the same where the robot was close to something that stands about: there it may have rubbed along it, which
-  no bumper tells, so that more is normal. (A body whose room knows no such place has none.)
+  no collision switch tells, so that more is normal. (A body whose room knows no such place has none.)
 - ``scene``: what stands about stays as it was (jepa_ros/memory/picture_memory.py).
 - ``familiar``: Mahalanobis distance of a description of the whole picture from those that the model was trained on (of
   the latent, where there are no scene maps).
@@ -240,7 +240,7 @@ class InputMonitor:
         Args:
             embedding: (E,). z: (D,) the latent in it. history: the planner's, which has seen it.
             steps: control steps since the last one; less than 0: the past counts no more.
-            touched: the bumper has told of a contact: what comes of that is no surprise.
+            touched: the collision switch has told of a contact: what comes of that is no surprise.
         """
         if steps < 0:
             self.reset()
