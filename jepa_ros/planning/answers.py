@@ -17,6 +17,7 @@ from jepa_ros.planning.history import History
 from jepa_ros.planning.objective import Objective
 from jepa_ros.planning.output import PlannerOutput, status_of
 from jepa_ros.planning.result import PlanResult
+from jepa_ros.planning.search import Search
 from jepa_ros.planning.surprise import InputMonitor
 
 
@@ -24,16 +25,16 @@ class Answers:
     """Makes outputs of one planner.
 
     Args:
-        backend: name of the code that rolls the model out.
+        search: says by which code it rolls the model out.
         monitor: tells surprise and novelty; without it the history's surprise is told, in units of ``error_scale``, the
             model's usual error of prediction (None: as it is).
     """
 
     def __init__(
-        self, model: Any, contract: RobotContract, backend: str, objective: Objective, knowledge: Sequence[Knowledge],
+        self, model: Any, contract: RobotContract, search: Search, objective: Objective, knowledge: Sequence[Knowledge],
         history: History, monitor: InputMonitor | None, error_scale: float | None,
     ) -> None:  # fmt: skip
-        self.model, self.contract, self.backend, self.objective = model, contract, backend, objective
+        self.model, self.contract, self.search, self.objective = model, contract, search, objective
         self.knowledge, self.history, self.monitor, self._error_scale = knowledge, history, monitor, error_scale
         self.reset()
 
@@ -54,7 +55,7 @@ class Answers:
         if plan is not None and result is not None:
             self._won[result.source] += 1
         status = {
-            **status_of(reason, reading, result), "backend": self.backend,
+            **status_of(reason, reading, result), "backend": self.search.backend,
             "guardrails_left_to_the_gate": list(self.objective.guard.unjudged),
         }  # fmt: skip
         output = PlannerOutput(

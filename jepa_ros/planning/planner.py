@@ -97,7 +97,7 @@ class Planner:
         if normal is not None:
             self.monitor = InputMonitor(model, normal, contract.period, watch_for(contract, model))
         self.answers = Answers(
-            model, contract, self.search.backend, self.objective, self.knowledge, self.history, self.monitor,
+            model, contract, self.search, self.objective, self.knowledge, self.history, self.monitor,
             float(calibration) if calibration else None,
         )  # fmt: skip
         self._aim: Aim | None = None
