@@ -193,7 +193,7 @@ class Nodes:
         self._keep(self.eye, "_out", "/embedding")
         self._keep(self.planner, "_signals_out", "/signals")
         self._keep(self.planner, "_status_out", "/planner/status")
-        self._keep(self.planner, "_goal_out", "/planner/goal")
+        self._keep(self.planner.goals, "_out", "/planner/goal")
         self._keep(self.gate, "_command_out", "/cmd_vel")
         self._keep(self.gate._report, "_state_out", "/safety_gate/state")
         for node in (self.eye, self.planner, self.gate):
