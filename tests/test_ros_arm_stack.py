@@ -91,9 +91,9 @@ def test_what_was_recorded_of_an_arm_is_repeated_and_becomes_a_dataset(probe, ca
     assert comparison["largest"]["safety_gate/state"] < 1e-3  # rad and m
     with BagReader(bag) as reader:  # from the middle of the bag: the planner carried something on from before
         moments = Moments(reader, model=str(probe.folder))
-        then = moments.steps[-1]
-        again = moments.rethink(len(moments.steps) - 1)
-    assert then.reason == "ok" and np.abs(again.output.command - then.command).max() < 1e-6
+        number = max(k for k, step in enumerate(moments.steps) if step.reason == "ok")  # a busy machine misses some
+        then, again = moments.steps[number], moments.rethink(number)
+    assert np.abs(again.output.command - then.command).max() < 1e-6
     assert cli.main(["dataset", bag, "--out", data, "--min-length", "4"]) == 0, capsys.readouterr()
     found = Dataset(data, CONTRACT)
     assert np.abs(found.slice("actions", 0)).max() > 0.01 and found.slice("state_joint_states", 0).shape[1] == 8
