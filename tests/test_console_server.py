@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -420,3 +422,8 @@ def test_bags_are_listed_the_newest_first_and_opened_by_their_key(robot, shelf):
 def test_a_console_without_a_shelf_says_so(port):
     with Page(port) as page:
         assert "no bags" in page.say("bags")["error"] and fetch(port, "/api/bags/0")[0] == 404
+
+
+def test_the_page_of_a_running_robot_does_without_torch():
+    code = "import sys, jepa_ros.console.server, jepa_ros.console.robot; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

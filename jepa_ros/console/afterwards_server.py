@@ -7,16 +7,18 @@ import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from jepa_ros.console.afterwards import Afterwards
 from jepa_ros.console.door import HEADERS, Door
 from jepa_ros.errors import JepaRosError
+
+if TYPE_CHECKING:  # the page of a running robot does without torch
+    from jepa_ros.console.afterwards import Afterwards
 
 FILES = {"/": "afterwards.html", "/afterwards.js": "afterwards.js", "/draw.js": "draw.js", "/style.css": "style.css"}
 MAX_BODY = 12_000_000

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # who only remembers does without torch
+    import torch
+
     from jepa_ros.cost.goal import Target
     from jepa_ros.cost.seam import Constraint, CostTerm
 
