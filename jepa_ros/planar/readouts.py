@@ -19,9 +19,8 @@ POSE = Readout(
     parts=(Part("position", (0, 1), "m"), Part("heading", (2, 3), "1", "angle", weight=0.1)),
 )  # fmt: skip
 #: Where the second view was taken from, as seen from the first; ``doubt`` is the error of x and y to be expected [m].
-RELATIVE = Readout(
-    "relative", ("x", "y", "cos", "sin", "doubt"), "m", "odometry", "doubted", least_r2=0.3, pair=True
-)  # fmt: skip
+#: It is not judged by R2: most pairs of views show nothing in common, and it says itself how wrong it is.
+RELATIVE = Readout("relative", ("x", "y", "cos", "sin", "doubt"), "m", "odometry", "doubted", pair=True)
 #: Probability that two views are of one place, and look into much the same direction.
 SAME = Readout("same", ("probability",), "1", "revisits", "bernoulli", least_r2=0.0, pair=True)
 READOUTS = (POSE, RELATIVE, SAME)
