@@ -132,13 +132,15 @@ class Sight:
             self.check.judge_progress(self.distance[0], stamp)
 
     def reading(self, goal: Target) -> tuple[float, float] | None:
-        """Metres to the goal and radians to its heading; None where nobody knows. Before it was looked for all round it
-        may be further away by as much as is in doubt."""
+        """Metres to the goal, with the error to be expected, and radians to its heading; None where nobody knows.
+
+        A robot that is not sure of the place has not arrived.
+        """
         self._locate(goal)
         if self.found is None:
             return None
         away, turn = self.distance
-        return (away + self.found.doubt if self.looking > 0.0 else away), turn
+        return (away + self.found.doubt if self.looking > 0.0 else math.hypot(away, self.found.doubt)), turn
 
     @property
     def distance(self) -> tuple[float, float]:
