@@ -193,7 +193,7 @@ def test_a_memory_that_is_only_read_gives_goals_and_takes_no_names(planning, tmp
     writer, _ = started({"model": model, "memory": str(tmp_path)})
     writer.on_active(True)
     writer.take_latent(np.zeros(16, np.float32), 1.0)
-    writer._on_remember(String(data="dock"))
+    writer.goals.on_remember(String(data="dock"))
     writer.release()
     writer.destroy_node()
     readers = [started({"model": model, "memory": str(tmp_path), "memory_read_only": True})[0] for _ in range(2)]
@@ -201,9 +201,9 @@ def test_a_memory_that_is_only_read_gives_goals_and_takes_no_names(planning, tmp
         for reader in readers:
             reader.on_active(True)
             reader.take_latent(np.zeros(16, np.float32), 1.0)
-            reader._on_remember(String(data="desk"))
+            reader.goals.on_remember(String(data="desk"))
             assert "only read" in reader._memory._refused and list(reader._planner.memory.tags) == ["dock"]
-            reader._on_goal_tag(String(data="dock"))
+            reader.goals.on_tag(String(data="dock"))
             assert reader._planner.goal.name == "dock"
     finally:
         for reader in readers:

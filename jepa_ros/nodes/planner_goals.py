@@ -42,8 +42,8 @@ class GoalTopics:
             *qos.subscribe_goal(self._node, Image, "goal_image", self.on_image),
             *qos.subscribe_goal(self._node, CompressedImage, "goal_image/compressed", self.on_image),
             *qos.subscribe_goal(self._node, PoseStamped, "goal_pose", self._on_pose),
-            *qos.subscribe_goal(self._node, String, "goal_tag", self._on_tag),
-            qos.subscription(self._node, String, "~/remember", self._on_remember, qos.COMMAND),
+            *qos.subscribe_goal(self._node, String, "goal_tag", self.on_tag),
+            qos.subscription(self._node, String, "~/remember", self.on_remember, qos.COMMAND),
         ]
 
     def close(self) -> None:
@@ -96,13 +96,15 @@ class GoalTopics:
         except JepaRosError as error:
             self._refuse(f"goal pose refused: {error}")
 
-    def _on_tag(self, message: String) -> None:
+    def on_tag(self, message: String) -> None:
+        """A remembered place as a goal, by its name."""
         try:
             self.take(self._with_memory().remembered_goal(message.data), f"goal '{message.data}'")
         except JepaRosError as error:
             self._refuse(f"goal tag refused: {error}")
 
-    def _on_remember(self, message: String) -> None:
+    def on_remember(self, message: String) -> None:
+        """Give the present place a name."""
         refused = ""
         try:
             self._memory.check_writable()
