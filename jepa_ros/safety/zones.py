@@ -21,6 +21,8 @@ from jepa_ros.safety.tick import Tick
 
 #: Rounding of a speed [share].
 EPSILON = 1e-6
+#: What a base may seem faster than a limit, by the noise of its odometry, without braking for it [share].
+FASTER = 0.01
 
 
 def _speed(t: Tick) -> float:
@@ -28,10 +30,16 @@ def _speed(t: Tick) -> float:
 
 
 def _within(t: Tick, bound: float) -> float:
-    """The largest share of the command that makes the base no faster than ``bound``, or than it may be already."""
+    """The largest share of the command that makes the base no faster than ``bound``.
+
+    A base that may be faster already brakes with all that it has, until it no longer is. Asked for the bound itself, a
+    base whose axes keep together would come down to it only as its slowest axis comes to what that one is asked for.
+    """
+    allowed = bound * (1.0 + FASTER)
+    if reach_of(t, 0.0).peak > allowed:
+        return 0.0
     speed = _speed(t)
     most = min(1.0, bound / speed) if speed > 0.0 else 1.0
-    allowed = max(bound, reach_of(t, 0.0).peak) * (1.0 + EPSILON)
 
     def fits(share: float) -> bool:
         return reach_of(t, share).peak <= allowed
