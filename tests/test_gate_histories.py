@@ -51,6 +51,10 @@ def test_joints_that_may_still_brake_slowly_are_no_riddle_to_the_judge() -> None
     assert not History("joints", 14502).run()
 
 
+def test_a_stream_of_an_arm_that_begins_in_a_tick_of_no_time_begins_where_the_arm_is() -> None:
+    assert History("arms", 500229).run() == []
+
+
 def test_bodies_of_every_size_are_drawn_and_admitted() -> None:
     bases = [draw(random.Random(f"bases {k}"), "bases") for k in range(200)]
     joints = [draw(random.Random(f"joints {k}"), "joints") for k in range(200)]

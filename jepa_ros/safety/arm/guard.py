@@ -84,12 +84,12 @@ class ArmGuard:
 
     def move(self, t: Tick) -> list[float]:
         """The output (A,) that the rows leave of the command; see :meth:`jepa_ros.safety.body.Body.move`."""
-        if t.dt <= 0.0:
-            return t.body.move(t)
         refused = self._begins(t)
         if refused is not None:
             t.stop("first_command", refused, urgent=False)
             return t.body.stop(t, at_once=False)
+        if t.dt <= 0.0:
+            return t.body.move(t)
         step = _Step(t)
         step.ask(self._smoothed)
         if "joint_margin" in self._rows and (why := self._rows["joint_margin"](t, step.asked)) is not None:
