@@ -21,10 +21,11 @@ from jepa_ros.safety.tick import Tick
 
 #: Share of the way that odometry may be wrong by: room kept while the pose is carried on.
 DRIFT = 0.05
-#: A pose of longer ago than this [s] is not carried back to its stamp: nobody measured what the robot did since.
+#: A tick that lasted longer than this [s] is not reckoned with as a whole: nobody measured what the robot did. What it
+#: did of late is kept so long at least, and as long as a pose may be old.
 MOST_AGE = 1.0
-#: Marks of what the robot did of late lie at least so far apart [s].
-STRIDE = 0.02
+#: Marks of what the robot did of late lie at least so far apart [s], and there are at most so many of them, about.
+STRIDE, MARKS = 0.02, 250
 
 
 class Since(NamedTuple):
@@ -82,7 +83,7 @@ def follow_pose(t: Tick) -> None:
     last: Mark = s.trail[-1] if s.trail and s.trail[-1].ros <= t.ros else Mark(t.ros)
     now = Mark(t.ros, *advance(last.x, last.y, last.yaw, vx, vy, w, dt), last.way + way, last.turned + turned,
                last.slack + slack, last.spin + spin)  # fmt: skip
-    s.trail = _longer(s.trail, last, now)
+    s.trail = _longer(s.trail, last, now, max(MOST_AGE, t.cfg.states["pose"][0] + t.cfg.stamp_tolerance))
     if pose is None:
         return
     key = (pose.stamp, pose.received)
@@ -105,14 +106,15 @@ def follow_pose(t: Tick) -> None:
     s.since_pose = since
 
 
-def _longer(trail: tuple[Mark, ...], last: Mark, now: Mark) -> tuple[Mark, ...]:
-    """The trail with one mark more; the newest are replaced until they are a stride apart, the oldest dropped."""
+def _longer(trail: tuple[Mark, ...], last: Mark, now: Mark, kept: float) -> tuple[Mark, ...]:
+    """The trail with one mark more; the newest are replaced until they are a stride apart, those before the last
+    ``kept`` seconds dropped."""
     if not trail or trail[-1] is not last:
         return (last, now)  # it begins, or ROS time jumped back
-    if len(trail) > 1 and last.ros - trail[-2].ros < STRIDE:
+    if len(trail) > 1 and last.ros - trail[-2].ros < max(STRIDE, kept / MARKS):
         trail = trail[:-1]
     drop = 0
-    while drop + 1 < len(trail) and trail[drop + 1].ros <= now.ros - MOST_AGE:
+    while drop + 1 < len(trail) and trail[drop + 1].ros <= now.ros - kept:
         drop += 1
     return (*trail[drop:], now)
 
