@@ -21,8 +21,6 @@ from jepa_ros.safety.tick import Tick
 
 #: Rounding of a speed [share].
 EPSILON = 1e-6
-#: What a base may seem faster than a limit, by the noise of its odometry, without braking for it [share].
-FASTER = 0.01
 
 
 def _speed(t: Tick) -> float:
@@ -30,16 +28,10 @@ def _speed(t: Tick) -> float:
 
 
 def _within(t: Tick, bound: float) -> float:
-    """The largest share of the command that makes the base no faster than ``bound``.
-
-    A base that may be faster already brakes with all that it has, until it no longer is. Asked for the bound itself, a
-    base whose axes keep together would come down to it only as its slowest axis comes to what that one is asked for.
-    """
-    allowed = bound * (1.0 + FASTER)
-    if reach_of(t, 0.0).peak > allowed:
-        return 0.0
+    """The largest share of the command that makes the base no faster than ``bound``, or than it may be already."""
     speed = _speed(t)
     most = min(1.0, bound / speed) if speed > 0.0 else 1.0
+    allowed = max(bound, reach_of(t, 0.0).peak) * (1.0 + EPSILON)
 
     def fits(share: float) -> bool:
         return reach_of(t, share).peak <= allowed
@@ -47,11 +39,18 @@ def _within(t: Tick, bound: float) -> float:
     return most if fits(most) else fastest(fits, most)
 
 
-def _limit(t: Tick, name: str, bound: float, sentence: str, fits: Callable[[float], bool] | None) -> None:
-    """Scale the command to where it is slow enough in time (``fits``), or as slow as the limit."""
+def _limit(
+    t: Tick, name: str, bound: float, sentence: str, fits: Callable[[float], bool] | None, outside: bool
+) -> None:
+    """Scale the command to where it is slow enough in time (``fits``), or as slow as the limit.
+
+    A base that may be too fast and is not there yet (``outside``) brakes with all that it has, for that is what was
+    reckoned with when it came so near. Asked for the limit itself, a base whose axes keep together would come down to
+    it only as its slowest axis comes to what that one is asked for.
+    """
     if reach_of(t).peak <= bound * (1.0 + EPSILON) or (fits is not None and fits(1.0)):
         return
-    share = _within(t, bound)
+    share = 0.0 if outside and reach_of(t, 0.0).peak > bound * (1.0 + EPSILON) else _within(t, bound)
     if fits is not None and share < 1.0:
         share = max(share, fastest(fits, 1.0))
     if share < 1.0:
@@ -87,10 +86,11 @@ def speed_zone(t: Tick) -> None:
         if place is None or g.shape is None:
             continue
         clearance = partial(_beside, g.shape, _margin(t) + g.margin)
-        if nearest(place.starts, clearance)[1] >= farthest(t):
+        room = nearest(place.starts, clearance)[1]
+        if room >= farthest(t):
             continue
         fits = partial(_slow_in_time, t, g.bound, clearance, place.starts, holds(g.shape))
-        _limit(t, "speed_zone", g.bound, f"zone '{g.name}'", fits)
+        _limit(t, "speed_zone", g.bound, f"zone '{g.name}'", fits, room > 0.0)
 
 
 @check("person")
@@ -104,7 +104,7 @@ def person(t: Tick) -> None:
         unknown = people is None or t.late(people, t.cfg.people_timeout) is not None
         wrong, found = ("", ()) if unknown else examine(t, "people", people, read_people)
         if unknown or wrong is not None:
-            _limit(t, "person", g.bound, f"'{g.name}': nobody says where people are", None)
+            _limit(t, "person", g.bound, f"'{g.name}': nobody says where people are", None, False)
             continue
         room, far = _margin(t) + g.distance, farthest(t)
         near = [
@@ -122,4 +122,5 @@ def person(t: Tick) -> None:
             return any(within(corners, x, y) for x, y in near)
 
         fits = partial(_slow_in_time, t, g.bound, clearance, place.starts, inside)
-        _limit(t, "person", g.bound, f"'{g.name}': a person is near", fits)
+        outside = nearest(place.starts, clearance)[1] > 0.0
+        _limit(t, "person", g.bound, f"'{g.name}': a person is near", fits, outside)
