@@ -48,6 +48,10 @@ def test_a_base_that_does_not_move_yet_when_a_region_is_dropped_on_it_does_not_s
     assert not History("bases", 31686).run()
 
 
+def test_a_base_that_late_ticks_brought_into_a_post_may_go_on_standing_there_for_the_judge() -> None:
+    assert not History("bases", 79518).run()
+
+
 def test_joints_that_may_still_brake_slowly_are_no_riddle_to_the_judge() -> None:
     assert not History("joints", 14502).run()
 

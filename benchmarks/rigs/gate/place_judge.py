@@ -114,6 +114,8 @@ class PlaceJudge:
             if room < -self.slack - extra - unseen - self.least.get("posts", 0.0):
                 found.append(f"{-room:.6g} m into a post that the scan shows")
                 self.least["posts"] = -room + radius
+            elif extra > 0.0:  # where it came by the ticks that were late, it may go on standing
+                self.least["posts"] = max(self.least.get("posts", 0.0), -room)
         return found
 
     def _too_near(self, out: GateOutput, i: GateInputs, now: float) -> list[str]:
