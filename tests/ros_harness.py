@@ -11,7 +11,7 @@ import threading
 
 from benchmarks.rigs.ros_probe import GateWorld, Probe, is_zero
 
-__all__ = ["Child", "GateWorld", "Probe", "is_zero"]
+__all__ = ["Child", "GateWorld", "Probe", "ask", "is_zero"]
 
 
 class Child:
@@ -48,3 +48,13 @@ class Child:
                 self.popen.kill()
                 self.popen.wait()
         self._reader.join(2.0)
+
+
+def ask(script: str, *words: object) -> str:
+    """What a script of the tests prints until it ends."""
+    client = Child(script, *map(str, words))
+    try:
+        client.wait(120)
+    finally:
+        client.end()
+    return client.text

@@ -7,6 +7,7 @@ in ``.venv-types`` and is used by processes of the test alone: PYTHONPATH and LD
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import os
@@ -14,10 +15,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 FOLDER = Path(__file__).parents[1] / ".venv-types"
 PREFIX = Path(sys.prefix)
@@ -122,6 +125,22 @@ def environment(package: str, definitions: dict[str, str]) -> dict[str, str]:
     path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(site)]))
     found = os.pathsep.join(filter(None, [str(libraries), os.environ.get("LD_LIBRARY_PATH")]))
     return {"PYTHONPATH": path, "LD_LIBRARY_PATH": found}
+
+
+@contextlib.contextmanager
+def installed(package: str, definitions: dict[str, str]) -> Iterator[None]:
+    """For this time processes can import the package; a test that needs it is skipped where it cannot be built."""
+    try:
+        added = environment(package, definitions)
+    except NoTypes as error:
+        pytest.skip(f"{package} cannot be built here: {str(error)[-300:]}")
+    before = dict(os.environ)
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _build(package: str, definitions: dict[str, str]) -> None:

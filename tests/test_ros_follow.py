@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 
@@ -15,7 +14,7 @@ pytest.importorskip("pybullet_data")
 import ros_types
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from ros_harness import Child, Probe
+from ros_harness import Child, Probe, ask
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
@@ -34,15 +33,8 @@ STEP = 0.03
 @pytest.fixture(scope="module")
 def types():
     """An environment in which control_msgs can be imported."""
-    try:
-        added = ros_types.environment("control_msgs", ros_types.FOLLOW)
-    except ros_types.NoTypes as error:
-        pytest.skip(f"control_msgs cannot be built here: {str(error)[-300:]}")
-    before = dict(os.environ)
-    os.environ.update(added)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+    with ros_types.installed("control_msgs", ros_types.FOLLOW):
+        yield
 
 
 class Arm:
@@ -89,7 +81,7 @@ def arm(types, tmp_path_factory):
     server = Child("-m", "jepa_ros.nodes.follow", "--ros-args", "-r", f"__ns:={SPACE}", "-p", f"robot:={file}")
     try:
         end = time.monotonic() + 40.0  # until the two have found each other
-        while "the joints are not measured" in (text := ask(NAMES[0], found.at[0], 0.1)):
+        while "the joints are not measured" in (text := move(NAMES[0], found.at[0], 0.1)):
             assert time.monotonic() < end, text
         yield found
     finally:
@@ -97,13 +89,9 @@ def arm(types, tmp_path_factory):
         found.close()
 
 
-def ask(*words) -> str:
-    client = Child("tests/follow_client.py", *map(str, words), "--ros-args", "-r", f"__ns:={SPACE}")
-    try:
-        client.wait(120)
-    finally:
-        client.end()
-    return client.text
+def move(*words) -> str:
+    """What a client that asks for a trajectory is told."""
+    return ask("tests/follow_client.py", *words, "--ros-args", "-r", f"__ns:={SPACE}")
 
 
 def test_without_the_types_the_node_says_what_to_install():
@@ -113,7 +101,7 @@ def test_without_the_types_the_node_says_what_to_install():
 
 
 def test_a_trajectory_is_followed_with_feedback_and_the_arm_told_to_stand_still(arm):
-    text = ask(NAMES[0], 0.4, 1.0)
+    text = move(NAMES[0], 0.4, 1.0)
     assert f"status {SUCCEEDED} code 0" in text, text
     assert arm.at[0] == pytest.approx(0.4, abs=0.012) and arm.at[1:] == pytest.approx(posture()[1:], abs=1e-3)
     assert int(text.split("feedback")[1].split()[0]) > 3
@@ -121,18 +109,18 @@ def test_a_trajectory_is_followed_with_feedback_and_the_arm_told_to_stand_still(
 
 
 def test_one_that_is_cancelled_ends_as_cancelled_on_its_way(arm):
-    text = ask(NAMES[0], -0.8, 6.0, "cancel")
+    text = move(NAMES[0], -0.8, 6.0, "cancel")
     assert f"status {CANCELED} code 0" in text, text
     assert arm.at[0] > -0.7
 
 
 def test_joints_that_the_arm_has_not_are_named(arm):
-    text = ask("elbow", 0.1, 1.0)
+    text = move("elbow", 0.1, 1.0)
     assert f"status {ABORTED} code -2" in text and "joints elbow: expected some of" in text, text
 
 
 def test_a_latched_stop_ends_it_and_says_why(arm):
     arm.mode = "ESTOP"
-    text = ask(NAMES[0], 0.2, 1.0)
+    text = move(NAMES[0], 0.2, 1.0)
     arm.mode = "ACTIVE"
     assert f"status {ABORTED} code -4" in text and "the gate is in ESTOP: operator" in text, text

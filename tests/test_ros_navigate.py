@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import ros_types
-from ros_harness import Child
+from ros_harness import Child, ask
 
 from jepa_ros.bringup.stack import Stack
 from jepa_ros_sim.arena.reach import make_spec
@@ -19,15 +17,8 @@ SUCCEEDED, CANCELED, ABORTED = 4, 5, 6
 @pytest.fixture(scope="module")
 def types():
     """An environment in which nav2_msgs can be imported."""
-    try:
-        added = ros_types.environment("nav2_msgs", ros_types.NAVIGATE)
-    except ros_types.NoTypes as error:
-        pytest.skip(f"nav2_msgs cannot be built here: {str(error)[-300:]}")
-    before = dict(os.environ)
-    os.environ.update(added)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+    with ros_types.installed("nav2_msgs", ros_types.NAVIGATE):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +33,9 @@ def stack(types):
             server.end()
 
 
-def ask(*words) -> str:
-    client = Child("tests/navigate_client.py", *map(str, words))
-    try:
-        client.wait(120)
-    finally:
-        client.end()
-    return client.text
+def go(*words) -> str:
+    """What a client that asks for a goal is told."""
+    return ask("tests/navigate_client.py", *words)
 
 
 def test_without_the_types_the_node_says_what_to_install():
@@ -58,16 +45,16 @@ def test_without_the_types_the_node_says_what_to_install():
 
 
 def test_a_goal_in_another_frame_is_rejected(stack):
-    assert "rejected" in ask(*SPEC.goal, "odom")
+    assert "rejected" in go(*SPEC.goal, "odom")
 
 
 def test_a_goal_that_is_cancelled_ends_as_cancelled(stack):
-    text = ask(*SPEC.goal, "map", "cancel")
+    text = go(*SPEC.goal, "map", "cancel")
     assert f"status {CANCELED} code 0" in text, text
 
 
 def test_a_goal_is_reached_with_feedback_on_the_way(stack):
-    text = ask(*SPEC.goal, "map")
+    text = go(*SPEC.goal, "map")
     assert f"status {SUCCEEDED} code 0" in text, text
     told = text.split("feedback")[1].split()
     assert int(told[0]) > 5 and float(told[2].strip("[]")) > 0.3 > float(told[4].strip("[]"))
@@ -77,7 +64,7 @@ def test_a_planner_that_is_gone_ends_the_goal(types):
     alone = ("--ros-args", "-r", "__ns:=/alone")
     server = Child("-m", "jepa_ros.nodes.navigate", *alone)
     try:
-        text = ask(0.0, 0.0, 0.0, "map", *alone)
+        text = go(0.0, 0.0, 0.0, "map", *alone)
     finally:
         server.end()
     assert f"status {ABORTED} code 9003" in text and "silent" in text, text
