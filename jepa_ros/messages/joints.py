@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepa_ros.contract import RobotContract
+from jepa_ros.messages.stamps import seconds
 from jepa_ros.safety.inputs import JointsIn
 
 #: A command for now has one point or a short window of them (MoveIt Servo's); more is a plan, and costs time to read.
@@ -101,7 +102,7 @@ def _points_fault(points: Sequence[Any], size: int, positions: bool, horizon: fl
             count = len(getattr(point, field))
             if count != size and (count or field == wanted):
                 return f"point {k} has {count} {field}, expected {size}"
-        due = _seconds(point.time_from_start)
+        due = seconds(point.time_from_start)
         if due < 0.0:
             return f"point {k} is due {-due:.2f} s before the message's stamp"
         if due <= before:
@@ -110,10 +111,6 @@ def _points_fault(points: Sequence[Any], size: int, positions: bool, horizon: fl
     if before > horizon:
         return f"its last point is due in {before:.2f} s (limit {horizon:.2f} s): the gate takes what is to be done now"
     return ""
-
-
-def _seconds(duration: Any) -> float:
-    return float(duration.sec + duration.nanosec * 1e-9)
 
 
 def positions_of(measured: JointsIn | None, joints: Sequence[str]) -> NDArray[np.float64] | None:

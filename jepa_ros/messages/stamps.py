@@ -10,7 +10,7 @@ from jepa_ros.messages import MessageError
 
 
 def seconds(stamp: Any) -> float:
-    """Seconds of a ``builtin_interfaces/Time`` (float64 resolves about 0.2 us at today's epoch)."""
+    """Seconds of a ``builtin_interfaces/Time`` or ``Duration`` (float64 resolves about 0.2 us at today's epoch)."""
     return float(stamp.sec + stamp.nanosec * 1e-9)
 
 

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action import GoalResponse
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectoryPoint
 
@@ -28,9 +27,10 @@ from jepa_ros.arm.urdf import ArmError
 from jepa_ros.contract import load_contract
 from jepa_ros.messages.diagnostics import raw_value
 from jepa_ros.messages.joints import JointStates, positions_of, robot_joints
-from jepa_ros.messages.stamps import stamp_of
+from jepa_ros.messages.stamps import seconds, stamp_of
 from jepa_ros.nodes import optional, params, qos
 from jepa_ros.nodes.commands import CommandCodec
+from jepa_ros.nodes.one_goal import OneGoal
 from jepa_ros.nodes.process import leave, run
 
 PARAMS = (
@@ -62,17 +62,15 @@ class FollowNode(Node):
         self._joints = JointStates(self._names)
         self._measured: tuple[Any, float] = (None, 0.0)
         self._gate = b""
-        self._handle: Any = None
-        self._ended: Future | None = None
-        self._ends: dict[bytes, Future] = {}  # one may have ended before it is waited for
         self._still_until = self._ticked = self._fed = 0.0
         self._out = qos.publisher(self, self._codec.input_type, "command_teleop", qos.COMMAND)
         qos.subscription(self, JointState, contract.state["joint_states"].topic, self._on_joints, qos.STATE)
         qos.subscription(self, DiagnosticArray, "safety_gate/state", self._on_gate, qos.LATCHED, raw=True)
         self.create_timer(1.0 / contract.gate_rate, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._server = ActionServer(
-            self, self._action, "follow_joint_trajectory", self._execute, goal_callback=self._on_goal,
-            handle_accepted_callback=self._on_accepted, cancel_callback=lambda _: CancelResponse.ACCEPT,
+        self._goal = OneGoal(
+            self, self._action, "follow_joint_trajectory", accept=self._on_goal, begin=self._take,
+            result=lambda code, text: self._action.Result(error_code=code, error_string=text),
+            noun="trajectory", replaced=INVALID_GOAL,
         )  # fmt: skip
 
     def _on_joints(self, message: JointState) -> None:
@@ -97,11 +95,7 @@ class FollowNode(Node):
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 
-    def _on_accepted(self, handle: Any) -> None:
-        self._end("abort", INVALID_GOAL, "another trajectory was given")
-        self._handle = handle
-        self._ended = self._ends[bytes(handle.goal_id.uuid)] = Future()
-        handle.execute()
+    def _take(self, handle: Any) -> None:
         request, at = handle.request, self._at()
         try:
             if at is None:
@@ -109,10 +103,10 @@ class FollowNode(Node):
             points = request.trajectory.points
             names = list(request.trajectory.joint_names)
             self._follower.take(
-                names, [_seconds(point.time_from_start) for point in points],
+                names, [seconds(point.time_from_start) for point in points],
                 [list(point.positions) for point in points], [list(point.velocities) for point in points], at,
                 self._tolerances(request.goal_tolerance), self._tolerances(request.path_tolerance),
-                _seconds(request.goal_time_tolerance),
+                seconds(request.goal_time_tolerance),
             )  # fmt: skip
         except ArmError as error:
             self._end("abort", INVALID_JOINTS if isinstance(error, JointsError) else INVALID_GOAL, str(error))
@@ -123,33 +117,22 @@ class FollowNode(Node):
         values = np.array([found.get(name, 0.0) for name in self._names], dtype=float)
         return np.where(values > 0.0, values, np.where(values < 0.0, np.inf, np.nan))
 
-    async def _execute(self, handle: Any) -> Any:
-        """Wait for the end of a trajectory; who ends it says how."""
-        how, code, text = await self._ends.pop(bytes(handle.goal_id.uuid))
-        {"succeed": handle.succeed, "abort": handle.abort, "canceled": handle.canceled}[how]()
-        return self._action.Result(error_code=code, error_string=text)
-
     def _end(self, how: str, code: int = 0, text: str = "") -> None:
-        if self._ended is None:
-            return
-        if text:
-            self.get_logger().error(f"trajectory ended: {text}")
-        self._follower.drop()
-        self._still_until = time.monotonic() + GOODBYE
-        ended, self._ended, self._handle = self._ended, None, None
-        ended.set_result((how, code, text))
+        if self._goal.end(how, code, text):
+            self._follower.drop()
+            self._still_until = time.monotonic() + GOODBYE
 
     # ------------------------------------------------------------ a tick
 
     def _on_tick(self) -> None:
         now = time.monotonic()
         period, self._ticked = min(now - self._ticked, STALE), now
-        if self._ended is None:
+        if self._goal.handle is None:
             if now < self._still_until:
                 self._send(None)
             return
         at, mode = self._at(), raw_value(self._gate, "mode") if self._gate else None
-        if self._handle.is_cancel_requested:
+        if self._goal.handle.is_cancel_requested:
             self._end("canceled")
         elif at is None:
             self._end("abort", PATH, "the joints are not measured any more")
@@ -184,11 +167,7 @@ class FollowNode(Node):
         feedback.desired = JointTrajectoryPoint(positions=desired.tolist())
         feedback.actual = JointTrajectoryPoint(positions=at.tolist())
         feedback.error = JointTrajectoryPoint(positions=(desired - at).tolist())
-        self._handle.publish_feedback(feedback)
-
-
-def _seconds(duration: Any) -> float:
-    return float(duration.sec + 1e-9 * duration.nanosec)
+        self._goal.handle.publish_feedback(feedback)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -15,14 +15,14 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action import GoalResponse
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from jepa_ros.contract import load_contract
 from jepa_ros.nodes import optional, params, qos
+from jepa_ros.nodes.one_goal import OneGoal
 from jepa_ros.nodes.process import leave, run
 
 PARAMS = (
@@ -48,17 +48,14 @@ class NavigateNode(Node):
             topic = contract.state["pose"].topic
             qos.subscription(self, PoseWithCovarianceStamped, topic, self._on_pose, qos.STATE)
         self._clear = self.create_client(Trigger, "planner/clear_goal")
-        self._handle: Any = None
-        self._ended: Future | None = None
-        self._ends: dict[bytes, Future] = {}  # one may have ended before it is waited for
         self._pose: PoseStamped | None = None
         self._told: dict[str, str] = {}
         self._heard = self._began = 0.0
         self._before, self._own = "", ""  # times by which the planner names its goals
         self.create_timer(0.2, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._server = ActionServer(
-            self, self._action, "navigate_to_pose", self._execute, goal_callback=self._on_goal,
-            handle_accepted_callback=self._on_accepted, cancel_callback=lambda _: CancelResponse.ACCEPT,
+        self._goal = OneGoal(
+            self, self._action, "navigate_to_pose", accept=self._on_goal, begin=self._take, result=self._result,
+            noun="goal", replaced=UNKNOWN,
         )  # fmt: skip
 
     def _on_goal(self, goal: Any) -> GoalResponse:
@@ -68,30 +65,15 @@ class NavigateNode(Node):
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 
-    def _on_accepted(self, handle: Any) -> None:
-        self._end("abort", UNKNOWN, "another goal was given")
-        self._handle = handle
-        self._ended = self._ends[bytes(handle.goal_id.uuid)] = Future()
+    def _take(self, handle: Any) -> None:
         self._began = self._heard = time.monotonic()
         self._before, self._own = self._told.get("goal_ns", "0"), ""
-        handle.execute()
         self._goal_out.publish(handle.request.pose)
 
-    async def _execute(self, handle: Any) -> Any:
-        """Wait for the end of a goal; who ends it says how."""
-        how, code, text = await self._ends.pop(bytes(handle.goal_id.uuid))
-        {"succeed": handle.succeed, "abort": handle.abort, "canceled": handle.canceled}[how]()
+    def _result(self, code: int, text: str) -> Any:
         result = self._action.Result(error_code=code)
         optional.explain(result, text)
         return result
-
-    def _end(self, how: str, code: int = 0, text: str = "") -> None:
-        if self._ended is None:
-            return
-        if text:
-            self.get_logger().error(f"goal ended: {text}")
-        ended, self._ended, self._handle = self._ended, None, None
-        ended.set_result((how, code, text))
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         self._pose = PoseStamped(header=message.header, pose=message.pose.pose)
@@ -99,7 +81,7 @@ class NavigateNode(Node):
     def _on_status(self, message: DiagnosticArray) -> None:
         self._told = {pair.key: pair.value for pair in message.status[0].values}
         self._heard = time.monotonic()
-        if self._ended is None:
+        if self._goal.handle is None:
             return
         now = self._told.get("goal_ns", "0")
         if not self._own and now != self._before:
@@ -107,12 +89,12 @@ class NavigateNode(Node):
         if not self._own:
             return
         if self._told.get("goal") == "none":
-            self._end("abort", UNKNOWN, "the goal was taken away")
+            self._goal.end("abort", UNKNOWN, "the goal was taken away")
         elif now != self._own:
             self._own = ""  # somebody else's goal: it is not ours to take away
-            self._end("abort", UNKNOWN, "somebody gave the planner another goal")
+            self._goal.end("abort", UNKNOWN, "somebody gave the planner another goal")
         elif self._told.get("arrived") == "true":
-            self._end("succeed")
+            self._goal.end("succeed")
         else:
             self._feed_back()
 
@@ -125,22 +107,22 @@ class NavigateNode(Node):
             feedback.distance_remaining = left if math.isfinite(left) else 0.0
         spent = time.monotonic() - self._began
         feedback.navigation_time.sec, feedback.navigation_time.nanosec = int(spent), int(spent % 1.0 * 1e9)
-        self._handle.publish_feedback(feedback)
+        self._goal.handle.publish_feedback(feedback)
 
     def _look(self) -> None:
         """A goal that is to be cancelled, or that the planner does not take, ends."""
-        if self._ended is None:
+        if self._goal.handle is None:
             return
-        if self._handle.is_cancel_requested:
+        if self._goal.handle.is_cancel_requested:
             self._clear.call_async(Trigger.Request())
-            self._end("canceled")
+            self._goal.end("canceled")
             return
         now = time.monotonic()
         if now - self._heard > self.values.patience:
-            self._end("abort", TIMEOUT, f"the planner is silent for {self.values.patience:g} s")
+            self._goal.end("abort", TIMEOUT, f"the planner is silent for {self.values.patience:g} s")
         elif not self._own and now - self._began > self.values.patience:
             why = self._told.get("goal_refused") or "it said nothing about it"
-            self._end("abort", UNKNOWN, f"the planner did not take the goal: {why}")
+            self._goal.end("abort", UNKNOWN, f"the planner did not take the goal: {why}")
 
 
 def main(args: Sequence[str] | None = None) -> int:
