@@ -62,6 +62,16 @@ def make_model(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+class _Watch:
+    """The planner's clock: so many seconds pass from one look to the next."""
+
+    now = passes = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.passes
+        return self.now
+
+
 class _Out:
     """Serialises and writes messages, and keeps their order."""
 
@@ -112,16 +122,20 @@ def write_stack_bag(
     drop: Callable[[str, int], bool] = lambda topic, number: False,
     custom: dict[str, str] | None = None,
     late: float = 0.0,
+    config: PlannerConfig = CONFIG,
+    hurried: Callable[[float], bool] = lambda time: False,
 ) -> None:
     """Run the stack for a while in front of a moving pattern.
 
     Args:
         drop: names messages that the recorder misses. custom: texts that go into the bag (default: the contract).
         late: seconds by which the gate's eleventh tick comes late, by its own clock.
+        config: the planner's. hurried: says at which times [s] of the bag the planner finds its deadline over before it searches.
     """
     model, card = load_checkpoint(model_folder, ARENA)
     identity = model_id(card)
-    perception, planner = Perception(model, ARENA), Planner(model, ARENA, CONFIG, card)
+    watch = _Watch()
+    perception, planner = Perception(model, ARENA), Planner(model, ARENA, config, card, clock=watch)
     gate = Gate(GateConfig.from_contract(ARENA, auto_enable=True, **of_node("", {})))
     state, clock, log = gate.initial_state(), StepClock(ARENA.rate, 10.0), CommandLog(2, 5.0)
     rng = np.random.default_rng(3)
@@ -136,6 +150,7 @@ def write_stack_bag(
         last = None
         for k in range(round(seconds * 50)):
             t = k * 0.02
+            watch.passes = 10.0 if hurried(t) else 0.0
             ros, steady = ROS + t, STEADY + t + (late if k >= 10 else 0.0)
             if k == 60:
                 picture = np.roll(pattern, 40, 0)
@@ -235,7 +250,7 @@ def _account(output, inputs: GateInputs, steady: float, ros: float, slowest: flo
         "mode": output.mode.name,
         "reason": output.reason,
         "scale": f"{output.scale:.4f}",
-        "decided": " ".join(f"{v:.6g}" for v in output.decided),
+        "decided": " ".join(map(repr, output.decided.tolist())),
         "tick": f"{steady:.6f}",
         "tick_ros": f"{ros:.6f}",
         "slowest": f"{slowest:.9g}",

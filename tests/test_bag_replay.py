@@ -8,13 +8,14 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bag_helpers import write_bag
 from drive_bag import write_drive
-from stack_bag import make_model, write_stack_bag
+from stack_bag import CONFIG, make_model, write_stack_bag
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags import replay as command
@@ -30,6 +31,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import planner_messages
 from jepa_ros.options import Parser
 from jepa_ros.planar.settings import PlanarConfig
+from jepa_ros.planning.arrival import ArrivalConfig
 from jepa_ros.safety import Gate
 
 SLOW = "- {name: slow, kind: speed_zone, unit: m/s, box: {center: [0, 0], size: [4, 4]}, max_speed: 0.01}\n"
@@ -57,6 +59,19 @@ def test_a_replay_agrees_with_the_recording(recorded):
     counts = comparison.counts
     assert counts["embedding"] == 60 and counts["command_raw"] == 30 and counts["safety_gate/state"] > 240
     assert comparison.largest["embedding"] == 0.0 and comparison.largest["command_raw"] == 0.0
+
+
+def test_a_step_that_had_no_time_for_a_plan_is_repeated_as_one(recorded, tmp_path):
+    """Or the planner would go on from a plan that it never had, and every later one differ."""
+    _, model = recorded
+    never = replace(CONFIG, arrival=ArrivalConfig(arrive=1e-9, leave=1e-9))
+    write_stack_bag(tmp_path / "bag", model, config=never, hurried=lambda time: 2.0 <= time < 2.5)
+    result, comparison = replay(tmp_path / "bag", Changes(model=str(model)))
+    with BagReader(tmp_path / "bag") as reader:
+        steps = prepare(reader, Changes(brain=False)).recording.log.steps.values()
+    reasons = [step.reason for step in steps]
+    assert reasons.count("deadline") == 3 and reasons[-1] == "ok"
+    assert comparison.agree, comparison.differences[:5]
 
 
 def test_a_state_topic_of_another_type_is_left_out_as_the_gate_does(tmp_path):

@@ -84,13 +84,10 @@ def test_what_was_recorded_of_an_arm_is_repeated_and_becomes_a_dataset(probe, ca
     probe.stack.stop()
     bag, data, report = (str(probe.folder / name) for name in ("bag", "data", "report.json"))
     words = ["replay", bag, "--compare", "--model", str(probe.folder), "--json", report]
-    assert cli.main(words) in (0, 1), capsys.readouterr()  # the gate's joints may differ by the encoders' noise
+    assert cli.main(words) == 0, capsys.readouterr()
     comparison = json.loads((probe.folder / "report.json").read_text())["comparison"]
     assert min(comparison["counts"][name] for name in ("embedding", "command_raw", "safety_gate/state")) > 5
-    differ = [d["topic"] for d in comparison["differences"]]
-    # On a busy machine an input of the planner may be missing in the bag: from there on plans differ, not before.
-    assert "embedding" not in differ and differ.count("planner/status") < comparison["counts"]["planner/status"]
-    assert comparison["largest"]["safety_gate/state"] < 1e-3  # rad and m
+    assert comparison["largest"]["safety_gate/state"] < 1e-5  # rad and m: joints are told with all digits
     with BagReader(bag) as reader:  # from the middle of the bag: the planner carried something on from before
         moments = Moments(reader, model=str(probe.folder))
         number = max(k for k, step in enumerate(moments.steps) if step.reason == "ok")  # a busy machine misses some

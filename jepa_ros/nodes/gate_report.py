@@ -109,12 +109,12 @@ class GateReport:
             "source": output.source,
             "published": str(output.publish).lower(),
             "values": " ".join(f"{v:.6g}" for v in output.values),
-            "decided": " ".join(f"{v:.6g}" for v in output.decided),
             "image_age": f"{stamp - image:.6f}",
             "image_stamp": f"{image:.6f}",
             "monotonic": f"{sent:.6f}",
             "ticks": str(facts.number),
             # What a replay needs to repeat this tick: its two clocks, which inputs it had and since when, and the rest.
+            "decided": " ".join(map(repr, output.decided.tolist())),  # all digits: joints are held, and go on from there
             "tick": f"{facts.steady:.9f}",
             "tick_ros": f"{facts.ros:.9f}",
             "slowest": f"{facts.slowest:.9g}",

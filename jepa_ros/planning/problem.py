@@ -54,7 +54,8 @@ class Budget:
     Args:
         seconds: by the clock. iterations: at most. calls: steps that the model predicts, one for each candidate and
             future, at most; an iteration is not begun that would exceed them.
-        exactly: run just so many iterations, whatever the clock and convergence say: repeats a recorded plan.
+        exactly: run just so many iterations, whatever the clock and convergence say: repeats a recorded plan. 0 repeats
+            one that had no time for any.
 
     Raises:
         SearchError: nothing could be done with it.
@@ -66,8 +67,9 @@ class Budget:
     exactly: bool = False
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise SearchError(f"iterations is {self.iterations}; expected at least 1")
+        least = 0 if self.exactly else 1
+        if self.iterations < least:
+            raise SearchError(f"iterations is {self.iterations}; expected at least {least}")
 
 
 class AnySearch(Protocol):

@@ -154,7 +154,8 @@ class Search:
         sizes = c.latent_dim, c.state_dim, config.horizon, self.delay.known
         z, h, sent, warm = check_problem(problem, *sizes, self.neutral, self.device)
         held = list(problem.held)
-        if not budget.exactly and not (math.isfinite(budget.seconds) and budget.seconds > self.fastest):
+        enough = math.isfinite(budget.seconds) and budget.seconds > self.fastest
+        if not (budget.iterations if budget.exactly else enough):
             return PlanResult(None, "deadline", seed, elapsed=self.clock() - start)
         self.generator.manual_seed(seed)
         result, best = PlanResult(None, "non_finite", seed), None

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from jepa_ros.bags.replay.gate_replay import HELD
 from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
 
 
@@ -19,9 +20,8 @@ class Tolerance:
         embedding: largest difference of a value (latents are of order 1). Another number of threads or another CPU
             changes the last bits of a sum.
         cost: relative. command: in the action's units; both grow from the embedding through the search.
-        gate: of the values that leave, in the action's units (published with six digits).
-        hold: the same of a gate that stands: joints are held where they were measured, which may have been by a
-            reading before the bag began, and readings differ by the encoders' noise.
+        gate: of the values that leave, in the action's units (older bags have six digits of them).
+        hold: the same of a gate that stands: see :data:`jepa_ros.bags.replay.gate_replay.HELD`.
         settle: seconds at the beginning in which the gate is not compared: it may have been armed before the bag began.
     """
 
@@ -29,7 +29,7 @@ class Tolerance:
     cost: float = 1e-3
     command: float = 1e-3
     gate: float = 1e-4
-    hold: float = 2e-3
+    hold: float = HELD
     settle: float = 1.0
 
 
@@ -129,8 +129,8 @@ def _steps(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Co
 
 def _cost(a: Step, b: Step, at: float, tolerance: Tolerance, found: Comparison) -> None:
     was, now = a.number("cost"), b.number("cost")
-    if math.isnan(was) and math.isnan(now):
-        found.add("planner/status", math.nan)
+    if was == now or (math.isnan(was) and math.isnan(now)):  # a plan that there was no time for costs infinity
+        found.add("planner/status", 0.0 if was == now else math.nan)
         return
     size = abs(was - now) / max(abs(was), 1e-6)
     found.add("planner/status", size)

@@ -239,10 +239,10 @@ class OfflineReplay:
     def _step(self, latent, stamp: int, then: Step, told) -> Step:
         iterations, seed = self.planner.config.search.iterations, None
         if self.settings.follow_iterations and then.status:
-            iterations = int(_or(then.number("iterations"), iterations)) or None
+            iterations = int(_or(then.number("iterations"), iterations))  # 0: it had no time for any
             seed = int(_or(then.number("seed"), -1))
             seed = None if seed < 0 else seed
-        output = self.think(latent, stamp, told, iterations or 1, seed, _deliberated(then))
+        output = self.think(latent, stamp, told, iterations, seed, _deliberated(then))
         return Step(
             stamp, then.time, output.command, dict(output.status), output.plan_actions,
             output.track, told.executed, told.gated, dict(output.signals),
