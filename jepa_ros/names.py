@@ -19,3 +19,13 @@ def is_topic(text: str) -> bool:
 def is_namespace(text: str) -> bool:
     """Whether ``text`` names a namespace; ``""`` and ``/`` are none, and a ``/`` at the end is allowed."""
     return text in ("", "/") or (len(text) <= _MOST and _NAME.fullmatch(text.rstrip("/")) is not None)
+
+
+def prefix(namespace: str) -> str:
+    """What stands before ``/NAME`` of a namespace's topics: ``""`` for none, else ``/NAMESPACE``."""
+    return f"/{namespace.strip('/')}".rstrip("/")
+
+
+def full_name(name: str, namespace: str) -> str:
+    """The full name of a topic that is relative to a namespace, or absolute already."""
+    return name if name.startswith("/") else f"{prefix(namespace)}/{name}"

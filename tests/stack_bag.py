@@ -130,7 +130,8 @@ def write_stack_bag(
     Args:
         drop: names messages that the recorder misses. custom: texts that go into the bag (default: the contract).
         late: seconds by which the gate's eleventh tick comes late, by its own clock.
-        config: the planner's. hurried: says at which times [s] of the bag the planner finds its deadline over before it searches.
+        config: the planner's.
+        hurried: says at which times [s] of the bag the planner finds its deadline over before it searches.
     """
     model, card = load_checkpoint(model_folder, ARENA)
     identity = model_id(card)

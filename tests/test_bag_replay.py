@@ -66,7 +66,7 @@ def test_a_step_that_had_no_time_for_a_plan_is_repeated_as_one(recorded, tmp_pat
     _, model = recorded
     never = replace(CONFIG, arrival=ArrivalConfig(arrive=1e-9, leave=1e-9))
     write_stack_bag(tmp_path / "bag", model, config=never, hurried=lambda time: 2.0 <= time < 2.5)
-    result, comparison = replay(tmp_path / "bag", Changes(model=str(model)))
+    _, comparison = replay(tmp_path / "bag", Changes(model=str(model)))
     with BagReader(tmp_path / "bag") as reader:
         steps = prepare(reader, Changes(brain=False)).recording.log.steps.values()
     reasons = [step.reason for step in steps]

@@ -7,6 +7,7 @@ from jepa_ros.bags import BagError
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.contract import Camera, RobotContract
 from jepa_ros.messages.images import COMPRESSED, IMAGE
+from jepa_ros.names import full_name
 
 
 def camera_topic(reader: BagReader, contract: RobotContract, namespace: str = "", camera: Camera | None = None) -> str:
@@ -15,9 +16,7 @@ def camera_topic(reader: BagReader, contract: RobotContract, namespace: str = ""
     Raises:
         BagError: neither is there; it lists what is.
     """
-    prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
-    topic = (camera or contract.step_camera).topic
-    name = topic if topic.startswith("/") else f"{prefix}/{topic}"
+    name = full_name((camera or contract.step_camera).topic, namespace)
     if name not in reader.topics and f"{name}/compressed" in reader.topics:
         name = f"{name}/compressed"
     require_images(reader, name)

@@ -14,6 +14,7 @@ from jepa_ros.console.foxglove import PORT
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import write_text
+from jepa_ros.names import prefix
 
 APPS = "open https://app.foxglove.dev or Lichtblick, 'Open connection', 'Foxglove WebSocket'"
 
@@ -27,7 +28,7 @@ def main(args: argparse.Namespace) -> int:
             f"for its protocol has no tokens. From elsewhere: ssh -L {PORT}:localhost:{PORT} ROBOT"
         )
     contract = load_contract(args.robot or "arena")
-    port, namespace = args.port or PORT, f"/{args.namespace.strip('/')}".rstrip("/")
+    port, namespace = args.port or PORT, prefix(args.namespace)
     if args.layout is not None:
         from jepa_ros.console.foxglove.layout import layout
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from jepa_ros.contract import RobotContract
 from jepa_ros.contract.topics import COMMAND_TYPES, ESTOP_TYPE, STATE_TYPES, asked_type
+from jepa_ros.safety.output import MOVING_NAMES
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 #: A topic that is slower than this share of its declared rate is reported.
@@ -218,7 +219,7 @@ def _advice(publisher: End, wanted: str) -> str:
 def judge_gate(values: dict[str, str], message: str, brain: bool = True) -> list[Finding]:
     """What the gate says of itself; without a `brain` it stands still until somebody drives by teleoperation."""
     mode = values.get("mode", "")
-    if mode in ("ACTIVE", "LIMITED"):
+    if mode in MOVING_NAMES:
         return [Finding(OK, "gate", f"{mode}: {message}")]
     if not brain and mode in ("ARMING", "STOPPED") and values.get("reason") == "heartbeat":
         return [Finding(OK, "gate", f"{mode}: waits for teleoperation or `jepa-ros explore`")]

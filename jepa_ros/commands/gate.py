@@ -12,6 +12,7 @@ from jepa_ros.commands.link import Link
 from jepa_ros.files import add_json, write_json
 from jepa_ros.options import namespace, refuse_given, time_span
 from jepa_ros.ros_env import ready_for_ros
+from jepa_ros.safety.output import MOVING_NAMES
 
 ACTIONS = ("enable", "disable", "reset", "estop", "state", "interventions")
 
@@ -41,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
             status = link.hear(DiagnosticArray, "safety_gate/state", qos.LATCHED).status[0]
             mode = next((pair.value for pair in status.values if pair.key == "mode"), "?")
             print(f"{mode}: {status.message}")
-            return 0 if mode in ("ACTIVE", "LIMITED") else 1
+            return 0 if mode in MOVING_NAMES else 1
         if args.action in ("enable", "disable"):
             request = SetBool.Request(data=args.action == "enable")
             answer = link.call(SetBool, "safety_gate/enable", request)

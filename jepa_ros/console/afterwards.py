@@ -18,6 +18,7 @@ from jepa_ros.console.pictures import jpeg
 from jepa_ros.console.projection import Projection
 from jepa_ros.cost.goal import Goal
 from jepa_ros.messages.stamps import stamp_ns
+from jepa_ros.names import prefix
 from jepa_ros.planning.output import PlannerOutput
 
 #: The planner publishes what belongs to a step within so many ns of its status.
@@ -41,7 +42,7 @@ class Afterwards:
     """
 
     def __init__(self, reader: BagReader, robot: str | None = None, model: str = "", namespace: str = "") -> None:
-        self._reader, self._prefix = reader, f"/{namespace.strip('/')}" if namespace.strip("/") else ""
+        self._reader, self._prefix = reader, prefix(namespace)
         self._moments = Moments(reader, robot, model, namespace)
         self._steps = self._moments.steps
         self._projection = self._camera()
@@ -290,7 +291,7 @@ def open_bag(path: str, robot: str | None = None, model: str = "", namespace: st
     reader = BagReader(path)
     try:
         spoke = [topic.removesuffix(STATUS) for topic in sorted(reader.topics) if topic.endswith(STATUS)]
-        own = f"/{namespace.strip('/')}".rstrip("/")
+        own = prefix(namespace)
         return Afterwards(reader, robot, model, namespace if own in spoke or not spoke else spoke[0])
     except BaseException:
         reader.close()

@@ -36,6 +36,7 @@ from jepa_ros.messages.images import latent_of
 from jepa_ros.messages.images import pixels as pixels_of
 from jepa_ros.messages.rotation import yaw_of
 from jepa_ros.nodes import qos
+from jepa_ros.safety.output import MOVING_NAMES
 
 #: Times a second that messages are fetched, and how many of a topic wait at most meanwhile: the gate speaks at 50 Hz.
 POLLS, DEPTH = 25.0, 5
@@ -51,7 +52,7 @@ GATE = "safety_gate/state"
 #: Heard only while somebody looks at imagined futures.
 FUTURES, EMBEDDING = "planner/_futures", "embedding"
 #: Modes of the gate in which a stop has not begun, or is over.
-GOING, COMING_BACK = ("ACTIVE", "LIMITED"), ("ARMING",)
+WITHOUT_STOP = (*MOVING_NAMES, "ARMING")
 #: Why a topic may rightly never come.
 WITHOUT = {
     "camera_info": "without it no path is drawn into the picture",
@@ -196,7 +197,7 @@ class Hearing:
         if acting == self._acting:
             return
         self._acting = acting
-        if acting[0] and acting[0] not in (*GOING, *COMING_BACK):
+        if acting[0] and acting[0] not in WITHOUT_STOP:
             sentence = self.kept[GATE].values().get("message", "")
             self.cause = {"mode": acting[0], "reason": acting[1], "sentence": sentence, "at": time.time()}
 

@@ -23,11 +23,10 @@ from jepa_ros.contract import RobotContract
 from jepa_ros.messages.images import raw_image
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
+from jepa_ros.safety.output import MOVING_NAMES
 from jepa_ros.worlds.exploration import Exploration
 from jepa_ros.worlds.protocols import Observation
 
-#: Modes in which the gate lets through what is asked.
-DRIVING = ("ACTIVE", "LIMITED")
 #: Reasons of the gate that say that something is in the way; the policy then backs off, as it does after a contact.
 IN_THE_WAY = ("obstacle", "region", "inside_region", "contact")
 
@@ -105,7 +104,7 @@ class ExplorerNode(Node):
         self._touched = False
         self._command = self._scale * self._policy.act(seen).command
         self.steps += 1
-        self.driven += self.mode in DRIVING
+        self.driven += self.mode in MOVING_NAMES
         self._send(self._command, stamp)
 
     def _repeat(self) -> None:

@@ -15,7 +15,7 @@ from jepa_ros.messages.commands import command_mark
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.safety.inputs import CommandIn, GateInputs
-from jepa_ros.safety.output import GateOutput, Mode
+from jepa_ros.safety.output import MOVING, GateOutput, Mode
 
 #: Seconds between two /diagnostics.
 DIAGNOSTICS_PERIOD = 1.0
@@ -23,8 +23,6 @@ DIAGNOSTICS_PERIOD = 1.0
 COUNTS_PERIOD = 0.1
 #: Seconds between two hardware_estop messages while its value stays; a change leaves at once.
 ESTOP_PERIOD = 0.1
-#: Modes between which a change is no news.
-QUIET = (Mode.ACTIVE, Mode.LIMITED)
 
 
 @dataclass
@@ -90,7 +88,7 @@ class GateReport:
     def _log(self, output: GateOutput) -> None:
         """One line for a change of mode or reason. (A line of code may not change its severity: rclpy refuses.)"""
         said, logger = f"{output.mode.name}: {output.sentence}", self._node.get_logger()
-        if output.mode in QUIET and self._said is not None and self._said[0] in QUIET:
+        if output.mode in MOVING and self._said is not None and self._said[0] in MOVING:
             logger.debug(said)  # a ramp at every new command is no news
         elif output.level:
             logger.warning(said)
@@ -109,12 +107,12 @@ class GateReport:
             "source": output.source,
             "published": str(output.publish).lower(),
             "values": " ".join(f"{v:.6g}" for v in output.values),
+            "decided": " ".join(map(repr, output.decided.tolist())),  # all digits: a replay goes on from held joints
             "image_age": f"{stamp - image:.6f}",
             "image_stamp": f"{image:.6f}",
             "monotonic": f"{sent:.6f}",
             "ticks": str(facts.number),
             # What a replay needs to repeat this tick: its two clocks, which inputs it had and since when, and the rest.
-            "decided": " ".join(map(repr, output.decided.tolist())),  # all digits: joints are held, and go on from there
             "tick": f"{facts.steady:.9f}",
             "tick_ros": f"{facts.ros:.9f}",
             "slowest": f"{facts.slowest:.9g}",

@@ -171,9 +171,8 @@ def planner_config(node: Node, values: Any, contract: RobotContract) -> Any:
     """
     from jepa_ros.planning.arrival import ArrivalConfig
     from jepa_ros.planning.bodies import settings_for
-    from jepa_ros.planning.config import SearchConfig
+    from jepa_ros.planning.config import PlannerConfig, SearchConfig
     from jepa_ros.planning.deliberate.settings import DeliberateConfig
-    from jepa_ros.planning.planner import PlannerConfig
 
     def of(prefix: str, described: dict[str, str]) -> dict[str, Any]:
         return {name: node.get_parameter(f"{prefix}.{name}").value for name in described}

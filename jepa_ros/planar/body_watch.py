@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from jepa_ros.planar.map_head import look_up, map_of, picture_of_places
+from jepa_ros.planar.odometry import wrapped
 from jepa_ros.world_model.context import read_part
 
 #: Chance that the robot's centre cannot be at a place about its own from which on it is close to something, and how far
@@ -38,7 +39,7 @@ class PlanarWatch:
         """
         p, q = (self.model.read("pose", v).cpu().numpy().astype(np.float64) for v in (predicted, seen))
         yaw = np.arctan2(p[:, 3], p[:, 2])
-        turned = (np.arctan2(q[:, 3], q[:, 2]) - yaw + np.pi) % (2.0 * np.pi) - np.pi
+        turned = wrapped(np.arctan2(q[:, 3], q[:, 2]) - yaw)
         dx, dy = q[:, 0] - p[:, 0], q[:, 1] - p[:, 1]
         return np.stack([np.cos(yaw) * dx + np.sin(yaw) * dy, np.cos(yaw) * dy - np.sin(yaw) * dx, turned], axis=1)
 

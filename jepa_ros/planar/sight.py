@@ -23,8 +23,8 @@ from jepa_ros.memory.knowledge import Seen
 from jepa_ros.planar.motion_check import MotionCheck
 from jepa_ros.planar.obstructions import Obstructions
 from jepa_ros.planar.odometry import Motion, Poses, between, beyond, wrapped
+from jepa_ros.planar.place_terms import BumpConstraint
 from jepa_ros.planar.readouts import RELATIVE
-from jepa_ros.safety.schema import RESERVED_NAMES
 
 #: Views that are kept, and how far one has to be from the last one that was kept [m, rad].
 VIEWS, APART, TURNED = 160, 0.05, 0.08
@@ -240,20 +240,16 @@ class SightTerm:
         return cost[:, None].expand(-1, futures.shape[1], -1).to(futures.latents.device)
 
 
-class HeldConstraint:
+class HeldConstraint(BumpConstraint):
     """Keeps away from where the robot was held back, in the frame of the odometry."""
 
-    name, unit, risk, whole, slack = RESERVED_NAMES[0], "m", None, True, 0.0
-
     def __init__(self, sight: Sight) -> None:
+        super().__init__(sight.obstructions)
         self.sight = sight
-
-    def draw(self, samples: int, generator: torch.Generator) -> None:
-        """What is remembered is the same in all futures."""
 
     def __call__(self, futures: Futures, goal: Target) -> np.ndarray:
         """(C, S, T) m."""
         sight = self.sight
         ways = beyond(sight.drive.here, sight.ways(futures).numpy())[..., :2]
-        excess = sight.obstructions.excess(ways, sight.drive.here[:2])
+        excess = self.obstructions.excess(ways, sight.drive.here[:2])
         return np.broadcast_to(excess[:, None], futures.shape)

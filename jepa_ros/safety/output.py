@@ -21,6 +21,11 @@ class Mode(Enum):
     ESTOP = 5
 
 
+#: Modes in which the gate lets through what is asked, whole or limited; and what its state calls them.
+MOVING = (Mode.ACTIVE, Mode.LIMITED)
+MOVING_NAMES = tuple(mode.name for mode in MOVING)
+
+
 @dataclass(frozen=True, slots=True)
 class Intervention:
     """One entry of the ring buffer: when the gate began to do something else than what was asked of it.

@@ -16,6 +16,7 @@ from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.planning.planner import PlannerConfig
 from jepa_ros.safety import inputs
+from jepa_ros.safety.output import MOVING_NAMES
 from jepa_ros.worlds.protocols import Judge, Observation, Sample, Scene, Task, World
 
 #: What each state of a contract is measured as.
@@ -261,7 +262,7 @@ def _gathers(world: World, scene: Scene, contract: RobotContract) -> Iterator[st
         if scene.over:
             break
         record = loop.step()
-        if any(mode in ("ACTIVE", "LIMITED", "") for mode in record.modes):
+        if any(mode in (*MOVING_NAMES, "") for mode in record.modes):
             return
         reasons.update(dict.fromkeys(record.reasons))
     yield f"the gate lets nothing through: {', '.join(reasons) or 'the episode ended at once'}"

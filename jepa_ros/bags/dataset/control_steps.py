@@ -11,9 +11,10 @@ import numpy as np
 from jepa_ros.agent.bodies import executed_log
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags.dataset.segments import Segment
-from jepa_ros.bags.dataset.series import DRIVING, Series
+from jepa_ros.bags.dataset.series import Series
 from jepa_ros.contract import RobotContract
 from jepa_ros.safety.inputs import JointsIn
+from jepa_ros.safety.output import MOVING_NAMES
 
 MOVED_METRES = 0.15
 """A localisation that moves further than the robot can, by more than this (its noise), was carried or reset."""
@@ -26,7 +27,7 @@ def _tolerance(contract: RobotContract) -> float:
 
     Half a frame; where the camera's rate is no multiple of the control rate, also what the frames' own grid does to it.
     """
-    camera = contract.cameras[0].rate
+    camera = contract.step_camera.rate
     frames = camera * contract.period
     grid = 0.0 if frames < 1.0 else max(math.ceil(frames - 1e-6) - frames, frames - math.floor(frames + 1e-6)) / camera
     return max(0.5 * min(1.0 / camera, contract.period), grid * 1.1) + 1e-6
@@ -40,7 +41,7 @@ class Run:
         self._series = series
         self._reference = self._make_reference(images)
         self._stamps = {name: self._stamps_of(values) for name, values in series.items() if name != "image"}
-        clock = StepClock(contract.rate, contract.cameras[0].rate)
+        clock = StepClock(contract.rate, contract.step_camera.rate)
         begins = [clock.begins_step(stamp * 1e-9) for stamp in images[:, 1].tolist()]
         self._starts = images[np.array(begins, bool)]  # (S, 2) log time, stamp
 
@@ -203,8 +204,8 @@ class Run:
         if modes is not None:
             if not modes:
                 return "no gate state"
-            if not modes <= set(DRIVING):
-                return f"gate {sorted(modes - set(DRIVING))[0]}"
+            if not modes <= set(MOVING_NAMES):
+                return f"gate {sorted(modes - set(MOVING_NAMES))[0]}"
         if not np.isfinite(action).all():
             return "no command"
         if self._series["pose"].times:

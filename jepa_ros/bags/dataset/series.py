@@ -18,6 +18,8 @@ from jepa_ros.messages.diagnostics import key_values, raw_value
 from jepa_ros.messages.images import COMPRESSED, IMAGE
 from jepa_ros.messages.stamps import raw_stamp, stamp_ns
 from jepa_ros.messages.state import planar_pose, state_of_message
+from jepa_ros.names import full_name
+from jepa_ros.safety.output import MOVING_NAMES
 from jepa_ros.safety.rows import TABLE
 
 KEPT = ("joint_states", "odom")
@@ -31,8 +33,6 @@ WORDS = {
     "gate": "state of a gate", "joint_states": "state of joints", "odom": "odometry",
 }  # fmt: skip
 """What a field of Topics is called in a message to the user."""
-DRIVING = ("ACTIVE", "LIMITED")
-"""Modes in which the gate lets the planner (or the operator) drive."""
 HELD = frozenset(row.name for row in TABLE if row.stage == "shape")
 """A stop for one of these reasons is what the robot did: nothing is wrong, something is in the way. Direct collection
 keeps it too, and a model that is to know what a contact is needs it."""
@@ -71,13 +71,12 @@ def resolve_topics(
         BagError: the image or the command is not there; the message lists what is.
     """
     given = {key: value for key, value in (given or {}).items() if value}
-    prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
 
     def find(key: str, *names: str, required: bool = False) -> str:
         if key in given:
             reader.require(given[key])
             return given[key]
-        wanted = [name if name.startswith("/") else f"{prefix}/{name}" for name in names]
+        wanted = [full_name(name, namespace) for name in names]
         for name in wanted:
             if name in reader.topics and reader.topics[name].count:
                 return name
@@ -86,7 +85,7 @@ def resolve_topics(
             raise BagError(f"{reader.path}: no message on {wanted[0]} in this bag")
         return ""
 
-    camera, state = contract.cameras[0].topic, contract.state
+    camera, state = contract.step_camera.topic, contract.state
     return Topics(
         image=find("image", camera, f"{camera}/compressed", required=True),
         command=find("command", contract.command.topic, required=True),
@@ -125,7 +124,7 @@ class Series:
 
 def _driving(mode: str, reason: str | None) -> str:
     """The gate's mode, where a stop for something in the way counts as driving."""
-    return DRIVING[1] if mode.upper() == "STOPPED" and reason in HELD else mode.upper()
+    return MOVING_NAMES[1] if mode.upper() == "STOPPED" and reason in HELD else mode.upper()
 
 
 def read_series(reader: BagReader, contract: RobotContract, topics: Topics) -> dict[str, Series]:

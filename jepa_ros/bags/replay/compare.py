@@ -10,6 +10,7 @@ import numpy as np
 
 from jepa_ros.bags.replay.gate_replay import HELD
 from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
+from jepa_ros.safety.output import MOVING_NAMES
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _gate(old: RunLog, new: RunLog, start: int, tolerance: Tolerance, found: Com
         compared += 1
         size = float(np.abs(a.values - b.values).max()) if a.values.size else 0.0
         found.add("safety_gate/state", size)
-        stands = "ACTIVE" not in (a.mode, b.mode) and "LIMITED" not in (a.mode, b.mode)
+        stands = not {a.mode, b.mode} & set(MOVING_NAMES)
         if a.mode != b.mode or not size <= (tolerance.hold if stands else tolerance.gate):
             found.differences.append(Difference((a.time - start) * 1e-9, "safety_gate/state", _tick_text(a, b), size))
     return compared

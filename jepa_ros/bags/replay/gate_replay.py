@@ -18,6 +18,7 @@ from jepa_ros.bags.replay.run_log import GateTick, RunLog, Step
 from jepa_ros.messages.commands import command_mark
 from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.safety.inputs import Requests
+from jepa_ros.safety.output import MOVING
 
 UNSURE_SECONDS = 0.5
 """So long after a tick that was lost the gate's state may still differ (ramps, scales): it is not compared. After an
@@ -65,7 +66,7 @@ def replay_gate(recording: Recording, config: GateConfig, log: RunLog, new_comma
             requests=_requests(tick) if number else requests,
             output_publishers=tick.publishers,
         )
-        moved = moved or output.mode.name in ("ACTIVE", "LIMITED")
+        moved = moved or output.mode in MOVING
         same = config.by_position and not moved and np.shape(tick.values) == np.shape(output.decided)
         if same and np.abs(tick.values - output.decided).max() <= HELD:
             guard.state.out = tick.values.tolist()

@@ -21,6 +21,7 @@ from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.storage import Message, TopicInfo
 from jepa_ros.contract import RobotContract
 from jepa_ros.messages.types import MessageTypeError, message_class
+from jepa_ros.names import full_name
 
 DEPTH = 100
 """Messages of a topic that are kept for listeners that are slower than the player."""
@@ -44,12 +45,11 @@ class PlaySettings:
 
 def input_topics(reader: BagReader, contract: RobotContract, namespace: str = "") -> list[str]:
     """The topics of a bag that perception, planner and gate take from outside."""
-    prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
     cameras = [camera.topic for camera in contract.cameras]
     names = [*cameras, *(f"{name}/compressed" for name in cameras), "camera_info"]
     names += [state.topic for state in contract.state.values()]
     names += ["goal_image", "goal_image/compressed", "goal_pose", "goal_tag", "command_teleop", contract.estop_topic]
-    wanted = {name if name.startswith("/") else f"{prefix}/{name}" for name in names} | {"/clock", "/tf", "/tf_static"}
+    wanted = {full_name(name, namespace) for name in names} | {"/clock", "/tf", "/tf_static"}
     return [topic for topic in reader.topics if topic in wanted]
 
 

@@ -22,6 +22,7 @@ from jepa_ros.messages.diagnostics import identities, key_values, raw_value, sig
 from jepa_ros.messages.images import image_in, latent_of
 from jepa_ros.messages.stamps import raw_stamp, stamp_ns, stamp_of
 from jepa_ros.messages.state import odom_in, people_in, pose_in, scan_in, wrench_in
+from jepa_ros.names import full_name
 from jepa_ros.safety import inputs as gate_in
 
 
@@ -38,10 +39,8 @@ def read_recording(
     Raises:
         BagError: no images in the bag (it lists what is there), or a message that does not fit its type.
     """
-    prefix = "/" + namespace.strip("/") if namespace.strip("/") else ""
-
     def full(name: str) -> str:
-        return name if name.startswith("/") else f"{prefix}/{name}"
+        return full_name(name, namespace)
 
     camera = image or camera_topic(reader, contract, namespace)
     require_images(reader, camera)

@@ -39,6 +39,7 @@ from jepa_ros.messages.stamps import stamp_of
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill
 from jepa_ros.ros_env import starting_ros
+from jepa_ros.safety.output import MOVING_NAMES
 from jepa_ros.worlds.truth import heard
 
 NAN = math.nan
@@ -199,7 +200,7 @@ class Observer:
         for data in self._gate_log:
             gate = read_values(deserialize_message(data, DiagnosticArray))
             stamp, sent = number(gate, "image_stamp"), number(gate, "monotonic")
-            if gate.get("mode") not in ("ACTIVE", "LIMITED") or not math.isfinite(stamp):
+            if gate.get("mode") not in MOVING_NAMES or not math.isfinite(stamp):
                 continue
             key = round(1e3 * stamp)
             age = sent - self._captured.get(key, NAN)

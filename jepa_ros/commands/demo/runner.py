@@ -37,6 +37,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.files import write_json
 from jepa_ros.hub import PREFIX
 from jepa_ros.progress import Progress
+from jepa_ros.safety.output import MOVING_NAMES
 from jepa_ros.worlds.choose import ROBOT
 
 FILMED = 10  # episodes; the pictures of more would fill the memory
@@ -180,7 +181,7 @@ class _Demo:
         recorder = self.recorder
         if recorder is None:
             return
-        names = (self.contract.cameras[0].topic, "embedding", "planner/status")
+        names = (self.contract.step_camera.topic, "embedding", "planner/status")
         topics = [observer.node.resolve_topic_name(name) for name in names]
         observer.wait_for(
             "the recorder did not hear camera, perception and planner",
@@ -225,7 +226,7 @@ class _Demo:
         try:
             observer.wait_for(
                 "the gate was not ready to let commands through",
-                lambda: observer.gate.get("mode") in ("ACTIVE", "LIMITED"),
+                lambda: observer.gate.get("mode") in MOVING_NAMES,
                 ARM_TIMEOUT,
                 stack.check,
             )

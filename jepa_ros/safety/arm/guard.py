@@ -19,7 +19,7 @@ from jepa_ros.safety import positions
 from jepa_ros.safety.arm.checks import Look, Verdict, Word, speed_share
 from jepa_ros.safety.arm.motion import Off, Reckoning, Said, Trail, lengthened, off_the_mark, told
 from jepa_ros.safety.arm.sweep import Boxes, Sweep
-from jepa_ros.safety.output import Mode
+from jepa_ros.safety.output import MOVING
 from jepa_ros.safety.tick import Tick
 
 #: The rows that only arms have.
@@ -29,7 +29,6 @@ ROWS = (
 )  # fmt: skip
 #: Shares of the way from a stop to what was asked for that are tried where the whole of it is too much.
 SHARES = (0.5, 0.2)
-MOVING = (Mode.ACTIVE, Mode.LIMITED)
 
 
 class Memory(NamedTuple):
