@@ -18,11 +18,13 @@ from jepa_ros.bags import BagError
 from jepa_ros.bags.dataset import build, from_bags
 from jepa_ros.bags.dataset import command as dataset
 from jepa_ros.bags.dataset.segments import CutSettings
+from jepa_ros.bags.dataset.series import resolve_topics
 from jepa_ros.bags.format.reader import BagReader
-from jepa_ros.contract import load_contract
+from jepa_ros.bags.replay.read import read_recording
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.data import shards
-from jepa_ros.learning.data.dataset import Dataset, DatasetError
+from jepa_ros.learning.data.dataset import Dataset, DatasetError, input_arrays
 from jepa_ros.perception.preprocess import model_input
 
 ARENA = load_contract("arena")
@@ -55,6 +57,23 @@ def test_the_steps_of_a_drive_are_on_the_contracts_clock(tmp_path):
     np.testing.assert_allclose(data.slice("commands", 0), np.full((steps, 2), 0.5))
     np.testing.assert_allclose(data.slice("poses", 0), [drive.pose(k * 0.2) for k in range(steps)], atol=1e-6)
     assert np.flatnonzero(data.slice("contacts", 0)).tolist() == [30, 31]
+
+
+def test_the_camera_that_begins_steps_is_the_models_first_and_not_the_robots(tmp_path):
+    """A replay takes the same one."""
+    plain = ARENA.to_dict()
+    first = plain["cameras"][0]
+    eye = {**first, "name": "eye", "topic": "image", "model": True}
+    plain["cameras"] = [{**first, "topic": "ceiling", "model": False}, eye]
+    contract = RobotContract.from_dict(plain)
+    write_drive(tmp_path / "bag", Drive(contract=False))
+    (tmp_path / "robot.yaml").write_text(json.dumps(plain))
+    build([tmp_path / "bag"], tmp_path / "data", str(tmp_path / "robot.yaml"), settings=SHORT)
+    images = Dataset(tmp_path / "data", contract).slice("images", 0)
+    assert len(images) == 59 and (images[30] == model_input(picture(60), contract.step_camera)).all()
+    assert input_arrays(contract) == {"eye": "images"}
+    with BagReader(tmp_path / "bag") as reader:
+        assert read_recording(reader, contract).image_topic == resolve_topics(reader, contract).image == "/image"
 
 
 def test_a_camera_whose_rate_is_no_multiple_of_the_control_rate_loses_no_steps(tmp_path):

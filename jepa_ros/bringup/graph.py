@@ -32,7 +32,7 @@ def environment(contract: RobotContract | None = None) -> dict[str, str]:
     """
     wanted = ros_environment({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **os.environ})
     if contract is not None:
-        camera = contract.cameras[0]
+        camera = contract.watched_camera
         if not camera.compressed and 3 * camera.width * camera.height > LARGE:
             wanted |= large_environment()
     return {name: value for name, value in wanted.items() if os.environ.get(name) != value}
@@ -107,7 +107,7 @@ def _sim(args: dict[str, Any]) -> NodeSpec:
 
 
 def _runs_camera(wanted: str, contract: RobotContract) -> bool:
-    return wanted == "true" or (wanted == "auto" and not contract.cameras[0].driven)
+    return wanted == "true" or (wanted == "auto" and not contract.watched_camera.driven)
 
 
 def _camera(args: dict[str, Any], contract: RobotContract) -> NodeSpec:

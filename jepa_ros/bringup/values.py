@@ -45,7 +45,7 @@ def remaps(kind: str, args: dict[str, Any], contract: RobotContract) -> tuple[tu
 def own_topic(contract: RobotContract, name: str) -> str:
     """What the contract calls one of :data:`ROBOT_TOPICS`."""
     if name == "image":
-        return contract.cameras[0].topic
+        return contract.watched_camera.topic
     if name == "estop":
         return contract.estop_topic
     return contract.state[name].topic if name in contract.state else name

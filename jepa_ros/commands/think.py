@@ -108,7 +108,7 @@ def main(args: argparse.Namespace) -> int:
 
         rows = shown(tree)
         known = {} if args.data is None else _nearest(args.data, perception, planner, thought, rows)
-        camera = contract.cameras[0].name
+        camera = contract.step_camera.name
         draw(tree, args.draw, {rows[0]: seen.images[camera], **known}, wanted.images[camera])
         print(f"tree: {args.draw}")
     if args.json is not None:
@@ -134,7 +134,7 @@ def _nearest(folder: Path, perception: Any, planner: Any, thought: Any, rows: li
     rng = np.random.default_rng(0)
     moments = [(e, t) for e in range(len(data)) for t in range(0, int(data.index[e, 2]), 4)]
     some = [moments[i] for i in np.sort(rng.permutation(len(moments))[:FRAMES])]
-    camera = planner.contract.cameras[0].name
+    camera = planner.contract.step_camera.name
     codes = []
     for begin in range(0, len(some), BATCH):
         frames = [data.inputs(e, t, 1) for e, t in some[begin : begin + BATCH]]

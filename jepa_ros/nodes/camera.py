@@ -139,7 +139,7 @@ class CameraNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__("camera", **options)
         self._values = values = params.declare(self, PARAMS)
-        self._camera = load_contract(values.robot).cameras[0]
+        self._camera = load_contract(values.robot).watched_camera
         topic = self._camera.topic
         if values.compressed or self._camera.compressed:
             self._out = qos.publisher(self, CompressedImage, f"{topic}/compressed", qos.IMAGE)

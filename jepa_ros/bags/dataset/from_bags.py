@@ -26,7 +26,7 @@ from jepa_ros.bags.identity import contract_of
 from jepa_ros.bags.image_topic import require_images
 from jepa_ros.contract import RobotContract
 from jepa_ros.learning.data.dataset import DatasetWriter, Episode
-from jepa_ros.learning.data.shards import in_shards, write_shards
+from jepa_ros.learning.data.shards import Job, in_shards, write_shards
 from jepa_ros.messages import MessageError
 from jepa_ros.messages.images import pixels
 from jepa_ros.perception.preprocess import ImageError, model_input
@@ -36,13 +36,9 @@ WORTH_PROCESSES = 6
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Job(Job):
     """One shard: episodes of one bag."""
 
-    folder: str
-    contract: dict[str, Any]
-    settings: dict[str, Any]
-    shard: int
     bag: str
     topic: str
     segments: tuple[Segment, ...]
@@ -159,7 +155,7 @@ def _reader(path: str) -> BagReader:
 
 
 def _write_shard(job: _Job) -> int:
-    contract = RobotContract.from_dict(job.contract)
+    contract = job.robot()
     reader = _reader(job.bag)
     episodes = [
         Episode(
@@ -173,13 +169,12 @@ def _write_shard(job: _Job) -> int:
         )
         for segment in job.segments
     ]
-    DatasetWriter(job.folder, contract, job.settings).write_shard(job.shard, episodes)
-    return sum(map(len, episodes))
+    return job.write(contract, episodes)
 
 
 def _decode(reader: BagReader, topic: str, segment: Segment, contract: RobotContract) -> np.ndarray:
     """The model inputs of a segment, (T, height, width, 3) uint8."""
-    camera = contract.cameras[0]
+    camera = contract.step_camera
     images = np.empty((len(segment), *camera.size[::-1], 3), np.uint8)
     wanted = {int(stamp): k for k, stamp in enumerate(segment.stamps)}
     left = set(wanted.values())

@@ -20,7 +20,7 @@ from jepa_ros.bags.lerobot.mapping import Mapping, resolve
 from jepa_ros.bags.lerobot.video import frames
 from jepa_ros.contract import Camera, RobotContract, load_contract
 from jepa_ros.learning.data.dataset import DatasetWriter, Episode
-from jepa_ros.learning.data.shards import in_shards, write_shards
+from jepa_ros.learning.data.shards import Job, in_shards, write_shards
 from jepa_ros.perception.preprocess import ImageError, model_input
 
 #: As LeRobot itself: a stamp further than this [s] from its place on the grid is no stamp of this rate.
@@ -30,13 +30,9 @@ OUTSIDE = 0.05
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Job(Job):
     """One shard: some episodes of the set."""
 
-    folder: str
-    contract: dict[str, Any]
-    settings: dict[str, Any]
-    shard: int
     set: LeRobotSet
     mapping: Mapping
     every: int
@@ -136,13 +132,12 @@ def _jobs(folder, contract, settings, data, mapping, every, kept, static) -> lis
 
 
 def _write_shard(job: _Job) -> int:
-    contract = RobotContract.from_dict(job.contract)
+    contract = job.robot()
     episodes = [
         _episode(job.set, place, job.mapping, contract, job.every, layout)
         for place, layout in zip(job.episodes, job.layouts, strict=True)
     ]
-    DatasetWriter(job.folder, contract, job.settings).write_shard(job.shard, episodes)
-    return sum(map(len, episodes))
+    return job.write(contract, episodes)
 
 
 def _episode(
@@ -164,12 +159,12 @@ def _episode(
         camera.name: _pictures(data, place, mapping.cameras[camera.name], camera, table, every)[:steps]
         for camera in contract.model_cameras
     }
-    first = contract.cameras[0]
+    first = contract.step_camera
     further = {f"images_{name}": p for name, p in pictures.items() if name != first.name}
     further |= {f"state_{name}": at_steps(columns) for name, columns in mapping.state.items()}
     actions = over_steps(mapping.action)
     return Episode(
-        images=pictures.get(first.name, np.zeros((steps, first.size[1], first.size[0], 3), np.uint8)),
+        images=pictures[first.name],
         actions=actions,
         commands=over_steps(mapping.command) if mapping.command else actions,
         poses=at_steps(mapping.pose) if mapping.pose else np.full((steps, 3), np.nan, np.float32),

@@ -68,7 +68,7 @@ class Side:
         scene: Any = self._scene
         task: Any = self.task
         scene.reset(spec)
-        camera, wanted = self.contract.cameras[0].name, task.goal(scene, spec)
+        camera, wanted = self.contract.step_camera.name, task.goal(scene, spec)
         if camera not in wanted.seen.images:
             raise JepaRosError(f"task '{task.name}': its goals are no pictures of camera '{camera}': nothing to show")
         truth = scene.truth()

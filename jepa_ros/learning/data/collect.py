@@ -67,7 +67,7 @@ def collect_episode(scene: Scene, task: Task, world: World, settings: CollectSet
 
 
 def _episode(records: list[StepRecord], contract: RobotContract, group: int) -> Episode:
-    camera = contract.cameras[0]
+    camera = contract.step_camera
     poses = [r.observation.state.get("pose") for r in records]
     felt = [kept_state(contract, r.observation.state) for r in records]
     further = {f"state_{s.name}": np.stack([f[s.name] for f in felt]) for s in contract.kept_state}

@@ -6,7 +6,7 @@ environments. A dataset is a folder::
 
     dataset.json            contract, settings, seed, format
     shard_00000/            a few episodes each; appears whole (written aside, then renamed)
-        images.npy          (N, height, width, 3) uint8  the model's picture of the first camera at t_k
+        images.npy          (N, height, width, 3) uint8  the model's picture of the camera that begins steps at t_k
         actions.npy         (N, A) float32             the mean of the gate's output over [t_k, t_k+1), physical units
         commands.npy        (N, A) float32             what the policy asked for at step k, physical units
         poses.npy           (N, 3) float32             localisation x, y, yaw at t_k (NaN where the robot has none)
@@ -63,13 +63,13 @@ ARRAYS = ("images", "actions", "commands", "poses", "contacts", "episodes")
 
 def input_arrays(contract: RobotContract) -> dict[str, str]:
     """{input of the model: name of the array that holds it}."""
-    pictures = {c.name: "images" if c is contract.cameras[0] else f"images_{c.name}" for c in contract.model_cameras}
+    pictures = {c.name: "images" if c is contract.step_camera else f"images_{c.name}" for c in contract.model_cameras}
     return pictures | {s.name: f"state_{s.name}" for s in contract.model_state}
 
 
 def further_arrays(contract: RobotContract) -> dict[str, tuple[int, ...]]:
     """{array beside ARRAYS: shape of one of its rows} of a contract's datasets."""
-    others = [c for c in contract.model_cameras if c is not contract.cameras[0]]
+    others = [c for c in contract.model_cameras if c is not contract.step_camera]
     pictures: dict[str, tuple[int, ...]] = {f"images_{c.name}": (c.size[1], c.size[0], 3) for c in others}
     return pictures | {f"state_{s.name}": (len(s.values),) for s in contract.kept_state}
 
@@ -101,7 +101,7 @@ class Episode:
             DatasetError: frames of another size, lengths that differ, an array that is missing, or values that are not
                 finite.
         """
-        steps, action_dim, size = len(self.actions), contract.action_dim, contract.cameras[0].size
+        steps, action_dim, size = len(self.actions), contract.action_dim, contract.step_camera.size
         shape = (steps, size[1], size[0], 3)
         if self.images.shape != shape or self.images.dtype != np.uint8:
             raise DatasetError(f"images of shape {self.images.shape} {self.images.dtype}: expected {shape} uint8")
@@ -288,7 +288,7 @@ class Dataset:
                 return index, LocalShards(self.folder, shards, layout)
         storage = LocalShards(self.folder, shards, None)
         rows: list[tuple[int, ...]] = []
-        width, height = self.contract.cameras[0].size
+        width, height = self.contract.step_camera.size
         for i, shard in enumerate(shards):
             for name in (*ARRAYS[1:-1], *further_arrays(self.contract)):
                 storage.map(i, name)

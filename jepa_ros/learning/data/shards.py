@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from jepa_ros.learning.data.dataset import DatasetWriter
+from jepa_ros.contract import RobotContract
+from jepa_ros.learning.data.dataset import DatasetWriter, Episode
 from jepa_ros.workers import worker_pool
 
 #: A shard is closed after so many steps: 18 MB of 64x64 pictures, a unit of work and of resuming.
@@ -15,13 +17,27 @@ SHARD_STEPS = 1500
 T = TypeVar("T")
 
 
-class Job(Protocol):
-    """One shard to be made: plain data for another process."""
+@dataclass(frozen=True)
+class Job:
+    """One shard to be made: plain data for another process. Whoever makes it adds what it is made of.
 
-    @property
-    def shard(self) -> int:
-        """Its number."""
-        ...
+    Attributes:
+        folder, contract, settings: of the dataset's writer. shard: its number.
+    """
+
+    folder: str
+    contract: dict[str, Any]
+    settings: dict[str, Any]
+    shard: int
+
+    def robot(self) -> RobotContract:
+        """The contract, in the process that makes the shard."""
+        return RobotContract.from_dict(self.contract)
+
+    def write(self, contract: RobotContract, episodes: Sequence[Episode]) -> int:
+        """Write the shard; returns its frames."""
+        DatasetWriter(self.folder, contract, self.settings).write_shard(self.shard, episodes)
+        return sum(map(len, episodes))
 
 
 def in_shards(episodes: Iterable[T], steps: Callable[[T], int]) -> Iterator[tuple[T, ...]]:
