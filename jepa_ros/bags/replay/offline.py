@@ -110,7 +110,8 @@ class OfflineReplay:
                 skipped = last is not None and then.sequence > steps[last].sequence + 1 > 1
                 if skipped or _between(self._lost, -1 if last is None else last, stamp):
                     unsure = True  # what the planner saw and did in between is not known here
-                if told.executed is None and last is not None and then.status.get("goal") == "none":
+                heard = last is not None and steps[last].gated is not None  # before, nothing was known as executed
+                if told.executed is None and heard and then.status.get("goal") == "none":
                     self._part.reset()  # what ~/clear_goal does; the recording has no other trace of it
                     unsure = False
             carried = self._carried(then)
