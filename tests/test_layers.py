@@ -25,9 +25,6 @@ ROWS = (
 BESIDES = {("jepa_ros.contract.sections", "jepa_ros.safety.guardrails"),
            ("jepa_ros.contract.sections", "jepa_ros.safety.geometry")}  # fmt: skip
 
-#: The graph of places is of planar bodies alone, and stands with the memories until it moves to their room.
-OF_BODIES = {"jepa_ros.memory.graph", "jepa_ros.memory.recognition"}
-
 
 def modules() -> dict[str, Path]:
     """Every module of the package and of the simulated worlds, and its file."""
@@ -88,7 +85,7 @@ def test_nobody_imports_what_stands_above(tree):
 def test_the_core_names_no_room_of_a_body(tree):
     core = tuple(f"jepa_ros.{room}." for room in ("cost", "memory", "planning", "agent", "world_model", "perception"))
     rooms = ("jepa_ros.planar", "jepa_ros.arm")
-    ours = {m: used for m, used in tree.items() if m.startswith(core) and m not in OF_BODIES}
+    ours = {m: used for m, used in tree.items() if m.startswith(core)}
     named = [f"{m} -> {o}" for m, used in ours.items() for o in used if o.startswith(rooms)]
     assert not named
 

@@ -11,13 +11,13 @@ import torch
 from jepa_ros.contract import load_contract
 from jepa_ros.cost.goal import Goal, Target
 from jepa_ros.memory import LongTerm, Store
-from jepa_ros.memory.graph import FORGIVEN, GraphError, PlaceGraph
 from jepa_ros.memory.knowledge import Seen
-from jepa_ros.memory.recognition import Localiser, Recognition
 from jepa_ros.planar.guide import STUCK, Guide
 from jepa_ros.planar.knowledge import annexes, knowledge
 from jepa_ros.planar.odometry import between, beyond, wrapped
+from jepa_ros.planar.place_graph import FORGIVEN, GraphError, PlaceGraph
 from jepa_ros.planar.readouts import RELATIVE, SAME
+from jepa_ros.planar.recognition import Localiser, Recognition
 from jepa_ros.world_model import ModelConfig, WorldModel
 
 ROVER = load_contract("rover")

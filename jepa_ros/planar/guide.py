@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from jepa_ros.cost.goal import Target
-from jepa_ros.memory.graph import PlaceGraph
 from jepa_ros.memory.knowledge import Seen
 from jepa_ros.memory.long_term import LongTerm
-from jepa_ros.memory.recognition import DOUBT, Localiser, Recognition
 from jepa_ros.planar.odometry import Poses, between, beyond
+from jepa_ros.planar.place_graph import PlaceGraph
+from jepa_ros.planar.recognition import DOUBT, Localiser, Recognition
 from jepa_ros.planar.sight import FOUND, Found, Sight, View, agreed
 
 #: m of the way to the place that is driven to next.

@@ -19,7 +19,6 @@ import torch
 from jepa_ros.cost.goal import Target
 from jepa_ros.cost.guardrail_constraints import GuardrailJudge
 from jepa_ros.cost.seam import Constraint, CostTerm
-from jepa_ros.memory.graph import PlaceGraph
 from jepa_ros.memory.knowledge import Seen
 from jepa_ros.memory.long_term import CONTACT, OBSTRUCTED, LongTerm
 from jepa_ros.planar import region_constraints
@@ -29,6 +28,7 @@ from jepa_ros.planar.map_head import map_of
 from jepa_ros.planar.motion_check import MotionCheck
 from jepa_ros.planar.movers import Movers
 from jepa_ros.planar.obstructions import Obstructions
+from jepa_ros.planar.place_graph import PlaceGraph
 from jepa_ros.planar.place_terms import BumpConstraint, MapConstraint, WayTerm
 from jepa_ros.planar.places import Places
 from jepa_ros.planar.readouts import RELATIVE, SAME, to_poses

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jepa_ros.memory.graph import GraphError, PlaceGraph, driven_doubt
 from jepa_ros.planar.odometry import Poses, between, beyond, wrapped
+from jepa_ros.planar.place_graph import GraphError, PlaceGraph, driven_doubt
 
 #: A place is new this far from the last one [m, rad].
 APART, TURNED = 0.35, 0.6
