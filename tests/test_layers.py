@@ -16,10 +16,12 @@ ROWS = (
     ("contract",),
     ("safety",),
     ("messages", "world_model", "perception"),
-    ("cost", "memory", "planar", "arm"),
+    ("cost", "memory"),
+    ("planar", "arm"),
     ("planning",),
     ("agent", "worlds"),
-    ("learning", "evaluation", "bags", "nodes", "bringup", "console", "commands"),
+    ("learning", "evaluation", "bags"),
+    ("nodes", "bringup", "console", "commands"),
 )
 #: A contract carries guardrails, and their schema stands with the gate that keeps them.
 BESIDES = {("jepa_ros.contract.sections", "jepa_ros.safety.guardrails"),
