@@ -2,6 +2,8 @@
 """The memory graph: ways over remembered places, loops that close, being found again, and the way to a far goal."""
 
 import math
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -233,3 +235,46 @@ def test_a_way_on_which_the_robot_does_not_get_on_is_marked_as_failed():
     guide.observe(seen((0.9, 0.0, 0.0), (0.4, 0.0, 0.0), 1.25 + STUCK + 1.0))
     guide.prepare(goal)
     assert guide.graph.edges[here][there].failed == 1
+
+
+def test_what_is_kept_while_a_drive_goes_on_is_whole():
+    graph, driven = PlaceGraph(), 1500
+    before = sys.getswitchinterval()
+
+    def drive():
+        for k in range(driven):
+            graph.add(np.zeros(2), np.zeros(3))
+            if k:
+                graph.join(k - 1, k, np.zeros(3), 1.0, 0.1)
+
+    with ThreadPoolExecutor(1) as pool:
+        sys.setswitchinterval(1e-6)
+        try:
+            driving = pool.submit(drive)
+            while not driving.done():
+                PlaceGraph().restore(found := graph.tensors())
+                ways = {(int(a), int(b)) for a, b in found["graph_edges"][:, :2]}
+                assert ways == {(b, a) for a, b in ways}
+        finally:
+            sys.setswitchinterval(before)
+            driving.result()
+    assert graph.counts() == {"places": driven, "ways": driven - 1}
+
+
+def test_two_graphs_become_one_and_a_reader_is_told():
+    graph, other = PlaceGraph(), PlaceGraph()
+    for one in (graph, other):
+        one.add(np.zeros(2), np.zeros(3))
+        one.add(np.ones(2), np.ones(3))
+        one.join(0, 1, np.ones(3), 2.0, 0.1)
+    before = graph.version
+    graph.absorb(other)
+    assert graph.version > before + 2  # the two places, and the ways
+    assert graph.counts() == {"places": 4, "ways": 2} and set(graph.edges[2]) == {3}
+
+
+def test_a_kept_graph_with_odometry_that_is_no_number_is_refused():
+    graph = PlaceGraph()
+    graph.add(np.zeros(2), np.array([0.0, math.nan, 0.0]))
+    with pytest.raises(ValueError, match="not finite"):
+        PlaceGraph().restore(graph.tensors())

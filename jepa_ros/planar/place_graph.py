@@ -193,13 +193,14 @@ class PlaceGraph:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """All of it as arrays, copies."""
-        rows = [(a, b, *e.pose, e.steps, e.doubt, e.driven, e.failed, e.failed_at)
-                for a, ways in enumerate(self.edges) for b, e in ways.items()]  # fmt: skip
-        return {
-            "graph_latents": self.latents.copy(),
-            "graph_odometry": np.array(self.odometry, np.float64).reshape(-1, 3),
-            "graph_edges": np.array(rows, np.float64).reshape(-1, 10),
-        }
+        with self.lock:
+            rows = [(a, b, *e.pose, e.steps, e.doubt, e.driven, e.failed, e.failed_at)
+                    for a, ways in enumerate(self.edges) for b, e in ways.items()]  # fmt: skip
+            return {
+                "graph_latents": self.latents.copy(),
+                "graph_odometry": np.array(self.odometry, np.float64).reshape(-1, 3),
+                "graph_edges": np.array(rows, np.float64).reshape(-1, 10),
+            }
 
     def restore(self, found: dict[str, np.ndarray]) -> None:
         """Remember what :meth:`tensors` gave.
@@ -211,7 +212,7 @@ class PlaceGraph:
         count = len(latents)
         if latents.ndim != 2 or odometry.shape != (count, 3) or rows.ndim != 2 or rows.shape[1] != 10:
             raise ValueError(f"graph of shapes {latents.shape}, {odometry.shape}, {rows.shape}")
-        if not (np.isfinite(latents).all() and np.isfinite(rows).all()):
+        if not all(np.isfinite(values).all() for values in (latents, odometry, rows)):
             raise ValueError("graph: a value is not finite")
         if len(rows) and not ((rows[:, :2] >= 0) & (rows[:, :2] < count)).all():
             raise ValueError(f"graph: a way to a place that is not there; there are {count}")
@@ -228,8 +229,10 @@ class PlaceGraph:
         begin = self._count
         for latent, odometry in zip(other.latents, other.odometry, strict=True):
             self.add(latent, odometry)
-        for a, ways in enumerate(other.edges):
-            self.edges[begin + a] = {begin + b: edge for b, edge in ways.items()}
+        with self.lock:
+            for a, ways in enumerate(other.edges):
+                self.edges[begin + a] = {begin + b: edge for b, edge in ways.items()}
+            self._version += 1
 
 
 def driven_doubt(pose: Pose) -> float:
