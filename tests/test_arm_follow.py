@@ -99,6 +99,14 @@ def test_a_path_tolerance_ends_it_at_once_and_a_goal_that_is_missed_in_the_end()
     assert arm.run(3.0, blocked=True) == "goal"
 
 
+def test_a_tolerance_of_any_distance_is_any_and_one_that_is_not_said_is_the_usual() -> None:
+    far = START + 0.08 * np.eye(8)[0]
+    for goal, ended in ((np.full(8, np.inf), "reached"), (np.full(8, np.nan), "goal")):
+        arm = Followed()
+        arm.take([1.0], [far], goal=goal, late=0.5)
+        assert arm.run(3.0, blocked=True) == ended
+
+
 def test_points_with_velocities_are_joined_smoothly() -> None:
     way = Trajectory(np.array([0.0, 1.0]), np.array([[0.0], [1.0]]), np.array([[0.0], [0.0]]))
     assert [way.at(s)[0][0] for s in (0.0, 0.5, 1.0, 2.0)] == [0.0, 0.5, 1.0, 1.0]

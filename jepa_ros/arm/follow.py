@@ -84,6 +84,9 @@ class Follower:
         self._body, self._contract, self.patience = ArmBody(contract), contract, patience
         self._trajectory: Trajectory | None = None
         self.desired: Joints | None = None
+        self.seconds = 0.0  # of the trajectory's own time
+        self._goal = self._path = np.full(len(self.names), np.inf)  # tolerances
+        self._late, self._over, self._stood = 0.0, 0.0, 0.0  # s that it may take more, that it does, at a standstill
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,7 +103,8 @@ class Follower:
         Args:
             names: of its n joints; the arm's others stand. times: (T,) s. positions: (T, n). velocities: (T, n), or
                 empty rows for none. measured: (J,) where the arm is. goal, path: (J,) how far the arm may be from the
-                last point and from its way; NaN or None: GOAL, and any distance. late: seconds more for the goal.
+                last point and from its way, inf: any distance; NaN or None: GOAL, and any distance. late: seconds more
+                for the goal; 0: patience.
 
         Raises:
             JointsError: a joint that the arm has not, or one twice. ArmError: what else cannot be followed.
@@ -128,8 +132,8 @@ class Follower:
         elif np.abs(places[0] - measured).max() > START:
             raise ArmError(f"it begins {np.abs(places[0] - measured).max():.2f} from where the arm is")
         self._trajectory = Trajectory(when, places, rates)
-        self._goal = np.where(np.isfinite(goal), goal, GOAL) if goal is not None else np.full(len(self.names), GOAL)
-        self._path = np.where(np.isfinite(path), path, np.inf) if path is not None else np.full(len(self.names), np.inf)
+        self._goal = _tolerances(goal, len(self.names), GOAL)
+        self._path = _tolerances(path, len(self.names), np.inf)
         self._late, self._over, self._stood = late, 0.0, 0.0
         self.seconds, self.desired = 0.0, self._trajectory.positions[0]
 
@@ -159,8 +163,8 @@ class Follower:
         if self._trajectory is None or self.desired is None:
             return None, ""
         lag, trajectory = np.abs(self.desired - measured), self._trajectory
-        limits, rate = self._contract.limits, trajectory.at(self.seconds)[1]
-        slowed = 1.0 / max(1.0, float(np.max(np.abs(rate) / limits.velocity)))  # no joint over its limit
+        rate = trajectory.at(self.seconds)[1]
+        slowed = 1.0 / max(1.0, float(np.max(np.abs(rate) / self._contract.limits.velocity)))  # no joint over its limit
         pace = slowed * float(np.clip(2.0 - 2.0 * lag.max() / AHEAD, 0.0, 1.0))
         self._stood = 0.0 if pace > STANDING * slowed else self._stood + period
         self.seconds = min(self.seconds + pace * period, trajectory.end)
@@ -173,7 +177,7 @@ class Follower:
         if not self._body.positions:
             return rate + GAIN * (self.desired - measured), ""
         # As far ahead as the joints need to come to rest: the gate then moves them at these rates.
-        ahead = self._body.period + float(np.max(np.abs(rate) / limits.braking)) / 2.0
+        ahead = self._body.ahead(rate, begins=False)
         to = trajectory.at(self.seconds + slowed * ahead)[0] - measured
         return measured + to / max(1.0, float(np.abs(to).max()) / REACH), ""
 
@@ -185,4 +189,9 @@ class Follower:
         if (left <= self._goal).all():
             return "reached"
         self._over += period
-        return "goal" if self._over > max(self._late, self.patience if self._late == 0.0 else 0.0) else ""
+        return "goal" if self._over > (self._late or self.patience) else ""
+
+
+def _tolerances(given: Joints | None, count: int, unsaid: float) -> Joints:
+    """(count,) tolerances: those that are given, ``unsaid`` where they are NaN."""
+    return np.full(count, unsaid) if given is None else np.where(np.isnan(given), unsaid, given)
