@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from jepa_ros.console.desk import BURST, PATIENCE, Desk, Refused
+from jepa_ros.console.say import say
 
 
 class Time:
@@ -107,3 +110,16 @@ def test_what_was_said_is_kept_with_who_and_when(desk, time):
     assert [(s.when, s.who, s.what, s.about) for s in desk.log] == [
         (100.0, "Ann", "goal", "x 1"), (100.0, "nobody", "stop", ""),
     ]  # fmt: skip
+
+
+def test_who_looks_at_futures_is_found_out_at_once_and_not_in_a_worker_thread():
+    desk = Desk()
+    looked: list[bool] = []
+    console = SimpleNamespace(
+        desk=desk, look_at_futures=lambda: looked.append(any(page.futures for page in desk.pages.values()))
+    )
+    number = desk.enter().number
+    for on in (True, False):
+        _, act = say(console, number, "futures", {"on": on})
+        assert looked[-1] is on and act() is on
+    assert len(looked) == 2

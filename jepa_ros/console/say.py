@@ -185,12 +185,8 @@ def _front(console: Any, number: int, message: dict[str, Any]) -> Said:
 
 def _futures(console: Any, number: int, message: dict[str, Any]) -> Said:
     console.desk.pages[number].futures = on = _bool(message, "on")
-
-    def act() -> bool:
-        console.look_at_futures()
-        return on
-
-    return "", act
+    console.look_at_futures()  # here: a worker thread would go through pages that come and go
+    return "", lambda: on
 
 
 def _shelf(console: Any) -> Any:
