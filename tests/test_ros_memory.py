@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.context import Context
 from ros_harness import Child, Probe
 from sensor_msgs.msg import Image
 from toy_world import planar_config
@@ -17,6 +20,8 @@ from jepa_ros.contract import load_contract
 from jepa_ros.messages.images import latent_of
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill, to_stamp
+from jepa_ros.nodes.planner_memory import MemoryTopic
+from jepa_ros.planar.place_graph import PlaceGraph
 from jepa_ros.world_model import WorldModel, save_checkpoint
 
 SPACE = "/mem"
@@ -106,3 +111,25 @@ def test_a_planner_without_a_memory_says_so(scene):
     for words in (["tags"], ["remember", "dock"], ["tag", "dock"]):
         code, text = scene.say(*words)
         assert code == 1 and "no long-term memory: start it with memory:=FOLDER" in text, (words, text)
+
+
+def test_places_that_grow_all_the_time_are_told_rarely_and_a_tag_at_once(tmp_path):
+    context = Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("remembering", context=context)
+    topic = MemoryTopic(node)
+    told: list[DiagnosticArray] = []
+    try:
+        memory = topic.open(str(tmp_path / "memory"), "model", load_contract("rover"), 4)
+        topic._out = SimpleNamespace(publish=told.append)
+        for k in range(5):
+            memory.annex(PlaceGraph).add(np.full(4, k), np.zeros(3))
+            topic.tell()
+        assert not told
+        memory.tag("dock", np.zeros(4, np.float32))
+        topic.tell()
+        assert [v.value for v in told[0].status[0].values if v.key == "places"] == ["5"] and len(told) == 1
+    finally:
+        topic.close()
+        node.destroy_node()
+        rclpy.shutdown(context=context)

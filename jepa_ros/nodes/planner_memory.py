@@ -85,7 +85,8 @@ class MemoryTopic:
         """Publish what is remembered, where it has changed."""
         values, now = self._values(), time.monotonic()
         before, at = self._told
-        counts = ("states", "obstructions")
+        annexes = () if self._store is None else self._store.memory.annexes
+        counts = {"states", *(name for annex in annexes for name in annex.counts())}
         due = now - at >= COUNTS or any(values[key] != before.get(key) for key in values if key not in counts)
         if values != before and due:
             self._told = values, now
