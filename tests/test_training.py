@@ -15,7 +15,7 @@ from toy_world import planar_config
 from jepa_ros.contract import load_contract
 from jepa_ros.evaluation.baselines import baseline_in
 from jepa_ros.learning import train as training
-from jepa_ros.learning.command import SHAPING, add_arguments, alone_command, command_of
+from jepa_ros.learning.command import SHAPING, SHAPING_ALONE, add_arguments, command_of
 from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
 from jepa_ros.learning.data.sampler import BatchShape
 from jepa_ros.learning.representation.diagnostics import Encoded
@@ -237,9 +237,9 @@ def test_the_command_on_the_card_trains_the_same_model():
     again = shlex.split(command_of(args))
     assert again[:2] == ["jepa-ros", "train"]
     assert vars(parser.parse_args(again[2:])) == vars(args)
-    words = "--data d --out m --only way --readout-steps 7 --mirror linear.x,- --seed 3"
+    words = "--data d --out m --only way --readout-steps 7 --mirror linear.x,- --seed 3 --precision fp32 --horizon 6"
     args = parser.parse_args(shlex.split(words))
-    assert vars(parser.parse_args(shlex.split(alone_command(args))[2:])) == vars(args)
+    assert vars(parser.parse_args(shlex.split(command_of(args, SHAPING_ALONE))[2:])) == vars(args)
     # How fast and where it runs, and what is done instead of training, shape no model.
     others = {
         "help",

@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; the same command resumes")
     parser.add_argument("--robot", metavar="NAME|FILE", help="refuse data of anything but this robot")
     parser.add_argument("--env", metavar="ID", help="refuse data of anything but this Gymnasium environment")
+    parser.add_argument(
+        "--mirror",
+        metavar="ACROSS,DOWN",
+        help="learn from mirror images of the episodes too: the actions that are turned round where pictures are "
+        "mirrored left to right, and top to bottom, such as linear.x,linear.y; - mirrors not that way",
+    )
     setting("seed", seed, d.seed, "all randomness follows from it")
     setting("steps", positive, d.steps, "batches of the representation phase")
     setting("readout-steps", positive, d.readout_steps, "batches on frozen latents")
@@ -55,12 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     still = "of those, values that tell what stands about and that no prediction changes: for layouts that differ"
     setting("scene-dim", whole(0), sizes.scene_dim, still)
     setting("encoder-width", positive, sizes.encoder_width, "channels of the encoder")
-    parser.add_argument(
-        "--mirror",
-        metavar="ACROSS,DOWN",
-        help="learn from mirror images of the episodes too: the actions that are turned round where pictures are "
-        "mirrored left to right, and top to bottom, such as linear.x,linear.y; - mirrors not that way",
-    )
     setting("keypoints", positive, sizes.keypoints, "attention maps of the encoder")
     parser.add_argument(
         "--encoder",
@@ -97,22 +97,19 @@ SHAPING = ("seed", "steps", "readout_steps", "batch", "accumulate", "horizon", "
            "checkpoint_gradients", "precision")  # fmt: skip
 
 
-def command_of(args: argparse.Namespace) -> str:
-    """The command that trains this model again, for its card."""
+#: The same of one stage that is renewed alone.
+SHAPING_ALONE = ("only", "seed", "readout_steps", "horizon", "mirror", "precision")
+
+
+def command_of(args: argparse.Namespace, names: tuple[str, ...] = SHAPING) -> str:
+    """The command that trains this model again, or renews a stage of it, for its card: with options of these names."""
     words = ["jepa-ros", "train", "--data", str(args.data), "--out", str(args.out)]
-    for name in SHAPING:
+    for name in names:
         if getattr(args, name) is True:
             words.append(f"--{name.replace('_', '-')}")
         elif getattr(args, name) not in (None, False):
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     return shlex.join(words)
-
-
-def alone_command(args: argparse.Namespace) -> str:
-    """The command that renews a stage again, for the card."""
-    words = ["jepa-ros", "train", "--data", str(args.data), "--out", str(args.out), "--only", args.only]
-    words += ["--readout-steps", str(args.readout_steps), "--seed", str(args.seed)]
-    return shlex.join(words + (["--mirror", args.mirror] if args.mirror else []))
 
 
 def main(args: argparse.Namespace) -> int:
@@ -141,6 +138,13 @@ def _train(args: argparse.Namespace, device: str) -> int:
     data.check_source(load_contract(args.robot).name if named else args.robot, args.env)
     if settings.mirror:
         data = Mirrored.as_told(data, settings.mirror)
+    if args.only:
+        # A stage loads the checkpoint onto the CPU and runs there, whatever --device says.
+        bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))
+        card = run_alone(args.only, args.out, data, settings, bf16, command_of(args, SHAPING_ALONE))
+        if args.json is not None and ranks.writes():
+            write_json(args.json, card)
+        return 0
     config = config_for(
         data,
         settings,
@@ -150,12 +154,6 @@ def _train(args: argparse.Namespace, device: str) -> int:
         keypoints=args.keypoints,
         backbone=Backbone.read(args.encoder, args.encoder_size, args.fine_tune) if args.encoder else None,
     )
-    if args.only:
-        bf16 = settings.precision == "bf16" or (settings.precision == "auto" and has_fast_bf16("cpu"))
-        card = run_alone(args.only, args.out, data, settings, bf16, alone_command(args))
-        if args.json is not None and ranks.writes():
-            write_json(args.json, card)
-        return 0
     with Progress(quiet=not ranks.writes()) as progress:
         card = train(data, args.out, settings, config, device, command_of(args), progress)
     if not ranks.writes():
