@@ -6,6 +6,7 @@ A search compares predicted latents with a goal's. Heads that learned from seen 
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -15,9 +16,9 @@ from torch import Tensor
 from jepa_ros.learning.parallel import ranks
 from jepa_ros.learning.parallel.watch import at
 from jepa_ros.learning.representation.diagnostics import Latents
-from jepa_ros.learning.representation.pairs import LABELS, LONGEST, Pairs, pair_losses, taught
+from jepa_ros.learning.representation.pairs import FACING, LABELS, LONGEST, Pairs, pair_losses, taught
 from jepa_ros.learning.representation.representation import cosine
-from jepa_ros.learning.stages.readouts import VARIES, Report, descend, optimizer_for
+from jepa_ros.learning.stages.readouts import Report, descend, optimizer_for, verdict
 from jepa_ros.world_model import WorldModel
 
 #: Control steps that predicted latents are ahead.
@@ -96,8 +97,8 @@ def judge_pairs(model: WorldModel, held_out: Latents, seed: int = 0, count: int 
 
     Returns:
         {name: ``r2`` of each value, ``least``, ``used`` as :func:`~jepa_ros.learning.stages.readouts.judge_readouts`;
-        of a relative pose also ``metres`` and ``degrees``, the mean errors of seen views that face the same way, by
-        distance, and the same of predicted ones}.
+        of a relative pose also ``by_distance``: {``seen`` or ``predicted_STEPS``: {``metres``, ``degrees``, ``doubt``:
+        the mean between each two edges of BINS, of views that are turned by at most FACING}}}.
     """
     found: dict[str, dict[str, Any]] = {}
     if not taught(model):
@@ -110,12 +111,7 @@ def judge_pairs(model: WorldModel, held_out: Latents, seed: int = 0, count: int 
         values = model.read(name, here.to(model.device), there.to(model.device)).cpu()
         read = values.reshape(len(values), -1)[counts, : wanted.shape[1]].double()
         labels = wanted[counts].double()
-        spread = (labels - labels.mean(0)).square().sum(0)
-        r2 = 1.0 - (read - labels).square().sum(0) / spread
-        told = [float(v) if s > VARIES * len(labels) else None for v, s in zip(r2, spread, strict=True)]
-        least = readout.least_r2
-        used = least is None or all(v is None or v >= least for v in told)
-        found[name] = {"r2": told, "least": least, "used": used}
+        found[name] = verdict(read, labels, readout.least_r2)
         if readout.labels == "odometry":
             found[name] |= _errors(model, held_out, ahead, name, generator)
     return ranks.same(found)
@@ -131,7 +127,7 @@ def _errors(
     t2 = (t + torch.randint(-LONGEST, LONGEST + 1, (count,), generator=generator)).clamp(0, length - 1)
     odometry = latents.states["odom"]
     wanted = Pairs(odometry[e, t], odometry[e, t2], t, t == t, t != t).relative
-    away, facing = wanted[:, :2].norm(dim=1), wanted[:, 2] > 0.8
+    away, facing = wanted[:, :2].norm(dim=1), wanted[:, 2] > math.cos(FACING)
     told: dict[str, dict[str, list[float | None]]] = {}
     compared = {"seen": latents.z[e, t]} | {f"predicted_{k}": ahead[i, e, t] for i, k in enumerate(AHEAD)}
     for kind, here in compared.items():
@@ -142,7 +138,7 @@ def _errors(
         rows = [(away >= low) & (away < high) & facing for low, high in pairwise(BINS)]
         values = {"metres": metres, "degrees": degrees, "doubt": read[:, 4]}
         told[kind] = {
-            name: [float(value[row].mean()) if bool(row.any()) else None for row in rows]
-            for name, value in values.items()
+            error: [float(value[row].mean()) if bool(row.any()) else None for row in rows]
+            for error, value in values.items()
         }
     return {"by_distance": told}

@@ -251,13 +251,16 @@ def judge_readouts(model: WorldModel, held_out: Latents) -> dict[str, dict[str, 
             continue
         labels = labels_of(readout, held_out).flatten(0, 1).double()
         read = model.read(name, held_out.z.flatten(0, 1).to(model.device)).cpu().double().view(labels.shape)
-        spread = (labels - labels.mean(0)).square().sum(0)
-        r2 = 1.0 - (read - labels).square().sum(0) / spread
-        told = [float(v) if s > VARIES * len(labels) else None for v, s in zip(r2, spread, strict=True)]
-        least = readout.least_r2
-        used = least is None or all(v is None or v >= least for v in told)
-        found[name] = {"r2": told, "least": least, "used": used}
+        found[name] = verdict(read, labels, readout.least_r2)
     return ranks.same(found)
+
+
+def verdict(read: Tensor, labels: Tensor, least: float | None) -> dict[str, Any]:
+    """What was read (N, n) beside its labels (N, n): see :func:`judge_readouts`."""
+    spread = (labels - labels.mean(0)).square().sum(0)
+    r2 = 1.0 - (read - labels).square().sum(0) / spread
+    told = [float(v) if s > VARIES * len(labels) else None for v, s in zip(r2, spread, strict=True)]
+    return {"r2": told, "least": least, "used": least is None or all(v is None or v >= least for v in told)}
 
 
 def drop_readouts(model: WorldModel, judged: dict[str, dict[str, Any]]) -> list[str]:
