@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jepa_ros.safety.geometry import Circle, Polygon, advance, box
 from jepa_ros.safety.obstacles import free_ahead
-from jepa_ros.safety.outlines import convex_hull, free_length, outline_clear
+from jepa_ros.safety.outlines import convex_hull, outline_clear
 
 coordinate = st.floats(-3.0, 3.0)
 
@@ -108,27 +108,6 @@ def test_arc_is_what_small_steps_add_up_to(vx: float, vy: float, w: float, time:
     assert math.hypot(ax - x, ay - y) < 1e-5 and math.isclose(ayaw, yaw, abs_tol=1e-9)
     arrays = advance(np.zeros(2), np.zeros(2), np.zeros(2), vx, vy, w, np.array([time, 0.0]))
     assert abs(arrays[0][0] - ax) < 1e-9 and arrays[0][1] == 0.0
-
-
-@settings(max_examples=200, deadline=None)
-@given(coordinate, coordinate, st.floats(-3.2, 3.2), st.floats(-4, 4), st.booleans())
-def test_free_length_is_never_beyond_the_first_touch(x: float, y: float, yaw: float, w: float, inside: bool) -> None:
-    shape = Polygon([(-1.0, -1.0), (1.2, -0.8), (0.2, 0.1), (0.9, 1.0), (-0.8, 0.7)])
-    sign = -1.0 if inside else 1.0
-
-    def clearance(px: float, py: float) -> float:
-        return sign * float(shape.signed_distance(px, py)) - 0.1
-
-    free = free_length(clearance, (x, y, yaw), (0.5, 0.0, w), 2.0)
-    assert 0.0 <= free <= 2.0
-    ways = np.linspace(0.0, 2.0, 2000)
-    xs, ys, _ = advance(np.full(2000, x), np.full(2000, y), np.full(2000, yaw), 0.5, 0.0, w, ways / 0.5)
-    rooms = sign * np.asarray(shape.signed_distance(xs, ys)) - 0.1
-    touched = np.flatnonzero(rooms <= -0.004)  # a graze of less than the least stride may be passed
-    if touched.size:
-        assert free <= ways[touched[0]] + 1e-6
-    if (rooms > 0.005).all():
-        assert free == 2.0
 
 
 @settings(max_examples=200, deadline=None)

@@ -161,14 +161,6 @@ def look_up(grid: Tensor, points: Tensor, extent: tuple[float, float, float, flo
     return values[:, 0, :, 0]
 
 
-def cell_centres(cells: int, extent: tuple[float, float, float, float]) -> Tensor:
-    """(cells, cells, 2) x, y [m] of the middle of each cell."""
-    x0, y0, x1, y1 = extent
-    steps = (torch.arange(cells) + 0.5) / cells
-    y, x = torch.meshgrid(y0 + steps * (y1 - y0), x0 + steps * (x1 - x0), indexing="ij")
-    return torch.stack([x, y], dim=-1)
-
-
 def picture_of_places(model: Any, places: Tensor, grid: tuple[int, int]) -> Tensor:
     """Where places (N, 2) [m] lie in the picture: (N, 2) column and row in cells of a grid of rows x columns."""
     found = map_of(model.config)

@@ -60,20 +60,17 @@ class Recognition:
         """The robot was moved, or it starts: the next place is joined to nothing."""
         self.began, self.last, self._at, self._since = len(self.graph), None, None, 0
 
-    @torch.no_grad()
-    def matches(self, latent: torch.Tensor, places: NDArray[np.int64]) -> Matches:
-        """A view (D,) beside places."""
-        there = torch.from_numpy(self.graph.latents[places]).to(latent.device)
-        return Matches(places, *self._read(latent[None].expand_as(there), there))
-
     def _read(self, here: torch.Tensor, there: torch.Tensor) -> tuple[Any, Any, Any]:
         same = self.model.read("same", here, there).double().cpu().numpy()
         x, y, c, s, doubt = self.model.read("relative", here, there).double().cpu().numpy().T
         return same, np.stack([x, y, np.arctan2(s, c)], -1), doubt
 
+    @torch.no_grad()
     def nearest(self, latent: torch.Tensor, among: int | None = None) -> Matches:
         """A view (D,) beside the places that look most alike, of the first ``among``."""
-        return self.matches(latent, self.graph.nearest(latent.cpu().numpy(), COMPARED, among))
+        places = self.graph.nearest(latent.cpu().numpy(), COMPARED, among)
+        there = torch.from_numpy(self.graph.latents[places]).to(latent.device)
+        return Matches(places, *self._read(latent[None].expand_as(there), there))
 
     # ------------------------------------------------------------ growing
 

@@ -36,12 +36,13 @@ class Circle:
 
     @property
     def _sure(self) -> float:
+        """m, beyond rounding."""
         return SURE + SURE_SHARE * (abs(self.x) + abs(self.y) + self.radius)
 
     def keeps_off(self, corners: Sequence[Point], room: float) -> bool | None:
         """Whether the outline of a convex polygon plainly is further than ``room`` [m] away, or plainly is not; None
         where that has to be looked at."""
-        x, y, slack = self.x, self.y, SURE + SURE_SHARE * (abs(self.x) + abs(self.y) + self.radius)
+        x, y, slack = self.x, self.y, self._sure
         least, most = room + self.radius - slack, room + self.radius + slack
         if not least > 0.0:
             return None
@@ -65,7 +66,7 @@ class Circle:
 
     def keeps_in(self, corners: Sequence[Point], room: float) -> bool | None:
         """The same of a polygon that is further than ``room`` [m] inside."""
-        x, y, slack = self.x, self.y, SURE + SURE_SHARE * (abs(self.x) + abs(self.y) + self.radius)
+        x, y, slack = self.x, self.y, self._sure
         most = self.radius - room - slack
         if not most > 0.0:
             return None

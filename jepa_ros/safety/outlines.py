@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jepa_ros.safety.geometry import Point, advance
+from jepa_ros.safety.geometry import Point
 
 
 def convex_hull(points: Sequence[Point]) -> list[Point]:
@@ -81,31 +81,3 @@ def outline_clear(clearance: Any, corners: Sequence[Point], least: float, step: 
                 return False
             gone += spare if spare > step else step
     return True
-
-
-def free_length(shape_clearance: Any, pose: tuple[float, float, float], twist: tuple[float, float, float],
-                length: float, step: float = 0.004) -> float:  # fmt: skip
-    """How far [m] a body may go along the arc of ``twist`` before ``shape_clearance(x, y)`` [m] is used up.
-
-    Sphere tracing: with a clearance of c left, no path of length c can use it up, so the arc is walked by such
-    strides and nothing thin is stepped over. ``step`` [m] is the least stride: an edge that is only grazed may be
-    grazed by less than that; one that lies across is never met late.
-
-    Returns:
-        ``length`` where the whole arc is free; 0 where there is no clearance at the start.
-    """
-    vx, vy, w = twist
-    speed = math.hypot(vx, vy)
-    if speed <= 0.0 or length <= 0.0:
-        return length
-    free = gone = 0.0
-    while True:
-        x, y, _ = advance(*pose, vx, vy, w, gone / speed)
-        clearance = shape_clearance(x, y)
-        if not clearance > 0.0:
-            return free
-        free = gone + clearance  # so far it cannot be used up
-        gone += clearance if clearance > step else step
-        if gone >= length:
-            x, y, _ = advance(*pose, vx, vy, w, length / speed)
-            return length if free >= length or shape_clearance(x, y) > 0.0 else free

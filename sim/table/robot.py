@@ -20,7 +20,6 @@ FORCES = 87.0, 20.0  # N m a joint, N a finger
 #: Shades of the drawn links against the robot's brightness, in turn: neighbours differ, so that joints can be seen.
 SHADES = ((1.0, 1.0, 1.0), (0.86, 0.87, 0.89), (1.0, 1.0, 1.0), (0.80, 0.82, 0.86))
 HAND, FINGER = (0.30, 0.31, 0.33), (0.16, 0.16, 0.18)
-WRIST = "wrist force"
 
 
 def capsule_urdf(body: ArmBody) -> str:
