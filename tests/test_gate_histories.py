@@ -13,8 +13,13 @@ import time
 
 import pytest
 
-from benchmarks.rigs.gate.bodies import KINDS, draw
+from benchmarks.rigs.gate import named
+from benchmarks.rigs.gate.bodies import KINDS, Machine, draw
 from benchmarks.rigs.gate.histories import History, play
+from benchmarks.rigs.gate.plant import Plant
+from benchmarks.rigs.gate.senses import Senses
+from jepa_ros.contract import RobotContract
+from jepa_ros.safety import Gate, GateConfig, Requests
 
 #: `jepa-ros bench safety` plays 100,000 of each kind. More of them here: JEPA_ROS_HISTORIES=20000
 HISTORIES = int(os.environ.get("JEPA_ROS_HISTORIES", "200"))
@@ -109,3 +114,33 @@ def test_a_history_is_repeated_by_its_seed(kind: str) -> None:
     first.outputs, second.outputs = [], []
     first.run(), second.run()
     assert [repr(o) for o in first.outputs] == [repr(o) for o in second.outputs]
+
+
+def beyond_the_end(step: float, late: int, before: float) -> float:
+    """How far a joint by rate overruns its end [rad] if ROS time steps back by ``step`` s ``before`` rad ahead of it.
+
+    Its joint states arrive ``late`` ticks after they were measured.
+    """
+    contract = RobotContract.from_dict(named._joints("joint", 1, False), "joint")
+    machine, gate = Machine(contract, {}), Gate(GateConfig.from_contract(contract, auto_enable=True))
+    plant, senses = Plant(machine, delay=machine.reaction, q=[0.5]), Senses(random.Random(1), machine, 1.0, 0.0)
+    senses.rates["joint_states"], senses.rates["command"] = (1, 0, late), (1, 0, 0)
+    end = float(contract.limits.position_high[0])
+    state, steady, off, most = gate.initial_state(), 100.0, 0.0, -1.0
+    for tick in range(200):
+        if end - plant.q[0] < before:
+            off = -step
+        senses.command = [1.5]
+        senses.gather(tick, plant, steady, 5000.0 + steady + off)
+        state, out = gate.step(state, senses.inputs(Requests()), steady, 5000.0 + steady + off)
+        plant.command(out.values.tolist())
+        plant.advance(machine.period)
+        steady += machine.period
+        most = max(most, plant.q[0] - end)
+    return most
+
+
+@pytest.mark.parametrize("step", [0.005, 0.025, 0.095])
+@pytest.mark.parametrize("late", [2, 12])
+def test_a_joint_keeps_its_end_although_ros_time_steps_back_a_little(step: float, late: int) -> None:
+    assert max(beyond_the_end(step, late, 0.06 * k) for k in range(2, 12)) < 1e-3

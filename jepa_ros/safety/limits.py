@@ -55,8 +55,8 @@ def follow_joints(t: Tick) -> None:
     dt = min(t.dt, 1.0)
     ways = s.ways
     down, up = ways[-1][1:] if ways else ([0.0] * t.cfg.size, [0.0] * t.cfg.size)
-    if ways and not t.ros >= ways[-1][0]:
-        ways = ()  # ROS time jumped back, or is no number
+    if ways and not t.ros >= ways[-1][0] - t.cfg.stamp_tolerance:
+        ways = ()  # ROS time jumped back, or is no number; by a little it may step: what was told before still counts
     down = [d + v * dt if v < 0.0 else d for d, v in zip(down, lows, strict=True)]
     up = [d + v * dt if v > 0.0 else d for d, v in zip(up, highs, strict=True)]
     drop = 0
@@ -66,11 +66,14 @@ def follow_joints(t: Tick) -> None:
 
 
 def _since(t: Tick, stamp: float, k: int) -> tuple[float, float]:
-    """How far joint ``k`` may have come since ``stamp``, (down, up), from the last tick before it."""
+    """How far joint ``k`` may have come since ``stamp``, (down, up), from the last tick before it.
+
+    Where ROS time stepped back, a stamp can be of before the step or of after it: it is taken for the earlier one.
+    """
     now = t.s.ways[-1]
     then = t.s.ways[0]
     for entry in t.s.ways:
-        if entry[0] > stamp:
+        if entry[0] > stamp or (entry[0] < then[0] and stamp < then[0] + next_tick(t)):
             break
         then = entry
     return now[1][k] - then[1][k], now[2][k] - then[2][k]
