@@ -14,6 +14,8 @@ from jepa_ros.contract import load_contract
 from jepa_ros.cost.goal import Goal, Target
 from jepa_ros.memory import LongTerm, Store
 from jepa_ros.memory.knowledge import Seen
+from jepa_ros.memory.thumbnail import LARGEST, pixels_of, thumbnail
+from jepa_ros.planar import place_graph
 from jepa_ros.planar.guide import STUCK, Guide
 from jepa_ros.planar.knowledge import annexes, knowledge
 from jepa_ros.planar.odometry import between, beyond, wrapped
@@ -278,3 +280,69 @@ def test_a_kept_graph_with_odometry_that_is_no_number_is_refused():
     graph.add(np.zeros(2), np.array([0.0, math.nan, 0.0]))
     with pytest.raises(ValueError, match="not finite"):
         PlaceGraph().restore(graph.tensors())
+
+
+def picture(shade, height=64, width=96):
+    found = np.zeros((height, width, 3), np.uint8)
+    found[..., 0], found[..., 1] = np.linspace(0, 255, width), shade
+    return found
+
+
+def pictured(shade):
+    return lambda: picture(shade)
+
+
+def test_places_keep_a_small_picture_and_when_they_were_seen(tmp_path):
+    memory = LongTerm(4, annexes(ROVER), clock=lambda: EPOCH)
+    store = Store(tmp_path, "model", ROVER, memory)
+    (guide,) = knowledge(Eyes(), ROVER, None, 1, memory)
+    for k, pose in enumerate(along((0, 0), (2, 0))):
+        latent = view(pose)
+        guide.observe(Seen(latent, latent.numpy(), 0.5 * k, 1, odometry=tuple(pose), picture=pictured(20 * k)))
+    memory.tag("dock", np.zeros(4), thumbnail=thumbnail(picture(7)))
+    store.close()
+    again = LongTerm(4, annexes(ROVER))
+    Store(tmp_path, "model", ROVER, again).close()
+    (kept,) = again.annexes
+    assert len(kept) > 3 and kept.times == [EPOCH] * len(kept)
+    assert kept.thumbnails == guide.graph.thumbnails and all(0 < len(t) <= LARGEST for t in kept.thumbnails)
+    small = pixels_of(kept.thumbnails[0])
+    assert small.shape == (43, 64, 3)
+    assert np.abs(small[..., 1].astype(int)).mean() < 12 < np.abs(pixels_of(kept.thumbnails[-1])[..., 1]).mean()
+    assert again.tags["dock"].thumbnail == memory.tags["dock"].thumbnail
+
+
+def test_a_memory_from_before_there_were_thumbnails_is_read():
+    old, graph = chain(3).tensors(), PlaceGraph()
+    for name in ("graph_times", "graph_thumbnails", "graph_thumbnail_sizes"):
+        del old[name]
+    graph.restore(old)
+    assert graph.thumbnails == [b""] * 3 and np.isnan(graph.times).all()
+    graph.add(np.zeros(2), np.zeros(3), EPOCH, b"new")
+    assert graph.thumbnails[3] == b"new"
+
+
+def test_thumbnails_that_do_not_fit_their_places_are_refused():
+    broken = chain(3).tensors()
+    broken["graph_thumbnail_sizes"][1] = 5
+    with pytest.raises(ValueError, match="do not fit 3 places"):
+        PlaceGraph().restore(broken)
+
+
+def test_there_is_room_for_so_many_thumbnails_and_the_oldest_go(monkeypatch):
+    monkeypatch.setattr(place_graph, "THUMBNAIL_BYTES", 100)
+    graph = PlaceGraph()
+    for _ in range(5):
+        graph.add(np.zeros(2), np.zeros(3), EPOCH, bytes(30))
+    assert [len(t) for t in graph.thumbnails] == [0, 0, 30, 30, 30]
+    again = PlaceGraph()
+    again.restore(graph.tensors())
+    again.add(np.zeros(2), np.zeros(3), EPOCH, bytes(30))
+    assert [len(t) for t in again.thumbnails] == [0, 0, 0, 30, 30, 30]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (480, 640), (64, 64)])
+def test_no_picture_takes_more_room_than_a_thumbnail_has(shape):
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    small = thumbnail(noise)
+    assert 0 < len(small) <= LARGEST and max(pixels_of(small).shape[:2]) == min(64, max(shape))

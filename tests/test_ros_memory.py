@@ -17,11 +17,15 @@ from sensor_msgs.msg import Image
 from toy_world import planar_config
 
 from jepa_ros.contract import load_contract
+from jepa_ros.memory import Store
+from jepa_ros.memory.store import identity_of
+from jepa_ros.memory.thumbnail import pixels_of
 from jepa_ros.messages.images import latent_of
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.nodes.planner_memory import MemoryTopic
 from jepa_ros.planar.place_graph import PlaceGraph
+from jepa_ros.planning.bodies import new_memory
 from jepa_ros.world_model import WorldModel, save_checkpoint
 
 SPACE = "/mem"
@@ -40,13 +44,16 @@ class Scene:
         self.probe.listen(DiagnosticArray, "planner/status", qos.STATUS)
         self.probe.listen(Image, "planner/goal", qos.LATCHED)
         self.out = self.probe.node.create_publisher(Image, "embedding", qos.EMBEDDING)
+        self.camera = self.probe.node.create_publisher(Image, "image", qos.IMAGE)
+        self.picture = np.full((64, 64, 3), 90, np.uint8)
         self.latent, self._times = np.arange(16, dtype=np.float32), itertools.count(500)
         self.probe.node.create_timer(0.1, self._see)
         self.node: Child | None = None
 
     def _see(self) -> None:
-        message = fill(Image(), self.latent[None], "32FC1")
-        message.header.stamp = to_stamp(0.2 * next(self._times))
+        image, message = fill(Image(), self.picture, "rgb8"), fill(Image(), self.latent[None], "32FC1")
+        image.header.stamp = message.header.stamp = to_stamp(0.2 * next(self._times))
+        self.camera.publish(image)
         self.out.publish(message)
 
     def start(self) -> None:
@@ -103,6 +110,18 @@ def test_a_remembered_place_is_a_goal_after_the_planner_was_killed(scene):
     np.testing.assert_array_equal(latent_of(goal).ravel(), np.arange(16, dtype=np.float32))
     code, text = scene.say("remember", "dock\n")
     assert code == 1 and "not remembered" in text and "printable" in text
+
+
+def test_a_remembered_place_keeps_what_the_camera_saw(scene, tmp_path):
+    scene.start()
+    assert scene.say("remember", "dock")[0] == 0
+    scene.node.end()
+    contract = load_contract("arena")
+    model, _, size = identity_of(scene.memory)
+    memory = new_memory(contract, size)
+    Store(scene.memory, model, contract, memory, read_only=True)
+    small = pixels_of(memory.tags["dock"].thumbnail)
+    assert small is not None and small.shape == (64, 64, 3) and abs(int(small.mean()) - 90) <= 2
 
 
 def test_a_planner_without_a_memory_says_so(scene):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from jepa_ros.agent.bodies import executed_log
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
+from jepa_ros.memory.knowledge import Picture
 from jepa_ros.perception import Perception
 from jepa_ros.perception.state import model_state
 from jepa_ros.planning.deliberate.deliberator import Recorded
@@ -75,20 +76,20 @@ class PlannerPart:
 
     def think(
         self, embedding: NDArray[np.float32], stamp: float, told: Told, iterations: int | None = None,
-        seed: int | None = None, deliberation: Recorded | None = None,
+        seed: int | None = None, deliberation: Recorded | None = None, picture: Picture | None = None,
     ) -> Thought:  # fmt: skip
         """Answer the embedding of the image of ``stamp`` [s], which begins a step.
 
         If planning fails, the answer is to stand still.
 
         Args:
-            iterations, seed, deliberation: see :meth:`jepa_ros.planning.planner.Planner.step`.
+            iterations, seed, deliberation, picture: see :meth:`jepa_ros.planning.planner.Planner.step`.
         """
         self._stamp = stamp
         try:
             output = self.planner.step(
                 embedding, stamp, told.executed, told.gated, iterations=iterations, seed=seed,
-                gate_reason=told.reason, deliberation=deliberation,
+                gate_reason=told.reason, deliberation=deliberation, picture=picture,
             )  # fmt: skip
             return Thought(output, told)
         except JepaRosError as error:
@@ -138,5 +139,6 @@ def decide(planner: Planner, embedding: NDArray[np.float32], observation: Observ
     output = planner.step(
         embedding, observation.stamp, executed=observation.executed, gated=observation.gated,
         gate_reason=observation.gate_reason, odometry=odometry_of(observation.state),
+        picture=lambda: observation.images.get(planner.contract.step_camera.name),
     )  # fmt: skip
     return Decision(output.command, output.signals, output)

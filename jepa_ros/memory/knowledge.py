@@ -7,7 +7,7 @@ the search. Anybody can try their own with :func:`jepa_ros.memory.check.check_kn
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # who only remembers does without torch
 
     from jepa_ros.cost.goal import Target
     from jepa_ros.cost.seam import Constraint, CostTerm
+
+#: Gives the image that was taken, (H, W, 3) uint8 RGB, None where nobody has it any more.
+Picture = Callable[[], "np.ndarray | None"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Seen:
         commanded: (A,) physical, what was sent at the last image; None: nothing, or it stands still.
         executed: (A,) physical, the mean of what the gate let through since then; None where it is not known.
         odometry: (x m, y m, yaw rad) at the stamp, in its own frame, which drifts; None where there is none.
+        picture: gives the image (H, W, 3) uint8 RGB to who keeps it for people, None where nobody has it any more.
         gate_reason: the gate's word at the stamp. failed: the last search found no plan to send.
     """
 
@@ -42,6 +46,7 @@ class Seen:
     gate_reason: str = ""
     failed: bool = False
     odometry: tuple[float, float, float] | None = None
+    picture: Picture | None = None
 
 
 class Knowledge(Protocol):

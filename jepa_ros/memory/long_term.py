@@ -19,6 +19,7 @@ import numpy as np
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.memory.knowledge import Seen
+from jepa_ros.memory.thumbnail import packed, unpacked
 
 #: States, and the bytes that their latents may take: latents of large encoders are fewer.
 STATES, LATENT_BYTES = 5000, 64 * 2**20
@@ -40,11 +41,13 @@ class RecallError(JepaRosError):
 
 @dataclass(frozen=True)
 class Tagged:
-    """A state with a name: latent (D,), where that is or None where nobody knows, time [s, epoch]."""
+    """A state with a name: latent (D,), where that is or None where nobody knows, time [s, epoch], and a thumbnail for
+    people (see jepa_ros.memory.thumbnail), b"" where there is none."""
 
     latent: np.ndarray
     where: Where | None
     time: float
+    thumbnail: bytes = b""
 
 
 class Annex(Protocol):
@@ -166,7 +169,7 @@ class LongTerm:
 
     # ------------------------------------------------------------ remembering
 
-    def tag(self, name: str, latent: np.ndarray, where: Where | None = None) -> None:
+    def tag(self, name: str, latent: np.ndarray, where: Where | None = None, thumbnail: bytes = b"") -> None:
         """Remember a place under a name; one that has the name already is forgotten.
 
         Raises:
@@ -180,7 +183,7 @@ class LongTerm:
         if flat.size != self.latent_dim or not np.isfinite(flat).all():
             raise RecallError(f"latent of {flat.size} values is of another size than {self.latent_dim}, or not finite")
         with self.lock:
-            self.tags[name] = Tagged(flat, where, self.clock())
+            self.tags[name] = Tagged(flat, where, self.clock(), thumbnail)
             self._version += 1
 
     def observe(self, latent: np.ndarray, where: Where | None = None) -> bool:
@@ -254,6 +257,7 @@ class LongTerm:
     def tensors(self) -> dict[str, np.ndarray]:
         """All that is remembered, save the names of the tags, as arrays; copies."""
         places = list(self.tags.values())
+        pictures, sizes = packed([p.thumbnail for p in places])
         found = {
             "latents": self.latents.copy(),
             "poses": self.where.copy(),
@@ -261,6 +265,8 @@ class LongTerm:
             "tag_latents": np.array([p.latent for p in places], dtype=np.float32).reshape(-1, self.latent_dim),
             "tag_poses": np.array([p.where or (np.nan,) * WHERE for p in places]).reshape(-1, WHERE),
             "tag_times": np.array([p.time for p in places], dtype=np.float64),
+            "tag_thumbnails": pictures,
+            "tag_thumbnail_sizes": sizes,
         }
         for annex in self.annexes:
             found |= annex.tensors()
@@ -284,6 +290,9 @@ class LongTerm:
                 raise ValueError(f"{key}: a value is not finite")
         if count > self.capacity or len(names) > TAGS or len(set(names)) < len(names):
             raise ValueError(f"{count} states and {len(names)} tags are more than fit, or two tags are the same")
+        thumbnails = [b""] * len(names)
+        if "tag_thumbnails" in found:  # older memories have none
+            thumbnails = unpacked(found["tag_thumbnails"], found["tag_thumbnail_sizes"], len(names))
         with self.lock:
             for annex in self.annexes:
                 annex.restore(found)
@@ -293,9 +302,9 @@ class LongTerm:
             self._norms[:count] = (self.latents**2).sum(axis=1)
             self._spread = float(np.linalg.norm(self.latents.std(axis=0))) if count else 0.0
             poses = [tuple(p.tolist()) if np.isfinite(p).all() else None for p in found["tag_poses"]]
+            rows = zip(names, found["tag_latents"], poses, found["tag_times"], thumbnails, strict=True)
             self.tags = {
-                name: Tagged(latent, where, float(at))
-                for name, latent, where, at in zip(names, found["tag_latents"], poses, found["tag_times"], strict=True)
+                name: Tagged(latent, where, float(at), thumbnail) for name, latent, where, at, thumbnail in rows
             }
 
 

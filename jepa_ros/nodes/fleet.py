@@ -24,6 +24,7 @@ from rclpy.executors import ConditionReachedException, ShutdownException, Single
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from jepa_ros.memory.knowledge import Picture
 from jepa_ros.names import is_namespace
 from jepa_ros.nodes import params, perception, planner, qos
 from jepa_ros.nodes.lifecycle import AUTOSTART
@@ -69,12 +70,12 @@ class Share:
         self.late: deque[float] = deque(maxlen=KEPT)
         self._waiting: list[perception.Begun] = []
         self._came: dict[perception.PerceptionNode, float] = {}
-        self._latents: deque[tuple[perception.PerceptionNode, planner.PlannerNode, Any, float]] = deque()
+        self._latents: deque[tuple[perception.PerceptionNode, planner.PlannerNode, Any, float, Picture]] = deque()
 
     def add(self, eye: perception.PerceptionNode, mind: planner.PlannerNode) -> None:
         """Take a robot's two nodes."""
         eye.gather = self._gather
-        eye.listener = lambda latent, stamp: self._latents.append((eye, mind, latent, stamp))
+        eye.listener = lambda latent, stamp, picture: self._latents.append((eye, mind, latent, stamp, picture))
         self.executor.add_node(eye)
         self.executor.add_node(mind)
 
@@ -94,8 +95,8 @@ class Share:
                 self.together.append(len(batch))
                 perception.answer(batch)
             if self._latents:
-                eye, mind, latent, stamp = self._latents.popleft()
-                mind.take_latent(latent, stamp)
+                eye, mind, latent, stamp, picture = self._latents.popleft()
+                mind.take_latent(latent, stamp, picture)
                 self.late.append(time.monotonic() - self._came[eye])
             self._hear_all()
 

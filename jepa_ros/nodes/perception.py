@@ -30,6 +30,7 @@ from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.contract import Camera, load_contract
 from jepa_ros.contract.topics import STATE_TYPES
 from jepa_ros.errors import JepaRosError
+from jepa_ros.memory.knowledge import Picture
 from jepa_ros.messages.images import pixels as pixels_of
 from jepa_ros.messages.images import raw_image
 from jepa_ros.messages.joints import JointStates, robot_joints
@@ -40,6 +41,7 @@ from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.convert import latent_to_image
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import LOADING, load
+from jepa_ros.nodes.pictures import picture_of
 from jepa_ros.nodes.process import leave, run
 
 PARAMS = (
@@ -77,13 +79,13 @@ class PerceptionNode(ManagedNode):
 
     Attributes:
         gather: called with each image that begins a step, in the place of encoding it; who gathers, calls `answer`.
-        listener: called with (latent (tokens, width) float32, stamp [s]) before the latent is published; the composed
-            process hands it to the planner this way, with no hop between them.
+        listener: called with (latent (tokens, width) float32, stamp [s], what gives the picture) before the latent is
+            published; the composed process hands it to the planner this way, with no hop between them.
     """
 
     def __init__(self, also_known: Iterable[str] = (), **options: Any) -> None:
         super().__init__("perception", PARAMS, also_known, **options)
-        self.listener: Callable[[NDArray[np.float32], float], None] | None = None
+        self.listener: Callable[[NDArray[np.float32], float, Picture], None] | None = None
         self.gather: Callable[[Begun], None] | None = None
         self._out = qos.publisher(self, Image, "embedding", qos.EMBEDDING)
         self._id_out = qos.publisher(self, String, "model_id", qos.LATCHED)
@@ -195,7 +197,7 @@ class PerceptionNode(ManagedNode):
         self._refused = False
         self._encoded += 1
         if self.listener is not None:
-            self.listener(latent, stamp)
+            self.listener(latent, stamp, picture_of(message))
         out = Image()
         out.header = message.header
         self._out.publish(latent_to_image(out, latent))

@@ -27,6 +27,7 @@ from visualization_msgs.msg import MarkerArray
 
 from jepa_ros.contract import load_contract
 from jepa_ros.errors import JepaRosError
+from jepa_ros.memory.knowledge import Picture
 from jepa_ros.messages.diagnostics import raw_value
 from jepa_ros.messages.images import latent_of
 from jepa_ros.messages.stamps import stamp_of
@@ -35,6 +36,7 @@ from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import load
+from jepa_ros.nodes.pictures import RecentPictures
 from jepa_ros.nodes.planner_goals import GoalTopics
 from jepa_ros.nodes.planner_memory import MemoryTopic
 from jepa_ros.nodes.process import leave, run
@@ -62,6 +64,7 @@ class PlannerNode(ManagedNode):
         self._entities: list[Any] = []
         self._command_out: Any = None
         self._servo: Any = None
+        self._pictures: RecentPictures | None = None  # of a planner that keeps some
         self._read_contract()
         self._reader: SetReader | None = None  # from the first guardrails that are set while it is configured
         self._prepared: tuple[str, Any] = ("", None)  # a guardrail set that is read and not yet in force
@@ -126,6 +129,8 @@ class PlannerNode(ManagedNode):
         ]
         self.goals.open(self._part, contract)
         if not self._embedded:
+            if memory is not None and not read_only:
+                self._pictures = RecentPictures(self, contract)
             self._entities.append(qos.subscription(self, Image, "embedding", self._on_embedding, qos.EMBEDDING))
 
     def release(self) -> None:
@@ -134,13 +139,15 @@ class PlannerNode(ManagedNode):
             self.destroy_subscription(entity)
         self._entities = []
         self.goals.close()
+        if self._pictures is not None:
+            self._pictures.close()
         if self._servo is not None:
             self._servo.close()
         if self._planner is not None:
             self._planner.close()
         if self._reader is not None:
             self._reader.close()
-        self._planner = self._part = self._servo = self._reader = None
+        self._planner = self._part = self._servo = self._reader = self._pictures = None
         self._memory.close()
 
     def close(self) -> None:
@@ -203,9 +210,10 @@ class PlannerNode(ManagedNode):
         except JepaRosError as error:
             self.get_logger().error(str(error), throttle_duration_sec=2.0)
             return
-        self.take_latent(latent, stamp_of(message))
+        stamp = stamp_of(message)
+        self.take_latent(latent, stamp, None if self._pictures is None else self._pictures.at(stamp))
 
-    def take_latent(self, latent: NDArray[np.float32], stamp: float) -> None:
+    def take_latent(self, latent: NDArray[np.float32], stamp: float, picture: Picture | None = None) -> None:
         """Answer the image of ``stamp`` [s], which begins a control step: by topic and from the same process alike.
 
         Where planning fails the answer is a stop that says why, without a heartbeat.
@@ -214,7 +222,8 @@ class PlannerNode(ManagedNode):
             return
         started = time.monotonic()
         self._last_stamp = stamp
-        thought = self._part.think(latent, stamp, self._part.told(stamp, self._gate_value("reason", "")))
+        told = self._part.told(stamp, self._gate_value("reason", ""))
+        thought = self._part.think(latent, stamp, told, picture=picture)
         if thought.error:
             self.get_logger().error(f"planning failed: {thought.error}", throttle_duration_sec=2.0)
         (self._send if self._servo is None else self._servo.ask)(thought.output.command, stamp)

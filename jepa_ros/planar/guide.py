@@ -91,7 +91,7 @@ class Guide(Sight):
             for place, same, pose, doubt in zip(found.places, found.same, found.poses, found.doubt, strict=True):
                 if same >= SEEN and doubt <= DOUBT:
                     self.sightings.append(Sighting(int(place), beyond(here, pose), float(doubt), seen.stamp))
-        self.recognition.drive(seen.latent, here, seen.steps)
+        self.recognition.drive(seen.latent, here, seen.steps, self.memory.clock(), seen.picture)
 
     def _locate(self, goal: Target) -> None:
         new = goal.goal is not self._goal

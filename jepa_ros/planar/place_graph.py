@@ -2,14 +2,16 @@
 """The memory graph: places that were seen, and what lies between them. No pose in a map: every place is where it is
 only as seen from its neighbours.
 
-A node is a view (its latent) and what odometry said when it was taken. An edge is a way that was driven, or two views
-that were found to be of one place: the relative pose, the control steps that it takes, how often it was driven and how
-often it failed. Ways are the shortest by expected steps; an edge that failed costs more, and less again with time.
+A node is a view (its latent, and a thumbnail for people) and what odometry said when it was taken. An edge is a way
+that was driven, or two views that were found to be of one place: the relative pose, the control steps that it takes,
+how often it was driven and how often it failed. Ways are the shortest by expected steps; an edge that failed costs
+more, and less again with time.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,10 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepa_ros.errors import JepaRosError
+from jepa_ros.memory.thumbnail import packed, unpacked
 from jepa_ros.planar.odometry import between, beyond
 
 #: Nodes that are kept at most; a new one then takes the place of none.
 NODES = 100_000
+#: Bytes that the thumbnails may take together; beyond it the oldest places lose theirs.
+THUMBNAIL_BYTES = 64 * 2**20
 #: Control steps that a failure counts for at first, and the seconds after which it counts half.
 FAILED_STEPS, FORGIVEN = 60.0, 600.0
 #: Error of a driven edge: a share of its length, and of its turn [m a rad].
@@ -65,6 +70,9 @@ class PlaceGraph:
         self._latents = np.zeros((0, 0), np.float32)
         self._count = 0
         self.odometry: list[Pose] = []
+        self.times: list[float] = []  # s since the epoch, NaN where nobody knows
+        self.thumbnails: list[bytes] = []  # b"" where there is none
+        self._thumbnail_bytes = self._without = 0  # all before the place _without have lost theirs
         self.edges: list[dict[int, Edge]] = []  # of each node: {other: the way there}
 
     def __len__(self) -> int:
@@ -86,8 +94,10 @@ class PlaceGraph:
 
     # ------------------------------------------------------------ remembering
 
-    def add(self, latent: NDArray[np.float32], odometry: Pose) -> int:
-        """A new place (D,); its number.
+    def add(
+        self, latent: NDArray[np.float32], odometry: Pose, time: float = math.nan, thumbnail: bytes = b""
+    ) -> int:
+        """A new place (D,), seen at ``time`` [s, epoch]; its number.
 
         Raises:
             GraphError: no room, or a latent of another size than those that are there.
@@ -105,10 +115,21 @@ class PlaceGraph:
                 self._latents = room
             self._latents[self._count] = flat
             self.odometry.append(np.asarray(odometry, np.float64).copy())
+            self.times.append(time)
+            self._keep(thumbnail)
             self.edges.append({})
             self._count += 1
             self._version += 1
         return self._count - 1
+
+    def _keep(self, thumbnail: bytes) -> None:
+        """Keep the newest place's thumbnail, and no more than there is room for."""
+        self.thumbnails.append(thumbnail)
+        self._thumbnail_bytes += len(thumbnail)
+        while self._thumbnail_bytes > THUMBNAIL_BYTES:
+            self._thumbnail_bytes -= len(self.thumbnails[self._without])
+            self.thumbnails[self._without] = b""
+            self._without += 1
 
     def join(self, a: int, b: int, pose: Pose, steps: float, doubt: float, driven: int = 0) -> None:
         """A way between two places, in both directions; one that is there is kept, and counted as driven again."""
@@ -196,10 +217,14 @@ class PlaceGraph:
         with self.lock:
             rows = [(a, b, *e.pose, e.steps, e.doubt, e.driven, e.failed, e.failed_at)
                     for a, ways in enumerate(self.edges) for b, e in ways.items()]  # fmt: skip
+            pictures, sizes = packed(self.thumbnails)
             return {
                 "graph_latents": self.latents.copy(),
                 "graph_odometry": np.array(self.odometry, np.float64).reshape(-1, 3),
                 "graph_edges": np.array(rows, np.float64).reshape(-1, 10),
+                "graph_times": np.array(self.times, np.float64),
+                "graph_thumbnails": pictures,
+                "graph_thumbnail_sizes": sizes,
             }
 
     def restore(self, found: dict[str, np.ndarray]) -> None:
@@ -216,19 +241,27 @@ class PlaceGraph:
             raise ValueError("graph: a value is not finite")
         if len(rows) and not ((rows[:, :2] >= 0) & (rows[:, :2] < count)).all():
             raise ValueError(f"graph: a way to a place that is not there; there are {count}")
+        times, thumbnails = np.full(count, math.nan), [b""] * count
+        if "graph_times" in found:  # older memories have neither
+            times = found["graph_times"]
+            thumbnails = unpacked(found["graph_thumbnails"], found["graph_thumbnail_sizes"], count)
+            if times.shape != (count,):
+                raise ValueError(f"graph: times of shape {times.shape} for {count} places")
         edges: list[dict[int, Edge]] = [{} for _ in range(count)]
         for a, b, x, y, yaw, steps, doubt, driven, failed, at in rows.tolist():
             edges[int(a)][int(b)] = Edge((x, y, yaw), steps, doubt, int(driven), int(failed), at)
         with self.lock:
             self._latents, self._count = np.array(latents, np.float32), count
             self.odometry, self.edges = [np.array(row) for row in odometry], edges
+            self.times, self.thumbnails = times.tolist(), thumbnails
+            self._thumbnail_bytes, self._without = sum(map(len, thumbnails)), 0
             self._version += 1
 
     def absorb(self, other: Any) -> None:
         """Remember besides what another graph does; nothing joins the two until a place of both is seen."""
         begin = self._count
-        for latent, odometry in zip(other.latents, other.odometry, strict=True):
-            self.add(latent, odometry)
+        for place in zip(other.latents, other.odometry, other.times, other.thumbnails, strict=True):
+            self.add(*place)
         with self.lock:
             for a, ways in enumerate(other.edges):
                 self.edges[begin + a] = {begin + b: edge for b, edge in ways.items()}

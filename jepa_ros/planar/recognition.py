@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from jepa_ros.memory.knowledge import Picture
+from jepa_ros.memory.thumbnail import thumbnail
 from jepa_ros.planar.odometry import Poses, between, beyond, wrapped
 from jepa_ros.planar.place_graph import GraphError, PlaceGraph, driven_doubt
 
@@ -74,16 +76,20 @@ class Recognition:
 
     # ------------------------------------------------------------ growing
 
-    def drive(self, latent: torch.Tensor, odometry: Poses, steps: int) -> int | None:
-        """A view (D,) on a drive and the odometry (3,) there, so many control steps after the last; the number of the
-        place that it became, None where it is none of its own."""
+    def drive(
+        self, latent: torch.Tensor, odometry: Poses, steps: int, time: float = math.nan, picture: Picture | None = None
+    ) -> int | None:
+        """A view (D,) on a drive and the odometry (3,) there, so many control steps after the last, at ``time`` [s,
+        epoch]; the number of the place that it became, None where it is none of its own."""
         self._since += max(steps, 0)
         if self.last is not None and self._at is not None:
             moved = between(self._at, odometry)
             if math.hypot(moved[0], moved[1]) < APART and abs(moved[2]) < TURNED:
                 return None
         try:
-            new = self.graph.add(latent.cpu().numpy(), odometry)
+            seen = None if picture is None else picture()
+            small = b"" if seen is None else thumbnail(seen)
+            new = self.graph.add(latent.cpu().numpy(), odometry, time, small)
         except GraphError:
             return None
         if self.last is not None and self._at is not None:

@@ -19,7 +19,8 @@ from jepa_ros.cost.risk import Risk, check_level
 from jepa_ros.cost.task import TaskWeights
 from jepa_ros.cost.to_go import to_go_of
 from jepa_ros.memory import LongTerm, RecallError
-from jepa_ros.memory.knowledge import Seen
+from jepa_ros.memory.knowledge import Picture, Seen
+from jepa_ros.memory.thumbnail import thumbnail
 from jepa_ros.planning.aim import Aim, aim_at
 from jepa_ros.planning.answers import Answers
 from jepa_ros.planning.arrival import Arrival, Reading, read_distance
@@ -120,6 +121,7 @@ class Planner:
         self.warm: torch.Tensor | None = None
         self._stamp: float | None = None
         self._commanded: np.ndarray | None = None
+        self._picture: Picture | None = None
         self._failed = False
         self._waited = 0.0  # seconds for the expansion under way, before this step began
         self._plans = 0
@@ -185,7 +187,9 @@ class Planner:
         if self.history.z is None:
             raise RecallError("no image has been seen yet")
         memory = self._memory()
-        memory.tag(name, self.history.z.cpu().numpy(), memory.here)
+        picture = None if self._picture is None else self._picture()
+        small = b"" if picture is None else thumbnail(picture)
+        memory.tag(name, self.history.z.cpu().numpy(), memory.here, small)
 
     def remembered_goal(self, name: str) -> Goal:
         """A remembered place as a goal.
@@ -231,6 +235,7 @@ class Planner:
         self, latent: np.ndarray, stamp: float, executed: np.ndarray | None = None, gated: np.ndarray | None = None,
         iterations: int | None = None, seed: int | None = None, gate_reason: str = "",
         deliberation: Recorded | None = None, odometry: tuple[float, float, float] | None = None,
+        picture: Picture | None = None,
     ) -> PlannerOutput:  # fmt: skip
         """Answer one image.
 
@@ -243,7 +248,9 @@ class Planner:
             gate_reason: the gate's reason word at the stamp; it says whether something is in the way.
             deliberation: of a recorded status, to repeat what was deliberated by then.
             odometry: (x m, y m, yaw rad) at the stamp, None where there is none.
+            picture: gives the image, for a memory that keeps thumbnails.
         """
+        self._picture = picture
         if self.deliberator is None:
             return self._step(latent, stamp, executed, gated, iterations, seed, gate_reason, None, odometry)
         began = self.clock()
@@ -274,7 +281,9 @@ class Planner:
             self.deliberator.saw(z, self.history.h, self.history.action if steps == 1 else None)
         if self.monitor is not None:
             self.monitor.observe(flat, z, self.history, steps, gate_reason == "contact")
-        seen = Seen(z, flat, stamp, steps, self._commanded, executed, gate_reason, self._failed, odometry)
+        seen = Seen(
+            z, flat, stamp, steps, self._commanded, executed, gate_reason, self._failed, odometry, self._picture
+        )  # fmt: skip
         self._failed = False
         for part in self.knowledge:
             part.observe(seen)
