@@ -24,7 +24,7 @@ def driven(poses, drift=0.0):
     """The graph of a drive along poses, whose odometry turns too far by ``drift`` rad in each step."""
     graph, told = PlaceGraph(), np.zeros(3)
     for k, pose in enumerate(poses):
-        step = np.zeros(3) if k == 0 else between(poses[k - 1], pose) + [0.0, 0.0, drift]
+        step = np.zeros(3) if k == 0 else between(poses[k - 1], pose) + np.array([0.0, 0.0, drift])
         told = beyond(told, step)
         graph.add(np.zeros(2), told)
         if k:

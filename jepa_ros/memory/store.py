@@ -121,6 +121,8 @@ class Store:
                 self._check(head, contract)
                 self.memory.restore(names, tensors)
         except (OSError, SafetensorError, ContractError, ValueError, KeyError, TypeError, RecursionError) as error:
+            if self.read_only:
+                raise StoreError(f"{self.path}: no memory that can be read: {error}") from None
             aside = self._set_aside()
             self.note = f"{self.path} is damaged ({error}): it is kept as {aside.name}, and nothing is remembered"
             return

@@ -71,8 +71,8 @@ def _pull(poses: NDArray[np.float64], rows: list[tuple[int, int, Edge]], firsts:
     if not free.any():
         return
     pulls = sparse.coo_matrix((-weight, (here, there)), (count, count))
-    pulls = (pulls + pulls.T + sparse.diags(np.bincount(here, weight, count) + np.bincount(there, weight, count))).tocsc()
-    solve = splu(pulls[free][:, free]).solve
+    own = sparse.diags(np.bincount(here, weight, count) + np.bincount(there, weight, count))
+    solve = splu((pulls + pulls.T + own).tocsc()[free][:, free]).solve
 
     def settled(off: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) by how much each place moves so that ways that are off by so much (k,) agree."""
