@@ -13,10 +13,13 @@ from geometry_msgs.msg import Twist
 from ros_harness import Child, Probe
 from toy_world import planar_config
 
-from jepa_ros.bags import GUARDRAILS_KEY
+from jepa_ros.bags import GUARDRAILS_KEY, BagError
 from jepa_ros.bags.dataset import build
+from jepa_ros.bags.dataset.episodes import cut
 from jepa_ros.bags.dataset.segments import CutSettings
+from jepa_ros.bags.dataset.series import resolve_topics
 from jepa_ros.bags.format.reader import BagReader
+from jepa_ros.bags.identity import contract_of
 from jepa_ros.bringup import graph as bringup
 from jepa_ros.bringup.stack import Stack
 from jepa_ros.commands import cli
@@ -32,6 +35,8 @@ from jepa_ros.world_model.model import WorldModel
 HERE = Path(__file__).resolve().parent
 YAML = str(HERE / "other_robot.yaml")
 STATE, STATUS = "safety_gate/state", "planner/status"
+CUT = CutSettings(min_length=4, max_idle=60.0)
+RECORDED = {"/ceiling_cam/color/image_raw", "/safety_gate/state", "/mobile_base/cmd_vel"}
 FLOOR = "[{name: floor, kind: keep_in, unit: m, frame: world, box: {center: [0, 0], size: [3.0, 2.25]}}]\n"
 
 
@@ -56,24 +61,49 @@ def moved(probe) -> bool:
     return any(m.linear.x or m.angular.z for _, m in probe.received["/mobile_base/cmd_vel"])
 
 
+def recorded(bag: Path) -> set[str]:
+    """The topics of which messages are on the disk by now."""
+    try:
+        with BagReader(bag) as reader:
+            return {name for name, info in reader.topics.items() if info.count}
+    except BagError:
+        return set()  # it has just begun
+
+
+def usable_steps(bag: Path) -> int:
+    """How many steps a dataset of the bag would have by now.
+
+    What share of the driven steps that is changes from run to run: the localisation is silent while the cart is slow,
+    the policy rests and drives at walls, and on a busy machine images are late.
+    """
+    if "/amcl_pose" not in recorded(bag):
+        return 0
+    with BagReader(bag) as reader:
+        contract = contract_of(reader, None)
+        return cut(reader, contract, resolve_topics(reader, contract), CUT)[1].kept
+
+
 def test_it_is_explored_recorded_and_made_a_dataset(cart, probe, tmp_path, capsys):
     guardrails = tmp_path / "floor.yaml"
     guardrails.write_text(FLOOR)
     given = {"robot": YAML, "brain": "false", "record": "true", "bag": str(tmp_path / "bag")}
     with Stack("robot", given | {"guardrails": str(guardrails)}) as stack:
         stack.wait_ready()
-        probe.until(lambda: (tmp_path / "bag" / "metadata.yaml").exists(), "the recorder")
+        probe.until(lambda: recorded(tmp_path / "bag") >= RECORDED, "the recorder to hear gate and camera", 60)
         assert cli.main(["gate", "state"]) == 1 and "DISABLED" in capsys.readouterr().out
         assert cli.main(["gate", "enable"]) == 0
         with Explorer(load_contract(YAML), seed=0, scale=1.0) as explorer:
-            assert explorer.drive(20) >= 20
+            for _ in range(15):
+                assert explorer.drive(20) >= 20
+                if usable_steps(tmp_path / "bag") >= 10:
+                    break
         found = examine(load_contract(YAML), "", 1.0, brain=False)
         assert not [f for f in found if f.level == ERROR], found
         assert cli.main(["gate", "disable"]) == 0
         stack.check()
     with BagReader(tmp_path / "bag") as bag:
         assert bag.custom_data[GUARDRAILS_KEY] == FLOOR
-    report = build([tmp_path / "bag"], tmp_path / "data", settings=CutSettings(min_length=4))
+    report = build([tmp_path / "bag"], tmp_path / "data", settings=CUT)
     assert report["steps"] >= 8, report
     data = Dataset(tmp_path / "data")
     assert data.slice("images", 0).shape[1:] == (64, 64, 3) and np.isfinite(data.slice("poses", 0)).all()
@@ -90,11 +120,11 @@ def test_a_model_drives_it_under_the_gate(cart, probe, tmp_path):
     with Stack("robot", given) as stack:
         stack.wait_ready()
         assert "camera" not in stack.pids()  # the YAML names its driver's topic
-        probe.until(lambda: probe.values(STATUS).get("reason") == "idle", "an idle planner")
+        probe.until(lambda: probe.values(STATUS).get("reason") == "idle", "an idle planner", 60)
         assert cli.main(["gate", "enable"]) == 0
-        probe.until(lambda: probe.values(STATE).get("mode") in ("ACTIVE", "LIMITED"), "an armed gate", 40)
-        assert cli.main(["goal", "0.5", "-0.2", "0.0", "--robot", YAML]) == 0
-        probe.until(lambda: moved(probe), "a command that moves", 30)
+        probe.until(lambda: probe.values(STATE).get("mode") in ("ACTIVE", "LIMITED"), "an armed gate", 60)
+        assert cli.main(["goal", "0.5", "-0.2", "0.0", "--robot", YAML, "--timeout", "60"]) == 0
+        probe.until(lambda: moved(probe), "a command that moves", 60)
         stack.check()
 
 
