@@ -77,19 +77,20 @@ class PlannerPart:
     def think(
         self, embedding: NDArray[np.float32], stamp: float, told: Told, iterations: int | None = None,
         seed: int | None = None, deliberation: Recorded | None = None, picture: Picture | None = None,
+        odometry: tuple[float, float, float] | None = None,
     ) -> Thought:  # fmt: skip
         """Answer the embedding of the image of ``stamp`` [s], which begins a step.
 
         If planning fails, the answer is to stand still.
 
         Args:
-            iterations, seed, deliberation, picture: see :meth:`jepa_ros.planning.planner.Planner.step`.
+            iterations, seed, deliberation, picture, odometry: see :meth:`jepa_ros.planning.planner.Planner.step`.
         """
         self._stamp = stamp
         try:
             output = self.planner.step(
                 embedding, stamp, told.executed, told.gated, iterations=iterations, seed=seed,
-                gate_reason=told.reason, deliberation=deliberation, picture=picture,
+                gate_reason=told.reason, deliberation=deliberation, picture=picture, odometry=odometry,
             )  # fmt: skip
             return Thought(output, told)
         except JepaRosError as error:

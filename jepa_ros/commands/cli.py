@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explore": ("jepa_ros.commands.explore", "drive a robot about under its gate, to record and learn from"),
     "gate": ("jepa_ros.commands.gate", "enable, disable, reset or stop the gate, or show its state"),
     "goal": ("jepa_ros.commands.goal", "give the planner a goal: a picture, a pose, what the camera sees, or none"),
-    "memory": ("jepa_ros.commands.memory", "look at a long-term memory, or make one of several"),
+    "memory": ("jepa_ros.commands.memory", "look at a long-term memory, make one of a bag, or one of several"),
     "check": ("jepa_ros.commands.check", "check a robot contract, a checkpoint or a world"),
     "console": ("jepa_ros.commands.console", "the operator's page in a browser: see, say, stop"),
     "doctor": ("jepa_ros.commands.doctor", "check a running graph: publishers, QoS, clock, silent topics"),

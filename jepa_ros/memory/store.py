@@ -64,7 +64,7 @@ class Store:
             self._load(contract)
             return
         self._own(contract)
-        self._written = memory.version
+        self._written = memory.version if self.path.exists() else 0  # one that is filled is kept at once
         self._kept = {name: place.time for name, place in memory.tags.items()}
         self._wake, self._closing = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="memory", daemon=True)

@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from time import time as wall_clock
 from typing import Any
 
 import numpy as np
@@ -169,11 +170,14 @@ class PlanarKnowledge:
         return found
 
 
-def annexes(contract: Any) -> list[Any]:
-    """What a planar body remembers beside states: a base that carries its camera the places that it saw."""
+def annexes(contract: Any, clock: Callable[[], float] = wall_clock) -> list[Any]:
+    """What a planar body remembers beside states: a base that carries its camera the places that it saw.
+
+    ``clock`` tells s since the epoch.
+    """
     if contract.on_board:
         return [PlaceGraph()]
-    return [WayMemory(Obstructions(contract.footprint.radius, contract.period).keep)]
+    return [WayMemory(Obstructions(contract.footprint.radius, contract.period).keep, clock)]
 
 
 def watch(model: Any) -> PlanarWatch | None:

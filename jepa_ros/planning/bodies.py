@@ -2,14 +2,15 @@
 """What a planner has of the room of its robot's body: knowledge, surprise, memory, settings, goals.
 
 The module ``knowledge`` of a room has the dataclass ``Settings``, ``watch(model) -> BodyWatch | None``,
-``annexes(contract) -> list[Annex]`` and
+``annexes(contract, clock) -> list[Annex]`` and
 ``knowledge(model, contract, settings, noise_samples, memory) -> list[Knowledge]``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from time import time as wall_clock
 from typing import Any
 
 from jepa_ros import body_rooms
@@ -57,10 +58,10 @@ def watch_for(contract: Any, model: Any) -> BodyWatch:
     return found or LatentWatch()
 
 
-def new_memory(contract: Any, latent_dim: int) -> LongTerm:
-    """An empty long-term memory for this body and a model's latents (D,)."""
+def new_memory(contract: Any, latent_dim: int, clock: Callable[[], float] = wall_clock) -> LongTerm:
+    """An empty long-term memory for this body and a model's latents (D,); ``clock`` tells s since the epoch."""
     room = _room(contract)
-    return LongTerm(latent_dim, () if room is None else room.annexes(contract))
+    return LongTerm(latent_dim, () if room is None else room.annexes(contract, clock), clock=clock)
 
 
 def unsaid(contract: Any, goal: Target) -> Sequence[int]:

@@ -91,10 +91,10 @@ class OfflineReplay:
         unsure, left_out = False, 0
         rooms = bool(planner.knowledge)  # and the memory: what these know is not in a bag
         total = (reader.end - reader.start) * 1e-9
-        for message, stamp, senses in self._images():
+        for message, stamp, senses in self.images():
             if stamp not in wanted or stamp in log.embeddings:
                 continue
-            latent = self._see(message, stamp, senses)
+            latent = self.see(message, stamp, senses)
             log.embeddings[stamp] = latent
             if progress is not None:
                 progress((message.time - reader.start) * 1e-9, total)
@@ -104,7 +104,7 @@ class OfflineReplay:
             began = then.time - int(_or(then.number("busy_s"), 0.0) * 1e9) if then.time is not None else message.time
             self._feed(gated, began)
             self._set_goals(goals, began, then)
-            told = self._part.told(_seconds(stamp), then.status.get("gate_reason", ""))
+            told = self._part.told(seconds_of(stamp), then.status.get("gate_reason", ""))
             if then.status:  # what the planner was told, whatever of it had reached it
                 told = replace(told, executed=then.executed, gated=then.gated)
                 skipped = last is not None and then.sequence > steps[last].sequence + 1 > 1
@@ -149,7 +149,7 @@ class OfflineReplay:
             where = f"{self.recording.reader.path}: planner/status of the image at {then.stamp}"
             raise BagError(f"{where}: {error}") from None
 
-    def _images(self) -> Iterator[tuple[Message, int, Senses]]:
+    def images(self) -> Iterator[tuple[Message, int, Senses]]:
         """The images in their order, with their stamps, and what else the model takes as it was known by then."""
         recording = self.recording
         senses, images = Senses(recording.contract), iter(recording.images)
@@ -160,7 +160,7 @@ class OfflineReplay:
         before = None if start is None else start - BEFORE * 1_000_000_000
         for message in recording.reader.messages({recording.image_topic, *names}, before, end):
             if message.topic in names:
-                senses.take(names[message.topic], _seconds(raw_stamp(message.data)), message)
+                senses.take(names[message.topic], seconds_of(raw_stamp(message.data)), message)
             if message.topic in names or (start is not None and message.time < start):
                 continue
             for name, arrivals in felt.items():
@@ -169,13 +169,13 @@ class OfflineReplay:
                     coming[name] = next(arrivals, None)
             yield message, next(images)[1], senses
 
-    def _see(self, message: Message, stamp: int, senses: Senses) -> np.ndarray:
+    def see(self, message: Message, stamp: int, senses: Senses) -> np.ndarray:
         """The embedding of an image, and of what else the model takes at its stamp."""
         from jepa_ros.perception.state import StateError, model_state
 
         recording, reader = self.recording, self.recording.reader
         try:
-            further, measured = senses.at(_seconds(stamp))
+            further, measured = senses.at(seconds_of(stamp))
             pictures = {name: pixels(reader.deserialize(other)) for name, other in further.items()}
             pictures[senses.first.name] = pixels(reader.deserialize(message))
             state = model_state(recording.contract, measured)
@@ -197,7 +197,7 @@ class OfflineReplay:
                 )
             return {stamp: step for stamp, step in told.items() if stamp in images}
         clock = StepClock(recording.contract.rate, recording.contract.step_camera.rate)
-        chosen = [stamp for _, stamp in recording.images if clock.begins_step(_seconds(stamp))]
+        chosen = [stamp for _, stamp in recording.images if clock.begins_step(seconds_of(stamp))]
         recording.log.notes.append("no planner status in the bag: steps begin where the step clock puts them")
         return {stamp: Step(stamp) for stamp in chosen}
 
@@ -252,7 +252,7 @@ class OfflineReplay:
     def think(self, latent, stamp: int, told, iterations: int, seed: int | None, deliberation=None):
         """One step of the planner; whoever thinks otherwise about one of them puts its own in this place."""
         return self._part.think(
-            latent, _seconds(stamp), told, iterations=iterations, seed=seed, deliberation=deliberation
+            latent, seconds_of(stamp), told, iterations=iterations, seed=seed, deliberation=deliberation
         ).output
 
 
@@ -265,7 +265,7 @@ def _deliberated(then: Step):
     return Recorded(*(int(_or(then.number(f"deliberation/{name}"), 0)) for name in ("number", "seed", "expansions")))
 
 
-def _seconds(stamp: int) -> float:
+def seconds_of(stamp: int) -> float:
     """A stamp in ns as the nodes tell it in s, to the last bit: 1.5 control steps are rounded up or down by it."""
     return stamp // 10**9 + (stamp % 10**9) * 1e-9
 

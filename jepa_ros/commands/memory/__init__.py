@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``jepa-ros memory show|merge``: look at a long-term memory, or make one of several."""
+"""``jepa-ros memory show|from|merge``: look at a long-term memory, make one of a bag, or one of several."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import import_module
 
 WHAT = {
     "show": "what a memory holds: counts, and a picture of its places",
+    "from": "recorded drives become a memory",
     "merge": "several memories become one",
 }
 
@@ -26,4 +27,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _module(name: str):
-    return import_module(f"{__name__}.{name}")
+    return import_module(f"{__name__}.{'from_bag' if name == 'from' else name}")
