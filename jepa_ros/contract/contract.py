@@ -23,6 +23,7 @@ from jepa_ros.contract.parts import (
     ActionDim,
     Camera,
     Command,
+    Costmap,
     Footprint,
     Frames,
     Kinematics,
@@ -66,6 +67,7 @@ class RobotContract:
     arrival: Nearness
     stop: str
     guardrails: tuple[dict[str, Any], ...]
+    costmap: Costmap | None
     source: str
     data: dict[str, Any]
     folder: Path | None = None

@@ -102,6 +102,14 @@ class Fields:
             raise self.error(key, f"{said}, found '{value}'")
         return value
 
+    def topics(self, key: str) -> tuple[str, ...]:
+        """A list of names of ROS topics."""
+        value = self.raw(key)
+        if not isinstance(value, list):
+            raise self.error(key, f"expected a list of topics, found {_show(value)}")
+        holder = Fields({str(i): name for i, name in enumerate(value)}, self.where, self._at(key))
+        return tuple(holder.topic(str(i)) for i in range(len(value)))
+
     def vector(self, key: str, length: int | None, default: Any = _MISSING, *, unit: str = "") -> tuple[float, ...]:
         """A list of finite numbers, ``length`` of them where it is given."""
         value = self.raw(key, default)

@@ -168,6 +168,33 @@ class StateTopic:
     noise: dict[str, float] | None = None
 
 
+@dataclass(frozen=True)
+class Costmap:
+    """What of somebody else's costmap enters the scan that the gate hears; the node ``costmap`` does it.
+
+    Attributes:
+        topic: of a ``nav_msgs/OccupancyGrid``, "" for none. polygons: topics of ``geometry_msgs/PolygonStamped``, each
+            an area to stay out of. frame: of them all.
+        lethal: a cell of this cost (1 to 100) or more is in the way; unknown: one that is not known (-1), too.
+        timeout: s after which a silent one counts no more. reach: m around the robot that is looked at.
+        lidar: topic of the robot's own scan, which is joined; "" where it has none.
+    """
+
+    topic: str
+    polygons: tuple[str, ...]
+    frame: str
+    lethal: int
+    unknown: bool
+    timeout: float
+    reach: float
+    lidar: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All topics that tell what is in the way, save the lidar's."""
+        return (*([self.topic] if self.topic else []), *self.polygons)
+
+
 #: What a dataset keeps of the odometry of a base that nothing localises: where it is from where the odometry began.
 ODOMETRY = ("x", "y", "yaw")
 

@@ -23,10 +23,12 @@ from jepa_ros.contract.sections import (
     cameras_of,
     check_noise,
     check_topics,
+    costmap_of,
     footprint_of,
     frames_of,
     guardrails_of,
     plain_camera,
+    plain_costmap,
     state_of,
     watchdog_of,
 )
@@ -66,7 +68,8 @@ def read(top: Fields) -> dict[str, Any]:
     command = command_of(top.section("command"), action, kinematics)
     state = state_of(top.section("state", {}))
     estop_topic = top.topic("estop_topic", "estop")
-    check_topics(top, cameras, command, state, estop_topic)
+    costmap = costmap_of(top, frames, state, jointed)
+    check_topics(top, cameras, command, state, estop_topic, costmap)
     limits = limits_of(top.section("limits"), action, kinematics, command)
     axes = axes_of(action, kinematics, command, limits)
     check_noise(top, state, axes)
@@ -100,6 +103,7 @@ def read(top: Fields) -> dict[str, Any]:
         "arrival": vars(arrival),
         "stop": stop,
         "guardrails": list(guardrails),
+        **({"costmap": plain_costmap(costmap)} if costmap is not None else {}),
     }
     return {
         "name": name,
@@ -121,6 +125,7 @@ def read(top: Fields) -> dict[str, Any]:
         "arrival": arrival,
         "stop": stop,
         "guardrails": guardrails,
+        "costmap": costmap,
         "source": top.where,
         "data": json.loads(json.dumps(data)),
     }

@@ -7,7 +7,17 @@ import math
 from typing import Any
 
 from jepa_ros.contract.fields import Fields
-from jepa_ros.contract.parts import ActionDim, Camera, Command, Footprint, Frames, Nearness, StateTopic, Watchdog
+from jepa_ros.contract.parts import (
+    ActionDim,
+    Camera,
+    Command,
+    Costmap,
+    Footprint,
+    Frames,
+    Nearness,
+    StateTopic,
+    Watchdog,
+)
 from jepa_ros.contract.topics import STATE_TYPES
 from jepa_ros.suggest import did_you_mean
 
@@ -156,6 +166,43 @@ def state_of(f: Fields) -> dict[str, StateTopic]:
     return state
 
 
+def costmap_of(top: Fields, frames: Frames, state: dict[str, StateTopic], jointed: bool) -> Costmap | None:
+    """The costmap whose cells enter the scan; None where there is none."""
+    if top.raw("costmap", None) is None:
+        return None
+    f = top.section("costmap")
+    if jointed:
+        raise top.error("costmap", "a costmap is for a base; an arm's surroundings are keep_out guardrails")
+    if "scan" not in state:
+        raise top.error("costmap", "its cells enter the scan that the gate hears: declare state.scan, with its topic")
+    if not state["scan"].required:
+        raise top.error("costmap", "the gate stops where its cells are silent: expected state.scan.required: true")
+    topic = f.topic("topic") if "topic" in f.data else ""
+    found = Costmap(
+        topic=topic,
+        polygons=tuple(f.topics("polygons")) if "polygons" in f.data else (),
+        frame=f.text("frame", frames.odom, choices=(frames.map, frames.odom, frames.base)),
+        lethal=f.integer("lethal", 100, least=1, most=100),
+        unknown=f.boolean("unknown", False),
+        timeout=f.number("timeout", 1.0, above=0.0, most=10.0, unit="s"),
+        reach=f.number("reach", 3.0, above=0.0, most=10.0, unit="m"),
+        lidar=f.topic("lidar") if "lidar" in f.data else "",
+    )
+    f.done()
+    if not found.sources:
+        raise f.error("topic", "expected a topic, polygons, or both")
+    needed = {frames.map: "pose", frames.odom: "odom"}.get(found.frame)
+    if needed is not None and needed not in state:
+        what = "a localised robot" if needed == "pose" else "odometry"
+        raise f.error("frame", f"cells in '{found.frame}' need {what}: declare state.{needed}, or take another frame")
+    return found
+
+
+def plain_costmap(costmap: Costmap) -> dict[str, Any]:
+    """A costmap as plain data."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(costmap).items() if v not in ("", ())}
+
+
 def _words(f: Fields, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
     raw = f.raw(key)
     if not isinstance(raw, list) or not all(word in known for word in raw):
@@ -174,12 +221,15 @@ def check_noise(top: Fields, state: dict[str, StateTopic], axes: tuple[ActionDim
 
 
 def check_topics(
-    top: Fields, cameras: tuple[Camera, ...], command: Command, state: dict[str, StateTopic], estop_topic: str
-) -> None:
+    top: Fields, cameras: tuple[Camera, ...], command: Command, state: dict[str, StateTopic], estop_topic: str,
+    costmap: Costmap | None,
+) -> None:  # fmt: skip
     """A topic carries one type: what the robot takes must not be called as what it gives."""
     seen = dict.fromkeys(OWN_TOPICS, "a topic of jepa_ros itself")
     named = [(f"cameras[{i}].topic", c.image_topic) for i, c in enumerate(cameras)]
     named += [(f"state.{key}.topic", s.topic) for key, s in state.items()]
+    if costmap is not None:
+        named += [("costmap", topic) for topic in (*costmap.sources, *([costmap.lidar] if costmap.lidar else []))]
     for key, topic in [*named, ("estop_topic", estop_topic), ("command.topic", command.topic)]:
         plain = topic.lstrip("/")
         if plain in seen:

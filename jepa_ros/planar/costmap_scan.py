@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scan that the gate hears of a robot with a costmap: what its lidar sees, joined with cells and areas in the way.
+
+Whatever of it is missing, old, in another frame or unreadable, there is no scan: the gate stops a robot whose scan
+falls silent, and :class:`CostmapError` says what is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.messages.costmap import Area, Grid
+from jepa_ros.planar.costmap import Beams, edge, empty, joined, lethal, whole_turn
+from jepa_ros.planar.odometry import between
+from jepa_ros.safety.inputs import OdomIn, PoseIn
+
+#: Standard deviations of a localised pose by which cells are nearer than they seem, as the gate's ``pose_sigma``.
+SIGMAS = 2.0
+#: The robot's own place, in the frame of its base.
+HERE = (0.0, 0.0, 0.0)
+
+
+class CostmapError(JepaRosError):
+    """Why there is no scan now; the message names what is wrong."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A value, the stamp that it came with [s, ROS time] and when it came [steady s]; or why it cannot be used."""
+
+    value: Any
+    stamp: float
+    received: float
+    fault: str = ""
+
+
+class CostmapScan:
+    """See the module.
+
+    Args:
+        contract: of a base.
+
+    Attributes:
+        place: which state tells where the robot is in the frame of the costmap, ``pose`` or ``odom``; "" where that is
+            the base itself.
+
+    Raises:
+        CostmapError: the contract declares no costmap.
+    """
+
+    def __init__(self, contract: Any) -> None:
+        if contract.costmap is None:
+            raise CostmapError(f"{contract.source}: costmap: none is declared; docs/neighbours.md has an example")
+        self.contract, self.declared = contract, contract.costmap
+        frames = contract.frames
+        self.place = {frames.map: "pose", frames.odom: "odom"}.get(self.declared.frame, "")
+        self._offset = contract.lidar().get("scan_offset", HERE)
+        self._no_return = contract.state["scan"].no_return or ()
+        self._told: dict[str, Heard] = {}
+        self._here: Heard | None = None
+
+    def take(self, topic: str, value: Grid | Area, received: float) -> None:
+        """A costmap or an area came on its topic; ``received`` [steady s]."""
+        fault = ""
+        if value.frame != self.declared.frame:
+            fault = f"is in frame '{value.frame}'; the contract says '{self.declared.frame}'"
+        self._told[topic] = Heard(value, value.stamp, received, fault)
+
+    def unreadable(self, topic: str, fault: str, received: float) -> None:
+        """A message came on a topic that cannot be read."""
+        self._told[topic] = Heard(None, math.inf, received, f"cannot be read: {fault}")
+
+    def take_place(self, measured: OdomIn | PoseIn) -> None:
+        """Where the robot is, of the state :attr:`place`."""
+        fault = measured.fault
+        if not all(map(math.isfinite, (measured.x, measured.y, measured.yaw))):
+            fault = "is not finite"
+        self._here = Heard(measured, measured.stamp, measured.received, fault)
+
+    def beams(self, scan: Any, steady: float, ros: float) -> Beams:
+        """What the gate is to hear.
+
+        Args:
+            scan: the lidar's ``LaserScan``, None for a robot without one. steady, ros: now [s].
+
+        Raises:
+            CostmapError: something is missing, old or cannot be used.
+        """
+        here, blur, turned = HERE, 0.0, 0.0
+        if self.place:
+            topic = self.contract.state[self.place]
+            measured = self._fresh(self._here, f"{self.place} ({topic.topic})", topic.timeout, steady, ros)
+            here = measured.x, measured.y, measured.yaw
+            if isinstance(measured, PoseIn):
+                blur, turned = _doubt(measured)
+        found = empty() if scan is None else whole_turn(scan)
+        for topic_name in self.declared.sources:
+            told = self._fresh(self._told.get(topic_name), topic_name, self.declared.timeout, steady, ros)
+            try:
+                points, radius = (lethal if isinstance(told, Grid) else edge)(told, self.declared, here)
+            except ValueError as error:
+                raise CostmapError(f"{topic_name}: {error}") from None
+            flat = np.concatenate([points, np.zeros((len(points), 1))], axis=1)
+            seen = between(np.array(self._offset), flat)[:, :2]
+            doubt = radius + blur + turned * np.hypot(*points.T)
+            found = joined(found, seen, doubt, self._no_return)
+        return found
+
+    def _fresh(self, heard: Heard | None, name: str, timeout: float, steady: float, ros: float) -> Any:
+        if heard is None:
+            raise CostmapError(f"{name}: nothing was heard yet")
+        if heard.fault:
+            raise CostmapError(f"{name} {heard.fault}")
+        tolerance = self.contract.watchdog.stamp_tolerance
+        if not steady - heard.received <= timeout:
+            raise CostmapError(f"{name} is silent for {steady - heard.received:.1f} s (limit {timeout:g} s)")
+        if not -tolerance <= ros - heard.stamp <= timeout + tolerance:
+            raise CostmapError(f"{name} has a stamp {ros - heard.stamp:.1f} s before now (limit {timeout:g} s)")
+        return heard.value
+
+
+def _doubt(pose: PoseIn) -> tuple[float, float]:
+    """By how much a localised pose may be wrong: m, and rad.
+
+    Raises:
+        CostmapError: its covariance says nothing.
+    """
+    rows = np.asarray(pose.cov, dtype=np.float64)
+    if rows.shape != (3, 3) or not np.isfinite(rows).all() or (np.diag(rows) < 0.0).any():
+        raise CostmapError("pose has a covariance that is not finite, or negative")
+    largest = float(np.linalg.eigvalsh(0.5 * (rows[:2, :2] + rows[:2, :2].T))[-1])
+    return SIGMAS * math.sqrt(max(largest, 0.0)), SIGMAS * math.sqrt(float(rows[2, 2]))
