@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rclpy
 import torch
+from geometry_msgs.msg import PoseStamped
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from toy_world import planar_config
@@ -103,6 +104,18 @@ def test_costs_that_cannot_be_used_are_refused_and_nothing_else_is_changed(scene
     with pytest.raises(JepaRosError, match=r"task cost|'costs'"):
         node.apply({"costs": costs, "guardrails": ZONE})
     assert (node._planner.objective.weights, node._planner.guardrails.hash) == before
+
+
+def test_every_answer_to_a_goal_is_counted_also_the_same_refusal_twice(scene):
+    node, _ = scene
+    before = node.goals.facts()["goal_answers"]
+    pose = PoseStamped()
+    pose.pose.orientation.w = 1.0
+    for k, frame in enumerate(("moon", "moon", "map"), 1):
+        pose.header.frame_id = frame
+        node.goals._on_pose(pose)
+        facts = node.goals.facts()
+        assert facts["goal_answers"] == before + k and ("moon" in facts["goal_refused"]) == (frame == "moon")
 
 
 def test_guardrails_are_read_beside_the_steps_and_refused_with_the_reason(scene, monkeypatch):

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
     add_json(parser, "interventions: write counts and all of them there")
     parser.add_argument(
-        "--timeout", type=time_span, default=5.0, metavar="S", help="wait so long (default: %(default)s)"
+        "--timeout", type=time_span, default=10.0, metavar="S", help="wait so long (default: %(default)s)"
     )
 
 

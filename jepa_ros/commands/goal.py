@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from jepa_ros.commands.link import Link
 from jepa_ros.commands.tags import remember, tags
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
     parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
     parser.add_argument(
-        "--timeout", type=time_span, default=5.0, metavar="S", help="wait so long (default: %(default)s)"
+        "--timeout", type=time_span, default=10.0, metavar="S", help="wait so long (default: %(default)s)"
     )
 
 
@@ -50,7 +51,6 @@ def main(args: argparse.Namespace) -> int:
 def _pose(link: Link, args: argparse.Namespace) -> int:
     from geometry_msgs.msg import PoseStamped
 
-    from jepa_ros.nodes import qos
     from jepa_ros.nodes.convert import set_yaw
     from jepa_ros.worlds import contract_of
 
@@ -65,14 +65,12 @@ def _pose(link: Link, args: argparse.Namespace) -> int:
     message.header.frame_id = contract_of(args.robot).frames.map
     message.pose.position.x, message.pose.position.y = x, y
     set_yaw(message.pose.orientation, yaw)
-    link.say(PoseStamped, "goal_pose", qos.COMMAND, message)
-    return _verdict(link, "pose")
+    return _give(link, PoseStamped, "goal_pose", message)
 
 
 def _picture(link: Link, path: Path) -> int:
     from sensor_msgs.msg import CompressedImage
 
-    from jepa_ros.nodes import qos
 
     try:
         data = path.read_bytes()
@@ -82,30 +80,34 @@ def _picture(link: Link, path: Path) -> int:
         ) from None
     message = CompressedImage(format=path.suffix.lstrip("."))
     message.data.frombytes(data)
-    link.say(CompressedImage, "goal_image/compressed", qos.COMMAND, message)
-    return _verdict(link, "image")
+    return _give(link, CompressedImage, "goal_image/compressed", message)
 
 
 def _tag(link: Link, name: str) -> int:
     from std_msgs.msg import String
 
-    from jepa_ros.nodes import qos
-
-    link.say(String, "goal_tag", qos.COMMAND, String(data=name))
-    return _verdict(link, "memory")
+    return _give(link, String, "goal_tag", String(data=name))
 
 
-def _verdict(link: Link, kind: str) -> int:
-    """What the planner's next status says of the goal."""
+def _give(link: Link, kind: type, topic: str, message: Any) -> int:
+    """Send a goal, and print what the planner's status says of it; 1 when it was refused."""
     from diagnostic_msgs.msg import DiagnosticArray
 
     from jepa_ros.nodes import qos
 
-    for _ in range(2):  # the first may have been under way already
-        status = link.hear(DiagnosticArray, "planner/status", qos.STATUS)
-    values = {pair.key: pair.value for part in status.status for pair in part.values}
-    if values.get("goal_refused"):
+    told: list[dict[str, str]] = []
+
+    def hear(status: DiagnosticArray) -> None:
+        told.append({pair.key: pair.value for part in status.status for pair in part.values})
+
+    status = link.node.create_subscription(DiagnosticArray, "planner/status", hear, qos.STATUS)
+    link.until(lambda: told, f"no message on {status.topic_name}")
+    before = told[-1].get("goal_answers")
+    link.say(kind, topic, qos.COMMAND, message)
+    link.until(lambda: told[-1].get("goal_answers") != before, f"no answer to {topic} on {status.topic_name}")
+    values = told[-1]
+    if values["goal_refused"]:
         print(values["goal_refused"])
         return 1
-    print(f"goal: {values.get('goal', '?')}; planner: {values.get('reason', '?')}; gate: {values.get('gate', '?')}")
-    return 0 if values.get("goal") == kind else 1
+    print(f"goal: {values['goal']}; planner: {values.get('reason', '?')}; gate: {values.get('gate', '?')}")
+    return 0

@@ -26,7 +26,7 @@ class Link:
         namespace: of the robot's nodes. timeout: seconds to wait for whatever is asked.
     """
 
-    def __init__(self, namespace: str = "", timeout: float = 5.0) -> None:
+    def __init__(self, namespace: str = "", timeout: float = 10.0) -> None:
         import rclpy
         from rclpy.context import Context
         from rclpy.executors import SingleThreadedExecutor

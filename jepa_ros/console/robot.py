@@ -215,12 +215,8 @@ class Robot:
 
     def _goal(self, publisher: Any, message: Any) -> str:
         self._heard(publisher)
-        before = self._hearing.kept["planner/status"].values().get("goal_ns", "")
-
-        def answered(v: dict[str, str]) -> bool:
-            return bool(v.get("goal_refused")) or v.get("goal_ns", "") != before
-
-        values = self._until("planner/status", answered, publisher, message)
+        before = self._hearing.kept["planner/status"].values().get("goal_answers", "")
+        values = self._until("planner/status", lambda v: v.get("goal_answers", "") != before, publisher, message)
         if values.get("goal_refused"):
             raise Refused(values["goal_refused"])
         return "goal taken"

@@ -31,7 +31,7 @@ class GoalTopics:
     def __init__(self, node: Node, memory: MemoryTopic) -> None:
         self._node, self._memory = node, memory
         self._out = qos.publisher(node, Image, "~/goal", qos.LATCHED)
-        self._taken_ns, self._refused = 0, ""
+        self._taken_ns, self._answers, self._refused = 0, 0, ""
         self._entities: list[Any] = []
 
     def open(self, part: Any, contract: RobotContract) -> None:
@@ -59,7 +59,7 @@ class GoalTopics:
             JepaRosError: the planner refuses it.
         """
         self._planner.set_goal(goal)
-        self._refused = ""
+        self._answers, self._refused = self._answers + 1, ""
         # Latched, and named by its time: a recording that began later, or missed the message, has the goal too.
         self._taken_ns = max(self._taken_ns + 1, self._node.get_clock().now().nanoseconds)
         self._out.publish(planner_messages.goal(self._taken_ns, goal, self._contract))
@@ -72,6 +72,7 @@ class GoalTopics:
             "goal": "none" if goal is None else goal.kind,
             "goal_name": "" if goal is None else goal.name,
             "goal_ns": self._taken_ns,
+            "goal_answers": self._answers,
             "goal_refused": self._refused,
         }
 
@@ -120,5 +121,5 @@ class GoalTopics:
         return self._planner
 
     def _refuse(self, text: str) -> None:
-        self._refused = text
+        self._answers, self._refused = self._answers + 1, text
         self._node.get_logger().error(text)
