@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,11 @@ SLOW = (
     "test_lerobot",
     "test_bag_dataset", "test_bag_replay", "test_bag_repair", "test_guardrail_bench", "test_arena_episodes", "test_cli",
 )  # fmt: skip
+
+# What nohup or a shell's & made ignored would be ignored by the processes of the tests too.
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 _held = contextlib.ExitStack()
 _files: dict[str, Path] = {}  # the file of the last test

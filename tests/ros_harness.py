@@ -33,7 +33,7 @@ class Child:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def wait(self, timeout: float = 15.0) -> int:
+    def wait(self, timeout: float = 60.0) -> int:
         """Its exit code."""
         code = self.popen.wait(timeout)
         self._reader.join(2.0)

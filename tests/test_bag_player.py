@@ -67,7 +67,7 @@ class Listener:
     def data(self, topic: str) -> list[bytes]:
         return [data for _, data in self.heard[topic]]
 
-    def wait(self, topic: str, count: int, timeout: float = 30.0) -> None:
+    def wait(self, topic: str, count: int, timeout: float = 60.0) -> None:
         end = time.monotonic() + timeout
         while len(self.heard[topic]) < count:
             assert time.monotonic() < end, f"{len(self.heard[topic])} of {count} messages on {topic}"
@@ -117,7 +117,7 @@ def padded(data: list[bytes]) -> list[bytes]:
 
 def test_inputs_are_played_byte_for_byte_and_outputs_are_not(bag, listener, start):
     process = start(bag, "--rate", "4")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     images = recorded(bag, "/image")
     listener.wait("/image", len(images))
@@ -135,7 +135,7 @@ def test_of_two_types_on_a_topic_one_is_played_and_the_other_is_named(tmp_path, 
     write_drive(tmp_path / "late", late)
     merged(tmp_path / "bag", StoragePlugin.MCAP, tmp_path / "early", tmp_path / "late")
     process = start(tmp_path / "bag", "--all", "--rate", "2")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     said = "/cmd_vel: 25 messages of geometry_msgs/msg/Twist, the others are geometry_msgs/msg/TwistStamped"
     assert f"not played: {said}" in out
@@ -148,20 +148,26 @@ def test_of_two_types_on_a_topic_one_is_played_and_the_other_is_named(tmp_path, 
 
 
 def test_the_bags_clock_is_played_and_the_rate_is_kept(bag, listener, start):
-    process = start(bag, "--rate", "2", "--start", "0.5", "--duration", "2")
-    assert process.wait(60) == 0
-    listener.wait("/clock", 40)
-    clock = [raw_stamp(data) for data in listener.data("/clock")]
-    assert clock == sorted(clock)
+    for _ in range(3):  # a busy machine may hold up the player, but not each time
+        for kept in listener.heard.values():
+            kept.clear()
+        process = start(bag, "--rate", "2", "--start", "0.5", "--duration", "2")
+        assert process.wait(120) == 0
+        listener.wait("/clock", 40)
+        clock = [raw_stamp(data) for data in listener.data("/clock")]
+        assert clock == sorted(clock)
+        times = [t for t, _ in listener.heard["/image"]]
+        assert 18 <= len(times) <= 21
+        whole = clock[-1] - clock[0] == pytest.approx(2e9, rel=0.05)
+        if whole and times[-1] - times[0] == pytest.approx(0.95, abs=0.35):  # 1.9 s of images at twice the speed
+            break
     assert clock[0] == pytest.approx(START + 0.5e9, abs=0.1e9) and clock[-1] - clock[0] == pytest.approx(2e9, rel=0.05)
-    times = [t for t, _ in listener.heard["/image"]]
-    assert times[-1] - times[0] == pytest.approx(0.95, abs=0.35)  # 1.9 s of images at twice the speed
-    assert 18 <= len(times) <= 21
+    assert times[-1] - times[0] == pytest.approx(0.95, abs=0.35)
 
 
 def test_as_fast_as_possible_and_everything(bag, listener, start):
     process = start(bag, "--rate", "0", "--all")
-    assert process.wait(60) == 0
+    assert process.wait(120) == 0
     listener.wait("/image", 30)
     assert len(listener.data("/cmd_vel")) > 50
 
@@ -170,7 +176,7 @@ def test_a_loop_goes_on_until_a_signal_and_the_clock_jumps_back(bag, listener, s
     process = start(bag, "--rate", "8", "--loop")
     listener.wait("/image", 70)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     clock = [raw_stamp(data) for data in listener.data("/clock")]
     assert any(b < a - 1e9 for a, b in pairwise(clock))
 
@@ -186,7 +192,7 @@ def test_stepping_waits_for_enter_at_each_image(bag, listener, start):
     process.send_signal(signal.SIGTERM)
     process.stdin.write("\n" * 5)
     process.stdin.close()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -199,13 +205,13 @@ def test_stepping_waits_for_enter_at_each_image(bag, listener, start):
 def test_nothing_to_play_is_an_error(tmp_path, start, seconds, words, says):
     write_drive(tmp_path / "bag", Drive(seconds=seconds))
     process = start(tmp_path / "bag", "--wait", "0", *words)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 2 and says in err and "Traceback" not in err
 
 
 def test_nobody_listening_is_an_error_that_says_what_to_start(bag, start):
     process = start(bag, "--wait", "0.5")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "nobody listened to /image" in err and "jepa-ros up replay" in err and "Traceback" not in err
     assert os.path.isdir(bag)

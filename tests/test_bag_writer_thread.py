@@ -48,7 +48,7 @@ class SlowWriter:
         return name
 
     def write(self, topic, log_time, data, publish_time, sequence):
-        self.gate.wait(10)
+        self.gate.wait(60)
         self.written.append(data)
 
     def tick(self):
@@ -85,7 +85,7 @@ def test_a_writer_that_fails_stops_the_thread_from_writing_and_tells(tmp_path):
     thread.declare("/a", STRING, [default_qos()])
     thread.offer("/a", START, START, string("x"))
     thread.hand_over()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while thread.error is None and time.monotonic() < end:
         time.sleep(0.01)
     assert isinstance(thread.error, BagError) and "left on the disk" in str(thread.error)
@@ -144,7 +144,7 @@ def test_the_recorder_loads_no_model_library():
         f"assert gate_mode({gate_state('stopped')!r}) == 'STOPPED'\n"
         "sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 0
 
 
 def test_the_ring_buffer_is_bounded_in_bytes(tmp_path):

@@ -23,7 +23,7 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PATIENCE = 30_000  # ms
+PATIENCE = 60_000  # ms
 
 
 def free_port():
@@ -35,7 +35,7 @@ def free_port():
 
 def started(child, says):
     """Wait until a process has said a word."""
-    end = time.monotonic() + 90
+    end = time.monotonic() + 180
     while says not in child.text:
         assert time.monotonic() < end and child.popen.poll() is None, child.text
         time.sleep(0.1)

@@ -180,8 +180,10 @@ def graph() -> Iterator[None]:
     thread.start()
     yield
     executor.shutdown()
+    thread.join(60)
+    for node in (first, second):
+        node.destroy_node()
     context.try_shutdown()
-    thread.join(5)
 
 
 def test_a_running_graph_is_examined(graph, monkeypatch):
@@ -196,7 +198,7 @@ def test_a_running_graph_is_examined(graph, monkeypatch):
 
 def test_a_publisher_that_becomes_known_late_is_listened_to_all_the_same(graph, monkeypatch):
     """What was missing when the doctor began to listen was called silent, though it was there and published."""
-    monkeypatch.setattr(doctor, "PATIENCE", 6.0)
+    monkeypatch.setattr(doctor, "PATIENCE", 9.0)
     from nav_msgs.msg import Odometry
     from rclpy.context import Context
 
@@ -218,7 +220,8 @@ def test_a_publisher_that_becomes_known_late_is_listened_to_all_the_same(graph, 
         findings = doctor.examine(load_contract("arena"), "", 1.0)
     finally:
         ended.set()
-        thread.join(5)
+        thread.join(60)
+        node.destroy_node()
         context.try_shutdown()
     (found,) = [f for f in findings if f.subject == "odom"]
     assert found.level == OK and "from /late" in found.text
@@ -232,13 +235,14 @@ def test_every_name_that_the_gate_uses_is_looked_at_for_its_types(monkeypatch):
     contexts = [Context(), Context()]
     for context in contexts:
         rclpy.init(args=[], context=context)
+    gate, keys = (rclpy.create_node(n, context=c) for n, c in zip(("safety_gate", "keys"), contexts, strict=True))
     try:
-        gate, keys = (rclpy.create_node(n, context=c) for n, c in zip(("safety_gate", "keys"), contexts, strict=True))
         gate.create_subscription(TwistStamped, "command_teleop", print, 1)
         keys.create_publisher(Twist, "command_teleop", 1)
         findings = doctor.examine(load_contract("arena"), "", 0.2, brain=False)
     finally:
-        for context in contexts:
+        for node, context in zip((gate, keys), contexts, strict=True):
+            node.destroy_node()
             context.try_shutdown()
     (found,) = [f for f in findings if f.subject == "command_teleop"]
     assert found.level == ERROR and "/keys publishes geometry_msgs/msg/Twist" in found.text

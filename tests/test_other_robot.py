@@ -10,16 +10,14 @@ import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
+from live_bag import recorded, usable_steps
 from ros_harness import Child, Probe
 from toy_world import planar_config
 
-from jepa_ros.bags import GUARDRAILS_KEY, BagError
+from jepa_ros.bags import GUARDRAILS_KEY
 from jepa_ros.bags.dataset import build
-from jepa_ros.bags.dataset.episodes import cut
 from jepa_ros.bags.dataset.segments import CutSettings
-from jepa_ros.bags.dataset.series import resolve_topics
 from jepa_ros.bags.format.reader import BagReader
-from jepa_ros.bags.identity import contract_of
 from jepa_ros.bringup import graph as bringup
 from jepa_ros.bringup.stack import Stack
 from jepa_ros.commands import cli
@@ -61,28 +59,6 @@ def moved(probe) -> bool:
     return any(m.linear.x or m.angular.z for _, m in probe.received["/mobile_base/cmd_vel"])
 
 
-def recorded(bag: Path) -> set[str]:
-    """The topics of which messages are on the disk by now."""
-    try:
-        with BagReader(bag) as reader:
-            return {name for name, info in reader.topics.items() if info.count}
-    except BagError:
-        return set()  # it has just begun
-
-
-def usable_steps(bag: Path) -> int:
-    """How many steps a dataset of the bag would have by now.
-
-    What share of the driven steps that is changes from run to run: the localisation is silent while the cart is slow,
-    the policy rests and drives at walls, and on a busy machine images are late.
-    """
-    if "/amcl_pose" not in recorded(bag):
-        return 0
-    with BagReader(bag) as reader:
-        contract = contract_of(reader, None)
-        return cut(reader, contract, resolve_topics(reader, contract), CUT)[1].kept
-
-
 def test_it_is_explored_recorded_and_made_a_dataset(cart, probe, tmp_path, capsys):
     guardrails = tmp_path / "floor.yaml"
     guardrails.write_text(FLOOR)
@@ -95,7 +71,7 @@ def test_it_is_explored_recorded_and_made_a_dataset(cart, probe, tmp_path, capsy
         with Explorer(load_contract(YAML), seed=0, scale=1.0) as explorer:
             for _ in range(15):
                 assert explorer.drive(20) >= 20
-                if usable_steps(tmp_path / "bag") >= 10:
+                if "/amcl_pose" in recorded(tmp_path / "bag") and usable_steps(tmp_path / "bag", CUT) >= 10:
                     break
         found = examine(load_contract(YAML), "", 1.0, brain=False)
         assert not [f for f in found if f.level == ERROR], found

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -12,10 +11,12 @@ import pytest
 pytest.importorskip("pinocchio")
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from live_bag import recorded, usable_steps
 from ros_harness import Probe
 from sensor_msgs.msg import Image
 from trajectory_msgs.msg import JointTrajectory
 
+from jepa_ros.bags.dataset.segments import CutSettings
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.replay.rethink import Moments
 from jepa_ros.bringup.stack import Stack
@@ -29,6 +30,7 @@ from jepa_ros.world_model.model import ModelConfig, WorldModel
 
 pytestmark = pytest.mark.slow
 CONTRACT = load_contract("panda")
+CUT = CutSettings(min_length=4, max_idle=60.0)
 STATE, OUT, TRUTH = "safety_gate/state", CONTRACT.command.topic, "sim/score"
 
 
@@ -79,8 +81,9 @@ def test_an_arm_is_moved_by_joint_commands_that_the_gate_lets_through(probe):
 def test_what_was_recorded_of_an_arm_is_repeated_and_becomes_a_dataset(probe, capsys):
     """Runs last: it ends the stack."""
     probe.until(lambda: probe.values(STATE).get("mode") in ("ACTIVE", "LIMITED"), "a gate that is armed", 60)
-    end = time.monotonic() + 3.0
-    probe.until(lambda: time.monotonic() > end, "some steps to record")
+    needed = {"/image", "/embedding", "/command_raw", "/safety_gate/state", f"/{OUT}", "/joint_states"}
+    bag = probe.folder / "bag"
+    probe.until(lambda: recorded(bag) >= needed and usable_steps(bag, CUT) >= 10, "some steps to record", 120)
     probe.stack.stop()
     bag, data, report = (str(probe.folder / name) for name in ("bag", "data", "report.json"))
     words = ["replay", bag, "--compare", "--model", str(probe.folder), "--json", report]
@@ -93,6 +96,6 @@ def test_what_was_recorded_of_an_arm_is_repeated_and_becomes_a_dataset(probe, ca
         number = max(k for k, step in enumerate(moments.steps) if step.reason == "ok")  # a busy machine misses some
         then, again = moments.steps[number], moments.rethink(number)
     assert np.abs(again.output.command - then.command).max() < 1e-6
-    assert cli.main(["dataset", bag, "--out", data, "--min-length", "4"]) == 0, capsys.readouterr()
+    assert cli.main(["dataset", bag, "--out", data, "--min-length", "4", "--max-idle", "60"]) == 0, capsys.readouterr()
     found = Dataset(data, CONTRACT)
     assert np.abs(found.slice("actions", 0)).max() > 0.01 and found.slice("state_joint_states", 0).shape[1] == 8

@@ -80,7 +80,8 @@ def test_a_film_is_published_at_its_pace_each_frame_once_and_then_nothing(start,
     assert (np.diff(grey) > 0).all()  # newer each time, none twice
     stamps = [stamp_of(m) for m in images]
     assert (np.diff(stamps) > 0).all()
-    assert np.median(np.diff(stamps)) == pytest.approx(1 / RATE, rel=0.5)
+    # Frame k is of brightness 20 + 2 k: time passes with the frames, whether some are lost on the way or not.
+    assert (stamps[-1] - stamps[0]) / (0.5 * (grey[-1] - grey[0])) == pytest.approx(1 / RATE, rel=0.5)
     assert (images[0].width, images[0].height, images[0].encoding) == (128, 128, "bgr8")
     assert scene.probe.last("camera_info").width == 128
     count = len(images)
@@ -115,7 +116,7 @@ def test_a_missing_camera_is_named_and_the_node_goes_on_trying(start, device):
 class _Stream(http.server.BaseHTTPRequestHandler):
     """An MJPEG stream that hangs after 20 frames; each visit is brighter than the one before."""
 
-    visits = 0
+    visits, spans = 0, []  # how often it was asked; for how long each delivered [s]
 
     def do_GET(self) -> None:
         _Stream.visits += 1
@@ -123,11 +124,12 @@ class _Stream(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         _, picture = cv2.imencode(".jpg", np.full((128, 128, 3), 40 * min(_Stream.visits, 5), np.uint8))
-        data = picture.tobytes()
+        data, began = picture.tobytes(), time.monotonic()
         for _ in range(20):
             self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
             self.wfile.write(b"\r\n")
             time.sleep(1.0 / RATE)
+        _Stream.spans.append(time.monotonic() - began)
         time.sleep(30.0)
 
     def log_message(self, *_: object) -> None:
@@ -141,13 +143,14 @@ def test_a_stream_that_hangs_is_opened_again_and_its_last_frame_is_not_sent_as_n
     try:
         scene = start(device=f"http://127.0.0.1:{server.server_port}/camera.mjpg")
         bright = lambda: [int(pixels_of(m)[0].mean()) for m in scene.images]  # noqa: E731
-        scene.probe.until(lambda: scene.images, "the first frames", 40)
-        scene.probe.until(lambda: bright()[-1] > bright()[0] + 20, "frames of the next visit", 20)
+        scene.probe.until(lambda: scene.images, "the first frames")
+        scene.probe.until(lambda: bright()[-1] > bright()[0] + 20, "frames of the next visit")
     finally:
         server.shutdown()
     stamps = np.array([stamp_of(m) for m in scene.images])
     first = [stamp for stamp, value in zip(stamps, bright(), strict=True) if value < bright()[0] + 20]
-    assert len(first) <= 20 and first[-1] - first[0] < 2.0  # as long as it delivered, and not while it hung
+    assert len(first) <= 20
+    assert first[-1] - first[0] < _Stream.spans[0] + 1.0  # as long as it delivered, and not while it hung
     assert "stopped delivering frames; opening it again" in scene.node.text
 
 
@@ -156,7 +159,10 @@ def test_a_file_without_a_frame_is_named_and_not_opened_without_a_pause(tmp_path
     path.write_bytes(video(tmp_path, 64, 64).read_bytes()[:3000])  # a header and no picture
     said: list[str] = []
     grabber = Grabber(str(path), (64, 64), RATE, True, said.append)
-    time.sleep(0.7)
+    end = time.monotonic() + 60.0
+    while not said and time.monotonic() < end:
+        time.sleep(0.02)
+    time.sleep(0.3)
     grabber.close()
     assert said and str(path) in said[0]
     assert grabber.opened <= 1

@@ -76,7 +76,7 @@ def test_a_middleware_that_is_installed_is_taken(monkeypatch):
 def test_ros_starts_though_the_home_is_read_only():
     environment = {k: v for k, v in os.environ.items() if k not in ("ROS_LOG_DIR", "ROS_HOME")} | {"HOME": "/proc"}
     words = [sys.executable, "-m", "jepa_ros.commands.cli", "gate", "state", "--timeout", "0.2"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=environment)
     assert done.stderr.startswith("error: no message on /safety_gate/state"), done.stderr
 
 

@@ -13,10 +13,10 @@ import psutil
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
+from live_bag import recorded
 from nav_msgs.msg import Odometry
 from ros_harness import Probe
 
-from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bringup import graph as bringup
 from jepa_ros.bringup.arguments import BringupError
 from jepa_ros.bringup.stack import Stack
@@ -81,12 +81,6 @@ def mode(probe, name):
     return probe.values(f"{name}/safety_gate/state").get("mode")
 
 
-def recorded(bag):
-    """The topics that a bag has by now."""
-    with BagReader(bag) as reader:
-        return set(reader.topics)
-
-
 def place(probe, name):
     p = probe.last(f"{name}/sim/truth").pose.pose.position
     return np.array([p.x, p.y])
@@ -95,13 +89,13 @@ def place(probe, name):
 def test_each_robot_arrives_at_its_own_goal_while_the_other_drives(fleet):
     _, probe = fleet
     for name in ROBOTS:
-        probe.until(lambda n=name: mode(probe, n) == "ACTIVE", f"{name} armed", 30)
+        probe.until(lambda n=name: mode(probe, n) == "ACTIVE", f"{name} armed")
     for name, spec in zip(ROBOTS, SPECS, strict=True):
         out = probe.node.create_publisher(PoseStamped, f"{name}/goal_pose", qos.LATCHED)
         probe.until(lambda o=out: o.get_subscription_count() > 0, "the planner hears goals")
         out.publish(goal(*spec.goal))
     for name, spec in zip(ROBOTS, SPECS, strict=True):
-        probe.until(lambda n=name: arrived(probe, n), f"{name} arrived", 60)
+        probe.until(lambda n=name: arrived(probe, n), f"{name} arrived", 120)
         assert np.linalg.norm(place(probe, name) - spec.goal[:2]) < 0.15
     told = probe.values("fleet/status")
     assert (told["robots"], told["workers"]) == ("2", "2")
@@ -112,9 +106,9 @@ def test_a_fleet_that_dies_stops_its_robots_and_comes_back_for_all_of_them(fleet
     brain, probe = fleet
     os.kill(brain.pid("fleet"), signal.SIGKILL)
     for name in ROBOTS:
-        probe.until(lambda n=name: mode(probe, n) != "ACTIVE", f"{name} stopped", 15)
+        probe.until(lambda n=name: mode(probe, n) != "ACTIVE", f"{name} stopped")
     for name in ROBOTS:
-        probe.until(lambda n=name: mode(probe, n) == "ACTIVE", f"{name} again", 60)
+        probe.until(lambda n=name: mode(probe, n) == "ACTIVE", f"{name} again", 120)
 
 
 def test_each_robot_has_a_bag_of_its_own_and_one_process_thinks_for_both(fleet, bags):

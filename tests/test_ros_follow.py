@@ -80,7 +80,7 @@ def arm(types, tmp_path_factory):
     found = Arm()
     server = Child("-m", "jepa_ros.nodes.follow", "--ros-args", "-r", f"__ns:={SPACE}", "-p", f"robot:={file}")
     try:
-        end = time.monotonic() + 40.0  # until the two have found each other
+        end = time.monotonic() + 120.0  # until the two have found each other
         while "the joints are not measured" in (text := move(NAMES[0], found.at[0], 0.1)):
             assert time.monotonic() < end, text
         yield found

@@ -52,11 +52,11 @@ class Scene:
     def state(self) -> dict[str, str]:
         return self.probe.values(STATE)
 
-    def mode(self, *names: str, timeout: float = 20.0) -> dict[str, str]:
+    def mode(self, *names: str, timeout: float = 60.0) -> dict[str, str]:
         self.probe.until(lambda: self.state.get("mode") in names, f"mode {' or '.join(names)}", timeout)
         return self.state
 
-    def reason(self, name: str, timeout: float = 20.0) -> dict[str, str]:
+    def reason(self, name: str, timeout: float = 60.0) -> dict[str, str]:
         self.probe.until(lambda: self.state.get("reason") == name, f"reason {name}", timeout)
         return self.state
 
@@ -81,7 +81,7 @@ def armed():
     """One gate for all tests that leave it as they found it: active."""
     scene = Scene("auto_enable:=true")
     try:
-        scene.mode("ACTIVE", timeout=40)
+        scene.mode("ACTIVE")
         yield scene
     finally:
         scene.close()
@@ -124,8 +124,8 @@ def test_it_goes_on_at_its_rate_and_stops_when_commands_fall_silent(scene):
     scene.stands()
     kept = scene.probe.received[OUT]
     before = len(kept)
-    scene.probe.spin(1.0)
-    assert len(kept) - before >= 40
+    # 50 Hz; on a busy machine not in every second.
+    scene.probe.until(lambda: len(kept) - before >= 40 and kept[-1][0] - kept[-40][0] < 1.0, "40 zeros in a second")
     assert all(is_zero(m) for _, m in kept[before:])
 
 
@@ -242,16 +242,20 @@ def test_guardrails_change_whole_or_not_at_all(scene):
 )
 def test_no_text_holds_up_a_tick(scene, text, taken):
     kept = scene.probe.received[STATE]
-    before = len(kept)
-    assert scene.set_guardrails(text).successful == taken
-    scene.probe.spin(0.2)
-    told = [{p.key: p.value for p in m.status[0].values} for _, m in kept[before:]]
-    ticks = [(float(t["tick"]), int(t["ticks"])) for t in told]
-    # The test may miss states while it writes the text; the gate counts its ticks.
-    late = [b - a - 0.02 * (n - k) for (a, k), (b, n) in itertools.pairwise(ticks)]
-    assert len(ticks) > 5 and max(late) < 0.1  # a busy machine's own lateness; it was seconds
-    assert "gate_late" not in {t["reason"] for t in told}
-    assert scene.set_guardrails("").successful
+    for _ in range(3):  # a busy machine may hold up a tick; a text that does would each time, and for seconds
+        before = len(kept)
+        assert scene.set_guardrails(text).successful == taken
+        scene.probe.until(lambda b=before: len(kept) > b + 5, "ticks")
+        told = [{p.key: p.value for p in m.status[0].values} for _, m in kept[before:]]
+        ticks = [(float(t["tick"]), int(t["ticks"])) for t in told]
+        # The test may miss states while it writes the text; the gate counts its ticks.
+        late = max(b - a - 0.02 * (n - k) for (a, k), (b, n) in itertools.pairwise(ticks))
+        reasons = {t["reason"] for t in told}
+        assert scene.set_guardrails("").successful
+        if late < 0.1 and "gate_late" not in reasons:
+            break
+    else:
+        raise AssertionError((late, reasons))
 
 
 def test_another_guardrail_set_at_the_planner_is_noticed(scene):
@@ -274,9 +278,11 @@ def test_a_planner_whose_model_and_guardrails_are_not_known_is_not_followed():
         scene = Scene("auto_enable:=true", f"settings:='{settings}'")
         try:
             scene.world.silent |= silent
-            scene.reason("identity", timeout=40)
+            scene.reason("identity")
             scene.probe.spin(1.5)
-            assert scene.state["mode"] == "ARMING" and scene.state["reason"] == "identity"
+            scene.reason("identity")
+            told = [{p.key: p.value for p in m.status[0].values} for _, m in scene.probe.received[STATE]]
+            assert "ARMING" in {t["mode"] for t in told} and not {"ACTIVE", "LIMITED"} & {t["mode"] for t in told}
             scene.world.silent.clear()
             scene.mode("ACTIVE")
         finally:
@@ -295,7 +301,7 @@ def test_what_was_published_before_it_ran_and_kept_is_heard():
     probe.listen(DiagnosticArray, STATE, qos.LATCHED)
     gate = Child(*GATE, "--ros-args", "-r", "__ns:=/early", "-p", "auto_enable:=true")
     try:
-        probe.until(lambda: probe.values(STATE).get("reason") == "estop", "the stop that was pressed", 40)
+        probe.until(lambda: probe.values(STATE).get("reason") == "estop", "the stop that was pressed")
         stop.publish(Bool(data=False))
         probe.spin(2.0)  # longer than a pose is believed that is not kept
         assert probe.call(Trigger, "safety_gate/reset").success
@@ -327,7 +333,7 @@ def test_a_latch_tells_what_was_wrong_with_the_commands(scene):
 def test_people_slow_it_down_where_a_guardrail_asks_for_it():
     scene = Scene("auto_enable:=true")
     try:
-        scene.mode("ACTIVE", timeout=40)
+        scene.mode("ACTIVE")
         _people(scene)
     finally:
         scene.close()
@@ -359,18 +365,24 @@ def _people(scene: Scene) -> None:
     scene.mode("ACTIVE")
 
 
+def _ends_in_zeros(scene: Scene, asked: float) -> None:
+    """Zeros, and nothing else, for the contract's exit_duration of 1 s before the gate was gone."""
+    later = [(t, m) for t, m in scene.probe.received[OUT] if t > asked]
+    zeros = list(itertools.dropwhile(lambda told: not is_zero(told[1]), later))
+    assert all(is_zero(m) for _, m in zeros) and len(zeros) > 15
+    assert zeros[-1][0] - asked > 0.8
+
+
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGABRT"])
 def test_on_a_signal_it_sends_stops_for_a_while_and_then_ends(number):
     scene = Scene("auto_enable:=true")
     try:
-        scene.mode("ACTIVE", timeout=40)
+        scene.mode("ACTIVE")
         scene.gate.popen.send_signal(getattr(signal, number))
         asked = time.monotonic()
-        scene.probe.until(lambda: scene.gate.popen.poll() is not None, "the gate to end", 10)
-        late = [(t, m) for t, m in scene.probe.received[OUT] if t > asked + 0.3]
+        scene.probe.until(lambda: scene.gate.popen.poll() is not None, "the gate to end")
         assert scene.gate.wait() == 0, scene.gate.text
-        assert late[-1][0] - asked > 0.8  # exit_duration of the contract is 1 s
-        assert all(is_zero(m) for _, m in late) and len(late) > 15
+        _ends_in_zeros(scene, asked)
         assert scene.state["reason"] == "exit"
     finally:
         scene.close()
@@ -402,16 +414,15 @@ def test_an_exit_from_inside_its_loop_sends_stops_first():
     )
     scene = Scene("auto_enable:=true", start=("-c", code))
     try:
-        scene.mode("ACTIVE", timeout=40)
+        scene.mode("ACTIVE")
         scene.probe.until(lambda: not is_zero(scene.probe.last(OUT)), "a command that moves")
         client = scene.probe.node.create_client(Trigger, "safety_gate/interventions")
         scene.probe.until(client.service_is_ready, "the service")
         client.call_async(Trigger.Request())
         asked = time.monotonic()
-        scene.probe.until(lambda: scene.gate.popen.poll() is not None, "the gate to end", 10)
-        late = [(t, m) for t, m in scene.probe.received[OUT] if t > asked + 0.3]
+        scene.probe.until(lambda: scene.gate.popen.poll() is not None, "the gate to end")
         assert scene.gate.wait() == 1 and "SystemExit" in scene.gate.text
-        assert late[-1][0] - asked > 0.8 and all(is_zero(m) for _, m in late)
+        _ends_in_zeros(scene, asked)
     finally:
         scene.close()
 
@@ -419,7 +430,7 @@ def test_an_exit_from_inside_its_loop_sends_stops_first():
 def test_without_a_clock_it_still_publishes_and_does_not_arm():
     scene = Scene("auto_enable:=true", "use_sim_time:=true")
     try:
-        scene.probe.until(lambda: len(scene.probe.received[OUT]) > 50, "ticks without /clock", 40)
+        scene.probe.until(lambda: len(scene.probe.received[OUT]) > 50, "ticks without /clock")
         assert all(is_zero(m) for _, m in scene.probe.received[OUT])
         assert scene.state["mode"] in ("ARMING", "STOPPED")
     finally:
@@ -443,7 +454,7 @@ def test_without_a_clock_it_still_publishes_and_does_not_arm():
 def test_a_wrong_parameter_ends_it_with_one_line_that_names_it(arg, said):
     gate = Child("-m", "jepa_ros.nodes.safety_gate", "--ros-args", "-p", arg)
     try:
-        assert gate.wait(30) == 2, gate.text
+        assert gate.wait(60) == 2, gate.text
         assert said in gate.text and "Traceback" not in gate.text
     finally:
         gate.end()
@@ -452,7 +463,7 @@ def test_a_wrong_parameter_ends_it_with_one_line_that_names_it(arg, said):
 def test_a_second_publisher_is_found_where_the_output_is_remapped_to():
     scene = Scene("auto_enable:=true", remap="cmd_vel:=base/drive")
     try:
-        scene.mode("ACTIVE", timeout=40)
+        scene.mode("ACTIVE")
         other = scene.probe.node.create_publisher(TwistStamped, "base/drive", qos.COMMAND)
         scene.reason("second_publisher")
         scene.probe.node.destroy_publisher(other)

@@ -56,9 +56,9 @@ def test_an_operator_jogs_by_twists_and_by_joints_and_lets_go(tmp_path) -> None:
     try:
         for what, moves in (("twist", 3), ("joint", 0)):
             asked["what"] = what
-            probe.until(lambda k=moves: last() and abs(last()[k] - posture()[k]) > 1e-4, f"a jog by {what}", 40)
+            probe.until(lambda k=moves: last() and abs(last()[k] - posture()[k]) > 1e-4, f"a jog by {what}")
             asked["what"] = ""
-            probe.until(lambda: last() == [], "to stand still", 20)
+            probe.until(lambda: last() == [], "to stand still")
     finally:
         node.end()
         probe.close()

@@ -11,7 +11,7 @@ import pytest
 
 
 def start(*words: str, **without) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=60, **without)
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120, **without)
 
 
 @pytest.mark.parametrize(

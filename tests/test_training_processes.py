@@ -117,15 +117,17 @@ class Told:
 
 def test_a_rank_that_works_on_while_others_wait_does_not_hang():
     store, said = Told(), []
-    waiting, busy = (Watch(store, rank, 2, 0.4, said.append) for rank in (0, 1))
+    waiting, busy = (Watch(store, rank, 2, 1.5, said.append) for rank in (0, 1))
     try:
         waiting.at("step 1")
         waiting.meets()
         for piece in range(15):
             busy.at(f"episode {piece}")
-            time.sleep(0.06)
+            time.sleep(0.15)
         assert said == []
-        time.sleep(1.5)
+        end = time.monotonic() + 60.0
+        while not said and time.monotonic() < end:
+            time.sleep(0.05)
         assert said and all("rank 1 of 2" in line and "episode 14" in line for line in said)
     finally:
         waiting.close()

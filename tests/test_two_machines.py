@@ -12,7 +12,7 @@ from jepa_ros.contract import load_contract
 REASON = why_not()
 WATCHDOG = load_contract("arena").watchdog
 #: Seconds that a busy machine may add to what the gate does on time.
-SLACK = 0.5
+SLACK = 1.0
 
 
 @pytest.mark.skipif(bool(REASON), reason=REASON or "no namespaces")
@@ -28,4 +28,4 @@ def test_a_cut_link_stops_the_robot_and_a_skewed_camera_is_not_believed(tmp_path
         assert not told["moved_while_cut"] and told["drives_after_joining"] > WATCHDOG.rearm_time, told
         future = skewed(machines, 1.0, 0.5)
         assert future["driving"] == 0.0 and "image_stale" in future["stopped_by"], future
-        machines.driving(30.0)
+        machines.driving(90.0)

@@ -54,7 +54,7 @@ class Probe:
         message = self.last(topic)
         return {} if message is None else {p.key: p.value for s in message.status for p in s.values}
 
-    def until(self, condition: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
+    def until(self, condition: Callable[[], Any], what: str, timeout: float = 60.0) -> Any:
         """Spin until ``condition()`` is true and return its value; fail with ``what`` was waited for."""
         end = time.monotonic() + timeout
         while True:
@@ -74,7 +74,7 @@ class Probe:
         end = time.monotonic() + seconds
         self.until(lambda: time.monotonic() >= end, "time to pass", seconds + 10)
 
-    def call(self, kind: type, service: str, request: Any = None, timeout: float = 20.0) -> Any:
+    def call(self, kind: type, service: str, request: Any = None, timeout: float = 60.0) -> Any:
         """Call a service and return its response."""
         client = self.node.create_client(kind, service)
         self.until(client.service_is_ready, f"service {service}", timeout)
