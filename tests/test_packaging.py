@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from jepa_ros import __version__
 from jepa_ros.bringup import graph as bringup
@@ -166,6 +167,19 @@ def test_ros_packages_that_are_imported_are_declared(package_xml):
         found = re.findall(r"^\s*(?:from|import) ([a-z_]+)(?:\.\S+)? ?", path.read_text(), re.MULTILINE)
         used |= {name for name in found if ros.fullmatch(name)}
     assert used <= declared, f"imported and not in package.xml: {used - declared}"
+
+
+def test_image_and_workflow_install_what_setup_py_has(setup_arguments):
+    pin = next(line for line in setup_arguments["install_requires"] if line.startswith("torch"))
+    for name in ("docker/Dockerfile", ".github/workflows/ci.yml"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert f"'{pin}'" in text, f"{name}: expected torch as setup.py has it, {pin}"
+        wanted = [extra for found in re.findall(r"\[([a-z,]+)\]\"", text) for extra in found.split(",")]
+        assert wanted and set(wanted) <= set(setup_arguments["extras_require"]), f"{name}: {wanted}"
+    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]["test"]
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
+    limit = re.search(r"timeout --kill-after=30 (\d+)", (ROOT / ".ci/run").read_text(encoding="utf-8"))
+    assert limit is not None and 60 * job["timeout-minutes"] > int(limit.group(1))
 
 
 def test_every_process_of_the_bringup_table_has_an_executable():
