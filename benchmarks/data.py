@@ -22,9 +22,11 @@ import psutil
 from benchmarks.rigs import output
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.files import add_json
-from jepa_ros.learning.data.dataset import ARRAYS, Dataset, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import ARRAYS, Episode
 from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
 from jepa_ros.learning.data.storage import shard_names
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.learning.representation.representation import RepresentationTrainer, run
 from jepa_ros.learning.settings import TrainSettings
 from jepa_ros.world_model import ModelConfig, WorldModel

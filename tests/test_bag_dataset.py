@@ -24,7 +24,9 @@ from jepa_ros.bags.replay.read import read_recording
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.learning.data import shards
-from jepa_ros.learning.data.dataset import Dataset, DatasetError, input_arrays
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import input_arrays
+from jepa_ros.learning.data.storage import DatasetError
 from jepa_ros.perception.preprocess import model_input
 
 ARENA = load_contract("arena")

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from jepa_ros.contract import RobotContract, load_contract
-from jepa_ros.learning.data.dataset import Dataset, DatasetError, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import Episode
 from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
+from jepa_ros.learning.data.storage import DatasetError
+from jepa_ros.learning.data.writer import DatasetWriter
 
 
 def episode(length=20, seed=0, layout=0):

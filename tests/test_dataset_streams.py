@@ -11,9 +11,9 @@ import torch
 from test_dataset import episode, write
 
 from jepa_ros.learning.data import storage
-from jepa_ros.learning.data.dataset import Dataset, DatasetError
+from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
-from jepa_ros.learning.data.storage import EPISODES, INDEX
+from jepa_ros.learning.data.storage import EPISODES, INDEX, DatasetError
 
 GROUPS = [[episode(20, 10 * s + i, layout=s + 1) for i in range(3)] for s in range(4)]
 

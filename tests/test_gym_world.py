@@ -17,7 +17,9 @@ from jepa_ros.commands.cli import main
 from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.episode import EvalSettings, run_episode
 from jepa_ros.learning.data.collect import CollectSettings, collect_episode, described
-from jepa_ros.learning.data.dataset import Dataset, DatasetError, DatasetWriter
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.storage import DatasetError
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.planning.config import SearchConfig
 from jepa_ros.world_model import ContractMismatch, ModelConfig, WorldModel, load_checkpoint, save_checkpoint
 from jepa_ros.worlds import Decision, Sample, WorldError

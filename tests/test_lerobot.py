@@ -18,7 +18,9 @@ from jepa_ros.bags.lerobot.importer import read
 from jepa_ros.bags.lerobot.layout import LeRobotSet
 from jepa_ros.commands.cli import main
 from jepa_ros.contract import RobotContract, load_contract
-from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import Episode
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros_sim.arena import ArenaSim
 
 TWO_CAMERAS = """

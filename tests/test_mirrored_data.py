@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from jepa_ros.contract import load_contract
-from jepa_ros.learning.data.dataset import Dataset, DatasetError, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import Episode
 from jepa_ros.learning.data.mirrored import Mirrored
 from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
+from jepa_ros.learning.data.storage import DatasetError
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros_sim.rooms.layout import Layout, two_rooms
 from jepa_ros_sim.rooms.scene import Picture, moved
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from jepa_ros.contract import RobotContract, load_contract
-from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import Episode
 from jepa_ros.learning.data.sampler import BatchShape, WindowSampler
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.learning.representation.diagnostics import Latents
 from jepa_ros.learning.representation.looks import Looks
 from jepa_ros.learning.representation.pairs import LABELS, LONGEST, Pairs, relative

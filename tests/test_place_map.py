@@ -9,7 +9,9 @@ import torch
 from toy_world import ToyWorld, planar_config, toy_contract, toy_planner
 
 from jepa_ros.contract import load_contract
-from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import Episode
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.learning.settings import TrainError
 from jepa_ros.learning.stages import place_map as fit
 from jepa_ros.learning.stages.bump_labels import read_bumps

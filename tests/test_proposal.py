@@ -97,7 +97,8 @@ def test_a_checkpoint_is_given_a_proposal_and_nothing_else_changes(tmp_path):
     from test_worlds import CONFIG as SMALL
     from test_worlds import blob_episode
 
-    from jepa_ros.learning.data.dataset import Dataset, DatasetWriter
+    from jepa_ros.learning.data.dataset import Dataset
+    from jepa_ros.learning.data.writer import DatasetWriter
     from jepa_ros.learning.stages.order import Order
     from jepa_ros.learning.stages.proposal import renew_proposal
 

@@ -11,8 +11,10 @@ import torch
 from toy_world import planar_config
 
 from jepa_ros.contract import load_contract
-from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import Episode
 from jepa_ros.learning.data.sampler import BatchShape
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.learning.representation.losses import elsewhere, same_scene
 from jepa_ros.learning.representation.representation import RepresentationTrainer
 from jepa_ros.learning.settings import TrainSettings

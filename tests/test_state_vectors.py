@@ -6,7 +6,10 @@ import pytest
 from toy_world import planar_config
 
 from jepa_ros.contract import RobotContract, load_contract
-from jepa_ros.learning.data.dataset import Dataset, DatasetError, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import Episode
+from jepa_ros.learning.data.storage import DatasetError
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.learning.representation.diagnostics import encode_episodes
 from jepa_ros.learning.stages.labels import labels_of
 from jepa_ros.learning.teachable import readouts_for

@@ -14,7 +14,9 @@ from benchmarks import vigilance as vigilance_bench
 from benchmarks.rigs.search.vigilance_trials import Alarm, Alarms, Drive
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import Episode
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.learning.stages import alarm_levels as fit
 from jepa_ros.memory.picture_memory import ACCEPT, PictureMemory
 from jepa_ros.planar.body_watch import PlanarWatch

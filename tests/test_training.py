@@ -16,8 +16,10 @@ from jepa_ros.contract import load_contract
 from jepa_ros.evaluation.baselines import baseline_in
 from jepa_ros.learning import train as training
 from jepa_ros.learning.command import SHAPING, SHAPING_ALONE, add_arguments, command_of
-from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import Episode
 from jepa_ros.learning.data.sampler import BatchShape
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.learning.representation.diagnostics import Encoded
 from jepa_ros.learning.representation.losses import anti_collapse, energy_score, open_loop
 from jepa_ros.learning.settings import TrainError, TrainSettings

@@ -17,8 +17,8 @@ from test_training import CONFIG, SETTINGS, blob_episode
 from torch import nn
 
 from jepa_ros.contract import load_contract
-from jepa_ros.learning.data.dataset import DatasetWriter
 from jepa_ros.learning.data.sampler import BatchShape
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.learning.parallel.watch import Watch
 from jepa_ros.learning.representation.representation import RepresentationTrainer, run
 from jepa_ros.world_model import WorldModel

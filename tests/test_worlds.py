@@ -15,7 +15,9 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.evaluation.baselines import InverseModel, InverseModelPolicy, load_head
 from jepa_ros.learning import baselines
 from jepa_ros.learning.baselines import _moments, train_baseline
-from jepa_ros.learning.data.dataset import Dataset, DatasetWriter, Episode
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import Episode
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.learning.representation.reconstruction import ReconstructionTrainer
 from jepa_ros.learning.settings import TrainSettings
 from jepa_ros.planar.map_head import map_part

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.contract import RobotContract
-from jepa_ros.learning.data.dataset import Dataset, keeps_odometry
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import keeps_odometry
 from jepa_ros.learning.representation.pairs import LABELS
 from jepa_ros.learning.settings import TrainSettings
 from jepa_ros.learning.stages.place_map import MAP_CELLS, can_fit, map_extent

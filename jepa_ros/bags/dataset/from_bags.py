@@ -25,8 +25,9 @@ from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.identity import contract_of
 from jepa_ros.bags.image_topic import require_images
 from jepa_ros.contract import RobotContract
-from jepa_ros.learning.data.dataset import DatasetWriter, Episode
+from jepa_ros.learning.data.layout import Episode
 from jepa_ros.learning.data.shards import Job, in_shards, write_shards
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.messages import MessageError
 from jepa_ros.messages.images import pixels
 from jepa_ros.perception.preprocess import ImageError, model_input

@@ -19,7 +19,8 @@ import numpy as np
 from jepa_ros.bags.lerobot import OWN, LeRobotError, statistics
 from jepa_ros.bags.lerobot.mapping import ACTION, COMMAND, CONTACT, COUNTERS, POSE, STATE
 from jepa_ros.bags.lerobot.video import PIXELS, VideoFile
-from jepa_ros.learning.data.dataset import Dataset, input_arrays
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import input_arrays
 
 VERSION, CHUNK, DATA_MB, VIDEO_MB = "v3.0", 1000, 100, 200
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"

@@ -19,8 +19,9 @@ from jepa_ros.bags.lerobot.layout import EpisodePlace, LeRobotSet
 from jepa_ros.bags.lerobot.mapping import Mapping, resolve
 from jepa_ros.bags.lerobot.video import frames
 from jepa_ros.contract import Camera, RobotContract, load_contract
-from jepa_ros.learning.data.dataset import DatasetWriter, Episode
+from jepa_ros.learning.data.layout import Episode
 from jepa_ros.learning.data.shards import Job, in_shards, write_shards
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.perception.preprocess import ImageError, model_input
 
 #: As LeRobot itself: a stamp further than this [s] from its place on the grid is no stamp of this rate.

@@ -18,7 +18,8 @@ from jepa_ros.options import positive, seed, whole
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
-from jepa_ros.learning.data.dataset import DatasetWriter, Episode
+from jepa_ros.learning.data.layout import Episode
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.perception.preprocess import model_input
 from jepa_ros.perception.state import kept_state
 from jepa_ros.processor import usable_cores

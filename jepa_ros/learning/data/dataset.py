@@ -1,40 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Datasets on disk: episodes of model inputs, executed actions and what the robot's own sensors said.
-
-The ONE format, whoever writes it: driving in simulation (``collect``), bags (``dataset``), other people's
-environments. A dataset is a folder::
-
-    dataset.json            contract, settings, seed, format
-    shard_00000/            a few episodes each; appears whole (written aside, then renamed)
-        images.npy          (N, height, width, 3) uint8  the model's picture of the camera that begins steps at t_k
-        actions.npy         (N, A) float32             the mean of the gate's output over [t_k, t_k+1), physical units
-        commands.npy        (N, A) float32             what the policy asked for at step k, physical units
-        poses.npy           (N, 3) float32             localisation x, y, yaw at t_k (NaN where the robot has none)
-        contacts.npy        (N,) bool                  bumper during [t_k, t_k+1)
-        images_NAME.npy     (N, height, width, 3) uint8  the same of each further camera that the model sees
-        state_NAME.npy      (N, n) float32             a state vector at t_k: what the model takes or labels come from
-        episodes.npy        (E, 3) int64               start, length, layout of each episode within the shard
-    index.json, index.npy   once it is whole: see :mod:`jepa_ros.learning.data.storage`
-
-Data may be larger than memory, and lie in object storage: what is read is the rows of a batch. Localisation and bumper are the robot's own sensors
-with their noise; a simulator's ground truth never enters a dataset.
-"""
+"""Reading a dataset, see :mod:`jepa_ros.learning.data.layout`."""
 
 from __future__ import annotations
 
 import io
-import json
-import os
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jepa_ros.contract import RobotContract
-from jepa_ros.contract.parts import ODOMETRY
+from jepa_ros.learning.data.layout import ARRAYS, LOCK, META, further_arrays, input_arrays, read_meta
 from jepa_ros.learning.data.storage import (
     EPISODES,
     INDEX,
@@ -44,187 +21,13 @@ from jepa_ros.learning.data.storage import (
     RemoteShards,
     Rows,
     check_sizes,
-    drop_index,
     is_remote,
     load_array,
     open_remote,
     read_layout,
     read_remote,
     shard_names,
-    write_index,
 )
-
-#: Version of the format. Version 1 has one camera and no state; its contracts name no more, so it is read as it stands.
-FORMAT, READ = 2, (1, 2)
-META = "dataset.json"
-LOCK = "writing"
-ARRAYS = ("images", "actions", "commands", "poses", "contacts", "episodes")
-
-
-def input_arrays(contract: RobotContract) -> dict[str, str]:
-    """{input of the model: name of the array that holds it}."""
-    pictures = {c.name: "images" if c is contract.step_camera else f"images_{c.name}" for c in contract.model_cameras}
-    return pictures | {s.name: f"state_{s.name}" for s in contract.model_state}
-
-
-def further_arrays(contract: RobotContract) -> dict[str, tuple[int, ...]]:
-    """{array beside ARRAYS: shape of one of its rows} of a contract's datasets."""
-    others = [c for c in contract.model_cameras if c is not contract.step_camera]
-    pictures: dict[str, tuple[int, ...]] = {f"images_{c.name}": (c.size[1], c.size[0], 3) for c in others}
-    return pictures | {f"state_{s.name}": (len(s.values),) for s in contract.kept_state}
-
-
-def keeps_odometry(contract: RobotContract) -> bool:
-    """Whether a contract's datasets hold where the odometry was, as ``state_odom``."""
-    return any(s.name == "odom" and s.values == ODOMETRY for s in contract.kept_state)
-
-
-@dataclass
-class Episode:
-    """One episode in memory, T steps; shapes as the module says, without the leading N."""
-
-    images: np.ndarray
-    actions: np.ndarray
-    commands: np.ndarray
-    poses: np.ndarray
-    contacts: np.ndarray
-    layout: int = 0
-    further: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.actions)
-
-    def check(self, contract: RobotContract) -> None:
-        """Refuse what would spoil a training hours later.
-
-        Raises:
-            DatasetError: frames of another size, lengths that differ, an array that is missing, or values that are not
-                finite.
-        """
-        steps, action_dim, size = len(self.actions), contract.action_dim, contract.step_camera.size
-        shape = (steps, size[1], size[0], 3)
-        if self.images.shape != shape or self.images.dtype != np.uint8:
-            raise DatasetError(f"images of shape {self.images.shape} {self.images.dtype}: expected {shape} uint8")
-        for name in ("actions", "commands"):
-            array = getattr(self, name)
-            if array.shape != (steps, action_dim):
-                raise DatasetError(f"{name} of shape {array.shape}: expected ({steps}, {action_dim})")
-            if not np.isfinite(array).all():
-                raise DatasetError(
-                    f"{name} hold values that are not finite at step {int(np.argwhere(~np.isfinite(array))[0, 0])}"
-                )
-        if self.poses.shape != (steps, 3) or self.contacts.shape != (steps,):
-            raise DatasetError(
-                f"poses {self.poses.shape} and contacts {self.contacts.shape}: expected ({steps}, 3) and ({steps},)"
-            )
-        for name, row in further_arrays(contract).items():
-            found = self.further.get(name)
-            if found is None or found.shape != (steps, *row) or not np.isfinite(found).all():
-                what = "none" if found is None else f"shape {found.shape}, finite: {bool(np.isfinite(found).all())}"
-                raise DatasetError(f"{name}: {what}; expected finite values of shape {(steps, *row)}")
-
-
-class DatasetWriter:
-    """Writes shards into a folder; several processes may write different shards of one dataset.
-
-    Args:
-        folder: made when it does not exist.
-        contract: of the robot that the data comes from.
-        settings: how the data was made; a folder with other settings is refused, the same settings resume.
-
-    Raises:
-        DatasetError: the folder holds something else, or data of another contract or other settings.
-    """
-
-    def __init__(self, folder: Path | str, contract: RobotContract, settings: dict[str, Any]) -> None:
-        self.folder = Path(folder)
-        self.contract = contract
-        meta = {"format": FORMAT, "contract": contract.to_dict(), "settings": settings}
-        path = self.folder / META
-        if path.exists():
-            found = _read_meta(self.folder)
-            lines = RobotContract.from_dict(found["contract"], f"{path}: contract").differences(contract)
-            if lines:
-                raise DatasetError(f"{self.folder} holds data of another contract:\n  " + "\n  ".join(lines))
-            if found["settings"] != json.loads(json.dumps(settings)):
-                changed = sorted(
-                    k for k in {**found["settings"], **settings} if found["settings"].get(k) != settings.get(k)
-                )
-                raise DatasetError(
-                    f"{self.folder} was made with other settings ({', '.join(changed)}): choose another folder"
-                )
-        elif self.folder.exists() and any(self.folder.iterdir()):
-            raise DatasetError(f"{self.folder} exists and is not a dataset (no {META}): choose another folder")
-        else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".partial")
-            temporary.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-            os.replace(temporary, path)
-
-    def shard_path(self, index: int) -> Path:
-        """Folder of shard ``index``."""
-        return self.folder / f"shard_{index:05d}"
-
-    def has_shard(self, index: int) -> bool:
-        """Whether the shard was written already (a resumed run skips it)."""
-        return self.shard_path(index).is_dir()
-
-    def write_shard(self, index: int, episodes: Sequence[Episode]) -> None:
-        """Write one shard; it appears whole or not at all.
-
-        Raises:
-            DatasetError: an episode that does not fit the contract.
-        """
-        for episode in episodes:
-            episode.check(self.contract)
-        starts = np.cumsum([0, *(len(e) for e in episodes)])[:-1]
-        table = np.array([(s, len(e), e.layout) for s, e in zip(starts, episodes, strict=True)], dtype=np.int64)
-        path = self.shard_path(index)
-        temporary = path.with_name(path.name + f".partial{os.getpid()}")
-        temporary.mkdir()
-        for name in ARRAYS[:-1]:
-            np.save(temporary / f"{name}.npy", np.concatenate([getattr(e, name) for e in episodes]))
-        for name in further_arrays(self.contract):
-            np.save(temporary / f"{name}.npy", np.concatenate([e.further[name] for e in episodes]))
-        np.save(temporary / "episodes.npy", table)
-        os.replace(temporary, path)
-
-    def begin(self) -> None:
-        """Mark the dataset as being written; :meth:`finish` takes the mark away. Left-overs of a kill are cleared."""
-        for partial in self.folder.glob("shard_*.partial*"):
-            shutil.rmtree(partial, ignore_errors=True)
-        drop_index(self.folder)
-        (self.folder / LOCK).write_text(f"{os.getpid()}\n", encoding="utf-8")
-
-    def finish(self, report: dict[str, Any] | None = None) -> None:
-        """The dataset is whole. ``report`` (what was dropped and why, rates) is kept as ``report.json``."""
-        write_index(self.folder, (*ARRAYS[:-1], *further_arrays(self.contract)))
-        if report is not None:
-            (self.folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        (self.folder / LOCK).unlink(missing_ok=True)
-
-
-def _read_meta(folder: Path | str) -> dict[str, Any]:
-    path = f"{folder}/{META}"
-    try:
-        if isinstance(folder, Path):
-            meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        else:
-            fs, root = open_remote(folder)
-            meta = json.loads(read_remote(folder, fs, f"{root}/{META}", "no dataset lies there"))
-    except OSError as error:
-        raise DatasetError(
-            f"{path}: cannot be read: {error.strerror}; a dataset is made by 'jepa-ros collect' or 'jepa-ros dataset'"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(meta, dict) or meta.get("format") not in READ:
-        known = " or ".join(map(str, READ))
-        raise DatasetError(f"{path}: expected a dataset of format {known}; collect the data again")
-    for key in ("contract", "settings"):
-        if not isinstance(meta.get(key), dict):
-            raise DatasetError(f"{path}: {key}: expected a mapping, found {type(meta.get(key)).__name__}")
-    return meta
 
 
 class Dataset:
@@ -247,7 +50,7 @@ class Dataset:
     def __init__(self, folder: Path | str, contract: RobotContract | None = None, min_length: int = 1) -> None:
         #: A Path, or the URL of object storage.
         self.folder: Any = str(folder).rstrip("/") if is_remote(folder) else Path(folder)
-        meta = _read_meta(self.folder)
+        meta = read_meta(self.folder)
         if isinstance(self.folder, Path) and (self.folder / LOCK).exists():
             raise DatasetError(
                 f"{self.folder} is being written (file '{LOCK}'): wait, or run the same command again to resume it"

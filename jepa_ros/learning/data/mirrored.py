@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jepa_ros.learning.data.dataset import Dataset, DatasetError, input_arrays
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import input_arrays
+from jepa_ros.learning.data.storage import DatasetError
 
 #: Axes of pictures (T, H, W, 3) that are mirrored: left and right, top and bottom.
 ACROSS, DOWN = 2, 1

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepa_ros.learning.data.dataset import Dataset, input_arrays, keeps_odometry
+from jepa_ros.learning.data.dataset import Dataset
+from jepa_ros.learning.data.layout import input_arrays, keeps_odometry
 
 #: {input of the model: (...)}: as jepa_ros.world_model.seam.Inputs, with leading axes of their own.
 Batch = dict[str, Tensor]

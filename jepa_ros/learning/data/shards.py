@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from jepa_ros.contract import RobotContract
-from jepa_ros.learning.data.dataset import DatasetWriter, Episode
+from jepa_ros.learning.data.layout import Episode
+from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.workers import worker_pool
 
 #: A shard is closed after so many steps: 18 MB of 64x64 pictures, a unit of work and of resuming.

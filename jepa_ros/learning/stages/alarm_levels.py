@@ -19,8 +19,9 @@ import torch
 from scipy.linalg import eigh
 from scipy.optimize import nnls
 
-from jepa_ros.learning.data.dataset import Dataset, DatasetError
+from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.data.sampler import tensors
+from jepa_ros.learning.data.storage import DatasetError
 from jepa_ros.learning.parallel import ranks
 from jepa_ros.learning.parallel.watch import at
 from jepa_ros.learning.stages.order import Order
