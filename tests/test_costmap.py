@@ -7,12 +7,14 @@ import math
 
 import numpy as np
 import pytest
+import yaml
 from geometry_msgs.msg import Point32, PolygonStamped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import LaserScan
 
+from jepa_ros.commands.cli import main
 from jepa_ros.contract import ContractError, RobotContract, load_contract
 from jepa_ros.messages import MessageError
 from jepa_ros.messages.costmap import area_in, grid_in
@@ -238,3 +240,13 @@ def test_an_arm_has_no_costmap_and_a_robot_without_one_is_described_as_before():
         CostmapScan(load_contract("arena"))
     told = robot(polygons=[AREA], lidar="scan")
     assert RobotContract.from_dict(told.to_dict()).costmap == told.costmap
+
+
+def test_the_check_of_a_robot_tells_of_its_costmap_and_of_inflated_cells(tmp_path, capsys):
+    file = tmp_path / "robot.yaml"
+    for lethal, warned in ((100, False), (60, True)):
+        file.write_text(yaml.safe_dump(robot(lethal=lethal, polygons=[AREA]).to_dict()))
+        assert main(["check", "robot", str(file)]) == 0
+        said = capsys.readouterr().out
+        assert f"costmap {COSTMAP}, {AREA} in 'odom', cost {lethal} and more" in said
+        assert ("counts inflated cells" in said) == warned

@@ -68,6 +68,8 @@ def check_robot(name_or_path: str) -> int:
     print(f"  camera {camera.width}x{camera.height} at {camera.rate:g} Hz, model input {width}x{height}")
     inputs = ", ".join(f"{t.topic}{'' if t.required else ' (optional)'}" for t in contract.state.values())
     print(f"  state {inputs or 'none'}")
+    if (costmap := contract.costmap) is not None:
+        print(f"  costmap {', '.join(costmap.sources)} in '{costmap.frame}', cost {costmap.lethal} and more")
     if contract.kinematics.arm is not None:
         _show_arm(contract)
     print(f"  guardrails: {len(rails)}")
@@ -102,6 +104,10 @@ def contract_warnings(contract: RobotContract) -> list[str]:
         found.append(
             f"cameras[0].rate {camera.rate:g} Hz is below the control rate {contract.rate:g} Hz: "
             "some steps will see no new image"
+        )
+    if contract.costmap is not None and contract.costmap.lethal < 99:
+        found.append(
+            f"costmap.lethal {contract.costmap.lethal} counts inflated cells: the gate keeps the footprint off besides"
         )
     if dog.image_timeout < 2 / camera.rate:
         found.append(
