@@ -21,7 +21,7 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.memory import LongTerm
 from jepa_ros.memory.check import KnowledgeCheckError, check_knowledge
 from jepa_ros.memory.knowledge import Seen
-from jepa_ros.memory.long_term import Remembering
+from jepa_ros.memory.remembering import Remembering
 from jepa_ros.planar.knowledge import PlanarKnowledge
 from jepa_ros.planar.settings import PlanarConfig
 from jepa_ros.planar.way_memory import WayMemory

@@ -18,7 +18,6 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from jepa_ros.errors import JepaRosError
-from jepa_ros.memory.knowledge import Seen
 from jepa_ros.memory.thumbnail import packed, unpacked
 
 #: States, and the bytes that their latents may take: latents of large encoders are fewer.
@@ -306,32 +305,3 @@ class LongTerm:
             self.tags = {
                 name: Tagged(latent, where, float(at), thumbnail) for name, latent, where, at, thumbnail in rows
             }
-
-
-class Remembering:
-    """A long-term memory of a body whose place nobody knows: see :class:`jepa_ros.memory.knowledge.Knowledge`."""
-
-    def __init__(self, memory: LongTerm) -> None:
-        self.memory = memory
-
-    def reset(self) -> None:
-        """What is remembered outlives a drive."""
-
-    def observe(self, seen: Seen) -> None:
-        """Take an image."""
-        self.memory.observe(seen.embedding[: self.memory.latent_dim])
-
-    def prepare(self, goal: Any, distance: float | None = None, stamp: float = 0.0) -> None:
-        """Nothing to do for a goal."""
-
-    def terms(self) -> list[Any]:
-        """No costs."""
-        return []
-
-    def constraints(self) -> list[Any]:
-        """Nothing to keep."""
-        return []
-
-    def views(self, latents: Any = None) -> dict[str, Any]:
-        """Nothing to look at."""
-        return {}

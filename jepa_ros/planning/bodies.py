@@ -16,7 +16,8 @@ from typing import Any
 from jepa_ros import body_rooms
 from jepa_ros.cost.goal import GoalError, Target
 from jepa_ros.memory.knowledge import Knowledge
-from jepa_ros.memory.long_term import LongTerm, Remembering
+from jepa_ros.memory.long_term import LongTerm
+from jepa_ros.memory.remembering import Remembering
 from jepa_ros.planning.problem import SearchError
 from jepa_ros.planning.surprise import BodyWatch, LatentWatch
 
