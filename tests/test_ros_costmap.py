@@ -1,71 +1,108 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A costmap in front of the real gate: a lethal cell ahead stops the robot, and so does a costmap that falls silent."""
+"""The costmap of docs/neighbours.md in front of the real gate: what is in the way stops it, and so does silence."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import yaml
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PolygonStamped
 from nav_msgs.msg import OccupancyGrid
 from ros_harness import Child
 from sensor_msgs.msg import LaserScan
-from test_costmap import COSTMAP, grid, robot
+from test_costmap import grid, polygon
 from test_ros_gate_node import Scene
 
+from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.nodes import qos
+
+ROOT = Path(__file__).parents[1]
+COSTMAP, AREA, LIDAR = "local_costmap/costmap", "keep_out_area", "scan"
+ACROSS = (0.1, -1.0), (0.4, -1.0), (0.4, 1.0), (0.1, 1.0)
+
+
+def example() -> RobotContract:
+    """The arena's robot with what the page shows of a contract."""
+    text = (ROOT / "docs" / "neighbours.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(text.split("## Nav2: costmaps")[1].split("```yaml")[1].split("```")[0])
+    data = load_contract("arena").to_dict()
+    return RobotContract.from_dict({**data, "state": data["state"] | shown["state"], "costmap": shown["costmap"]})
+
+
+class Surroundings:
+    """Costmap, area and lidar of the world in front of a gate; what is in the way can be changed."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.cells, self.corners, self.frame = scene, [], (), "odom"
+        probe, world = scene.probe, scene.world
+        probe.listen(LaserScan, "guarded_scan", qos.STATE)
+        probe.listen(DiagnosticArray, "costmap/status", qos.LATCHED)
+        for name, kind, topic, profile, make in (
+            ("costmap", OccupancyGrid, COSTMAP, qos.LATCHED, lambda: grid(self.cells, frame=self.frame)),
+            ("area", PolygonStamped, AREA, qos.COMMAND, lambda: polygon(*self.corners)),
+            ("lidar", LaserScan, LIDAR, qos.STATE, self._scan),
+        ):
+            out = probe.node.create_publisher(kind, topic, profile)
+            world.outs[name] = out, 0.05 if name == "lidar" else 0.2, lambda make=make: self._stamped(make())
+            world._next[name] = 0.0
+
+    def _stamped(self, message):
+        message.header.stamp = self.scene.world.now
+        return message
+
+    def _scan(self) -> LaserScan:
+        scan = LaserScan(angle_min=-2.0, angle_increment=0.02, range_min=0.02, range_max=6.0, ranges=[5.0] * 200)
+        scan.header.frame_id = "base_link"
+        return scan
+
+    def told(self, words: str) -> None:
+        """Wait until the node says why there is no scan."""
+        said = self.scene.probe.last
+        self.scene.probe.until(lambda: words in said("costmap/status").status[0].message, f"'{words}'")
 
 
 @pytest.fixture
-def scene(tmp_path):
+def around(tmp_path):
     file = tmp_path / "guarded.yaml"
-    file.write_text(yaml.safe_dump(robot().to_dict()))
+    file.write_text(yaml.safe_dump(example().to_dict()))
     scene = Scene("auto_enable:=true", f"robot:={file}")
-    scene.costmap = scene.frame = None
     scene.world.command = (0.2, 0.0)
-    probe = scene.probe
-    probe.listen(LaserScan, "guarded_scan", qos.STATE)
-    probe.listen(scene.world.outs["signals"][0].msg_type, "costmap/status", qos.LATCHED)
-    out = probe.node.create_publisher(OccupancyGrid, COSTMAP, qos.LATCHED)
-    scene.cells = []
-
-    def costmap():
-        message = grid(scene.cells, frame=scene.frame or "odom")
-        message.header.stamp = scene.world.now
-        return message
-
-    scene.world.outs["costmap"] = (out, 0.2, costmap)
-    scene.world._next["costmap"] = 0.0
-    space = probe.node.get_namespace()
+    space = scene.probe.node.get_namespace()
     node = Child("-m", "jepa_ros.nodes.costmap", "--ros-args", "-r", f"__ns:={space}", "-p", f"robot:={file}")
-    yield scene
+    yield Surroundings(scene)
     node.end()
     scene.close()
 
 
-def told(scene) -> str:
-    message = scene.probe.last("costmap/status")
-    return "" if message is None else message.status[0].message
-
-
-def test_a_lethal_cell_ahead_stops_the_robot_and_a_silent_costmap_too(scene):
+def test_a_lethal_cell_or_an_area_ahead_stops_the_robot_and_so_does_silence(around):
+    scene = around.scene
     scene.mode("ACTIVE", timeout=60)
     scan = scene.probe.last("guarded_scan")
-    assert scan.header.frame_id == "base_link" and not any(map(math.isfinite, scan.ranges))
-    scene.cells = [(31, 29), (31, 30), (31, 31)]  # 0.15 m ahead: it is touched
+    assert scan.header.frame_id == "base_link" and set(scan.ranges) == {5.0, math.inf} and len(scan.ranges) > 300
+    around.cells = [(31, 29), (31, 30), (31, 31)]  # 0.15 m ahead: they are touched
     scene.reason("obstacle")
     scene.stands()
-    scene.cells = []
+    around.cells = []
     scene.mode("ACTIVE")
-    scene.world.silent.add("costmap")
-    scene.reason("scan_lost")
+    around.corners = ACROSS
+    scene.reason("obstacle")
     scene.stands()
-    scene.probe.until(lambda: "is silent for" in told(scene), "why there is no scan")
-    scene.world.silent.clear()
-    scene.mode("ACTIVE", timeout=30)
-    scene.frame = "map"
+    around.corners = ()
+    scene.mode("ACTIVE")
+    for name, words in (("costmap", f"{COSTMAP} is silent for"), ("area", f"{AREA} is silent for"),
+                        ("lidar", f"{LIDAR} is silent for")):  # fmt: skip
+        scene.world.silent.add(name)
+        scene.reason("scan_lost")
+        scene.stands()
+        around.told(words)
+        scene.world.silent.clear()
+        scene.mode("ACTIVE", timeout=30)
+    around.frame = "map"
     scene.reason("scan_lost")
-    scene.probe.until(lambda: "is in frame 'map'; the contract says 'odom'" in told(scene), "why there is no scan")
+    around.told("is in frame 'map'; the contract says 'odom'")
 
 
 def test_a_robot_without_a_costmap_is_told_so():
