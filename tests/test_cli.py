@@ -20,7 +20,7 @@ from jepa_ros.errors import JepaRosError
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "jepa_ros.commands.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, **options)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_help_names_every_command_and_imports_neither_torch_nor_ros():
         "except SystemExit as stop: assert stop.code == 0\n"
         "assert not {'torch', 'rclpy', 'pybullet', 'cv2'} & set(sys.modules), 'imported'"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     for name in cli.COMMANDS:
         assert f"\n    {name} " in done.stdout
@@ -151,7 +151,7 @@ def test_ctrl_c_is_one_line_and_130():
     assert child.stdout is not None and child.stdout.readline() == "asleep\n"
     time.sleep(0.05)
     child.send_signal(signal.SIGINT)
-    _, stderr = child.communicate(timeout=10)
+    _, stderr = child.communicate(timeout=60)
     assert child.returncode == 130
     assert stderr == "interrupted\n"
 
@@ -162,5 +162,5 @@ def test_a_reader_that_goes_away_is_no_error():
     child = subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE)
     os.close(read)
     os.close(write)
-    _, stderr = child.communicate(timeout=30)
+    _, stderr = child.communicate(timeout=60)
     assert stderr == b""

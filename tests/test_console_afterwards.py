@@ -229,7 +229,7 @@ def test_the_page_of_a_bag_is_served_with_its_pictures_and_refuses_other_sites(b
     server = uvicorn.Server(uvicorn.Config(app(bag, hosts=("127.0.0.1",)), port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not server.started:
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -239,7 +239,7 @@ def test_the_page_of_a_bag_is_served_with_its_pictures_and_refuses_other_sites(b
         def ask(path, body=None, **headers):
             request = urllib.request.Request(address + path, body, headers)
             try:
-                with urllib.request.urlopen(request, timeout=20) as answer:
+                with urllib.request.urlopen(request, timeout=60) as answer:
                     return answer.status, answer.read()
             except urllib.error.HTTPError as error:
                 return error.code, error.read()

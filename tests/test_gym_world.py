@@ -552,6 +552,6 @@ def test_a_command_that_draws_with_sdl_still_ends_on_sigterm():
     try:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
-        assert process.wait(timeout=20) == -signal.SIGTERM
+        assert process.wait(timeout=60) == -signal.SIGTERM
     finally:
         process.kill()

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 def build(kind: str, source: Path, out: Path) -> Path:
     """The wheel or sdist of a folder, by the backend that pyproject.toml names."""
     code = f"import sys; from setuptools import build_meta as b; print(b.build_{kind}(sys.argv[1]))"
-    done = subprocess.run([sys.executable, "-c", code, out], cwd=source, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, out], cwd=source, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return out / done.stdout.split()[-1]
 
@@ -70,20 +70,20 @@ def test_a_wheel_built_from_the_sdist_is_the_same(source, wheel, tmp_path):
 def test_the_demo_arrives_from_a_wheel_in_an_empty_folder(wheel, tmp_path):
     """The environment is a fresh one; the packages that a release depends on are lent from the running one."""
     environment = tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True, timeout=180)
     python = environment / "bin" / "python"
     install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel]
-    subprocess.run(install, check=True, timeout=120)
+    subprocess.run(install, check=True, timeout=300)
     (site,) = environment.glob("lib/python*/site-packages")
     (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")  # behind the wheel; its own .pth are not read
     empty = tmp_path / "empty"
     empty.mkdir()
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "AMENT_PREFIX_PATH")}
     code = "import jepa_ros, jepa_ros_sim; print(jepa_ros.__file__, jepa_ros_sim.__file__)"
-    where = subprocess.run([python, "-c", code], cwd=empty, env=clean, capture_output=True, text=True, timeout=60)
+    where = subprocess.run([python, "-c", code], cwd=empty, env=clean, capture_output=True, text=True, timeout=180)
     assert where.stdout.count(str(site)) == 2, where.stdout + where.stderr
     command = [environment / "bin" / "jepa-ros", "demo", "--no-bag"]
-    done = subprocess.run(command, cwd=empty, env=clean, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(command, cwd=empty, env=clean, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ARRIVED" in done.stdout
     assert [p.name for p in empty.iterdir()] == ["runs"]
