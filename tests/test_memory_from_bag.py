@@ -18,8 +18,11 @@ from jepa_ros.agent.loop import Loop
 from jepa_ros.agent.planner_part import PlannerPart
 from jepa_ros.bags import CONTRACT_KEY
 from jepa_ros.bags.format.message_types import typestore
+from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.schema import default_qos
 from jepa_ros.bags.format.writer import BagWriter, WriterConfig
+from jepa_ros.bags.replay.offline import OfflineReplay
+from jepa_ros.bags.replay.read import read_recording
 from jepa_ros.commands.cli import main
 from jepa_ros.contract import load_contract
 from jepa_ros.evaluation.tour import Watching
@@ -248,3 +251,15 @@ def test_a_bag_that_does_not_fit_is_refused_by_name_and_no_memory_is_left(live, 
     assert main(["memory", "from", str(bag), "--model", str(model), "--out", str(out)]) == 2
     assert "holds a memory already" in capsys.readouterr().err
     assert (out / "memory.safetensors").read_bytes() == before
+
+
+def test_a_replay_tells_the_planner_the_odometry_that_it_had(live, model, tmp_path):
+    drive, _ = live
+    loaded, card = load_checkpoint(model, ROVER)
+    with closing(Planner(loaded, ROVER, card=card)) as planner, BagReader(drive.write(tmp_path / "bag")) as reader:
+        for whole in (True, False):
+            planner.reset()
+            OfflineReplay(read_recording(reader, ROVER, whole=whole), Perception(loaded, ROVER), planner, None).run()
+            (sight,) = planner.knowledge
+            _, last = drive.odometry[-1]
+            np.testing.assert_allclose(sight.drive.here, (last.x, last.y, last.yaw), atol=1e-6)

@@ -13,6 +13,7 @@ import pytest
 import rclpy
 import torch
 from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from toy_world import planar_config
@@ -21,12 +22,15 @@ from jepa_ros.contract import load_contract
 from jepa_ros.cost import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.nodes import planner_settings
+from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.params import ParameterError
 from jepa_ros.nodes.planner import PlannerNode
 from jepa_ros.planar.goals import pose_goal
+from jepa_ros.planar.place_graph import PlaceGraph
+from jepa_ros.planar.readouts import RELATIVE, SAME
 from jepa_ros.planning import SearchError
 from jepa_ros.safety import parse_guardrails
-from jepa_ros.world_model import WorldModel, save_checkpoint
+from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 
 ZONE = "[{name: zone, kind: keep_out, unit: m, circle: {center: [0.5, 0.0], radius: 0.1}}]"
 
@@ -222,3 +226,31 @@ def test_a_memory_that_is_only_read_gives_goals_and_takes_no_names(planning, tmp
         for reader in readers:
             reader.release()
             reader.destroy_node()
+
+
+def test_the_places_of_a_camera_on_board_lie_where_odometry_says(planning, tmp_path):
+    rover = load_contract("rover")
+    (camera,) = rover.model_cameras
+    torch.manual_seed(0)
+    small = ModelConfig(
+        cameras=(("image", *camera.size),), latent_dim=16, width=32, encoder_width=8, encoder="view",
+        readouts=(RELATIVE, SAME),
+    )  # fmt: skip
+    save_checkpoint(tmp_path / "model", WorldModel(small), {"contract": rover.to_dict()})
+    model, memory = str(tmp_path / "model"), str(tmp_path / "memory")
+    node, _ = started({"robot": "rover", "model": model, "memory": memory})
+    try:
+        node.on_active(True)
+        for k in range(8):
+            odom = Odometry(child_frame_id="base_link")
+            odom.header.stamp, odom.header.frame_id = to_stamp(1.0 + 0.25 * k), "odom"
+            odom.pose.pose.position.x, odom.pose.pose.orientation.w = 0.2 * k, 1.0
+            node._on_odom(odom)
+            latent = np.full(16, 0.1 * k, np.float32)
+            node.take_latent(latent, 1.0 + 0.25 * k, lambda k=k: np.full((64, 96, 3), 10 * k, np.uint8))
+        graph = node._planner.memory.annex(PlaceGraph)
+        np.testing.assert_allclose(np.array(graph.odometry)[:, 0], [0.0, 0.4, 0.8, 1.2], atol=1e-9)
+        assert all(graph.thumbnails)
+    finally:
+        node.release()
+        node.destroy_node()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepa_ros.agent.bodies import executed_log
+from jepa_ros.agent.odometry import Odometry
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.memory.knowledge import Picture
@@ -27,16 +28,17 @@ from jepa_ros.worlds.protocols import Decision, Observation
 
 @dataclass(frozen=True)
 class Told:
-    """What the planner is told of the gate as a step begins.
+    """What the planner is told as a step begins, besides what is seen.
 
     Attributes:
         executed: (A,) executed action of the last step; gated: (A,) in force now. None if not known.
-        reason: the gate's reason word.
+        reason: the gate's reason word. odometry: (x m, y m, yaw rad), None if not known.
     """
 
     executed: NDArray[np.float64] | None
     gated: NDArray[np.float64] | None
     reason: str = ""
+    odometry: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,14 @@ class PlannerPart:
         planner: finds plans. perception: encodes; None if embeddings come from elsewhere and no goal is a picture.
 
     Attributes:
+        log, odometry: what the gate let through, and where the robot was; whoever hears of them fills these.
         encode_seconds: the last time perception took.
     """
 
     def __init__(self, planner: Planner, perception: Perception | None = None) -> None:
         self.planner, self.perception = planner, perception
         self.log = executed_log(planner.contract)
+        self.odometry = Odometry(planner.contract)
         self.encode_seconds = 0.0
         self._stamp: float | None = None
 
@@ -72,25 +76,24 @@ class PlannerPart:
     def told(self, stamp: float, reason: str) -> Told:
         """What the planner is told at the beginning of a step: what the log says since the last one."""
         executed = None if self._stamp is None else self.log.mean(self._stamp, stamp)
-        return Told(executed, self.log.at(stamp), reason)
+        return Told(executed, self.log.at(stamp), reason, self.odometry.at(stamp))
 
     def think(
         self, embedding: NDArray[np.float32], stamp: float, told: Told, iterations: int | None = None,
         seed: int | None = None, deliberation: Recorded | None = None, picture: Picture | None = None,
-        odometry: tuple[float, float, float] | None = None,
     ) -> Thought:  # fmt: skip
         """Answer the embedding of the image of ``stamp`` [s], which begins a step.
 
         If planning fails, the answer is to stand still.
 
         Args:
-            iterations, seed, deliberation, picture, odometry: see :meth:`jepa_ros.planning.planner.Planner.step`.
+            iterations, seed, deliberation, picture: see :meth:`jepa_ros.planning.planner.Planner.step`.
         """
         self._stamp = stamp
         try:
             output = self.planner.step(
                 embedding, stamp, told.executed, told.gated, iterations=iterations, seed=seed,
-                gate_reason=told.reason, deliberation=deliberation, picture=picture, odometry=odometry,
+                gate_reason=told.reason, deliberation=deliberation, picture=picture, odometry=told.odometry,
             )  # fmt: skip
             return Thought(output, told)
         except JepaRosError as error:

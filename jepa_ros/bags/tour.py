@@ -61,7 +61,6 @@ class Tour:
         self._part = PlannerPart(planner, perception)
         contract = recording.contract
         self._where = "pose" if "pose" in contract.state else "odom"
-        self._odometry = _Track(recording.gate.get("odom", []), contract.state.get("odom"))
         self._told_by = _Track(recording.gate.get(self._where, []), contract.state.get(self._where))
         self._limits = _limits(contract)
         self._modes = [tick.time or 0 for tick in recording.log.ticks]
@@ -71,8 +70,8 @@ class Tour:
         recording, told = self.recording, Told()
         reader, contract = recording.reader, recording.contract
         clock = StepClock(contract.rate, contract.step_camera.rate)
-        gated = iter(recording.gated)
-        sent = next(gated, None)
+        gated, odometry = iter(recording.gated), iter(recording.gate.get("odom", []))
+        sent, moved = next(gated, None), next(odometry, None)
         last: tuple[float, Any] | None = None  # stamp and place of the last image
         cut = ""
         for message, stamp, senses in self._replay.images():
@@ -83,6 +82,9 @@ class Tour:
                 when, values = sent.content
                 self._part.log.add(sent.time * 1e-9 if when is None else when, values)
                 sent = next(gated, None)
+            while moved is not None and moved.time <= message.time:
+                self._part.odometry.take(moved.content)
+                moved = next(odometry, None)
             if not clock.begins_step(at):
                 continue
             mode, reason = self._gate(message.time)
@@ -102,9 +104,7 @@ class Tour:
                 continue
             self.now, cut = message.time * 1e-9, ""
             picture = partial(_picture, reader, message)
-            thought = self._part.think(
-                embedding, at, self._part.told(at, reason), odometry=self._odometry.at(at), picture=picture
-            )
+            thought = self._part.think(embedding, at, self._part.told(at, reason), picture=picture)
             if thought.error:
                 raise BagError(f"{reader.path}: image of time {message.time}: {thought.error}")
             told.steps += 1

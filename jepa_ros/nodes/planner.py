@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from nav_msgs.msg import OccupancyGrid, Path
+from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, String
@@ -31,6 +31,7 @@ from jepa_ros.memory.knowledge import Picture
 from jepa_ros.messages.diagnostics import raw_value
 from jepa_ros.messages.images import latent_of
 from jepa_ros.messages.stamps import stamp_of
+from jepa_ros.messages.state import odom_in
 from jepa_ros.nodes import planner_messages, planner_settings, qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import to_stamp
@@ -127,6 +128,10 @@ class PlannerNode(ManagedNode):
             qos.subscription(self, self._codec.output_type, topic, self._on_gated, qos.COMMAND),
             qos.subscription(self, DiagnosticArray, "safety_gate/state", self._on_gate, qos.LATCHED, raw=True),
         ]
+        if contract.on_board and "odom" in contract.state:  # others see where they are
+            self._entities.append(
+                qos.subscription(self, Odometry, contract.state["odom"].topic, self._on_odom, qos.STATE)
+            )
         self.goals.open(self._part, contract)
         if not self._embedded:
             if memory is not None and not read_only:
@@ -275,6 +280,9 @@ class PlannerNode(ManagedNode):
         now = self.get_clock().now().nanoseconds * 1e-9
         self._body.gated(reading.values)
         self._part.log.add(now if reading.stamp is None else reading.stamp, reading.values)
+
+    def _on_odom(self, message: Odometry) -> None:
+        self._part.odometry.take(odom_in(message, self._contract))
 
     def _on_gate(self, data: bytes) -> None:
         # The gate speaks at 50 Hz; it is read once a step, when it is needed.

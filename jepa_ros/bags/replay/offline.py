@@ -85,6 +85,8 @@ class OfflineReplay:
         steps = self._steps()
         wanted = set(steps) | (set(recording.log.embeddings) if recording.log.embeddings else set())
         goals, gated = iter(recording.goals), iter(recording.gated)
+        self._odometry = iter(recording.gate.get("odom", []) if recording.contract.on_board else [])
+        self._next_odometry = next(self._odometry, None)
         self._next_goal, self._next_gated = next(goals, None), next(gated, None)
         self._taken = 0
         last: int | None = None
@@ -202,11 +204,14 @@ class OfflineReplay:
         return {stamp: Step(stamp) for stamp in chosen}
 
     def _feed(self, gated: Iterator, until: int) -> None:
-        """Give the command log what the planner had received by log time `until`."""
+        """Give the planner's part what it had received by log time `until`: commands and odometry."""
         while self._next_gated is not None and self._next_gated.time <= until:
             stamp, values = self._next_gated.content
             self._part.log.add(self._next_gated.time * 1e-9 if stamp is None else stamp, values)
             self._next_gated = next(gated, None)
+        while self._next_odometry is not None and self._next_odometry.time <= until:
+            self._part.odometry.take(self._next_odometry.content)
+            self._next_odometry = next(self._odometry, None)
 
     def _set_goals(self, goals: Iterator, until: int, then: Step) -> None:
         planner = self.planner

@@ -68,7 +68,8 @@ def read_recording(
     takers |= {topic: _STATE[name] for topic, name in state.items() if name in _STATE}
     if not whole:
         gates = ("embedding", "command_teleop", contract.estop_topic, contract.command.topic)
-        left_out = {*map(full, gates), *state}
+        moves = full(contract.state["odom"].topic) if contract.on_board and "odom" in contract.state else ""
+        left_out = {*map(full, gates), *state} - {moves}  # where a camera on board was, its planner was told
         takers = {topic: take for topic, take in takers.items() if topic not in left_out}
     recording.latched_pose = any(
         str(offer.get("durability")) in ("transient_local", "1")
