@@ -266,13 +266,14 @@ def test_what_is_kept_while_a_drive_goes_on_is_whole():
 def test_two_graphs_become_one_and_a_reader_is_told():
     graph, other = PlaceGraph(), PlaceGraph()
     for one in (graph, other):
-        one.add(np.zeros(2), np.zeros(3))
+        one.add(np.zeros(2), np.zeros(3), EPOCH, b"seen")
         one.add(np.ones(2), np.ones(3))
         one.join(0, 1, np.ones(3), 2.0, 0.1)
     before = graph.version
     graph.absorb(other)
     assert graph.version > before + 2  # the two places, and the ways
     assert graph.counts() == {"places": 4, "ways": 2} and set(graph.edges[2]) == {3}
+    assert graph.thumbnails == [b"seen", b""] * 2 and graph.times[2] == EPOCH
 
 
 def test_a_kept_graph_with_odometry_that_is_no_number_is_refused():
