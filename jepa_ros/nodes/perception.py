@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -30,7 +30,6 @@ from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.contract import Camera, load_contract
 from jepa_ros.contract.topics import STATE_TYPES
 from jepa_ros.errors import JepaRosError
-from jepa_ros.memory.knowledge import Picture
 from jepa_ros.messages.images import pixels as pixels_of
 from jepa_ros.messages.images import raw_image
 from jepa_ros.messages.joints import JointStates, robot_joints
@@ -43,6 +42,9 @@ from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import LOADING, load
 from jepa_ros.nodes.pictures import picture_of
 from jepa_ros.nodes.process import leave, run
+
+if TYPE_CHECKING:  # and the memory with it
+    from jepa_ros.memory.knowledge import Picture
 
 PARAMS = (
     params.ROBOT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rclpy.node import Node
@@ -14,11 +14,13 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
-from jepa_ros.memory.knowledge import Picture
 from jepa_ros.messages import MessageError
 from jepa_ros.messages.images import pixels
 from jepa_ros.messages.stamps import raw_stamp
 from jepa_ros.nodes import qos
+
+if TYPE_CHECKING:  # and the memory with it
+    from jepa_ros.memory.knowledge import Picture
 
 #: Images that are kept until their embedding comes.
 KEPT = 8
