@@ -39,7 +39,7 @@ class Cart(Node):
         super().__init__("cart_driver")
         self.x, self.y, self.yaw, self.v, self.w = -0.6, -0.4, 0.3, 0.0, 0.0
         self.wanted, self.heard, self.bumped = (0.0, 0.0), -math.inf, False
-        self.floor = self.paint_floor()
+        self.floor, self.noise = self.paint_floor(), np.random.default_rng(0)
         self.create_subscription(Twist, "/mobile_base/cmd_vel", self.on_command, 1)
         self.images = self.create_publisher(Image, "/ceiling_cam/color/image_raw", 10)
         self.odometry = self.create_publisher(Odometry, "/wheels/odometry", 10)
@@ -89,6 +89,7 @@ class Cart(Node):
         nose = (round(at[0] + 14 * math.cos(self.yaw)), round(at[1] - 14 * math.sin(self.yaw)))
         cv2.circle(picture, at, 12, (30, 60, 220), -1)
         cv2.line(picture, at, nose, (255, 255, 255), 4)
+        picture ^= self.noise.integers(0, 4, picture.shape, np.uint8)  # no two pictures of a camera are the same
         message = self.stamped(Image(height=240, width=320, encoding="bgr8", step=960), "ceiling_cam_optical")
         message.data.frombytes(picture.tobytes())
         self.images.publish(message)

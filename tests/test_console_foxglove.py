@@ -111,6 +111,9 @@ class Client:
                     self.channels |= {one["topic"]: one for one in found["channels"]}
                 elif found["op"] == "advertiseServices":
                     self.services |= {one["name"]: one for one in found["services"]}
+                elif found["op"] == "status" and found["message"].startswith("Unknown channel ID"):
+                    time.sleep(0.05)  # the SDK's server tells of a channel a moment before it knows it itself
+                    self.socket.send(self._wanted)
                 elif found["op"] == "status":
                     self.status.append(found["message"])
             elif message[0] == 1:
@@ -123,7 +126,8 @@ class Client:
     def subscribe(self, number, topic):
         self.hear(lambda: topic in self.channels)
         wanted = [{"id": number, "channelId": self.channels[topic]["id"]}]
-        self.socket.send(json.dumps({"op": "subscribe", "subscriptions": wanted}))
+        self._wanted = json.dumps({"op": "subscribe", "subscriptions": wanted})
+        self.socket.send(self._wanted)
 
     def call(self, name, request, kind):
         """What a service answers."""

@@ -173,6 +173,7 @@ def played(tmp_path_factory):
     replayed = SimpleNamespace(
         embeddings=[log.embeddings[s.stamp] for s in steps], commands=[s.command for s in steps],
         costs=[s.number("cost") for s in steps], gate=[(t.mode, t.reason) for t in log.ticks], executed=None,
+        ros=[t.ros for t in log.ticks],
     )  # fmt: skip
     return recorded, again, through, replayed
 
@@ -181,7 +182,7 @@ class Nodes:
     """The nodes of the stack in this process, their messages passed on by hand and kept for a bag."""
 
     def __init__(self, model, patch):
-        self.clock, self.sent = Clock(), []
+        self.clock, self.sent, self.ros = Clock(), [], []
         given = [Parameter("model", value=str(model))]
         more = [Parameter(k, value=v) for k, v in SETTINGS.items()]
         self.eye = PerceptionNode(parameter_overrides=given)
@@ -278,6 +279,7 @@ class Nodes:
             costs=[float(s["cost"]) for s in status],
             gate=decided[arming:],
             executed=[s["executed"] for s in status],
+            ros=self.ros,
         )
 
     armed = 0  # commands that were sent to arm the gate
@@ -306,6 +308,7 @@ class Nodes:
         for name in ("perception", "planner"):
             take._heartbeat(name)(Header())
         before = len(self.sent)
+        self.ros.append(self.clock.now().nanoseconds * 1e-9)
         output = self.gate.tick()
         for _, topic, message in self.sent[before:]:
             if topic == "/cmd_vel":
@@ -346,6 +349,11 @@ def test_the_same_is_seen_planned_and_let_through(played, who):
     np.testing.assert_allclose(other.commands, recorded.commands, atol=CLOSE)
     np.testing.assert_allclose(other.costs, recorded.costs, rtol=1e-4)
     assert other.gate[-len(recorded.gate) :] == recorded.gate
+
+
+def test_a_replayed_tick_has_the_very_time_that_the_gate_had(played):
+    """A stamp's age may be its limit to the last digit: both are whole ticks of a simulation."""
+    assert played[3].ros == played[2].ros
 
 
 def test_there_was_something_to_agree_on(played):

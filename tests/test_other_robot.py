@@ -11,7 +11,7 @@ import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from live_bag import recorded, usable_steps
-from ros_harness import Child, Probe
+from ros_harness import Child, Probe, forgive_chatter
 from toy_world import planar_config
 
 from jepa_ros.bags import GUARDRAILS_KEY
@@ -50,6 +50,7 @@ def probe():
     made = Probe()
     made.listen(DiagnosticArray, STATE, qos.LATCHED)
     made.listen(DiagnosticArray, STATUS, qos.STATUS)
+    forgive_chatter(made)
     made.listen(Twist, "/mobile_base/cmd_vel", qos.COMMAND)
     yield made
     made.close()

@@ -12,7 +12,7 @@ pytest.importorskip("pinocchio")
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from live_bag import recorded, usable_steps
-from ros_harness import Probe
+from ros_harness import Probe, forgive_chatter
 from sensor_msgs.msg import Image
 from trajectory_msgs.msg import JointTrajectory
 
@@ -50,6 +50,7 @@ def probe(tmp_path_factory):
     listening = Probe()
     listening.stack, listening.folder = stack, folder
     listening.listen(DiagnosticArray, STATE, qos.LATCHED)
+    forgive_chatter(listening)
     listening.listen(JointTrajectory, OUT, qos.COMMAND)
     listening.listen(DiagnosticArray, TRUTH, qos.STATUS)
     try:

@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from live_bag import recorded
 from nav_msgs.msg import Odometry
-from ros_harness import Probe
+from ros_harness import Probe, forgive_chatter
 
 from jepa_ros.bringup import graph as bringup
 from jepa_ros.bringup.arguments import BringupError
@@ -65,6 +65,7 @@ class _probe(Probe):
         for name in ROBOTS:
             self.listen(DiagnosticArray, f"{name}/planner/status", qos.STATUS)
             self.listen(DiagnosticArray, f"{name}/safety_gate/state", qos.LATCHED)
+            forgive_chatter(self, f"{name}/")
             self.listen(Odometry, f"{name}/sim/truth", qos.STATE)
         self.listen(DiagnosticArray, "fleet/status", qos.STATUS)
         return self

@@ -20,7 +20,7 @@ from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
-from ros_harness import Child, Probe, is_zero
+from ros_harness import Child, Probe, forgive_chatter, is_zero
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
@@ -58,6 +58,7 @@ class Scene:
         self.stack.start()
         self.probe = Probe()
         self.probe.listen(DiagnosticArray, STATE, qos.LATCHED)
+        forgive_chatter(self.probe)
         self.probe.listen(DiagnosticArray, STATUS, qos.STATUS)
         self.probe.listen(DiagnosticArray, "signals", qos.SIGNALS)
         self.probe.listen(DiagnosticArray, "sim/timing", qos.STATUS)

@@ -113,8 +113,9 @@ class GateReport:
             "monotonic": f"{sent:.6f}",
             "ticks": str(facts.number),
             # What a replay needs to repeat this tick: its two clocks, which inputs it had and since when, and the rest.
-            "tick": f"{facts.steady:.9f}",
-            "tick_ros": f"{facts.ros:.9f}",
+            # All digits: a simulation's times are whole ticks apart, and so may be a stamp's age and its limit.
+            "tick": repr(facts.steady),
+            "tick_ros": repr(facts.ros),
             "slowest": f"{facts.slowest:.9g}",
             "inputs": _told_inputs(output, facts.inputs),
             "asked": " ".join(output.answers),
@@ -143,5 +144,5 @@ def _told_inputs(output: GateOutput, inputs: GateInputs) -> str:
         taken = getattr(inputs, name, None)
         stamp = getattr(taken, "stamp", None)
         mark = command_mark(taken) if isinstance(taken, CommandIn) else ""
-        told.append(f"{name}={age:.4f}" + ("" if stamp is None else f"@{stamp:.6f}") + (mark and f"#{mark}"))
+        told.append(f"{name}={age:.6f}" + ("" if stamp is None else f"@{stamp:.6f}") + (mark and f"#{mark}"))
     return " ".join(told)
