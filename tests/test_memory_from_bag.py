@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from bag_helpers import START, header, image
+from drive_bag import Drive as Drive2D
+from drive_bag import write_drive
 
 from jepa_ros.agent.loop import Loop
 from jepa_ros.agent.planner_part import PlannerPart
@@ -263,3 +265,10 @@ def test_a_replay_tells_the_planner_the_odometry_that_it_had(live, model, tmp_pa
             (sight,) = planner.knowledge
             _, last = drive.odometry[-1]
             np.testing.assert_allclose(sight.drive.here, (last.x, last.y, last.yaw), atol=1e-6)
+
+
+def test_the_drive_of_a_localised_robot_is_cut_where_its_pose_leaps(tmp_path, capsys):
+    write_drive(tmp_path / "bag", Drive2D(seconds=6.0, pose=lambda t: (0.1 * t + (t > 3.0), 0.0, 0.05 * t)))
+    memory, said = made_from(tmp_path / "bag", "arena", tmp_path / "memory", capsys)
+    assert "30 steps, 1 cuts" in said and "cut at 3.2 s: pose leapt by 1.02 m" in said
+    assert len(memory) > 0 and memory.annex(PlaceGraph) is None and np.isfinite(memory.where).all()
