@@ -11,9 +11,9 @@ from jepa_ros.contract import RobotContract
 from jepa_ros.safety.inputs import ScanIn
 from jepa_ros.worlds import Decision, Observation
 
-CLOSE, FAR = 0.42, 0.8  # m from the lidar: no further ahead, and full speed
-AHEAD = 0.6  # rad to each side that count as ahead
-STANDS, TURNS = 0.05, 0.2  # shares of the moves that stand still, and that turn on the spot
+CLOSE, FREE, FAR = 0.36, 0.6, 0.7  # m from the lidar: no further ahead, a turn away ends, full speed
+AHEAD = 0.5  # rad to each side that count as ahead
+STANDS, TURNS = 0.03, 0.1  # shares of the moves that stand still, and that turn on the spot
 LONGEST = 12  # control steps of one move
 
 
@@ -30,6 +30,7 @@ class Wander:
         self._left = self._back = 0
         self._command = np.zeros(2)
         self._turn = 1.0
+        self._blocked = False
 
     def act(self, observation: Observation) -> Decision:
         """The command of this step."""
@@ -46,7 +47,12 @@ class Wander:
         if command[0] > 0.0 and ahead < FAR:
             command[0] *= float(np.clip((ahead - CLOSE) / (FAR - CLOSE), 0.0, 1.0))
             if ahead < CLOSE + 0.1:
-                command[1] = (1.0 if left > right else -1.0) * self.high[1] * 0.7
+                if not self._blocked:  # one way round until it is free ahead: in a corner the roomier side changes
+                    self._turn = 1.0 if left > right else -1.0
+                self._blocked = True
+        self._blocked = self._blocked and ahead < FREE
+        if self._blocked:
+            command = np.array([max(command[0], 0.0), self._turn * self.high[1] * 0.7])
         return Decision(command)
 
     def _next(self) -> None:
