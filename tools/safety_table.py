@@ -78,7 +78,7 @@ def of_safety(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             f"{e['too_fast_with_gate']}; without the gate {e['too_fast_without']}; fastest "
             f"{e['fastest_near_person']:.2f} and {e['fastest_near_person_without']:.2f} m/s"))  # fmt: skip
     for name, t in r.get("step_us", {}).items():
-        then = f"; {t['ratio_p99']:.2f} times the p99 of the gate before" if "ratio_p99" in t else ""
+        then = f"; {t['ratio_p99']:.2f} times the p99 of the gate of commit e56d855" if "ratio_p99" in t else ""
         rows.append((f"one step, {name}: CPU time p50, p99, worst", f"{r['steps']:,}",
                      f"{t['p50']:.0f}, {t['p99']:.0f}, {t['max']:.0f} us; by the clock p99 {t['wall_p99']:.0f} us{then}"
                      ))  # fmt: skip
