@@ -70,6 +70,7 @@ class GateConfig:
         late_tick: two ticks further apart than this: everything is armed anew.
         contact_response: "ignore", "back_off" (only away from the push, slowly) or "stop".
         identity_grace: so long may the guardrail sets differ while moving, for a change that reaches all in turn.
+        axes: what an operator calls the action dimensions: names of joints or of a base's axes.
         arm: what is known of an arm besides its joints; None for any other body.
         self_collision: whether the links of an arm are kept apart. self_distance, self_margin, scene_distance: how near
             they come to each other, and to boxes, before they go slowly, and before they stop [m].
@@ -106,6 +107,7 @@ class GateConfig:
     position_low: tuple[float, ...] | None = None
     position_high: tuple[float, ...] | None = None
     joints: tuple[str, ...] = ()
+    axes: tuple[str, ...] = ()
     forward: int | None = None
     sideways: int | None = None
     up: int | None = None
@@ -249,6 +251,10 @@ class GateConfig:
         """How far a joint is off its set-point when it counts as moved, (A,) [rad or m]."""
         return tuple(self.hold_tolerance_m if u == "m" else self.hold_tolerance_rad for u in self.units)
 
+    def axis(self, k: int) -> str:
+        """What an operator calls action dimension ``k``: the joint's or the axis's name."""
+        return self.axes[k] if self.axes else f"axis {k}"
+
     @property
     def size(self) -> int:
         """Number of action dimensions, A."""
@@ -338,6 +344,7 @@ def _from_contract(contract: RobotContract) -> dict[str, Any]:
         "position_high": position_high,
         "arm": arms.ArmFacts.of(contract),
         "joints": tuple(contract.command.joints) or (tuple(names) if joints else ()),
+        "axes": tuple(contract.command.joints) or tuple(names),
         "forward": names.index("linear.x") if "linear.x" in names else None,
         "sideways": names.index("linear.y") if "linear.y" in names else None,
         "up": names.index("linear.z") if "linear.z" in names else None,

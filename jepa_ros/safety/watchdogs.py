@@ -248,7 +248,7 @@ def command_not_obeyed(t: Tick) -> None:
         s.off_since = t.now
     if t.now - s.off_since > cfg.motion_timeout:
         k, v = off
-        t.trip("command_not_obeyed", f"axis {k}: {s.out[k]:.2f} {cfg.units[k]} commanded, {v:.2f} measured, "
+        t.trip("command_not_obeyed", f"{cfg.axis(k)}: {s.out[k]:.2f} {cfg.units[k]} commanded, {v:.2f} measured, "
                f"for {t.now - s.off_since:.2f} s")  # fmt: skip
 
 
