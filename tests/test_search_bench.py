@@ -35,7 +35,6 @@ def test_a_row_is_measured_and_the_table_made():
             "predictor_parameters": 1,
             "kflop_a_step": 1.0,
             "kflop_a_readout": 1.0,
-            "success": [],
         },
         "peak_gflops": {"float32": 1.0, "bfloat16": 1.0},
         "plans": [row | {"share_of_peak": 0.5}],

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
@@ -14,7 +13,6 @@ import numpy as np
 
 from benchmarks.rigs import output
 from benchmarks.rigs.search.plan_profile import Profile
-from jepa_ros.contract import share_dir
 from jepa_ros.processor import usable_cores
 
 #: horizon, samples, iterations
@@ -49,7 +47,6 @@ def load(robot: str, name: str | None, device: str = "cpu") -> tuple[Any, Any, d
         "predictor_parameters": sum(p.numel() for p in model.predictor.parameters()),
         "kflop_a_step": step / 1e3,
         "kflop_a_readout": readout / 1e3,
-        "success": success(identity),
     }
     return model, contract, about
 
@@ -81,17 +78,6 @@ def _layers(net: Any) -> list[Any]:
 
 def _linear(net: Any) -> int:
     return sum(2 * m.in_features * m.out_features for m in _layers(net))
-
-
-def success(identity: str) -> list[dict[str, Any]]:
-    """What `jepa-ros eval --json benchmarks/results/...` said of exactly this model: layout, pairs, success."""
-    found = []
-    for path in sorted((share_dir() / "benchmarks" / "results").glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and content.get("model_id") == identity and "success_rate" in content:
-            keys = ("layout", "randomise", "episodes", "success_rate", "success_rate_ci95")
-            found.append({"file": path.name, **{k: content.get(k) for k in keys}})
-    return found
 
 
 def machine(threads: int, device: str = "cpu") -> dict[str, Any]:

@@ -21,7 +21,6 @@ def tables(report: dict[str, Any]) -> str:
         f"Large matrix products: {peaks['float32']:.0f} GFLOP/s in fp32, {peaks['bfloat16']:.0f} in bf16.",
         f"Model: {about['id']}, {about['parameters']:,} parameters (predictor {about['predictor_parameters']:,}); "
         f"{about['kflop_a_step']:.0f} kFLOP a step, {about['kflop_a_readout']:.0f} for the cost of its latent.",
-        *_success(about["success"]),
         "",
         "| horizon x samples x iterations | futures | engine | min | p50 | p99 | processor | GFLOP | of the peak |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -57,18 +56,6 @@ def _profile_table(p: dict[str, Any]) -> list[str]:
     for name, part in p["parts"].items():
         peak = f"{100 * part['share_of_peak']:.0f} %" if "share_of_peak" in part else ""
         lines.append(f"| {name} | {part['ms']:.2f} | {100 * part['share']:.0f} % | {peak} |")
-    return lines
-
-
-def _success(found: list[dict[str, Any]]) -> list[str]:
-    lines = []
-    for f in found:
-        low, high = f["success_rate_ci95"]
-        look = ", look and dynamics drawn anew" if f["randomise"] else ""
-        lines.append(
-            f"Its success ({f['file']}): {f['layout']} layout{look}, {f['episodes']} pairs: "
-            f"{100 * f['success_rate']:.0f} % ({100 * low:.0f} to {100 * high:.0f} %)."
-        )
     return lines
 
 
