@@ -251,8 +251,9 @@ def markdown(report: dict[str, Any]) -> str:
     lines += [
         "",
         "Success is to arrive within 0.10 m, hold, and touch nothing; 95 % Wilson intervals, n episodes over all "
-        f"training seeds. Data counts the robot's time with {RESET_SECONDS:g} s a reset. Layouts other than the fixed "
-        "one were never trained on; 'blocked': the straight way is obstructed. Rows marked short are scored on random "
+        f"training seeds. Data counts the robot's time with {RESET_SECONDS:g} s a reset. The model was trained on "
+        "random layouts of the same generator (80 % of its data) and on the fixed one; the random layouts of these "
+        "episodes are others; 'blocked': the straight way is obstructed. Rows marked short are scored on random "
         "layouts alone, and are to be compared with 'jepa, short'.",
     ]
     return "\n".join(lines) + "\n"
