@@ -58,8 +58,10 @@ class SimpleConfig(ToyConfig):
 def model():
     """Charts of layouts take seconds, and are made once."""
     found = Seeing()
-    episodes.use(ROOMS, found, {}, Path())
-    return found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(episodes, "SEED", 7071)  # the pilot's tasks, of which it is known what they ask for
+        episodes.use(ROOMS, found, {}, Path())
+        yield found
 
 
 def test_chart_finds_the_place_of_a_true_latent(model):
