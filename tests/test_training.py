@@ -170,6 +170,15 @@ def test_a_stage_alone_renews_one_thing_and_says_so(data, tmp_path, capsys):
     assert set(alone.STAGES) == {"alarms", "inverse", "map", "predictor", "proposal", "readouts", "scene", "way"}
 
 
+@pytest.mark.parametrize("stage", ["predictor", "proposal", "readouts"])
+def test_a_stage_alone_with_another_seed_sees_no_episode_that_the_training_held_out(data, tmp_path, monkeypatch, stage):
+    run(data, tmp_path / "m")
+    asked, split = [], Dataset.split
+    monkeypatch.setattr(Dataset, "split", lambda self, *how: asked.append(how) or split(self, *how))
+    alone.run_alone(stage, tmp_path / "m", data, replace(SETTINGS, seed=SETTINGS.seed + 5), False, "again")
+    assert asked == [(SETTINGS.held_out, SETTINGS.seed)]
+
+
 def test_the_way_is_added_alone_and_kept_only_if_it_passes_its_check(data, tmp_path, capsys, monkeypatch):
     run(data, tmp_path / "m")
     model, _ = load_checkpoint(tmp_path / "m")

@@ -307,9 +307,7 @@ def renew_alarms(order: Order) -> dict[str, Any]:
     """
     data, seed = order.data, order.seed
     model, card = load_checkpoint(order.folder, data.contract)
-    settings = card.get("settings", {})
-    held = float(settings.get("held_out", 0.08)), int(settings.get("seed", seed))  # what it was not trained on
-    training, held_out = data.split(*held)
+    training, held_out = order.split(card)
     model.drop_context("scene")  # where it has it already it is made anew
     found = fit_alarms(model, data, training, held_out, order.report, seed)
     if found is None:

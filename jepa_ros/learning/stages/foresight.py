@@ -19,7 +19,7 @@ def renew_predictor(order: Order) -> dict[str, Any]:
     data = order.data
     model, card = load_checkpoint(order.folder, data.contract)
     settings = card.get("settings", {})
-    training, held_out = data.split(float(settings.get("held_out", 0.08)), order.seed)
+    training, held_out = order.split(card)
     length = min(120, data.usual_length(training))
     latents = encode_episodes(model, data, training, length, order.bf16)
     refit_predictor(model, latents, int(settings.get("horizon", 12)), order.steps, order.seed, order.report)

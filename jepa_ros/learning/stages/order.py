@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.parallel import ranks
 from jepa_ros.learning.stages.readouts import Report
@@ -23,6 +25,11 @@ class Order:
     seed: int
     report: Report
     bf16: bool = False
+
+    def split(self, card: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Episode numbers for training and for validation, as when the checkpoint of this card was trained."""
+        settings = card.get("settings", {})
+        return self.data.split(float(settings.get("held_out", 0.08)), int(settings.get("seed", self.seed)))
 
     def save(self, model: WorldModel, card: dict[str, Any]) -> dict[str, Any]:
         """Write the checkpoint anew, by one process; the card as written."""

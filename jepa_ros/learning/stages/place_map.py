@@ -242,7 +242,7 @@ def renew_map(order: Order) -> dict[str, Any]:
         raise TrainError(
             f"{folder} has no map to fit anew: the robot does not feel its bumps, or does not know its place"
         )
-    training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
+    training, held_out = order.split(card)
     torch.manual_seed(seed)
     model.add_context(map_part(MAP_CELLS, found[1]))
     if not fit_map(model, data, training, order.steps, seed + 3, order.report, order.bf16):

@@ -100,7 +100,7 @@ def renew_proposal(order: Order, proposal_steps: int = 12) -> dict[str, Any]:
     """Give a checkpoint a proposal, in place; returns the card as written."""
     data, seed = order.data, order.seed
     model, card = load_checkpoint(order.folder, data.contract)
-    training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
+    training, held_out = order.split(card)
     length = min(120, *(data.usual_length(part) for part in (training, held_out)))
     latents = encode_episodes(model, data, training, length)
     grown = add_proposal(model, latents, proposal_steps, order.steps, seed, order.report)

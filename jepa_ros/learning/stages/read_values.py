@@ -16,7 +16,7 @@ def renew_readouts(order: Order) -> dict[str, Any]:
     """Fit the readouts of a checkpoint anew, in place, on its encoder as it is; returns the card as written."""
     data = order.data
     model, card = load_checkpoint(order.folder, data.contract)
-    training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), order.seed)
+    training, held_out = order.split(card)
     length = min(120, *(data.usual_length(part) for part in (training, held_out)))
     latents = encode_episodes(model, data, training, length, order.bf16)
     fit_heads(model, latents, order.steps, order.seed + 2, order.report)

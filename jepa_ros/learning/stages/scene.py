@@ -85,8 +85,7 @@ def renew_scene(order: Order) -> dict[str, Any]:
     model, card = load_checkpoint(order.folder, order.data.contract)
     if model.encoder.scene is None:
         raise TrainError(f"{order.folder}: its latent has no part for what stands about: train it with --scene-dim")
-    share = float(card.get("settings", {}).get("held_out", 0.08))
-    training, held_out = order.data.split(share, order.seed)
+    training, held_out = order.split(card)
     fit_scene(model, order.data, training, order.steps, order.seed, order.report)
     judged = judge_scene(model, order.data, held_out)
     return save_checkpoint(order.folder, model, {**card, "metrics": {**card.get("metrics", {}), "scene": judged}})

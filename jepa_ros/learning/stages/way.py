@@ -213,7 +213,7 @@ def renew_way(order: Order) -> dict[str, Any]:
     """Give a checkpoint the way, in place, unless it fails its check; returns the card as written."""
     data, seed = order.data, order.seed
     model, card = load_checkpoint(order.folder, data.contract)
-    training, held_out = data.split(float(card.get("settings", {}).get("held_out", 0.08)), seed)
+    training, held_out = order.split(card)
     length = min(120, *(data.usual_length(part) for part in (training, held_out)))
     torch.manual_seed(seed)
     latents = encode_episodes(model, data, training, length, order.bf16)
