@@ -256,6 +256,10 @@ def main(args: argparse.Namespace) -> int:
     known = (*POLICIES, *world.task(choice.task, contract, choice.options).references, *beside)
     policies = chosen_policies(args.policies, known)
     seeing = any(policy in SEEING for policy in policies)
+    if args.tour and "planner" not in policies:
+        raise JepaRosError(f"--tour: only the planner remembers a tour, and --policies is {','.join(policies)}")
+    if args.tour and not hasattr(world.task(choice.task, contract, choice.options), "tour"):
+        raise JepaRosError(f"--tour: task '{choice.task}' has no tour")
     if seeing and not model:
         raise JepaRosError(f"no model is shipped for {contract.name}: eval needs --model FOLDER, one trained on it")
     body = {} if args.contact_limit is None else {"contact_limit": args.contact_limit}

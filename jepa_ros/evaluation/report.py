@@ -108,6 +108,9 @@ def summarise(
         "policies": {kind: rates(rows) for kind, rows in scores.items()},
         "scores": scores,
     }
+    if settings.tour:
+        driven = [r["tour"] for r in main]
+        report["tour"] = {"limit": settings.tour, "episodes": driven, "mean": _means(driven)}
     if "success_means" in described:
         first = next(iter(scores.values()), [])
         report["success_means"] = {
@@ -120,6 +123,11 @@ def summarise(
         for name in parts(rows):
             report["policies"][kind][name] = rates([s for s in rows if s["part"] == name])
     return report
+
+
+def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The mean of each number of these rows."""
+    return {key: float(np.mean([row[key] for row in rows])) for key in (rows[0] if rows else ())}
 
 
 def _deliberated(result: dict[str, Any]) -> int:
@@ -180,6 +188,9 @@ def print_table(report: dict[str, Any], console: Console) -> None:
     for kind, meaning in report.get("success_means", {}).items():
         if meaning["pairs"]:
             console.print(f"success in {meaning['pairs']} pairs ({kind}): {meaning['means']}")
+    if "tour" in report:
+        means = ", ".join(f"{key} {value:.1f}" for key, value in report["tour"]["mean"].items())
+        console.print(f"tours of at most {report['tour']['limit']:g} s, means: {means}")
     p, e = report["plan_ms"], report["encode_ms"]
     if report["iterations"] is not None:
         console.print(
