@@ -59,8 +59,8 @@ def of_safety(r: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         rows.append(("gates without one row: noticed", str(len(m)), f"{seen}, {both} of them by the histories too"))
     if live := r.get("liveness"):
         least = min(live["free"].values(), key=lambda f: f["share"])["share"]
-        rows.append(("free space: least share of a limit that a body comes to", str(len(live["free"])),
-                     f"{100 * least:.0f} %"))  # fmt: skip
+        bodies = sum(f.get("bodies", 1) for f in live["free"].values())  # random ones share a row
+        rows.append(("free space: least share of a limit that a body comes to", str(bodies), f"{100 * least:.0f} %"))
         for name, times in live["tasks"].items():
             ratios = [t["ratio"] for t in times.values() if t["ratio"] is not None]
             most = f", in at most {max(ratios):.2f} times an oracle's time" if ratios else ""

@@ -95,7 +95,7 @@ def _attainable(m: Machine, k: int, sign: float, q: list[float] | None) -> float
 
 
 def measure(room: float = 0.10) -> dict[str, Any]:
-    """All of it: {free: {body: ...}, tasks: {body: {task: ...}}}."""
+    """All of it: {free: {body, or bodies of a kind: ...}, tasks: {body: {task: ...}}}."""
     free: dict[str, Any] = {}
     for name, data in BODIES.items():
         contract = RobotContract.from_dict(data, name)
@@ -112,7 +112,7 @@ def measure(room: float = 0.10) -> dict[str, Any]:
             share, axis = free_space(body, gate_of(body.contract))
             if share < worst:
                 worst, which = share, f"seed {seed}, {axis}"
-        free[f"{DRAWN} random {kind}"] = {"share": worst, "axis": which}
+        free[f"{DRAWN} random {kind}"] = {"share": worst, "axis": which, "bodies": DRAWN}
     times: dict[str, Any] = {}
     for name in DRIVING:
         for task in tasks(room / size_of(name)):
