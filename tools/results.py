@@ -49,7 +49,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 RANDOM, BLOCKED = "--layout random --randomise --seed 7", "--layout blocked --randomise --seed 7"
 #: File of `jepa-ros eval`: what the row is called, and the arguments that measured it.
 EVALS = {
-    "eval_random": ("planner, layouts never seen", f"{RANDOM} --policies planner"),
+    "eval_random": ("planner, new random layouts", f"{RANDOM} --policies planner"),
     "eval_random_policy_random": ("random policy, the same pairs", f"{RANDOM} --policies random"),
     "eval_blocked": ("planner, the straight way always blocked", f"{BLOCKED} --policies planner"),
     "eval_random_policy_blocked": ("random policy, the same pairs", f"{BLOCKED} --policies random"),
@@ -80,7 +80,10 @@ def arena() -> str:
     return (
         "## Arena: planar robot, fixed overhead camera\n\n"
         "Start and goal are 0.4 to 1.2 m apart, an episode takes at most 20 s, the goal is a picture unless it says "
-        "pose. Success is to be within 0.10 m for the whole last second and to touch nothing. `jepa-ros eval` with:\n\n"
+        "pose. Success is to be within 0.10 m for the whole last second and to touch nothing. Most of the training's "
+        "layouts come from the same generator as these random and blocked ones, which are others. All rows are of one "
+        "training, the shipped one; three trainings stand under [other ways](#beside-other-ways-of-doing-it). "
+        "`jepa-ros eval` with:\n\n"
         + table(["", "n", "arrives, holds, no contact", "interval", "ever within 0.10 m", "episodes with a contact",
                  "says arrived and is not", "arguments"], rows)
     )

@@ -31,7 +31,7 @@ OUTINGS = {
 }
 TASKS = {
     "fixed": "the fixed layout",
-    "random": "a layout never trained on",
+    "random": "a new layout, of the generator that data is gathered with",
     "blocked": "the same, the straight way is blocked",
     "dead_end": "a dead end on the straight way",
     "maze": "a maze",
