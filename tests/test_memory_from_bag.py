@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-import torch
 from bag_helpers import START, header, image
 from drive_bag import Drive as Drive2D
 from drive_bag import write_drive
+from toy_world import save_onboard_model
 
 from jepa_ros.agent.loop import Loop
 from jepa_ros.agent.planner_part import PlannerPart
@@ -32,10 +32,8 @@ from jepa_ros.memory import LongTerm, Store
 from jepa_ros.memory.store import identity_of
 from jepa_ros.perception import Perception
 from jepa_ros.planar.place_graph import PlaceGraph
-from jepa_ros.planar.readouts import RELATIVE, SAME
 from jepa_ros.planning.bodies import new_memory
 from jepa_ros.planning.planner import Planner
-from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 from jepa_ros.world_model.checkpoint import load_checkpoint
 from jepa_ros_sim.house.world import HouseWorld
 
@@ -118,16 +116,7 @@ def _image(stamp, pixels):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """An untrained model of a camera on board, to which many views look alike."""
-    torch.manual_seed(0)
-    (camera,) = ROVER.model_cameras
-    made = WorldModel(ModelConfig(
-        cameras=(("image", *camera.size),), latent_dim=16, width=32, encoder_width=8, encoder="view",
-        readouts=(RELATIVE, SAME),
-    ))  # fmt: skip
-    folder = tmp_path_factory.mktemp("models") / "rover"
-    save_checkpoint(folder, made, {"contract": ROVER.to_dict()})
-    return folder
+    return save_onboard_model(tmp_path_factory.mktemp("models") / "rover")
 
 
 @pytest.fixture(scope="module")

@@ -6,30 +6,14 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
+from toy_world import save_onboard_model
 
 from jepa_ros.commands.cli import main
-from jepa_ros.contract import load_contract
-from jepa_ros.planar.readouts import RELATIVE, SAME
-from jepa_ros.world_model import WorldModel
-from jepa_ros.world_model.checkpoint import save_checkpoint
-from jepa_ros.world_model.model import ModelConfig
-
-ROVER = load_contract("rover")
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """An untrained model of a camera on board."""
-    torch.manual_seed(0)
-    (camera,) = ROVER.model_cameras
-    made = WorldModel(ModelConfig(
-        cameras=(("image", *camera.size),), latent_dim=16, width=32, encoder_width=8, encoder="view",
-        readouts=(RELATIVE, SAME),
-    ))  # fmt: skip
-    folder = tmp_path_factory.mktemp("models") / "rover"
-    save_checkpoint(folder, made, {"contract": ROVER.to_dict()})
-    return str(folder)
+    return str(save_onboard_model(tmp_path_factory.mktemp("models") / "rover"))
 
 
 def test_what_came_of_a_tour_is_told_to_people_and_machines(model, tmp_path, capsys):

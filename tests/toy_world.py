@@ -12,7 +12,7 @@ from jepa_ros.contract import load_contract
 from jepa_ros.cost import Futures, Target, TaskCost, model_terms
 from jepa_ros.planar.settings import PlanarConfig
 from jepa_ros.planning import Planner, PlannerConfig, SearchConfig
-from jepa_ros.world_model import ModelConfig
+from jepa_ros.world_model import ModelConfig, WorldModel, save_checkpoint
 from jepa_ros.world_model.readouts import declare
 from jepa_ros.world_model.seam import Embedding
 
@@ -58,6 +58,19 @@ class ToyWorld(nn.Module):
         if name == "distance":
             return (latent - goal).norm(dim=-1) / self.speed
         return torch.cat([latent, torch.ones_like(latent[..., :1]), torch.zeros_like(latent[..., :1])], dim=-1)
+
+
+def save_onboard_model(folder):
+    """Save an untrained model of the rover, whose camera is on board and to which many views look alike."""
+    contract = load_contract("rover")
+    (camera,) = contract.model_cameras
+    torch.manual_seed(0)
+    made = WorldModel(ModelConfig(
+        cameras=(("image", *camera.size),), latent_dim=16, width=32, encoder_width=8, encoder="view",
+        readouts=("relative", "same"),
+    ))  # fmt: skip
+    save_checkpoint(folder, made, {"contract": contract.to_dict()})
+    return folder
 
 
 def planar_config(**sizes) -> ModelConfig:
