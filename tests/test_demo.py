@@ -22,7 +22,7 @@ from rich.console import Console
 from toy_world import planar_config
 
 from jepa_ros.commands import cli
-from jepa_ros.commands.demo import report, runner, session
+from jepa_ros.commands.demo import report, runner, session, video
 from jepa_ros.commands.demo.log import Episode, Frame
 from jepa_ros.commands.demo.observer import ObserverError
 from jepa_ros.commands.demo.plot import save_plot
@@ -281,6 +281,18 @@ def test_the_film_can_be_played_and_shows_plan_and_goal(tmp_path):
     with_plan = compose(episode, episode.frames[0], [], "")
     without = compose(episode, replace(episode.frames[0], plan=None, candidates=[]), [], "")
     assert (with_plan[:, :720] != without[:, :720]).any(axis=-1).sum() > 200
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_the_picture_is_of_the_way_even_where_no_plan_is_told(tmp_path, monkeypatch, planned):
+    episode, shown = drive(0.05, True), []
+    episode.frames = [replace(frame, distance=1.0 - frame.time / 10) for frame in episode.frames]
+    if not planned:
+        episode.frames = [replace(frame, plan=None, candidates=[]) for frame in episode.frames]
+    monkeypatch.setattr(video, "compose", lambda e, frame, *rest: shown.append(frame) or compose(e, frame, *rest))
+    video.save_picture(tmp_path / "picture.png", episode)
+    assert shown[0].distance < 0.7 * episode.frames[0].distance
+    assert cv2.imread(str(tmp_path / "picture.png")).shape == (720, 1120, 3)
 
 
 def test_a_film_that_cannot_be_written_is_an_error(tmp_path):

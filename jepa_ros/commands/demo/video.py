@@ -21,6 +21,7 @@ TREE = 260  # edge of the picture of a deliberation, px
 MARGIN = 24
 BACKGROUND, TEXT, DIM = (22, 25, 31), (236, 239, 244), (150, 158, 170)
 PLAN, CANDIDATE, TRAIL, TARGET = (255, 120, 20), (70, 130, 255), (255, 255, 255), (230, 30, 110)
+LEGEND = (("plan", PLAN), ("other candidates", CANDIDATE), ("driven", TRAIL), ("goal", TARGET))
 MODE_COLOURS = {
     "ACTIVE": (90, 200, 120),
     "LIMITED": (240, 190, 60),
@@ -31,6 +32,8 @@ MODE_COLOURS = {
 }
 SHIFT = 4  # cv2 takes coordinates in 1/16 px, which keeps a slow robot's path smooth
 
+#: Red, green and blue, 0 to 255.
+Colour = tuple[int, int, int]
 Project = Callable[[np.ndarray], np.ndarray]
 
 
@@ -73,7 +76,8 @@ def save_picture(path: Path, episode: Episode) -> None:
     if not episode.frames:
         return
     way = episode.frames[0].distance * 2 / 3
-    at = next((i for i, f in enumerate(episode.frames) if f.plan is not None and f.distance < way), 0)
+    gone = [i for i, f in enumerate(episode.frames) if f.distance < way]
+    at = next((i for i in gone if episode.frames[i].plan is not None), gone[0] if gone else 0)
     picture = compose(episode, episode.frames[at], episode.frames[:at], f"{episode.frames[at].time:.1f} s")
     if not cv2.imwrite(str(path), picture[:, :, ::-1]):
         raise VideoError(f"{path}: OpenCV cannot write a PNG there")
@@ -92,7 +96,8 @@ def compose(episode: Episode, frame: Frame, past: list[Frame], title: str) -> np
     x = VIEW + MARGIN
     _put(canvas[MARGIN + 28 : MARGIN + 28 + GOAL, x : x + GOAL], episode.goal_image)
     _curve(canvas, [*past, frame], episode.radius, x, HEIGHT - MARGIN - 96, GOAL, 96)
-    return _write(canvas, frame, title, x, episode.radius)
+    drawn = any(f.plan is not None for f in episode.frames)  # no plan is, where it tells no places
+    return _write(canvas, frame, title, x, episode.radius, LEGEND if drawn else LEGEND[2:])
 
 
 def _put(square: np.ndarray, image: np.ndarray) -> tuple[float, np.ndarray]:
@@ -190,7 +195,9 @@ def _curve(canvas: np.ndarray, frames: list[Frame], radius: float, x: int, y: in
     _line(canvas, np.array(points), PLAN, 2)
 
 
-def _write(canvas: np.ndarray, frame: Frame, title: str, x: int, radius: float) -> np.ndarray:
+def _write(
+    canvas: np.ndarray, frame: Frame, title: str, x: int, radius: float, legend: tuple[tuple[str, Colour], ...]
+) -> np.ndarray:
     image = Image.fromarray(canvas)
     pen = ImageDraw.Draw(image)
     pen.text((x, MARGIN - 8), "goal picture", TEXT, _font(20))
@@ -210,18 +217,18 @@ def _write(canvas: np.ndarray, frame: Frame, title: str, x: int, radius: float) 
         pen.text((x + GOAL, y + 46 + 27 * i), value.replace("nan", "-"), TEXT, _font(18, bold=True), anchor="ra")
     pen.text((x, HEIGHT - MARGIN - 96 - 24), f"distance; line: {radius:.2f} m", DIM, _font(15))
     pen.text((x + 8, HEIGHT - MARGIN + 2), title, DIM, _font(15))
-    _legend(pen)
+    _legend(pen, legend)
     return np.asarray(image)
 
 
-def _legend(pen: ImageDraw.ImageDraw) -> None:
-    entries = (("plan", PLAN), ("other candidates", CANDIDATE), ("driven", TRAIL), ("goal", TARGET))
-    pen.rounded_rectangle((10, HEIGHT - 38, 468, HEIGHT - 8), 8, fill=BACKGROUND)
+def _legend(pen: ImageDraw.ImageDraw, entries: tuple[tuple[str, Colour], ...]) -> None:
+    wide = [52 + int(pen.textlength(name, _font(16))) for name, _ in entries]
+    pen.rounded_rectangle((10, HEIGHT - 38, 14 + sum(wide), HEIGHT - 8), 8, fill=BACKGROUND)
     x = 22
-    for name, colour in entries:
+    for (name, colour), width in zip(entries, wide, strict=True):
         pen.line((x, HEIGHT - 23, x + 22, HEIGHT - 23), fill=colour, width=5)
         pen.text((x + 30, HEIGHT - 34), name, TEXT, _font(16))
-        x += 44 + int(pen.textlength(name, _font(16))) + 8
+        x += width
 
 
 @lru_cache(maxsize=16)
