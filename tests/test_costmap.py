@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -67,6 +68,8 @@ def seen_of(contract, *messages, here=None, scan=None, steady=5.1, ros=10.1):
             found.take(COSTMAP, grid_in(message), 5.0)
         else:
             found.take(AREA, area_in(message), 5.0)
+    if scan is not None and scan.header.stamp.sec == 0:
+        scan.header.stamp = to_stamp(10.0)
     return found.beams(scan, steady, ros)
 
 
@@ -132,6 +135,46 @@ def test_a_costmap_beside_a_lidar_takes_nothing_of_it_away():
     assert nearest(beams, math.pi) == pytest.approx(1.05, abs=0.09), "and behind the robot"
     assert beams.ranges[:50].tolist() == [2.0] * 50 and np.isnan(beams.ranges[60]), "else it is as it was"
     assert not np.isfinite(beams.ranges[250])
+
+
+def lidar(**changes):
+    scan = LaserScan(angle_min=-1.0, angle_increment=0.01, range_min=0.05, range_max=8.0, ranges=[2.0] * 200)
+    for name, value in changes.items():
+        setattr(scan, name, value)
+    return scan
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"ranges": []}, "has no ranges"),
+        ({"ranges": [0.01] * 200}, "nearer than 0.05 m: it is covered or broken"),
+        ({"range_max": 2.5}, "costmap.reach is 3 m and the lidar sees 2.5 m"),
+        ({"range_max": 0.01}, "goes from 0.05 to 0.01 m"),
+        ({"angle_increment": 0.0}, "200 ranges 0 rad apart"),
+        ({"angle_increment": 1e-9}, "200 ranges 1e-09 rad apart"),
+        ({"angle_increment": math.nan}, "200 ranges nan rad apart"),
+        ({"angle_increment": 0.1}, "200 ranges 0.1 rad apart"),
+    ],
+)
+def test_a_lidar_that_the_gate_would_not_believe_is_not_made_believable(changes, why):
+    with pytest.raises(CostmapError, match=re.escape(why)):
+        seen_of(robot(lidar="scan"), grid([(45, 30)]), scan=lidar(**changes))
+
+
+def test_a_cell_is_nearer_by_what_the_robot_may_have_driven_since_it_knew_its_place():
+    contract = robot(lidar="scan")
+    fresh = nearest(seen_of(contract, grid([(45, 30)]), scan=lidar()), 0.0)
+    late = lidar()
+    late.header.stamp = to_stamp(10.1)
+    speed = max(v for axis, v in zip(contract.axes, contract.limits.velocity, strict=True) if axis.name == "linear.x")
+    assert fresh - nearest(seen_of(contract, grid([(45, 30)]), scan=late), 0.0) >= 0.1 * speed - 1e-6
+
+
+def test_a_place_in_another_frame_is_no_place():
+    elsewhere = OdomIn(10.0, 5.0, 0.0, 0.0, 0.0, (0.0, 0.0), "world")
+    with pytest.raises(CostmapError, match="is in frame 'world'; the costmap is in 'odom'"):
+        seen_of(robot(), grid([(45, 30)]), here=elsewhere)
 
 
 def test_a_number_that_is_wrong_in_a_lidars_scan_stays_wrong():

@@ -141,7 +141,7 @@ def rooms() -> str | None:
         "picture shows the robot in the other room. Success is to be within 0.2 m, a twentieth of the width, in each "
         "of the last 5 of 100 steps. `jepa-ros eval --robot rooms --task far --episodes 200 --seed 7073 --samples 32 "
         "--iterations 2 --deliberate never` (`--weights steps=0` for the distance of latents). Three predictors were "
-        "scored on the tasks of seed 7073: one with a fifth of the mirrored batches (81.5 %), one that had seen episodes "
+        "scored on the tasks of seed 7073: one with a fifth of the mirrored batches (81.5 %), one that saw episodes "
         "which are held out, and was given up (89 %), and this one. Against the first, 16 were won and 5 lost. "
         "The rows of the inverse model and of the distance of latents are of seed 0, the latter with an earlier one. "
         "[model.md](model.md#far-goals) tells how the model was trained, in 17 minutes of one core:\n\n"

@@ -21,6 +21,7 @@ from jepa_ros.evaluation.baselines import baseline_in
 from jepa_ros.evaluation.episode import SEEING, EvalSettings, run_episode
 from jepa_ros.evaluation.kept import Kept
 from jepa_ros.evaluation.report import print_table, summarise
+from jepa_ros.evaluation.tour import driver_of
 from jepa_ros.files import add_json, new_file, write_json
 from jepa_ros.options import number, positive, refuse_given, seed, whole
 from jepa_ros.planning.bodies import settings_for
@@ -258,8 +259,8 @@ def main(args: argparse.Namespace) -> int:
     seeing = any(policy in SEEING for policy in policies)
     if args.tour and "planner" not in policies:
         raise JepaRosError(f"--tour: only the planner remembers a tour, and --policies is {','.join(policies)}")
-    if args.tour and not hasattr(world.task(choice.task, contract, choice.options), "tour"):
-        raise JepaRosError(f"--tour: task '{choice.task}' has no tour")
+    if args.tour:
+        driver_of(world.task(choice.task, contract, choice.options))
     if seeing and not model:
         raise JepaRosError(f"no model is shipped for {contract.name}: eval needs --model FOLDER, one trained on it")
     body = {} if args.contact_limit is None else {"contact_limit": args.contact_limit}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from jepa_ros.agent.loop import Loop
@@ -24,6 +25,17 @@ class Watching:
         return Decision(self.driver.act(observation).command)
 
 
+def driver_of(task: Task) -> Callable[[Scene, Any], Any]:
+    """What drives the tour of an episode's surroundings, of (scene, spec).
+
+    Raises:
+        JepaRosError: the task has no tour.
+    """
+    if not hasattr(task, "tour"):
+        raise JepaRosError(f"--tour: task '{task.name}' has no tour")
+    return task.tour
+
+
 def toured(scene: Scene, task: Task, spec: Any, part: PlannerPart, memory: LongTerm, seconds: float) -> dict[str, Any]:
     """Drive the tour of an episode's surroundings for at most ``seconds``, into the memory of the planner.
 
@@ -33,9 +45,7 @@ def toured(scene: Scene, task: Task, spec: Any, part: PlannerPart, memory: LongT
     Raises:
         JepaRosError: the task has no tour.
     """
-    if not hasattr(task, "tour"):
-        raise JepaRosError(f"task '{task.name}' has no tour")
-    driver = task.tour(scene, spec)
+    driver = driver_of(task)(scene, spec)
     loop = Loop(scene, Watching(driver, part))
     begun = scene.time
     while not driver.over and scene.time - begun < seconds:

@@ -57,7 +57,7 @@ class CostmapNode(Node):
             kind = message_class(STATE_TYPES[self._scan.place])
             qos.subscription(self, kind, contract.state[self._scan.place].topic, self._on_place, qos.STATE)
         if declared.lidar:
-            qos.subscription(self, LaserScan, declared.lidar, self._publish, qos.STATE)
+            qos.subscription(self, LaserScan, declared.lidar, lambda scan: self._publish(scan), qos.STATE)
         elif not self._scan.place:
             self.create_timer(EVERY, lambda: self._without_lidar(self._now()))
         self._sent = time.monotonic()
@@ -90,12 +90,12 @@ class CostmapNode(Node):
             scan = LaserScan(range_min=LEAST, range_max=reach)
             scan.header.frame_id = self._contract.state["scan"].frame or self._contract.frames.base
             scan.header.stamp = to_stamp(stamp)
-            self._publish(scan)
+            self._publish(scan, lidar=False)
 
-    def _publish(self, scan: LaserScan) -> None:
-        """Publish a scan with what is in the way; a lidar's own, or one without beams."""
+    def _publish(self, scan: LaserScan, lidar: bool = True) -> None:
+        """Publish a scan with what is in the way: a lidar's own, or one to be filled."""
         try:
-            beams = self._scan.beams(scan if len(scan.ranges) else None, time.monotonic(), self._now())
+            beams = self._scan.beams(scan if lidar else None, time.monotonic(), self._now())
         except JepaRosError as error:
             self._tell(str(error))
             return

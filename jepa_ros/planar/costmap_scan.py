@@ -59,6 +59,9 @@ class CostmapScan:
         self.contract, self.declared = contract, contract.costmap
         frames = contract.frames
         self.place = {frames.map: "pose", frames.odom: "odom"}.get(self.declared.frame, "")
+        fastest = dict(zip((axis.name for axis in contract.axes), contract.limits.velocity, strict=True))
+        self._speed = math.hypot(fastest.get("linear.x", 0.0), fastest.get("linear.y", 0.0))
+        self._spin = float(fastest.get("angular.z", 0.0))
         self._offset = contract.lidar().get("scan_offset", HERE)
         self._no_return = contract.state["scan"].no_return or ()
         self._told: dict[str, Heard] = {}
@@ -80,6 +83,8 @@ class CostmapScan:
         fault = measured.fault
         if not all(map(math.isfinite, (measured.x, measured.y, measured.yaw))):
             fault = "is not finite"
+        elif measured.frame_id not in ("", self.declared.frame):
+            fault = f"is in frame '{measured.frame_id}'; the costmap is in '{self.declared.frame}'"
         self._here = Heard(measured, measured.stamp, measured.received, fault)
 
     def beams(self, scan: Any, steady: float, ros: float) -> Beams:
@@ -88,17 +93,24 @@ class CostmapScan:
         Args:
             scan: the lidar's ``LaserScan``, None for a robot without one. steady, ros: now [s].
 
+        Cells are nearer by what the robot may have driven between the scan and the moment that their place is of: the
+        gate carries all of a scan on from its one stamp.
+
         Raises:
             CostmapError: something is missing, old or cannot be used.
         """
+        if scan is not None:
+            check_lidar(scan, self.declared.reach, self._no_return)
         here, blur, turned = HERE, 0.0, 0.0
+        placed = None
         if self.place:
             topic = self.contract.state[self.place]
             measured = self._fresh(self._here, f"{self.place} ({topic.topic})", topic.timeout, steady, ros)
-            here = measured.x, measured.y, measured.yaw
+            here, placed = (measured.x, measured.y, measured.yaw), measured.stamp
             if isinstance(measured, PoseIn):
                 blur, turned = _doubt(measured)
         found = empty() if scan is None else whole_turn(scan)
+        seen_at = (ros if placed is None else placed) if scan is None else _seconds(scan.header.stamp)
         for topic_name in self.declared.sources:
             told = self._fresh(self._told.get(topic_name), topic_name, self.declared.timeout, steady, ros)
             try:
@@ -107,7 +119,9 @@ class CostmapScan:
                 raise CostmapError(f"{topic_name}: {error}") from None
             flat = np.concatenate([points, np.zeros((len(points), 1))], axis=1)
             seen = between(np.array(self._offset), flat)[:, :2]
-            doubt = radius + blur + turned * np.hypot(*points.T)
+            apart = abs(seen_at - (told.stamp if placed is None else placed))
+            way, angle = blur + self._speed * apart, turned + self._spin * apart
+            doubt = radius + way + angle * np.hypot(*points.T)
             found = joined(found, seen, doubt, self._no_return)
         return found
 
@@ -122,6 +136,36 @@ class CostmapScan:
         if not -tolerance <= ros - heard.stamp <= timeout + tolerance:
             raise CostmapError(f"{name} has a stamp {ros - heard.stamp:.1f} s before now (limit {timeout:g} s)")
         return heard.value
+
+
+def _seconds(stamp: Any) -> float:
+    return float(stamp.sec + stamp.nanosec * 1e-9)
+
+
+def check_lidar(scan: Any, reach: float, no_return: tuple[str, ...]) -> None:
+    """Refuse a lidar's ``LaserScan`` that the gate would refuse, too: joined with cells it would look good.
+
+    Args:
+        reach: how far cells are told of [m]. no_return: what the lidar writes besides +inf where nothing is seen.
+
+    Raises:
+        CostmapError: no ranges, angles or limits that make no sense, all of it nearer than ``range_min``, or a lidar
+            that sees less far than cells are told of: the gate believes nothing beyond ``range_max``.
+    """
+    ranges = np.asarray(scan.ranges, dtype=np.float64)
+    low, high, step = float(scan.range_min), float(scan.range_max), float(scan.angle_increment)
+    if not len(ranges):
+        raise CostmapError("the lidar's scan has no ranges")
+    turn = abs(step) * (len(ranges) - 1)
+    if not math.isfinite(float(scan.angle_min)) or not 1e-4 <= abs(step) <= math.tau or turn > math.tau + abs(step):
+        raise CostmapError(f"the lidar's scan has {len(ranges)} ranges {step:g} rad apart from {scan.angle_min:g} on")
+    if not 0.0 <= low < high:
+        raise CostmapError(f"the lidar's scan goes from {low:g} to {high:g} m")
+    if high < reach:
+        raise CostmapError(f"costmap.reach is {reach:g} m and the lidar sees {high:g} m: the gate would miss cells")
+    empty_beams = (("nan" in no_return) & np.isnan(ranges)) | (("zero" in no_return) & (ranges == 0.0))
+    if (~empty_beams & ((ranges < low) | (ranges <= 0.0))).all():
+        raise CostmapError(f"the lidar shows nothing but what is nearer than {low:g} m: it is covered or broken")
 
 
 def _doubt(pose: PoseIn) -> tuple[float, float]:
