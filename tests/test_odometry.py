@@ -36,6 +36,14 @@ def test_a_robot_without_odometry_has_none():
     assert Odometry(load_contract("panda")).at(1.0) is None
 
 
+def test_a_base_that_is_seen_from_elsewhere_is_told_nothing_of_its_odometry():
+    arena = load_contract("arena")
+    found = Odometry(arena)
+    found.take(OdomIn(1.0, 1.0, 0.1, 0.0, 0.0, (0.0, 0.0), "odom"))
+    assert "odom" in arena.state and found.topic is None and found.at(1.0) is None
+    assert Odometry(ROVER).topic is ROVER.state["odom"]
+
+
 def test_how_far_a_base_can_have_come_is_said_by_its_limits_and_by_nobody_where_it_has_none():
     way, turn = farthest(ROVER, 0.5)
     speed, rate = ROVER.limits.velocity

@@ -48,15 +48,22 @@ class Places:
 
 
 class Odometry(Places):
-    """Places by the odometry.
+    """Places by the odometry of a base with its camera on board. From elsewhere it sees where it is, and is told none.
 
     Args:
         contract: says how old one may be; a robot without odometry has none.
+
+    Attributes:
+        topic: of the measurements, as in the contract; None where nobody is told.
     """
 
     def __init__(self, contract: Any) -> None:
-        topic = contract.state.get("odom")
-        super().__init__(0.0 if topic is None else topic.timeout)
+        self.topic = contract.state.get("odom") if contract.on_board else None
+        super().__init__(0.0 if self.topic is None else self.topic.timeout)
+
+    def take(self, measured: Any) -> None:
+        if self.topic is not None:
+            super().take(measured)
 
 
 def farthest(contract: Any, seconds: float) -> tuple[float, float]:
