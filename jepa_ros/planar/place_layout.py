@@ -19,6 +19,8 @@ from jepa_ros.planar.place_graph import Edge, PlaceGraph
 
 #: m of error that every way has at least.
 FLOOR = 0.02
+#: m between two parts that no way joins.
+APART = 1.5
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,18 @@ def _pull(poses: NDArray[np.float64], rows: list[tuple[int, int, Edge]], firsts:
     poses[:, 2] = wrapped(poses[:, 2] + settled(wrapped(steps[:, 2] - poses[there, 2] + poses[here, 2])))
     off = beyond(poses[here], steps) - poses[there]
     poses[:, :2] += np.stack([settled(off[:, 0]), settled(off[:, 1])], 1)
+
+
+def side_by_side(found: Layout) -> NDArray[np.float64]:
+    """(n, 2) [m] where to draw the places: part beside part, since nobody knows how they lie to each other."""
+    places = found.poses[:, :2].copy()
+    right = 0.0
+    for part in range(int(found.part.max(initial=-1)) + 1):
+        own = found.part == part
+        places[own] -= places[own].min(0)
+        places[own, 0] += right
+        right = places[own, 0].max() + APART
+    return places
 
 
 def error_of(graph: PlaceGraph, found: Layout) -> float:

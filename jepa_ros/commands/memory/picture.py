@@ -13,13 +13,11 @@ from jepa_ros.errors import JepaRosError
 from jepa_ros.memory.long_term import CONTACT, NOTHING, OBSTRUCTED, LongTerm
 from jepa_ros.memory.thumbnail import pixels_of
 from jepa_ros.planar.place_graph import PlaceGraph
-from jepa_ros.planar.place_layout import error_of, layout
+from jepa_ros.planar.place_layout import error_of, layout, side_by_side
 from jepa_ros.planar.way_memory import WayMemory
 
 #: px of a thumbnail's longer side in the picture, and how many there are at most.
 THUMB, MOST = 54.0, 40
-#: m between two parts that no way joins.
-APART = 1.5
 OUTCOMES = {NOTHING: ("seen", "0.6"), OBSTRUCTED: ("held back", "darkorange"), CONTACT: ("contact", "crimson")}
 
 
@@ -55,13 +53,7 @@ def _graph(axis: Any, memory: LongTerm, graph: PlaceGraph) -> np.ndarray:
     from matplotlib.collections import LineCollection
 
     found, now = layout(graph), time.time()
-    places = found.poses[:, :2].copy()
-    right = 0.0
-    for part in range(int(found.part.max()) + 1):  # side by side: nobody knows how they lie
-        own = found.part == part
-        places[own] -= places[own].min(0)
-        places[own, 0] += right
-        right = places[own, 0].max() + APART
+    places = side_by_side(found)
     ways = [(a, b, edge) for a, others in enumerate(graph.edges) for b, edge in others.items() if a < b]
     driven = [way for way in ways if way[2].driven]
     if driven:
