@@ -218,6 +218,6 @@ def test_nobody_listening_is_an_error_that_says_what_to_start(bag, start):
 
 
 def test_goals_of_every_kind_are_played_and_what_the_stack_said_is_not():
-    inputs = ["/image", "/goal_image", "/goal_pose", "/goal_tag", "/clock"]
+    inputs = ["/image", "/goal_image", "/goal_pose", "/goal_tag", "/goal_place", "/clock"]
     bag = SimpleNamespace(topics=[*inputs, "/planner/memory", "/planner/goal", "/command_raw"])
     assert input_topics(bag, load_contract("arena")) == inputs

@@ -238,6 +238,17 @@ def test_a_far_goal_is_driven_to_place_by_place_and_not_through_the_wall():
     assert corner < 1.0, "by the way that it knows"
 
 
+def test_a_place_that_was_chosen_in_the_memory_is_where_the_goal_is_though_the_eyes_do_not_know_it_again():
+    guide = guide_after((0, 0), (4, 0))
+    blind = {"relative": torch.full((1, 5), 9.0), "same": torch.zeros(1)}
+    guide.model.read = lambda name, here, there: blind[name].repeat_interleave(len(here), 0)
+    place = len(guide.graph) - 2
+    goal = Target(Goal.from_latent(guide.graph.latents[place], "memory", f"place {place}"), guide.model)
+    guide.observe(seen((1.0, 0.0, 0.0), np.zeros(3), 0.0))
+    guide.prepare(goal)
+    assert list(guide.anchors) == [place] and not guide.anchors[place][0].any()
+
+
 def test_a_goal_that_no_place_looks_like_has_no_way_in_the_memory():
     guide = guide_after((0, 0), (4, 0))
     goal = Target(Goal.from_latent(view((9.0, 9.0, 0.0), look=3.0).numpy()), guide.model)

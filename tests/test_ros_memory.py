@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,16 +15,19 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from ros_harness import Child, Probe
 from sensor_msgs.msg import Image
+from std_msgs.msg import String, UInt8MultiArray
 from toy_world import planar_config
 
 from jepa_ros.contract import load_contract
 from jepa_ros.memory import Store
+from jepa_ros.memory.overview import key_of
 from jepa_ros.memory.store import identity_of
 from jepa_ros.memory.thumbnail import pixels_of
 from jepa_ros.messages.images import latent_of
-from jepa_ros.nodes import qos
+from jepa_ros.nodes import planner_places, qos
 from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.nodes.planner_memory import MemoryTopic
+from jepa_ros.nodes.planner_places import PlacesTopic
 from jepa_ros.planar.place_graph import PlaceGraph
 from jepa_ros.planning.bodies import new_memory
 from jepa_ros.world_model import WorldModel, save_checkpoint
@@ -43,6 +47,9 @@ class Scene:
         self.probe.listen(DiagnosticArray, "planner/memory", qos.LATCHED)
         self.probe.listen(DiagnosticArray, "planner/status", qos.STATUS)
         self.probe.listen(Image, "planner/goal", qos.LATCHED)
+        self.probe.listen(String, "planner/_places", qos.LATCHED)
+        self.probe.listen(UInt8MultiArray, "planner/_thumbnails", qos.LATCHED)
+        self.places_out = self.probe.node.create_publisher(String, "goal_place", qos.COMMAND)
         self.out = self.probe.node.create_publisher(Image, "embedding", qos.EMBEDDING)
         self.camera = self.probe.node.create_publisher(Image, "image", qos.IMAGE)
         self.picture = np.full((64, 64, 3), 90, np.uint8)
@@ -124,12 +131,108 @@ def test_a_remembered_place_keeps_what_the_camera_saw(scene, tmp_path):
     assert small is not None and small.shape == (64, 64, 3) and abs(int(small.mean()) - 90) <= 2
 
 
+def shown(scene):
+    """What the planner tells of its memory to who listens."""
+    message = scene.probe.last("planner/_places")
+    return {} if message is None else json.loads(message.data)
+
+
+def test_a_place_of_the_memory_is_shown_with_its_picture_and_is_a_goal(scene):
+    scene.start()
+    assert scene.say("remember", "dock")[0] == 0
+    scene.probe.until(lambda: shown(scene).get("places") and shown(scene)["tags"], "what is remembered")
+    found = shown(scene)
+    (number, key, x, y, *_), tag = found["places"][0], found["tags"][0]
+    assert found["kind"] == "states" and found["total"] >= 1 and tag[0] == "dock" and tag[2:] == [x, y]
+    assert found["here"][:2] == [x, y] and found["goal"] is None
+    scene.probe.until(lambda: scene.probe.last("planner/_thumbnails"), "its pictures")
+    bundle = scene.probe.last("planner/_thumbnails")
+    (part,) = bundle.layout.dim
+    assert part.label == tag[1] and pixels_of(bytes(bundle.data)).shape == (64, 64, 3)
+
+    def goal(text):
+        before = scene.probe.values("planner/status")["goal_answers"]
+        scene.places_out.publish(String(data=text))
+        scene.probe.until(lambda: scene.probe.values("planner/status")["goal_answers"] != before, "an answer")
+        return scene.probe.values("planner/status")
+
+    for wrong in (f"{number} 0000", f"{number + 999} {key}"):
+        assert "is not in this memory as it was chosen" in goal(wrong)["goal_refused"]
+    assert "expected the number of a place" in goal("dock")["goal_refused"]
+    taken = goal(f"{number} {key}")
+    assert (taken["goal"], taken["goal_name"], taken["goal_refused"]) == ("memory", f"place {number}", "")
+    np.testing.assert_array_equal(latent_of(scene.probe.last("planner/goal")).ravel(), scene.latent)
+    scene.probe.until(lambda: shown(scene)["goal"], "where the goal lies")
+    assert shown(scene)["goal"] == pytest.approx([x, y], abs=0.05)  # the search reads it with fewer digits
+
+
 def test_a_planner_without_a_memory_says_so(scene):
     scene.memory = ""
     scene.start()
     for words in (["tags"], ["remember", "dock"], ["tag", "dock"]):
         code, text = scene.say(*words)
         assert code == 1 and "no long-term memory: start it with memory:=FOLDER" in text, (words, text)
+
+
+def test_what_is_shown_of_a_graph_says_where_the_robot_is_and_the_way_to_the_goal():
+    context = Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("showing", context=context)
+    topic, memory = PlacesTopic(node), new_memory(load_contract("rover"), 4)
+    graph = memory.annex(PlaceGraph)
+    for k in range(4):
+        graph.add(np.full(4, k), np.zeros(3), 1000.0, b"view %d" % k)
+        if k:
+            graph.join(k - 1, k, np.array([1.0, 0.0, 0.0]), 10.0, 0.05, 1)
+    goal = object()
+    views = {"place": lambda: (1, 0.8), "way": [1, 2, 3], "anchors": (goal, {3: (np.array([0.5, 0.0, 0.0]), 0.1)})}
+    planner = SimpleNamespace(memory=memory, view=views.get, target=None, goal=None)
+    pictures: list[UInt8MultiArray] = []
+    try:
+        topic.open(planner)
+        topic._overview.follow(1.0)
+        topic._pictures_out = SimpleNamespace(publish=pictures.append)
+        found = topic.told(True)
+        assert (found["kind"], found["total"], found["goal"], found["way"]) == ("places", 4, None, [])
+        assert found["here"] == [1.0, 0.0, 0.0] and found["sure"] == 0.8
+        assert found["ways"] == [[0, 1, 1], [1, 2, 1], [2, 3, 1]]
+        planner.target, planner.goal = object(), goal
+        assert topic.told(True)["goal"] == [3.5, 0.0]
+        assert topic.told(True)["way"] == [[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]
+        planner.goal = object()  # a new goal, of which nobody knows yet where it lies
+        assert topic.told(True)["goal"] is None
+        topic._tell_pictures(0.0)
+        topic._tell_pictures(9.0)
+        (bundle,) = pictures
+        assert bytes(bundle.data) == b"view 0view 1view 2view 3"
+    finally:
+        topic.close()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def test_the_pictures_of_a_memory_are_bounded_and_tags_come_first(monkeypatch):
+    context = Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("bounded", context=context)
+    topic, memory = PlacesTopic(node), new_memory(load_contract("rover"), 4)
+    for k in range(40):
+        memory.annex(PlaceGraph).add(np.full(4, k), np.zeros(3), 1000.0, bytes(3000))
+        memory.tag(f"tag {k}", np.full(4, 100 + k), thumbnail=bytes(3000))
+    monkeypatch.setattr(planner_places, "PICTURE_BYTES", 150_000)
+    pictures: list[UInt8MultiArray] = []
+    try:
+        topic.open(SimpleNamespace(memory=memory))
+        topic._overview.follow(1.0)
+        topic._pictures_out = SimpleNamespace(publish=pictures.append)
+        topic._tell_pictures(0.0)
+        labels = [dim.label for dim in pictures[0].layout.dim]
+        assert len(pictures[0].data) == 150_000 and len(labels) == 50
+        assert set(labels[:40]) == {key_of(tag.latent) for tag in memory.tags.values()}
+    finally:
+        topic.close()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
 
 
 def test_places_that_grow_all_the_time_are_told_rarely_and_a_tag_at_once(tmp_path):

@@ -7,7 +7,8 @@ The command leaves first, with the stamp of its image; without a goal it says "s
 
 Goals: ``goal_image`` (raw, or ``goal_image/compressed``), ``goal_pose``. Services: ``~/pause``, ``~/clear_goal`` (which
 also forgets the past: call it when the robot was carried elsewhere), ``~/goal_from_current``. With a memory:
-``goal_tag`` takes a remembered place as goal, ``~/remember`` gives the present one a name, ``~/memory`` tells them.
+``goal_tag`` and ``goal_place`` take a remembered place as goal, ``~/remember`` gives the present one a name,
+``~/memory`` tells them.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from jepa_ros.nodes.models import load
 from jepa_ros.nodes.pictures import RecentPictures
 from jepa_ros.nodes.planner_goals import GoalTopics
 from jepa_ros.nodes.planner_memory import MemoryTopic
+from jepa_ros.nodes.planner_places import PlacesTopic
 from jepa_ros.nodes.process import leave, run
 from jepa_ros.nodes.servo import servo_for
 from jepa_ros.nodes.slow_parameters import SlowParameterService
@@ -79,7 +81,7 @@ class PlannerNode(ManagedNode):
         self._futures_out = qos.publisher(self, Float32MultiArray, "~/_futures", qos.STATUS)
         self._map_out = qos.publisher(self, OccupancyGrid, "~/traversability", qos.LATCHED)
         self._tree_out = qos.publisher(self, String, "~/deliberation", qos.LATCHED)
-        self._memory = MemoryTopic(self)
+        self._memory, self._places = MemoryTopic(self), PlacesTopic(self)
         self.goals = GoalTopics(self, self._memory)
         self.create_service(SetBool, "~/pause", self._on_pause)
         self.create_service(Trigger, "~/clear_goal", self._on_clear_goal)
@@ -131,6 +133,7 @@ class PlannerNode(ManagedNode):
         if (told := self._part.odometry.topic) is not None:
             self._entities.append(qos.subscription(self, Odometry, told.topic, self._on_odom, qos.STATE))
         self.goals.open(self._part, contract)
+        self._places.open(self._planner)
         if not self._embedded:
             if memory is not None and not read_only:
                 self._pictures = RecentPictures(self, contract)
@@ -142,6 +145,7 @@ class PlannerNode(ManagedNode):
             self.destroy_subscription(entity)
         self._entities = []
         self.goals.close()
+        self._places.close()
         if self._pictures is not None:
             self._pictures.close()
         if self._servo is not None:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Goals of the planner node: as pictures, in numbers, or by the name of a remembered place; and naming the present one.
+"""Goals of the planner node: as pictures, in numbers, or as a remembered place by its name or number; and naming the
+present one.
 
 What was taken is told on ``~/goal``, latched, so that a recording that began later has it too.
 """
@@ -15,6 +16,7 @@ from std_msgs.msg import String
 
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
+from jepa_ros.memory import RecallError
 from jepa_ros.messages.images import pixels as pixels_of
 from jepa_ros.messages.state import place_of
 from jepa_ros.nodes import planner_messages, qos
@@ -43,6 +45,7 @@ class GoalTopics:
             *qos.subscribe_goal(self._node, CompressedImage, "goal_image/compressed", self.on_image),
             *qos.subscribe_goal(self._node, PoseStamped, "goal_pose", self._on_pose),
             *qos.subscribe_goal(self._node, String, "goal_tag", self.on_tag),
+            *qos.subscribe_goal(self._node, String, "goal_place", self.on_place),
             qos.subscription(self._node, String, "~/remember", self.on_remember, qos.COMMAND),
         ]
 
@@ -103,6 +106,16 @@ class GoalTopics:
             self.take(self._with_memory().remembered_goal(message.data), f"goal '{message.data}'")
         except JepaRosError as error:
             self._refuse(f"goal tag refused: {error}")
+
+    def on_place(self, message: String) -> None:
+        """A remembered place as a goal, by its number and key, a blank between; see jepa_ros.memory.overview."""
+        number, _, key = message.data.partition(" ")
+        try:
+            if not number.isdecimal() or len(number) > 9:
+                raise RecallError(f"'{message.data[:60]}': expected the number of a place and its key")
+            self.take(self._with_memory().place_goal(int(number), key), f"goal 'place {number}'")
+        except JepaRosError as error:
+            self._refuse(f"goal place refused: {error}")
 
     def on_remember(self, message: String) -> None:
         """Give the present place a name."""

@@ -112,8 +112,13 @@ class Guide(Sight):
         if not len(self.graph):
             return {}
         found, kept = self.recognition.nearest(latent), {}
+        nearest = int(found.places[0])
+        if np.array_equal(self.graph.latents[nearest], latent.cpu().numpy()):  # it was chosen among them
+            kept[nearest] = np.zeros(3), 0.0
         for k in np.argsort(found.doubt / (0.05 + found.same)).tolist():
             place, pose = int(found.places[k]), found.poses[k]
+            if place in kept:
+                continue
             if found.same[k] >= SEEN and found.doubt[k] <= DOUBT and self.recognition.holds(latent, None, place, pose):
                 kept[place] = between(pose, np.zeros(3)), float(found.doubt[k])
             if len(kept) == 3:
@@ -179,5 +184,7 @@ class Guide(Sight):
         return away + self.rest, turn
 
     def views(self, latents: torch.Tensor | None = None) -> Mapping[str, Any]:
-        """``goal``: what is driven to, (3,) in the odometry's frame; ``graph``: the places; ``way``: to the goal."""
-        return {**super().views(latents), "graph": self.graph, "way": self.way}
+        """``goal``: what is driven to, (3,) in the odometry's frame; ``graph``: the places; ``way``: to the goal;
+        ``place``: gives where the robot is, and how sure that is; ``anchors``: a goal, and where it is known."""
+        place, anchors = self.localiser.place, (self._goal, self.anchors)
+        return {**super().views(latents), "graph": self.graph, "way": self.way, "place": place, "anchors": anchors}

@@ -20,6 +20,7 @@ from jepa_ros.cost.task import TaskWeights
 from jepa_ros.cost.to_go import to_go_of
 from jepa_ros.memory import LongTerm, RecallError
 from jepa_ros.memory.knowledge import Picture, Seen
+from jepa_ros.memory.overview import latent_of
 from jepa_ros.memory.thumbnail import thumbnail
 from jepa_ros.planning.aim import Aim, aim_at
 from jepa_ros.planning.answers import Answers
@@ -151,6 +152,11 @@ class Planner:
         """The goal in force."""
         return None if self._aim is None else self._aim.goal
 
+    @property
+    def target(self) -> Target | None:
+        """The goal in force as the model reads it."""
+        return None if self._aim is None else self._aim.target
+
     def set_goal(self, goal: Goal | None) -> None:
         """Take a goal; None takes the goal away.
 
@@ -198,6 +204,14 @@ class Planner:
             RecallError: there is no memory, or no such place in it.
         """
         return Goal.from_latent(self._memory().tagged(name).latent, kind="memory", name=name)
+
+    def place_goal(self, number: int, key: str) -> Goal:
+        """A place of the memory as a goal, by its number and key; see jepa_ros.memory.overview.
+
+        Raises:
+            RecallError: there is no memory, or no such place in it.
+        """
+        return Goal.from_latent(latent_of(self._memory(), number, key), kind="memory", name=f"place {number}")
 
     def _memory(self) -> LongTerm:
         if self.memory is None:

@@ -48,7 +48,8 @@ def input_topics(reader: BagReader, contract: RobotContract, namespace: str = ""
     cameras = [camera.topic for camera in contract.cameras]
     names = [*cameras, *(f"{name}/compressed" for name in cameras), "camera_info"]
     names += [state.topic for state in contract.state.values()]
-    names += ["goal_image", "goal_image/compressed", "goal_pose", "goal_tag", "command_teleop", contract.estop_topic]
+    names += ["goal_image", "goal_image/compressed", "goal_pose", "goal_tag", "goal_place"]
+    names += ["command_teleop", contract.estop_topic]
     wanted = {full_name(name, namespace) for name in names} | {"/clock", "/tf", "/tf_static"}
     return [topic for topic in reader.topics if topic in wanted]
 
