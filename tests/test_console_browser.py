@@ -228,6 +228,11 @@ def test_imagined_futures_are_shown_as_remembered_pictures_one_of_which_becomes_
     page.click("#clear")
 
 
+def test_a_planner_without_a_memory_is_said_to_have_none(page):
+    says(page, "#memory-text", "This planner has no memory.")
+    assert page.locator("#graph-figure").is_hidden() and page.locator("#cards button").count() == 0
+
+
 def test_a_bag_is_opened_from_the_live_page_thought_over_again_and_left(page):
     page.click("#bags summary")
     says(page, "#bag-list", "Open yesterday")

@@ -12,11 +12,11 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TwistStamped
 from rclpy.context import Context
 from rclpy.serialization import serialize_message
-from std_msgs.msg import String
+from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
 from jepa_ros.console.desk import Refused
 from jepa_ros.console.driving import JOG, Driving
-from jepa_ros.console.hearing import ALWAYS, DELIBERATION, EMBEDDING, FUTURES, Hearing
+from jepa_ros.console.hearing import ALWAYS, DELIBERATION, EMBEDDING, FUTURES, PLACES, THUMBNAILS, Hearing
 from jepa_ros.console.showing import NODES, Showing
 from jepa_ros.contract import load_contract
 from jepa_ros.nodes import qos
@@ -80,13 +80,40 @@ def test_what_nobody_looks_at_is_not_subscribed_to(hearing):
 
     hearing.look(True)
     hearing.fetch()
-    assert heard() == set(hearing.kept) - {FUTURES, EMBEDDING}
+    assert heard() == set(hearing.kept) - {FUTURES, EMBEDDING, PLACES, THUMBNAILS}
     hearing.look_at_futures(True)
+    hearing.fetch()
+    assert heard() == set(hearing.kept) - {PLACES, THUMBNAILS}
+    hearing.look_at_places(True)
     hearing.fetch()
     assert heard() == set(hearing.kept)
     hearing.look(False)
     hearing.fetch()
     assert heard() == set(ALWAYS)
+
+
+def pictures(hearing, **parts):
+    message = UInt8MultiArray()
+    for key, size in parts.items():
+        message.layout.dim.append(MultiArrayDimension(label=key, size=size, stride=1))
+    message.data.frombytes(b"aabbb")
+    hearing.put(THUMBNAILS, bytes(serialize_message(message)))
+
+
+def test_places_of_the_memory_are_shown_with_who_has_a_picture(hearing):
+    def places(text):
+        hearing.put(PLACES, bytes(serialize_message(String(data=text))))
+        return section(hearing, "places").build()
+
+    told = {"kind": "places", "tags": [["dock", "k1", None, None]], "places": [[0, "k2", 0, 0, 0, None]]}
+    assert section(hearing, "places").build() is None
+    assert places(json.dumps(told)) == told | {"pictures": []}
+    pictures(hearing, k1=2, k3=3)
+    assert section(hearing, "places").build()["pictures"] == ["k1"] and hearing.thumbnails["k3"] == b"bbb"
+    pictures(hearing, k1=2, k3=9)
+    assert hearing.thumbnails == {}, "a message that is cut has no pictures"
+    for nonsense in ("", "[]", "{}", '{"tags": [[]], "places": []}'):
+        assert places(nonsense) is None
 
 
 def test_points_of_the_curves_are_kept_while_nobody_looks(hearing):

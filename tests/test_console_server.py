@@ -31,6 +31,7 @@ class Listener:
         self.told: list[tuple] = []
         self.latched = False
         self.futures: list[bool] = []
+        self.places: list[bool] = []
         self.asked = threading.Event()
         self.asked.set()
 
@@ -45,6 +46,16 @@ class Listener:
 
     def look_at_futures(self, on):
         self.futures.append(on)
+
+    def look_at_places(self, on):
+        self.places.append(on)
+
+    def thumbnail(self, key):
+        return b"\xff\xd8small" if key == "a1" else None
+
+    def goal_place(self, number, key):
+        self.told.append(("place", number, key))
+        return "goal taken"
 
     def remembered(self, number):
         return b"\xff\xd8small" if number == 5 else None
@@ -348,6 +359,31 @@ def test_futures_are_asked_of_the_planner_while_a_page_shows_them(port, robot):
     while robot.futures[-1]:
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_the_planners_memory_is_asked_for_while_a_page_shows_it(port, robot):
+    with Page(port) as page, Page(port) as other:
+        assert page.say("places", on=True)["done"] and other.say("places", on=False)["done"] is False
+        assert robot.places[-1] is True and "expected true or false" in other.say("places", on="yes")["error"]
+    end = time.monotonic() + 30
+    while robot.places[-1]:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_place_of_the_memory_is_shown_and_is_a_goal_as_any_other(port, robot):
+    assert fetch(port, "/api/places/a1")[0] == 200 and fetch(port, "/api/places/b2")[0] == 404
+    assert fetch(port, "/api/places/a1", Origin="http://evil.example")[0] == 403
+    with Page(port) as page, Page(port) as other:
+        assert page.say("goal", place=17, key="a1")["done"] == "goal taken" and ("place", 17, "a1") in robot.told
+        assert "has the controls" in other.say("goal", place=17, key="a1")["error"]
+        for wrong in ("17", True, None, 1.5):
+            assert "expected the number of a place" in page.say("goal", place=wrong, key="a1")["error"]
+        page.say("mode", on=True)
+        assert "until it is approved" in page.say("goal", place=18, key="b2")["done"]
+        assert ("place", 18, "b2") not in robot.told
+        page.say("approve")
+        assert robot.told.count(("place", 18, "b2")) == 1
 
 
 def test_a_remembered_picture_is_shown_and_is_a_goal(port, robot):

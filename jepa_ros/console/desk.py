@@ -18,7 +18,7 @@ from typing import Any
 from jepa_ros.errors import JepaRosError
 
 #: Requests that the controls are not needed for.
-FREE = ("stop", "take", "name", "front", "rules", "interventions", "futures", "bags", "bag")
+FREE = ("stop", "take", "name", "front", "rules", "interventions", "futures", "places", "bags", "bag")
 #: Requests that a page which is not in front may make as well: they make the robot safer or change nothing.
 BEHIND = (*FREE, "release", "pause", "refuse")
 #: At most so many requests in a second from one page; stops do not count.
@@ -38,7 +38,7 @@ class Page:
 
     Attributes:
         name: what its person is called. front: it is in front and in focus. visible: somebody can see it.
-        futures: it shows imagined futures.
+        futures: it shows imagined futures. places: it shows the planner's memory.
         recent: times [s] of its last requests.
     """
 
@@ -47,6 +47,7 @@ class Page:
     front: bool = True
     visible: bool = True
     futures: bool = False
+    places: bool = False
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=BURST))
 
 

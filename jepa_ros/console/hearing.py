@@ -21,13 +21,13 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Float32MultiArray, String
+from std_msgs.msg import Float32MultiArray, String, UInt8MultiArray
 from visualization_msgs.msg import MarkerArray
 
 from jepa_ros.console.album import Album
 from jepa_ros.console.areas import Area, areas_of
 from jepa_ros.console.kept import Kept, numbers
-from jepa_ros.console.pictures import jpeg, thumbnail
+from jepa_ros.console.pictures import jpeg, parts_of, thumbnail
 from jepa_ros.console.projection import Projection
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
@@ -47,10 +47,12 @@ WAITING, LOOK = 8, 0.3
 ALWAYS = ("signals",)
 DELIBERATION = "planner/deliberation"
 #: Spoken when something changes, so that their age says nothing.
-LATCHED = ("planner/memory", DELIBERATION)
+LATCHED = ("planner/memory", DELIBERATION, "planner/_places", "planner/_thumbnails")
 GATE = "safety_gate/state"
 #: Heard only while somebody looks at imagined futures.
 FUTURES, EMBEDDING = "planner/_futures", "embedding"
+#: Heard only while somebody looks at the planner's memory.
+PLACES, THUMBNAILS = "planner/_places", "planner/_thumbnails"
 #: Modes of the gate in which a stop has not begun, or is over.
 WITHOUT_STOP = (*MOVING_NAMES, "ARMING")
 #: Why a topic may rightly never come.
@@ -78,7 +80,8 @@ class Hearing:
             rules_version grows when they are asked for.
         album: pictures by latents, None before the planner has told how long its latents are.
         pose_topic: where the robot tells its place, None where it does not.
-        futures_wanted: somebody looks at imagined futures.
+        futures_wanted, places_wanted: somebody looks at imagined futures, or at the planner's memory.
+        thumbnails: pictures (JPEG) of the planner's memory, by key.
         cause: mode, reason, sentence and time of the last thing that made the gate stop; None before the first.
     """
 
@@ -96,7 +99,8 @@ class Hearing:
         self._picture: tuple[int, bytes] = (0, b"")
         self._projection: Projection | None = None
         self._listening: dict[str, Subscription] = {}
-        self._wanted = self.futures_wanted = False
+        self._wanted = self.futures_wanted = self.places_wanted = False
+        self.thumbnails: dict[str, bytes] = {}
         self._waiting: OrderedDict[bytes, bytes] = OrderedDict()  # pictures by their stamps
         self._looked = 0.0
         self._camera_topic = contract.cameras[0].topic
@@ -131,6 +135,7 @@ class Hearing:
         ]
         if self._pictures:
             rows += [(FUTURES, Float32MultiArray, qos.STATUS), (EMBEDDING, Image, qos.EMBEDDING)]
+            rows += [(PLACES, String, qos.LATCHED), (THUMBNAILS, UInt8MultiArray, qos.LATCHED)]
         if self.pose_topic is not None:
             rows.append((self.pose_topic, PoseWithCovarianceStamped, qos.STATE))
         return rows
@@ -145,9 +150,19 @@ class Hearing:
         """Somebody looks at imagined futures, or nobody does; taken up at the next :meth:`fetch`."""
         self.futures_wanted = on
 
-    def _wants(self, topic: str) -> bool:
+    def look_at_places(self, on: bool) -> None:
+        """Somebody looks at the planner's memory, or nobody does; taken up at the next :meth:`fetch`."""
+        self.places_wanted = on
+
+    def _asked(self, topic: str) -> bool:
+        """Whether a part of the page shows a topic that only it needs, or all do."""
         if topic in (FUTURES, EMBEDDING):
-            return self._wanted and self.futures_wanted
+            return self.futures_wanted
+        return self.places_wanted if topic in (PLACES, THUMBNAILS) else True
+
+    def _wants(self, topic: str) -> bool:
+        if not self._asked(topic):
+            return False
         return self._wanted or topic in ALWAYS
 
     def _follow(self) -> None:
@@ -180,6 +195,8 @@ class Hearing:
             self._open_album(kept.get())
         elif topic == EMBEDDING:
             self._remember(data)
+        elif topic == THUMBNAILS:
+            self.thumbnails = parts_of(kept.get())
         elif self.futures_wanted and topic.startswith(self._camera_topic):
             self._waiting[data[4:12]] = data
             if len(self._waiting) > WAITING:
@@ -232,7 +249,7 @@ class Hearing:
         """Rate [Hz] and age [s] of each topic, and for one that never came why that may be."""
         found = {}
         for topic, kept in self.kept.items():
-            if topic in (FUTURES, EMBEDDING) and not self.futures_wanted:
+            if not self._asked(topic) or topic in (PLACES, THUMBNAILS):
                 continue
             found[topic] = kept.account()
             if not kept.version:

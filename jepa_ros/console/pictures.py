@@ -46,6 +46,15 @@ def thumbnail(pixels: NDArray[Any], encoding: str) -> bytes:
     return jpeg(pixels, encoding)
 
 
+def parts_of(message: Any) -> dict[str, bytes]:
+    """The pictures in a UInt8MultiArray, by the labels of its dimensions; none where they are not all there."""
+    data, found, begin = bytes(message.data), {}, 0
+    for dim in message.layout.dim:
+        found[dim.label] = data[begin : begin + dim.size]
+        begin += dim.size
+    return found if begin == len(data) else {}
+
+
 def is_picture(data: bytes, name: str) -> None:
     """Raise Refused where a file is too large, or is no JPEG or PNG by its first bytes."""
     if len(data) > MAX_PICTURE:

@@ -57,6 +57,7 @@ class Robot:
         self._pose_out = qos.publisher(self.node, PoseStamped, "goal_pose", qos.COMMAND)
         self._picture_out = qos.publisher(self.node, CompressedImage, "goal_image/compressed", qos.COMMAND)
         self._tag_out = qos.publisher(self.node, String, "goal_tag", qos.COMMAND)
+        self._place_out = qos.publisher(self.node, String, "goal_place", qos.COMMAND)
         self._remember_out = qos.publisher(self.node, String, "planner/remember", qos.COMMAND)
         self._log_out = qos.publisher(self.node, String, "~/log", qos.STATUS)
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -65,6 +66,7 @@ class Robot:
         self._thread.start()
         # What a page sees.
         self.look, self.look_at_futures = self._hearing.look, self._hearing.look_at_futures
+        self.look_at_places = self._hearing.look_at_places
         self.picture, self.goal_picture = self._hearing.picture, self._hearing.goal_picture
         # What a page says.
         self.drive, self.let_go = self._driving.drive, self._driving.let_go
@@ -119,6 +121,10 @@ class Robot:
     def remembered(self, number: int) -> bytes | None:
         """The JPEG of a remembered picture by its number; None where it is forgotten."""
         return None if self._hearing.album is None else self._hearing.album.picture(number)
+
+    def thumbnail(self, key: str) -> bytes | None:
+        """The JPEG of a place or tag of the planner's memory; None where it has none."""
+        return self._hearing.thumbnails.get(key)
 
     # ------------------------------------------------------------ what a page says
 
@@ -203,6 +209,10 @@ class Robot:
     def goal_tag(self, name: str) -> str:
         """Send a remembered place as goal."""
         return self._goal(self._tag_out, String(data=name))
+
+    def goal_place(self, number: int, key: str) -> str:
+        """Send a place of the planner's memory as goal; the key tells that it still is the one that was shown."""
+        return self._goal(self._place_out, String(data=f"{number} {key}"))
 
     def remember(self, name: str) -> str:
         """Remember this place under a name."""

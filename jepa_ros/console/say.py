@@ -12,7 +12,7 @@ from jepa_ros.console.desk import Refused
 
 Said = tuple[str, Callable[[], Any]]
 #: Requests that are not written into the log where they are granted: they change nothing.
-SILENT = ("front", "interventions", "rules", "futures", "bags")
+SILENT = ("front", "interventions", "rules", "futures", "places", "bags")
 
 
 def say(console: Any, number: int, what: str, message: dict[str, Any]) -> Said:
@@ -76,6 +76,11 @@ def _wanted(console: Any, message: dict[str, Any]) -> Said:
     if "tag" in message:
         name = str(message["tag"])
         return f"remembered place '{name[:60]}'", lambda: robot.goal_tag(name)
+    if "place" in message:
+        place, key = message["place"], str(message.get("key", ""))
+        if isinstance(place, bool) or not isinstance(place, int):
+            raise Refused("place: expected the number of a place")
+        return f"remembered place {place}", lambda: robot.goal_place(place, key)
     if "file" in message:
         name = str(message.get("name", "picture"))
         try:
@@ -90,7 +95,7 @@ def _wanted(console: Any, message: dict[str, Any]) -> Said:
         return f"remembered picture {picture}", lambda: robot.goal_remembered(picture)
     if message.get("here"):
         return "what the camera sees now", robot.here
-    raise Refused("a goal is a pixel, a pose, a tag, a file, a remembered picture, or here")
+    raise Refused("a goal is a pixel, a pose, a tag, a place, a file, a remembered picture, or here")
 
 
 def _approve(console: Any, _number: int, _message: dict[str, Any]) -> Said:
@@ -189,6 +194,12 @@ def _futures(console: Any, number: int, message: dict[str, Any]) -> Said:
     return "", lambda: on
 
 
+def _places(console: Any, number: int, message: dict[str, Any]) -> Said:
+    console.desk.pages[number].places = on = _bool(message, "on")
+    console.look_at_places()
+    return "", lambda: on
+
+
 def _shelf(console: Any) -> Any:
     if console.shelf is None:
         raise Refused("this console offers no bags")
@@ -233,6 +244,7 @@ TABLE: dict[str, Callable[[Any, int, dict[str, Any]], Said]] = {
     "front": _front,
     "interventions": _interventions,
     "futures": _futures,
+    "places": _places,
     "bags": _bags,
     "bag": _bag,
 }

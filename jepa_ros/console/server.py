@@ -33,8 +33,8 @@ from jepa_ros.console.say import SILENT, say
 from jepa_ros.console.shelf import Shelf
 
 FILES = {
-    "/": "index.html", "/app.js": "app.js", "/parts.js": "parts.js", "/draw.js": "draw.js", "/style.css": "style.css",
-    "/afterwards": "afterwards.html", "/afterwards.js": "afterwards.js",
+    "/": "index.html", "/app.js": "app.js", "/parts.js": "parts.js", "/draw.js": "draw.js", "/memory.js": "memory.js",
+    "/style.css": "style.css", "/afterwards": "afterwards.html", "/afterwards.js": "afterwards.js",
 }  # fmt: skip
 #: Times a second that pages are told what is new; pictures go at most as often.
 RATE = 10.0
@@ -112,6 +112,7 @@ class Console:
         routes += [
             Route("/api/stop", self._stop, methods=["POST"]),
             Route("/api/remembered/{number:int}", self._remembered, methods=["GET"]),
+            Route("/api/places/{key}", self._thumbnail, methods=["GET"]),
             WebSocketRoute("/ws", self._page),
         ]
         if self.shelf is not None:
@@ -140,10 +141,13 @@ class Console:
         """A remembered picture; its number never stands for another one, so that a browser may keep it for a while."""
         if refused := await self.door.admit(request):
             return JSONResponse({"error": refused}, 403, HEADERS)
-        data = self.robot.remembered(int(request.path_params["number"]))
-        if data is None:
-            return JSONResponse({"error": "that picture is forgotten"}, 404, HEADERS)
-        return Response(data, media_type="image/jpeg", headers={**HEADERS, "Cache-Control": "private, max-age=600"})
+        return _picture(self.robot.remembered(int(request.path_params["number"])))
+
+    async def _thumbnail(self, request: Request) -> Response:
+        """What a place or a tag of the planner's memory looks like; a key, too, stands for one picture always."""
+        if refused := await self.door.admit(request):
+            return JSONResponse({"error": refused}, 403, HEADERS)
+        return _picture(self.robot.thumbnail(request.path_params["key"]))
 
     # ------------------------------------------------------------ one page
 
@@ -170,6 +174,7 @@ class Console:
             self.viewers.pop(page.number, None)
             self.desk.leave(page.number)
             self.look_at_futures()
+            self.look_at_places()
             for task in (sending, hearing):
                 task.cancel()
             with contextlib.suppress(Exception):
@@ -236,6 +241,10 @@ class Console:
         """Let the planner publish imagined futures while a page shows them."""
         self.robot.look_at_futures(any(page.futures for page in self.desk.pages.values()))
 
+    def look_at_places(self) -> None:
+        """Let the planner publish what is in its memory while a page shows it."""
+        self.robot.look_at_places(any(page.places for page in self.desk.pages.values()))
+
     # ------------------------------------------------------------ telling all pages
 
     async def _tell(self) -> None:
@@ -258,3 +267,9 @@ class Console:
                 for viewer in self.viewers.values():
                     viewer.put(trouble)
             await asyncio.sleep(max(0.01, 1.0 / RATE - (time.monotonic() - started)))
+
+
+def _picture(data: bytes | None) -> Response:
+    if data is None:
+        return JSONResponse({"error": "that picture is forgotten"}, 404, HEADERS)
+    return Response(data, media_type="image/jpeg", headers={**HEADERS, "Cache-Control": "private, max-age=600"})

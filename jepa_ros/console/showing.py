@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jepa_ros.console.hearing import DELIBERATION, FUTURES, GATE, Hearing
+from jepa_ros.console.hearing import DELIBERATION, FUTURES, GATE, PLACES, THUMBNAILS, Hearing
 from jepa_ros.console.kept import numbers
 
 #: Seconds after which a planner that says nothing is not shown as planning.
@@ -57,6 +57,7 @@ class Showing:
             Section("memory", kept["planner/memory"].version, self._memory),
             Section("drawing", (*drawn, areas, self._planning()), self._drawing),
             Section("pose", pose, self._pose),
+            Section("places", self._places_key(), self._places),
             Section("tree", kept[DELIBERATION].version, self._tree),
             Section("map", kept["planner/traversability"].version, self._map),
             Section("inputs", half_second, self._hearing.account),
@@ -92,6 +93,23 @@ class Showing:
         memory = self._hearing.kept["planner/memory"].values()
         tags = {k[4:]: v for k, v in memory.items() if k.startswith("tag/")}
         return {"folder": memory.get("folder", ""), "tags": tags, "refused": memory.get("refused", "")}
+
+    def _places_key(self) -> Hashable:
+        kept = self._hearing.kept
+        return kept[PLACES].version, kept[THUMBNAILS].version
+
+    def _places(self) -> dict[str, Any] | None:
+        """Places of the planner's memory to choose from; see :meth:`jepa_ros.nodes.planner_places.PlacesTopic.told`.
+
+        ``pictures`` has the keys of those that have one.
+        """
+        message = self._hearing.kept[PLACES].get()
+        try:
+            found = {} if message is None else json.loads(message.data)
+            keys = [row[1] for row in (*found["tags"], *found["places"])]
+        except (ValueError, KeyError, TypeError, IndexError):
+            return None
+        return found | {"pictures": [key for key in keys if key in self._hearing.thumbnails]}
 
     def _planning(self) -> bool:
         status = self._hearing.kept["planner/status"]

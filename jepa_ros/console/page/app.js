@@ -15,7 +15,7 @@ function connect() {
     if (typeof event.data !== "string") return picture(event.data);
     const message = JSON.parse(event.data);
     if (message.kind === "state") { heard(message); lastState = Date.now(); link("connected", false); show(); }
-    else if (message.kind === "hello") { page = message.page; state = null; say("interventions", {}, true); futures(); }
+    else if (message.kind === "hello") { page = message.page; state = null; say("interventions", {}, true); futures(); memory(); }
     else if (message.kind === "answer") answered(message);
     else if (message.kind === "refused" || message.kind === "trouble") tell(message.why, true);
   };
@@ -112,7 +112,7 @@ function show() {
   $("pause").setAttribute("aria-pressed", String(planner.reason === "paused"));
   Parts.inputs($("inputs"), inputs);
   list($("log"), desk.log.slice().reverse().map((s) => [`${new Date(1000 * s.when).toLocaleTimeString()} ${s.who}: ${s.what} ${s.about}${s.refused ? " — refused: " + s.refused : ""}`, Boolean(s.refused)]));
-  tags(state.memory.tags);
+  Memory.show(state, inputs["planner/memory"].age !== null, (goal) => say("goal", goal));
   Draw.curves($("curves"), state.curves);
   Draw.map($("map"), state.map, state.drawing, state.areas);
   paint();
@@ -147,13 +147,6 @@ function rows(body, found) {
 
 function list(ol, found) {
   ol.replaceChildren(...found.map(([text, wrong]) => { const li = document.createElement("li"); li.textContent = text; if (wrong) li.className = "no"; return li; }));
-}
-
-function tags(found) {
-  const names = Object.keys(found).join("\n");
-  if ($("tags").dataset.names === names) return;
-  $("tags").dataset.names = names;
-  $("tags").replaceChildren(...Object.keys(found).map((name) => { const b = document.createElement("button"); b.type = "button"; b.textContent = "Go to " + name; b.title = found[name]; b.onclick = () => say("goal", { tag: name }); return b; }));
 }
 
 function interventions(found) {
@@ -198,6 +191,8 @@ $("approve").onclick = () => say("approve"); $("refuse").onclick = () => say("re
 $("approve-mode").onchange = (e) => say("mode", { on: e.target.checked });
 function futures() { say("futures", { on: $("futures").open }, true); }
 $("futures").ontoggle = futures;
+function memory() { say("places", { on: $("memory").open }, true); }
+$("memory").ontoggle = memory;
 $("bags").ontoggle = () => { if ($("bags").open) say("bags", {}, true); };
 $("look-bags").onclick = () => say("bags", {}, true);
 $("look-interventions").onclick = () => say("interventions", {}, true);
