@@ -125,8 +125,8 @@ def lasting(
 ) -> float:
     """The highest rate that is left of ``rate`` after one target or what is ``sent`` now, for a span, and another.
 
-    A rate that is told to an axis is not lost. Otherwise this is :func:`after`, called with each target in turn; it
-    stands here in line because a tick asks for hundreds of them.
+    A rate that is told to an axis is not lost. Each other step is one of :func:`after`, here in line: a tick asks for
+    hundreds of them. A test ties the two: ``test_what_is_left_after_several_targets_is_what_each_leaves_in_turn``.
     """
     for target, span in zip(targets, spans):
         if sent > target:
@@ -218,20 +218,6 @@ def in_force(t: Tick) -> list[tuple[float, list[float], list[float]]]:
             held.append((max(0.0, recent[k + 1][0] + wait - t.now) if k < last else wait, lows, highs))
         t.held = held[::-1]
     return t.held
-
-
-def motion(t: Tick) -> list[float]:
-    """How the robot moves now, as far as is known, (A,).
-
-    Where it is measured: that, or what was commanded last, whichever is faster in the measured direction, for odometry
-    is older than the command. Where it is not: the middle of what it may do.
-    """
-    if t.motion is None:
-        if t.measured is None:
-            t.motion = [0.5 * (low + high) for low, high in zip(*hull(t), strict=True)]
-        else:
-            t.motion = [o if o * m >= 0.0 and abs(o) > abs(m) else m for o, m in zip(t.s.out, t.measured, strict=True)]
-    return t.motion
 
 
 class Decay(NamedTuple):

@@ -23,6 +23,7 @@ from jepa_ros.safety import (  # noqa: F401
     obstacles,
     planner_signals,
     positions,
+    reckoning,
     regions,
     sensing,
     touch,
@@ -143,6 +144,7 @@ class Gate:
         sensing.take_measurements(t)
         envelope.follow(t)
         limits.follow_joints(t)
+        reckoning.follow(t)
         localisation.follow_pose(t)
         regions.smooth_pose(t)
         obstacles.follow_scan(t)

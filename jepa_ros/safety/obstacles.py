@@ -8,8 +8,8 @@ import math
 import numpy as np
 
 from jepa_ros.safety import regions, shares
-from jepa_ros.safety.envelope import motion
-from jepa_ros.safety.geometry import Point, advance
+from jepa_ros.safety.geometry import Point
+from jepa_ros.safety.reckoning import MOST_AGE, Mark, anchored, between
 from jepa_ros.safety.rows import check
 from jepa_ros.safety.sensing import examine, read_scan
 from jepa_ros.safety.tick import Tick
@@ -78,23 +78,14 @@ def keeps_off(corners: list[Point], more: float, x: np.ndarray, y: np.ndarray, r
 
 
 def follow_scan(t: Tick) -> None:
-    """Carry on where the robot has come to since the newest scan was taken, tick by tick.
-
-    From the present speed and the scan's age alone, a robot that has been braking would have come less far than it has.
-    """
+    """Note where the robot was when the newest scan was taken."""
     scan = t.i.scan
     if scan is None or "scan" not in t.cfg.states or t.cfg.joints:
-        t.s.since_scan = None
+        t.s.scan_anchor = None
         return
-    known = t.s.cache.get("scan")
-    new = known is None or known[0] is not scan
-    if examine(t, "scan", scan, read_scan)[0] is not None:
-        return
-    v = regions.twist(t, motion(t))
-    if new or t.s.since_scan is None:
-        t.s.since_scan = advance(0.0, 0.0, 0.0, *v, min(max(t.ros - scan.stamp, 0.0), 1.0))
-    else:
-        t.s.since_scan = advance(*t.s.since_scan, *v, min(t.dt, 1.0))
+    age = t.ros - scan.stamp
+    old = min(max(age, 0.0), MOST_AGE) if math.isfinite(age) else 0.0
+    t.s.scan_anchor = anchored(t, t.s.scan_anchor, (scan.stamp, scan.received), t.now - old)
 
 
 @check("obstacle")
@@ -109,18 +100,18 @@ def obstacle(t: Tick) -> None:
     wanted = regions.twist(t, t.u)
     speed = math.hypot(wanted[0], wanted[1])
     points_x, points_y, nearest = value
-    moved = t.s.since_scan or (0.0, 0.0, 0.0)
+    moved: Mark = between(t.s.scan_anchor.then, t.s.here)
     kept = [g.bound for g in cfg.guardrails.of("obstacle_distance")]
     radius = cfg.footprint_radius + max([cfg.obstacle_margin, *kept])
     far = max(shares.farthest(t), speed * (cfg.time_to_contact + cfg.reaction_time)) + radius
-    if nearest > far + math.hypot(moved[0], moved[1]):
+    if nearest > far + moved.slack + math.hypot(moved.x, moved.y):
         t.s.obstacle_scale = 1.0
         return
-    c, s = math.cos(moved[2]), math.sin(moved[2])
-    dx, dy = points_x - moved[0], points_y - moved[1]
+    c, s = math.cos(moved.yaw), math.sin(moved.yaw)
+    dx, dy = points_x - moved.x, points_y - moved.y
     x, y = c * dx + s * dy, c * dy - s * dx
     gap = np.hypot(x, y)
-    close = gap < far
+    close = gap < far + moved.slack
     x, y, gap = x[close], y[close], gap[close]
     if x.size == 0:
         t.s.obstacle_scale = 1.0
@@ -135,7 +126,8 @@ def obstacle(t: Tick) -> None:
         if touched and scale > 0.0:
             fast = max(cfg.velocity[k] for k in cfg.linear)
             scale = min(scale, cfg.escape_speed * fast / speed)
-    room = max(float(gap.min()) - NEARER, 0.0) if touched else radius
+    beside = float(gap.min()) - NEARER  # what may be passed, as long as nothing comes nearer
+    room = max(beside, 0.0) if touched else max(radius, min(radius + moved.slack, beside))
 
     def fits(share: float, spare: float) -> bool:
         reach = shares.reach_of(t, share)
@@ -147,5 +139,5 @@ def obstacle(t: Tick) -> None:
     scale = shares.scaled(t, fits, scale, t.s.obstacle_scale) if scale > 0.0 else 0.0
     t.s.obstacle_scale = scale
     if scale < 1.0:
-        beside = "an obstacle close beside it" if touched else "an obstacle within reach"
-        shares.apply(t, "obstacle", scale, f"an obstacle {free:.2f} m ahead" if free < far else beside)
+        where = "an obstacle close beside it" if touched else "an obstacle within reach"
+        shares.apply(t, "obstacle", scale, f"an obstacle {free:.2f} m ahead" if free < far else where)

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from jepa_ros.safety.envelope import motion
 from jepa_ros.safety.geometry import advance
 from jepa_ros.safety.guardrails import Guardrail
 from jepa_ros.safety.localisation import pose_now
@@ -123,9 +122,10 @@ def smooth_pose(t: Tick) -> None:
     if found is None:
         s.place = None
         return
-    vx, vy, w = twist(t, motion(t))
-    if s.place is not None:
-        s.place = advance(*s.place, vx, vy, w, min(t.dt, 1.0))
+    if s.place is not None and t.went is not None:
+        px, py, pyaw = s.place
+        cos, sin, went = math.cos(pyaw), math.sin(pyaw), t.went
+        s.place = (px + cos * went.x - sin * went.y, py + sin * went.x + cos * went.y, pyaw + went.yaw)
     if not new:
         return
     x, y, yaw, margin, _ = found

@@ -92,11 +92,15 @@ class GateState:
     off_since: float | None  # since when the measured motion has not been what was commanded
     turned: float  # rad turned on the spot within the margin of a region, since it came there
     answers_for: bool  # enabled, or disabled and not at rest since: its motion is the gate's
-    trail: tuple[Any, ...]  # where dead reckoning came to of late (jepa_ros.safety.localisation.Mark), oldest first
+    trail: tuple[Any, ...]  # where dead reckoning came to of late (jepa_ros.safety.reckoning.Mark), oldest first
+    coast: tuple[Any, ...]  # the same as far as was known at each tick, before odometry told of it
+    here: Any  # where dead reckoning is now (Mark)
+    met: Any  # where the coast was at the trail's end (Mark)
+    told: tuple[Any, tuple[float, float, float]] | None  # the odometry at the trail's end, and its (vx, vy, w)
     since_pose: Any  # how the robot moved since the newest pose (jepa_ros.safety.localisation.Since)
     pose_at: float | None  # steady time at which the last pose was drawn in
     place: tuple[float, float, float] | None  # smoothed pose, as of the last tick
-    since_scan: tuple[float, float, float] | None  # (x, y, yaw) in the frame in which the newest scan was taken
+    scan_anchor: Any  # where dead reckoning was when the newest scan was taken (jepa_ros.safety.reckoning.Anchor)
     region_scale: float  # scale of the regions at the last tick
     obstacle_scale: float  # the same of the scan
     contact_axis: tuple[float, ...] | None  # the velocity given when the bumper was pressed
@@ -120,7 +124,7 @@ class GateState:
         self.rate = [0.0] * size
         self.known = False
         self.nearest = self.settled_since = self.joints_before = None
-        self.recent = self.in_force = self.trail = ()
+        self.recent = self.in_force = self.trail = self.coast = ()
         self.swing = self.hull_before = self.led = None
         self.ways = ()
         self.planner = Track()
@@ -139,7 +143,8 @@ class GateState:
         self.sent = ()
         self.linger = self.off_since = None
         self.turned = 0.0
-        self.place = self.pose_at = self.since_scan = self.since_pose = None
+        self.place = self.pose_at = self.scan_anchor = self.since_pose = None
+        self.here = self.met = self.told = None
         self.region_scale = self.obstacle_scale = 1.0
         self.contact_axis = None
         self.differ_since = self.listening_since = None

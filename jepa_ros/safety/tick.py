@@ -35,15 +35,16 @@ class Tick:
         sent, held, hull: least and highest rates, (A,) each, that are in force, and that the robot may have, worked out
             once by :mod:`jepa_ros.safety.envelope`; None: not yet. axes: the same by axis (jepa_ros.safety.reach).
         pose, pose_known: where the robot is (:mod:`jepa_ros.safety.localisation`), and whether that was worked out.
-        motion, place, reached, farthest: how and where the robot moves and may come to, worked out once by
-            :mod:`jepa_ros.safety.shares`; None: not yet.
+        went: what a base did since the last tick, as far as is known now (jepa_ros.safety.reckoning.Mark), or None.
+        place, reached, farthest: where the robot is and may come to, worked out once by :mod:`jepa_ros.safety.shares`;
+            None: not yet.
     """
 
     __slots__ = (
         "asked", "axes", "bounded", "brake", "cfg", "dt", "farthest", "held", "hull", "i", "joints",
-        "joints_fresh", "measured", "measured_at", "motion", "now", "pace", "place", "pose", "pose_known", "prompt",
+        "joints_fresh", "measured", "measured_at", "now", "pace", "place", "pose", "pose_known", "prompt",
         "reached", "ros", "s", "sent", "shape_stop", "smooth", "source", "span", "still", "track", "trips", "u",
-        "urgent",
+        "urgent", "went",
     )  # fmt: skip
 
     def __init__(self, cfg: GateConfig, s: GateState, i: GateInputs, now: float, ros: float, dt: float) -> None:
@@ -72,7 +73,7 @@ class Tick:
         self.held: list[tuple[float, list[float], list[float]]] | None = None
         self.axes: Any = None
         self.hull: tuple[list[float], list[float]] | None = None
-        self.motion: list[float] | None = None
+        self.went: Any = None
         self.place: Any = None
         self.pose: tuple[float, float, float, float, float] | None = None
         self.pose_known = False

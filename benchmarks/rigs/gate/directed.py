@@ -43,10 +43,14 @@ class Found:
 
 
 class Searched:
-    """A named body among its regions."""
+    """A named body among its regions.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Args:
+        late: its pose comes at every tick and so many ticks late; None: as drawn for each trial.
+    """
+
+    def __init__(self, name: str, late: int | None = None) -> None:
+        self.name, self.late = name, late
         self.size = size_of(name)
         rails = places(self.size)
         contract = RobotContract.from_dict({**BODIES[name], "state": SENSES, "guardrails": rails}, name)
@@ -72,6 +76,8 @@ class Searched:
         )
         plant.x, plant.y, plant.yaw = x, y, yaw
         senses = Senses(random.Random(int(genes[6] * 16)), m, 1.0, 0.0)
+        if self.late is not None:
+            senses.rates["pose"] = (1, 0, self.late)
         legs, at, end = [], 8, 0.0
         for _ in range(LEGS):
             end += 0.05 + 1.2 * genes[at] ** 2

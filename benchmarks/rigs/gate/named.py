@@ -67,6 +67,10 @@ _DRONE = {
 BODIES: dict[str, dict[str, Any]] = {
     "arena": _base("arena", {"linear.x": (0.4, 3.0, 2.0), "angular.z": (2.5, 20.0, 12.0)}, 0.09, state=_SCAN),
     "diff_slick": _base("diff_slick", {"linear.x": (1.0, 2.0, 0.8), "angular.z": (2.0, 6.0, 1.5)}, 0.25, state=_SCAN),
+    "diff_lag": _base("diff_lag", {"linear.x": (1.0, 8.0, 8.0), "angular.z": (3.0, 20.0, 20.0)}, 0.25,
+                      actuation_latency=0.2),
+    "holonomic_lag": _base("holonomic_lag", {"linear.x": (1.0, 6.0, 6.0), "linear.y": (1.0, 6.0, 6.0),
+                                             "angular.z": (5.0, 20.0, 20.0)}, 0.25, actuation_latency=0.2),
     "holonomic": _base("holonomic", {"linear.x": (1.0, 0.6, 0.6), "linear.y": (1.0, 0.6, 0.6),
                                      "angular.z": (1.5, 1.5, 1.5)}, 0.25, state=_SCAN),
     "holonomic_slick": _base("holonomic_slick", {"linear.x": (1.0, 3.0, 0.6), "linear.y": (1.0, 3.0, 0.6),
