@@ -23,6 +23,7 @@ from jepa_ros.nodes.convert import set_yaw, to_stamp
 from jepa_ros.planar.costmap import Beams, joined
 from jepa_ros.planar.costmap_scan import CostmapError, CostmapScan
 from jepa_ros.safety.inputs import OdomIn, PoseIn
+from jepa_ros.safety.settings import default
 
 COSTMAP, AREA = "local_costmap/costmap", "keep_out"
 
@@ -60,8 +61,8 @@ def at(x=0.0, y=0.0, yaw=0.0, stamp=10.0, received=5.0):
     return OdomIn(stamp, received, x, y, yaw, (0.0, 0.0), "odom")
 
 
-def seen_of(contract, *messages, here=None, scan=None, steady=5.1, ros=10.1):
-    found = CostmapScan(contract)
+def seen_of(contract, *messages, here=None, scan=None, steady=5.1, ros=10.1, **more):
+    found = CostmapScan(contract, **more)
     found.take_place(here or at())
     for message in messages:
         if isinstance(message, OccupancyGrid):
@@ -202,8 +203,11 @@ def test_a_localised_pose_that_is_unsure_brings_cells_nearer():
         PoseIn(10.0, 5.0, 0.0, 0.0, 0.0, np.diag([variance, variance, 0.0]), "map") for variance in (0.0, 0.01)
     )
     message = grid([(45, 30)], frame="map")
-    near, nearer = (nearest(seen_of(contract, message, here=here), 0.0) for here in (sure, unsure))
-    assert near - nearer == pytest.approx(0.2, abs=1e-6)
+    for sigmas in (default("pose_sigma"), 3.0):
+        near, nearer = (
+            nearest(seen_of(contract, message, here=here, sigmas=sigmas), 0.0) for here in (sure, unsure)
+        )
+        assert near - nearer == pytest.approx(0.1 * sigmas, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jepa_ros.contract import load_contract
 from jepa_ros.cost.goal import Goal, Target
@@ -101,6 +103,20 @@ def test_a_way_that_failed_loses_trust_and_is_tried_again_later():
     assert graph.way(0, graph.costs({2: 0.0}, later), later) == [0, 1, 2]
 
 
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.integers(1, 9)), max_size=20),
+       st.dictionaries(st.integers(0, 7), st.floats(0.0, 50.0), min_size=1), st.integers(0, 7))  # fmt: skip
+def test_a_way_ends_at_a_goal_or_is_none(ways, goals, start):
+    graph = PlaceGraph()
+    for _ in range(8):
+        graph.add(np.zeros(2, np.float32), np.zeros(3))
+    for a, b, steps in ways:
+        if a != b:
+            graph.join(a, b, np.zeros(3), steps, 0.1, 1)
+            graph.failed(b, a, EPOCH)
+    way = graph.way(start, graph.costs(goals, EPOCH), EPOCH)
+    assert not way or way[-1] in goals
+
+
 def test_a_place_without_a_way_there_is_said_to_have_none():
     graph = chain(2)
     lonely = graph.add(np.zeros(2, np.float32), np.zeros(3))
@@ -124,6 +140,10 @@ def test_the_graph_is_kept_with_the_memory(tmp_path):
     broken["graph_edges"][0, 1] = 7.0
     with pytest.raises(ValueError, match="a way to a place that is not there"):
         found.restore(broken)
+    for rows in (np.delete(graph.tensors()["graph_edges"], 0, 0), graph.tensors()["graph_edges"]):
+        rows[0, 5] += 1.0
+        with pytest.raises(ValueError, match=r"the way from place \d to \d is not the one back"):
+            found.restore(found.tensors() | {"graph_edges": rows})
     assert len(found) == 3
 
 

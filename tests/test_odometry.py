@@ -3,7 +3,9 @@
 
 import math
 
-from jepa_ros.agent.odometry import Odometry
+import pytest
+
+from jepa_ros.agent.odometry import Odometry, farthest
 from jepa_ros.contract import load_contract
 from jepa_ros.safety.inputs import OdomIn
 
@@ -32,3 +34,18 @@ def test_what_is_wrong_or_late_is_passed_over_and_a_jump_of_time_begins_anew():
 
 def test_a_robot_without_odometry_has_none():
     assert Odometry(load_contract("panda")).at(1.0) is None
+
+
+def test_a_base_that_is_seen_from_elsewhere_is_told_nothing_of_its_odometry():
+    arena = load_contract("arena")
+    found = Odometry(arena)
+    found.take(OdomIn(1.0, 1.0, 0.1, 0.0, 0.0, (0.0, 0.0), "odom"))
+    assert "odom" in arena.state and found.topic is None and found.at(1.0) is None
+    assert Odometry(ROVER).topic is ROVER.state["odom"]
+
+
+def test_how_far_a_base_can_have_come_is_said_by_its_limits_and_by_nobody_where_it_has_none():
+    way, turn = farthest(ROVER, 0.5)
+    speed, rate = ROVER.limits.velocity
+    assert way == pytest.approx(0.6 * speed + 0.15) and turn == pytest.approx(0.6 * rate + 0.5)
+    assert farthest(load_contract("panda"), 0.5)[0] == math.inf, "its joints are no metres"

@@ -7,10 +7,12 @@ import math
 from pathlib import Path
 
 import pytest
+import rclpy
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PolygonStamped
 from nav_msgs.msg import OccupancyGrid
+from rclpy.parameter import Parameter
 from ros_harness import Child
 from sensor_msgs.msg import LaserScan
 from test_costmap import grid, polygon
@@ -18,6 +20,8 @@ from test_ros_gate_node import Scene
 
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.nodes import qos
+from jepa_ros.nodes.costmap import CostmapNode
+from jepa_ros.safety.config import GateConfig
 
 ROOT = Path(__file__).parents[1]
 COSTMAP, AREA, LIDAR = "local_costmap/costmap", "keep_out_area", "scan"
@@ -65,13 +69,18 @@ class Surroundings:
 
 
 @pytest.fixture
-def around(tmp_path):
+def contract_file(tmp_path):
     file = tmp_path / "guarded.yaml"
     file.write_text(yaml.safe_dump(example().to_dict()))
-    scene = Scene("auto_enable:=true", f"robot:={file}")
+    return file
+
+
+@pytest.fixture
+def around(contract_file):
+    scene = Scene("auto_enable:=true", f"robot:={contract_file}")
     scene.world.command = (0.2, 0.0)
     space = scene.probe.node.get_namespace()
-    node = Child("-m", "jepa_ros.nodes.costmap", "--ros-args", "-r", f"__ns:={space}", "-p", f"robot:={file}")
+    node = Child("-m", "jepa_ros.nodes.costmap", "--ros-args", "-r", f"__ns:={space}", "-p", f"robot:={contract_file}")
     yield Surroundings(scene)
     node.end()
     scene.close()
@@ -103,6 +112,27 @@ def test_a_lethal_cell_or_an_area_ahead_stops_the_robot_and_so_does_silence(arou
     around.frame = "map"
     scene.reason("scan_lost")
     around.told("is in frame 'map'; the contract says 'odom'")
+
+
+def test_the_node_allows_for_the_pose_what_the_gate_is_told_to(contract_file):
+    rclpy.init()
+    found = []
+    for text in ("", "{pose_sigma: 3.0, region_margin: 0.1}"):
+        given = [Parameter("robot", value=str(contract_file)), Parameter("settings", value=text)]
+        node = CostmapNode(parameter_overrides=given)
+        found.append(node._scan.sigmas)
+        node.destroy_node()
+    rclpy.shutdown()
+    assert found == [GateConfig.from_contract(load_contract("arena")).pose_sigma, 3.0]
+
+
+def test_settings_that_the_gate_would_refuse_are_refused(contract_file):
+    words = "-p", f"robot:={contract_file}", "-p", "settings:='{pose_sigma: -5}'"
+    node = Child("-m", "jepa_ros.nodes.costmap", "--ros-args", *words)
+    try:
+        assert node.wait(60) == 2 and "pose_sigma: expected a number from 0 to 10" in node.text
+    finally:
+        node.end()
 
 
 def test_a_robot_without_a_costmap_is_told_so():

@@ -14,6 +14,7 @@ from toy_world import planar_config
 
 from jepa_ros.contract import load_contract
 from jepa_ros.evaluation.baselines import baseline_in
+from jepa_ros.learning import command
 from jepa_ros.learning import train as training
 from jepa_ros.learning.command import SHAPING, SHAPING_ALONE, add_arguments, command_of
 from jepa_ros.learning.data.dataset import Dataset
@@ -23,7 +24,7 @@ from jepa_ros.learning.data.writer import DatasetWriter
 from jepa_ros.learning.representation.diagnostics import Encoded
 from jepa_ros.learning.representation.losses import anti_collapse, energy_score, open_loop
 from jepa_ros.learning.settings import TrainError, TrainSettings
-from jepa_ros.learning.stages import alone, way
+from jepa_ros.learning.stages import alone, foresight, way
 from jepa_ros.progress import Progress
 from jepa_ros.world_model import WorldModel, load_checkpoint
 
@@ -177,6 +178,22 @@ def test_a_stage_alone_with_another_seed_sees_no_episode_that_the_training_held_
     monkeypatch.setattr(Dataset, "split", lambda self, *how: asked.append(how) or split(self, *how))
     alone.run_alone(stage, tmp_path / "m", data, replace(SETTINGS, seed=SETTINGS.seed + 5), False, "again")
     assert asked == [(SETTINGS.held_out, SETTINGS.seed)]
+
+
+@pytest.mark.parametrize(("words", "expected"), [([], SETTINGS.horizon), (["--horizon", "3"], 3)])
+def test_the_predictor_alone_is_fitted_over_the_steps_asked_for_or_those_it_was_trained_with(
+    data, tmp_path, monkeypatch, words, expected
+):
+    run(data, tmp_path / "m")
+    asked, refit = [], foresight.refit_predictor
+    monkeypatch.setattr(foresight, "refit_predictor", lambda *order: asked.append(order[2]) or refit(*order))
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    given = ["--data", str(data.folder), "--out", str(tmp_path / "m"), "--only", "predictor", "--readout-steps", "2"]
+    assert command.main(parser.parse_args([*given, *words])) == 0
+    assert asked == [expected]
+    told = load_checkpoint(tmp_path / "m")[1]["renewed"][0]["command"]
+    assert f"--horizon {expected}" in told, "and the same command would do the same"
 
 
 def test_the_way_is_added_alone_and_kept_only_if_it_passes_its_check(data, tmp_path, capsys, monkeypatch):

@@ -17,18 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.agent.odometry import Places, farthest
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags import BagError
-from jepa_ros.bags.dataset.control_steps import MOVED_METRES
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.storage import Message
 from jepa_ros.bags.replay.offline import OfflineReplay, seconds_of
-from jepa_ros.bags.replay.recording import Arrival, Recording
+from jepa_ros.bags.replay.recording import Recording
 from jepa_ros.messages.images import pixels
 from jepa_ros.perception.preprocess import to_rgb
-
-#: A turn between two steps that is larger than the robot can make, by more than this, was no turn of its own [rad].
-TURNED_RADIANS = 0.5
 
 
 @dataclass
@@ -61,8 +58,9 @@ class Tour:
         self._part = PlannerPart(planner, perception)
         contract = recording.contract
         self._where = "pose" if "pose" in contract.state else "odom"
-        self._told_by = _Track(recording.gate.get(self._where, []), contract.state.get(self._where))
-        self._limits = _limits(contract)
+        topic = contract.state.get(self._where)
+        self._placed = recording.gate.get(self._where, [])
+        self._places = Places(0.0 if topic is None else topic.timeout)
         self._modes = [tick.time or 0 for tick in recording.log.ticks]
 
     def run(self, progress: Callable[[float, float], None] | None = None) -> Told:
@@ -71,7 +69,8 @@ class Tour:
         reader, contract = recording.reader, recording.contract
         clock = StepClock(contract.rate, contract.step_camera.rate)
         gated, odometry = iter(recording.gated), iter(recording.gate.get("odom", []))
-        sent, moved = next(gated, None), next(odometry, None)
+        told_places = iter(self._placed)
+        sent, moved, placed = next(gated, None), next(odometry, None), next(told_places, None)
         last: tuple[float, Any] | None = None  # stamp and place of the last image
         cut = ""
         for message, stamp, senses in self._replay.images():
@@ -85,10 +84,13 @@ class Tour:
             while moved is not None and moved.time <= message.time:
                 self._part.odometry.take(moved.content)
                 moved = next(odometry, None)
+            while placed is not None and placed.time <= message.time:
+                self._places.take(placed.content)
+                placed = next(told_places, None)
             if not clock.begins_step(at):
                 continue
             mode, reason = self._gate(message.time)
-            place = self._told_by.at(at)
+            place = self._places.at(at)
             cut = self._unusable(mode, place) or cut
             why = cut or self._leap(last, at, place)
             if last is not None and why:
@@ -120,7 +122,7 @@ class Tour:
         """Why an image is not taken in; "" if it is."""
         if mode.upper() == "DISABLED":
             return "the gate was disabled: the robot may have been carried"
-        if self._told_by.heard and place is None:
+        if self._placed and place is None:
             return f"no {self._where}: nobody knows how the robot moved"
         return ""
 
@@ -137,8 +139,8 @@ class Tour:
             return ""
         moved = math.hypot(place[0] - last[1][0], place[1] - last[1][1])
         turned = abs(math.remainder(place[2] - last[1][2], math.tau))
-        speed, rate = self._limits
-        if moved > 1.2 * speed * seconds + MOVED_METRES or turned > 1.2 * rate * seconds + TURNED_RADIANS:
+        way, turn = farthest(self.recording.contract, seconds)
+        if moved > way or turned > turn:
             return f"{self._where} leapt by {moved:.2f} m and {math.degrees(turned):.0f} degrees: carried, or set anew"
         return ""
 
@@ -146,31 +148,3 @@ class Tour:
 def _picture(reader: BagReader, message: Message) -> np.ndarray:
     """The pixels (H, W, 3) of an image that could be read before."""
     return to_rgb(*pixels(reader.deserialize(message)))
-
-
-class _Track:
-    """Poses of a topic by their stamps: the newest that was measured by a time counts, unless it is old."""
-
-    def __init__(self, arrivals: list[Arrival], topic: Any) -> None:
-        good = [a.content for a in arrivals if not a.content.fault]
-        rows = sorted((told.stamp, told.x, told.y, told.yaw) for told in good)
-        self._rows = [row for row in rows if all(map(math.isfinite, row))]
-        self._stamps = [row[0] for row in self._rows]
-        self._patience = 0.0 if topic is None else topic.timeout
-        self.heard = bool(arrivals)
-
-    def at(self, stamp: float) -> tuple[float, float, float] | None:
-        """(x m, y m, yaw rad) at a time [s], None where it was not measured."""
-        row = bisect.bisect_right(self._stamps, stamp + 1e-6) - 1
-        if row < 0 or stamp - self._stamps[row] > self._patience:
-            return None
-        _, x, y, yaw = self._rows[row]
-        return x, y, yaw
-
-
-def _limits(contract: Any) -> tuple[float, float]:
-    """How fast the robot can drive [m/s] and turn [rad/s]; inf where the contract does not say."""
-    limits = list(zip(contract.limits.velocity, contract.axes, strict=True))
-    linear = [limit for limit, axis in limits if axis.unit == "m/s"]
-    turning = [limit for limit, axis in limits if axis.unit == "rad/s"]
-    return (math.hypot(*linear) if linear else math.inf), (max(turning) if turning else math.inf)

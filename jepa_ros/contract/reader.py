@@ -17,7 +17,6 @@ from jepa_ros.contract.motion import (
     plain_kinematics,
     plain_limits,
 )
-from jepa_ros.contract.parts import Footprint
 from jepa_ros.contract.sections import (
     arrival_of,
     cameras_of,
@@ -29,6 +28,7 @@ from jepa_ros.contract.sections import (
     guardrails_of,
     plain_camera,
     plain_costmap,
+    plain_footprint,
     state_of,
     watchdog_of,
 )
@@ -129,11 +129,3 @@ def read(top: Fields) -> dict[str, Any]:
         "source": top.where,
         "data": json.loads(json.dumps(data)),
     }
-
-
-def plain_footprint(footprint: Footprint) -> dict[str, Any]:
-    if footprint.kind == "none":
-        return {}
-    if footprint.kind == "circle":
-        return {"footprint": {"kind": "circle", "radius": footprint.radius}}
-    return {"footprint": {"kind": "polygon", "points": [list(p) for p in footprint.points]}}

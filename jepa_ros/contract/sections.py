@@ -68,6 +68,15 @@ def footprint_of(top: Fields, drives: bool) -> Footprint:
     return footprint
 
 
+def plain_footprint(footprint: Footprint) -> dict[str, Any]:
+    """The outline as plain data, with its key; nothing where there is none."""
+    if footprint.kind == "none":
+        return {}
+    if footprint.kind == "circle":
+        return {"footprint": {"kind": "circle", "radius": footprint.radius}}
+    return {"footprint": {"kind": "polygon", "points": [list(p) for p in footprint.points]}}
+
+
 def cameras_of(top: Fields) -> tuple[Camera, ...]:
     """All cameras, in the file's order."""
     cameras: list[Camera] = []

@@ -27,6 +27,7 @@ from jepa_ros.processor import usable_cores
 from jepa_ros.progress import Progress
 from jepa_ros.world_model import ModelConfig
 from jepa_ros.world_model.backbone import Backbone
+from jepa_ros.world_model.checkpoint import load_card
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     setting("batch", positive, d.batch.episodes, batch)
     parts = "parts that a process works through its share of a batch in, for less memory"
     setting("accumulate", positive, d.accumulate, parts)
-    setting("horizon", positive, d.horizon, "open-loop steps of the predictor's refit")
+    parser.add_argument(
+        "--horizon",
+        type=positive,
+        help=f"open-loop steps of the predictor's refit (default: {d.horizon}; with --only those of the checkpoint)",
+    )
     setting("learning-rate", number(above=True), d.learning_rate, "AdamW's")
     setting("latent-dim", positive, sizes.latent_dim, "size of the latent")
     still = "of those, values that tell what stands about and that no prediction changes: for layouts that differ"
@@ -119,7 +124,20 @@ def main(args: argparse.Namespace) -> int:
         return _train(args, device)
 
 
+def _horizon(args: argparse.Namespace) -> int:
+    """Open-loop steps of the refit: those asked for, or those that a checkpoint was trained with.
+
+    Raises:
+        CheckpointError: a stage is to be run alone, and there is no checkpoint.
+    """
+    usual = TrainSettings.horizon
+    if args.horizon is not None or not args.only:
+        return args.horizon or usual
+    return int(load_card(args.out).get("settings", {}).get("horizon", usual))
+
+
 def _train(args: argparse.Namespace, device: str) -> int:
+    args.horizon = _horizon(args)
     settings = replace(
         TrainSettings(),
         seed=args.seed,

@@ -31,8 +31,12 @@ from jepa_ros.nodes import params, planner_messages, qos
 from jepa_ros.nodes.convert import to_stamp
 from jepa_ros.nodes.process import leave, run
 from jepa_ros.planar.costmap_scan import CostmapScan
+from jepa_ros.safety import settings
 
-PARAMS = (params.ROBOT,)
+PARAMS = (
+    params.ROBOT,
+    params.Param("settings", "", "The gate's settings as YAML text, as the gate has them; pose_sigma counts here too."),
+)
 #: s between two scans of a robot without a lidar, at least; and between two looks whether the inputs still come.
 EVERY, LOOK = 0.05, 0.5
 #: Ranges of a scan of which no lidar is a part [m].
@@ -44,8 +48,10 @@ class CostmapNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("costmap", **options)
-        self._contract = contract = load_contract(params.declare(self, PARAMS).robot)
-        self._scan = CostmapScan(contract)
+        values = params.declare(self, PARAMS)
+        self._contract = contract = load_contract(values.robot)
+        sigmas = settings.parse(values.settings).get("pose_sigma", settings.default("pose_sigma"))
+        self._scan = CostmapScan(contract, sigmas)
         self._declared = declared = self._scan.declared
         self._out = qos.publisher(self, LaserScan, contract.state["scan"].topic, qos.STATE)
         self._status_out = qos.publisher(self, DiagnosticArray, "~/status", qos.LATCHED)

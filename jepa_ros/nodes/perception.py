@@ -40,7 +40,7 @@ from jepa_ros.nodes import params, qos
 from jepa_ros.nodes.convert import latent_to_image
 from jepa_ros.nodes.lifecycle import ManagedNode
 from jepa_ros.nodes.models import LOADING, load
-from jepa_ros.nodes.pictures import picture_of
+from jepa_ros.nodes.pictures import picture_in
 from jepa_ros.nodes.process import leave, run
 
 if TYPE_CHECKING:  # and the memory with it
@@ -199,7 +199,7 @@ class PerceptionNode(ManagedNode):
         self._refused = False
         self._encoded += 1
         if self.listener is not None:
-            self.listener(latent, stamp, picture_of(message))
+            self.listener(latent, stamp, partial(picture_in, message))
         out = Image()
         out.header = message.header
         self._out.publish(latent_to_image(out, latent))

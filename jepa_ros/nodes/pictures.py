@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,17 +27,19 @@ if TYPE_CHECKING:  # and the memory with it
 KEPT = 8
 
 
-def picture_of(message: Image | CompressedImage) -> Picture:
-    """Gives the picture of an image message (H, W, 3) uint8 RGB; None where it cannot be unpacked."""
+def picture_in(message: Image | CompressedImage) -> np.ndarray | None:
+    """The picture of an image message (H, W, 3) uint8 RGB; None where it cannot be unpacked."""
     from jepa_ros.perception.preprocess import to_rgb  # and OpenCV with it
 
-    def picture() -> np.ndarray | None:
-        try:
-            return to_rgb(*pixels(message))
-        except JepaRosError:
-            return None
+    try:
+        return to_rgb(*pixels(message))
+    except JepaRosError:
+        return None
 
-    return picture
+
+def _picture_in_raw(data: bytes, kind: type) -> np.ndarray | None:
+    """The same of a message as it came."""
+    return picture_in(deserialize_message(data, kind))
 
 
 class RecentPictures:
@@ -52,17 +55,17 @@ class RecentPictures:
         ]
 
     def _listen(self, kind: type, topic: str) -> Any:
-        def heard(data: bytes) -> None:
-            with contextlib.suppress(MessageError):  # perception says what is wrong with an image
-                self._kept.append((raw_stamp(data), kind, data))
+        return qos.subscription(self._node, kind, topic, partial(self._heard, kind), qos.IMAGE, raw=True)
 
-        return qos.subscription(self._node, kind, topic, heard, qos.IMAGE, raw=True)
+    def _heard(self, kind: type, data: bytes) -> None:
+        with contextlib.suppress(MessageError):  # perception says what is wrong with an image
+            self._kept.append((raw_stamp(data), kind, data))
 
     def at(self, stamp: float) -> Picture | None:
-        """Gives the picture of a stamp [s], see :func:`picture_of`; None where it did not come."""
+        """Gives the picture of a stamp [s], see :func:`picture_in`; None where it did not come."""
         for taken, kind, data in reversed(self._kept):
             if abs(taken * 1e-9 - stamp) < 1e-6:
-                return lambda: picture_of(deserialize_message(data, kind))()
+                return partial(_picture_in_raw, data, kind)
         return None
 
     def close(self) -> None:

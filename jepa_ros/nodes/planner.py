@@ -130,10 +130,8 @@ class PlannerNode(ManagedNode):
             qos.subscription(self, self._codec.output_type, topic, self._on_gated, qos.COMMAND),
             qos.subscription(self, DiagnosticArray, "safety_gate/state", self._on_gate, qos.LATCHED, raw=True),
         ]
-        if contract.on_board and "odom" in contract.state:  # others see where they are
-            self._entities.append(
-                qos.subscription(self, Odometry, contract.state["odom"].topic, self._on_odom, qos.STATE)
-            )
+        if (told := self._part.odometry.topic) is not None:
+            self._entities.append(qos.subscription(self, Odometry, told.topic, self._on_odom, qos.STATE))
         self.goals.open(self._part, contract)
         self._places.open(self._planner)
         if not self._embedded:

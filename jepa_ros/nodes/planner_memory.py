@@ -83,10 +83,8 @@ class MemoryTopic:
 
     def tell(self) -> None:
         """Publish what is remembered, where it has changed."""
-        values, now = self._values(), time.monotonic()
-        before, at = self._told
-        annexes = () if self._store is None else self._store.memory.annexes
-        counts = {"states", *(name for annex in annexes for name in annex.counts())}
+        counts, now = self._counts(), time.monotonic()
+        values, (before, at) = self._values(counts), self._told
         due = now - at >= COUNTS or any(values[key] != before.get(key) for key in values if key not in counts)
         if values != before and due:
             self._told = values, now
@@ -95,7 +93,14 @@ class MemoryTopic:
             stamp = self._node.get_clock().now().to_msg()
             self._out.publish(planner_messages.array(stamp, "planner/memory", level, wrong, values))
 
-    def _values(self) -> dict[str, str]:
+    def _counts(self) -> dict[str, int]:
+        """What grows all the time."""
+        if self._store is None:
+            return {}
+        memory = self._store.memory
+        return {"states": len(memory), **{name: n for annex in memory.annexes for name, n in annex.counts().items()}}
+
+    def _values(self, counts: dict[str, int]) -> dict[str, str]:
         values = {"folder": "", "answers": str(self._answers), "refused": self._refused, "trouble": "", "kept": "true"}
         if self._store is None:
             return values
@@ -106,8 +111,7 @@ class MemoryTopic:
             "note": store.note,
             "kept": planner_messages.text(store.kept),
             "tags": str(len(memory.tags)),
-            "states": str(len(memory)),
-            **{name: str(count) for annex in memory.annexes for name, count in annex.counts().items()},
+            **{name: str(count) for name, count in counts.items()},
         }
         for name, place in sorted(memory.tags.items()):
             when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(place.time))

@@ -18,9 +18,8 @@ from jepa_ros.messages.costmap import Area, Grid
 from jepa_ros.planar.costmap import Beams, edge, empty, joined, lethal, whole_turn
 from jepa_ros.planar.odometry import between
 from jepa_ros.safety.inputs import OdomIn, PoseIn
+from jepa_ros.safety.settings import default
 
-#: Standard deviations of a localised pose by which cells are nearer than they seem, as the gate's ``pose_sigma``.
-SIGMAS = 2.0
 #: The robot's own place, in the frame of its base.
 HERE = (0.0, 0.0, 0.0)
 
@@ -43,7 +42,8 @@ class CostmapScan:
     """See the module.
 
     Args:
-        contract: of a base.
+        contract: of a base. sigmas: standard deviations of a localised pose by which cells are nearer than they seem;
+            the gate's ``pose_sigma``.
 
     Attributes:
         place: which state tells where the robot is in the frame of the costmap, ``pose`` or ``odom``; "" where that is
@@ -53,10 +53,10 @@ class CostmapScan:
         CostmapError: the contract declares no costmap.
     """
 
-    def __init__(self, contract: Any) -> None:
+    def __init__(self, contract: Any, sigmas: float = default("pose_sigma")) -> None:
         if contract.costmap is None:
             raise CostmapError(f"{contract.source}: costmap: none is declared; docs/neighbours.md has an example")
-        self.contract, self.declared = contract, contract.costmap
+        self.contract, self.declared, self.sigmas = contract, contract.costmap, sigmas
         frames = contract.frames
         self.place = {frames.map: "pose", frames.odom: "odom"}.get(self.declared.frame, "")
         fastest = dict(zip((axis.name for axis in contract.axes), contract.limits.velocity, strict=True))
@@ -108,7 +108,7 @@ class CostmapScan:
             measured = self._fresh(self._here, f"{self.place} ({topic.topic})", topic.timeout, steady, ros)
             here, placed = (measured.x, measured.y, measured.yaw), measured.stamp
             if isinstance(measured, PoseIn):
-                blur, turned = _doubt(measured)
+                blur, turned = (self.sigmas * doubt for doubt in _deviations(measured))
         found = empty() if scan is None else whole_turn(scan)
         seen_at = (ros if placed is None else placed) if scan is None else _seconds(scan.header.stamp)
         for topic_name in self.declared.sources:
@@ -168,8 +168,8 @@ def check_lidar(scan: Any, reach: float, no_return: tuple[str, ...]) -> None:
         raise CostmapError(f"the lidar shows nothing but what is nearer than {low:g} m: it is covered or broken")
 
 
-def _doubt(pose: PoseIn) -> tuple[float, float]:
-    """By how much a localised pose may be wrong: m, and rad.
+def _deviations(pose: PoseIn) -> tuple[float, float]:
+    """The standard deviations of a localised pose: m, where it is largest, and rad.
 
     Raises:
         CostmapError: its covariance says nothing.
@@ -178,4 +178,4 @@ def _doubt(pose: PoseIn) -> tuple[float, float]:
     if rows.shape != (3, 3) or not np.isfinite(rows).all() or (np.diag(rows) < 0.0).any():
         raise CostmapError("pose has a covariance that is not finite, or negative")
     largest = float(np.linalg.eigvalsh(0.5 * (rows[:2, :2] + rows[:2, :2].T))[-1])
-    return SIGMAS * math.sqrt(max(largest, 0.0)), SIGMAS * math.sqrt(float(rows[2, 2]))
+    return math.sqrt(max(largest, 0.0)), math.sqrt(float(rows[2, 2]))

@@ -149,7 +149,7 @@ class Guide(Sight):
         if not final:
             self.rest, self.facing = 0.1 * float(costs[ahead]), False
             return target
-        pose, doubt = self.anchors[ahead] if ahead in self.anchors else (np.zeros(3), 0.0)
+        pose, doubt = self.anchors[ahead]  # a way ends at one of them
         return Found(beyond(target.pose, pose), math.hypot(target.doubt, doubt))
 
     def _seen(self, place: int) -> Found | None:

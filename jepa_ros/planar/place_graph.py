@@ -256,6 +256,11 @@ class PlaceGraph:
         edges: list[dict[int, Edge]] = [{} for _ in range(count)]
         for a, b, x, y, yaw, steps, doubt, driven, failed, at in rows.tolist():
             edges[int(a)][int(b)] = Edge((x, y, yaw), steps, doubt, int(driven), int(failed), at)
+        for a, ways in enumerate(edges):
+            for b, way in ways.items():
+                back = edges[b].get(a)
+                if back is None or back.cost(0.0) != way.cost(0.0):
+                    raise ValueError(f"graph: the way from place {a} to {b} is not the one back")
         with self.lock:
             self._latents, self._count = np.array(latents, np.float32), count
             self.odometry, self.edges = [np.array(row) for row in odometry], edges

@@ -125,8 +125,8 @@ def lasting(
 ) -> float:
     """The highest rate that is left of ``rate`` after one target or what is ``sent`` now, for a span, and another.
 
-    A rate that is told to an axis is not lost. Each other step is one of :func:`after`, here in line: a tick asks for
-    hundreds of them. A test ties the two: ``test_what_is_left_after_several_targets_is_what_each_leaves_in_turn``.
+    A rate that is told to an axis is not lost. Otherwise this is :func:`after`, called with each target in turn; it
+    stands here in line because a tick asks for hundreds of them.
     """
     for target, span in zip(targets, spans):
         if sent > target:

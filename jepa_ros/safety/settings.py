@@ -102,64 +102,69 @@ def _watchdog(name: str, what: str, low: float = 0.0, high: float = 3600.0, open
 
 
 _TABLE = (
-    Setting("reaction_time", "number", 0.1, "s", "from a command's leaving until the base obeys it", high=5.0,
+    Setting("reaction_time", "number", 0.1, "s", "from when a command leaves until the base obeys it", high=5.0,
             told="the contract's `actuation_latency`, at least a tick"),
     Setting("pose_sigma", "number", 2.0, "", "standard deviations of the pose kept as margin", high=10.0),
     Setting("pose_uncertainty", "number", 0.5, "m",
             "a pose whose margin is larger counts as lost (where a guardrail needs it)", high=100.0, open=True),
-    Setting("pose_travel", "number", 0.25, "m", "the robot may go so far before a latched localisation speaks again"
+    Setting("pose_travel", "number", 0.25, "m", "a latched localisation sends a new pose after this distance"
             " (AMCL: `update_min_d`)", high=10.0, open=True),
-    Setting("pose_turn", "number", 0.2, "rad", "the same of turning (AMCL: `update_min_a`)", high=10.0, open=True),
-    Setting("region_margin", "number", 0.005, "m", "room kept to regions for what is not modelled", high=10.0),
-    Setting("obstacle_margin", "number", 0.02, "m", "room kept to what the scan sees", high=10.0),
-    Setting("time_to_contact", "number", 0.2, "s", "kept to what the scan sees, at the speed asked for"),
+    Setting("pose_turn", "number", 0.2, "rad", "the same for a turn (AMCL: `update_min_a`)", high=10.0, open=True),
+    Setting("region_margin", "number", 0.005, "m", "distance kept to regions for what is not modelled", high=10.0),
+    Setting("obstacle_margin", "number", 0.02, "m", "distance kept to obstacles in the scan", high=10.0),
+    Setting("time_to_contact", "number", 0.2, "s", "time kept to obstacles in the scan, at the commanded speed"),
     Setting("scan_frame", "text", "base_link", "", "frame of the lidar's messages",
             told="the contract's `state.scan.frame`, else the base frame"),
     Setting("scan_offset", "place", (0.0, 0.0, 0.0), "m, rad", "where the lidar stands in the base frame: x, y, yaw",
             told="the contract's `state.scan.offset`, else 0 0 0"),
-    Setting("escape_speed", "number", 0.25, "", "share of the velocity limits out of a forbidden region and away from"
-            " a push", high=1.0, open=True),
+    Setting("escape_speed", "number", 0.25, "", "fraction of the velocity limits on the way out of a forbidden"
+            " region, and away from a contact", high=1.0, open=True),
     Setting("surprise", "levels", None, "", "levels of the planner's signal; `[1, 2]` are those of the model card,"
-            " `null` does not watch", told="`[1, 2]` where the model's card has levels, else not watched"),
-    Setting("novelty", "levels", None, "", "the same of novelty", told="as `surprise`"),
-    Setting("slow_scale", "number", 0.3, "", "share of the command left when slow", high=1.0),
-    Setting("signals_required", "switch", False, "", "stop a planner that does not say what it means; implied by a"
-            " level or a guardrail that needs its signals", told="true", node=True),
-    _time("signals_timeout", 1.0, "without the planner's signals: lost", told="the contract's `command_timeout`"),
-    Setting("identities_required", "names", (), "", "identities that have to be known, and agree, before it follows"
+            " `null` switches it off", told="`[1, 2]` if the model card has levels, else off"),
+    Setting("novelty", "levels", None, "", "the same for novelty", told="as `surprise`"),
+    Setting("slow_scale", "number", 0.3, "", "fraction of the command that passes when slow", high=1.0),
+    Setting("signals_required", "switch", False, "", "stop a planner that publishes no `signals`; implied by a level or"
+            " a guardrail that needs them", told="true", node=True),
+    _time("signals_timeout", 1.0, "without the planner's signals: `signals_lost`", told="the contract's"
+            " `command_timeout`"),
+    Setting("identities_required", "names", (), "", "identities that must be known and agree before the gate follows"
             " the planner", words=IDENTITIES, told="all three", node=IDENTITIES),
-    Setting("identity_grace", "number", 1.0, "s", "the guardrail sets may differ so long while it moves, for a change"
-            " that reaches all in turn"),
-    Setting("heartbeats", "names", COMPONENTS, "", "components that must beat", words=COMPONENTS,
+    Setting("identity_grace", "number", 1.0, "s", "how long the guardrail sets may differ while the robot moves,"
+            " since a change reaches the nodes one after the other"),
+    Setting("heartbeats", "names", COMPONENTS, "", "components whose heartbeat is required", words=COMPONENTS,
             told="perception, planner"),
-    Setting("image_required", "switch", True, "", "stop the planner where no new image comes"),
+    Setting("image_required", "switch", True, "", "stop the robot if no new image comes, unless teleoperation drives"),
     Setting("contact_response", "choice", "ignore", "", "what the bumper does", words=("ignore", "back_off", "stop"),
-            told="`back_off` for a base and `stop` for joints where the contract has `contact`, required or not, else"
+            told="if the contract has `contact`, required or not: `back_off` for a base, `stop` for joints; else"
             " `ignore`"),
-    Setting("hold_tolerance_rad", "number", 0.05, "rad", "a joint that is commanded by position, measured this far from"
-            " its set-point while the gate is disabled, latched or not armed yet, was moved: the set-point goes there",
+    Setting("hold_tolerance_rad", "number", 0.05, "rad", "a joint commanded by position that is measured this far"
+            " from its set-point, while the gate is disabled, latched or not yet armed, was moved: the set-point"
+            " follows it",
             high=10.0, open=True),
-    Setting("hold_tolerance_m", "number", 0.005, "m", "the same of a joint that slides", high=10.0, open=True),
-    Setting("self_collision", "switch", True, "", "an arm keeps its links apart"),
-    Setting("self_distance", "number", 0.01, "m", "an arm goes slowly where two of its links come nearer", high=1.0),
-    Setting("self_margin", "number", 0.003, "m", "it stops before two of its links come nearer", high=1.0),
-    Setting("scene_distance", "number", 0.02, "m", "an arm goes slowly where a link comes nearer to the edge of a box",
+    Setting("hold_tolerance_m", "number", 0.005, "m", "the same for a prismatic joint", high=10.0, open=True),
+    Setting("self_collision", "switch", True, "", "whether an arm keeps its links apart"),
+    Setting("self_distance", "number", 0.01, "m", "an arm goes slowly if two of its links come nearer than this",
             high=1.0),
-    Setting("singularity", "levels", (17.0, 30.0), "", "condition number of an arm's Jacobian from which it goes"
-            " slowly, and stops, unless it moves away; `null` does not watch", told="`[17, 30]`"),
-    Setting("joint_margin", "number", 0.1, "rad", "an arm goes slowly so near to the end of a joint", high=10.0),
-    Setting("first_command", "number", 0.2, "rad", "a stream of positions for an arm begins no further than this from"
-            " where its joints are measured", high=10.0, open=True),
-    Setting("frozen_images", "count", 3, "", "images with bytes seen before, while moving: frozen", 1, 1000),
-    Setting("motion_tolerance", "number", 0.2, "", "share of each velocity limit by which the measured velocity may be"
-            " off the commanded one; 0 does not watch", high=10.0),
-    _time("motion_timeout", 0.1, "it may be further off for so long", high=10.0),
-    _time("clock_timeout", 0.3, "a ROS clock that does not move for so long is paused"),
-    _time("late_tick", 0.25, "the gate itself was not run for so long: everything is armed anew (over two ticks)"),
-    Setting("teleop_release", "number", 1.0, "s", "the planner drives again so long after teleoperation's last"
-            " message"),
-    Setting("shadow", "switch", False, "", "decide and report beside somebody else who drives; nothing is published"),
-    Setting("dry_run", "switch", False, "", "the whole stack runs and nothing is published"),
+    Setting("self_margin", "number", 0.003, "m", "it stops before two of its links come nearer than this", high=1.0),
+    Setting("scene_distance", "number", 0.02, "m", "an arm goes slowly if a link comes nearer than this to the edge"
+            " of a box", high=1.0),
+    Setting("singularity", "levels", (17.0, 30.0), "", "condition numbers of an arm's Jacobian at which it goes"
+            " slowly and stops, unless it moves away; `null` switches it off", told="`[17, 30]`"),
+    Setting("joint_margin", "number", 0.1, "rad", "an arm goes slowly if a joint is this near to its end", high=10.0),
+    Setting("first_command", "number", 0.2, "rad", "a stream of positions for an arm may begin this far from the"
+            " measured positions", high=10.0, open=True),
+    Setting("frozen_images", "count", 3, "", "so many images with bytes seen before, while moving, count as frozen",
+            1, 1000),
+    Setting("motion_tolerance", "number", 0.2, "", "how far the measured velocity may be from the commanded one, as a"
+            " fraction of the velocity limit; 0 switches it off", high=10.0),
+    _time("motion_timeout", 0.1, "how long it may be further off", high=10.0),
+    _time("clock_timeout", 0.3, "a ROS clock that does not move for this long counts as paused"),
+    _time("late_tick", 0.25, "two ticks further apart than this: the gate arms again (over two periods)"),
+    Setting("teleop_release", "number", 1.0, "s", "how long after the last teleoperation message the planner drives"
+            " again"),
+    Setting("shadow", "switch", False, "", "somebody else drives; the gate decides and reports, and publishes no"
+            " command"),
+    Setting("dry_run", "switch", False, "", "the whole stack runs, and the gate publishes no command"),
     Setting("stop", "choice", "ramp", "", "how it stops where there is time", words=("ramp", "zero"), source=WATCHDOG),
     _watchdog("command_timeout", "without a command: stop"),
     _watchdog("image_timeout", "without a new image: stop"),

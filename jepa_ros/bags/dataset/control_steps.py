@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from jepa_ros.agent.bodies import executed_log
+from jepa_ros.agent.odometry import farthest
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags.dataset.segments import Segment
 from jepa_ros.bags.dataset.series import Series
@@ -16,8 +17,6 @@ from jepa_ros.contract import RobotContract
 from jepa_ros.safety.inputs import JointsIn
 from jepa_ros.safety.output import MOVING_NAMES
 
-MOVED_METRES = 0.15
-"""A localisation that moves further than the robot can, by more than this (its noise), was carried or reset."""
 BREAKS = ("carried or reset", "gate DISABLED")
 """After these the robot may stand in another room, or what stands about may have been moved."""
 
@@ -211,15 +210,9 @@ class Run:
         if self._series["pose"].times:
             if not np.isfinite(poses).all():
                 return "no pose"
-            if math.hypot(*(poses[1, :2] - poses[0, :2])) > self._reach() + MOVED_METRES:
+            if math.hypot(*(poses[1, :2] - poses[0, :2])) > farthest(contract, contract.period)[0]:
                 return "carried or reset"
         return ""
-
-    def _reach(self) -> float:
-        """How far the robot can drive in a step [m]."""
-        limits = zip(self._contract.limits.velocity, self._contract.axes, strict=True)
-        linear = [limit for limit, dim in limits if dim.unit == "m/s"]
-        return math.hypot(*linear) * self._contract.period * 1.2 if linear else 0.0
 
     def _modes_between(self, begin: int, end: int) -> set[str] | None:
         values = self._series["gate"].values

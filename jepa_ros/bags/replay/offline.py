@@ -85,7 +85,7 @@ class OfflineReplay:
         steps = self._steps()
         wanted = set(steps) | (set(recording.log.embeddings) if recording.log.embeddings else set())
         goals, gated = iter(recording.goals), iter(recording.gated)
-        self._odometry = iter(recording.gate.get("odom", []) if recording.contract.on_board else [])
+        self._odometry = iter(recording.gate.get("odom", []))
         self._next_odometry = next(self._odometry, None)
         self._next_goal, self._next_gated = next(goals, None), next(gated, None)
         self._taken = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jepa_ros.agent.odometry import Odometry
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.image_topic import camera_topic, require_images
@@ -68,8 +69,8 @@ def read_recording(
     takers |= {topic: _STATE[name] for topic, name in state.items() if name in _STATE}
     if not whole:
         gates = ("embedding", "command_teleop", contract.estop_topic, contract.command.topic)
-        moves = full(contract.state["odom"].topic) if contract.on_board and "odom" in contract.state else ""
-        left_out = {*map(full, gates), *state} - {moves}  # where a camera on board was, its planner was told
+        told = Odometry(contract).topic  # a planner was told of it
+        left_out = {*map(full, gates), *state} - ({full(told.topic)} if told is not None else set())
         takers = {topic: take for topic, take in takers.items() if topic not in left_out}
     recording.latched_pose = any(
         str(offer.get("durability")) in ("transient_local", "1")

@@ -104,7 +104,8 @@ def run_alone(
             bar.update(step + 1, total, note=told(values))
 
         began, before = time.monotonic(), time.process_time()
-        card = stage.run(Order(folder, data, settings.readout_steps, settings.seed, report, bf16))
+        order = Order(folder, data, settings.readout_steps, settings.seed, report, bf16, settings.horizon)
+        card = stage.run(order)
         spent, computed = round(time.monotonic() - began, 1), round(time.process_time() - before, 1)
     model, _ = load_checkpoint(folder, data.contract)
     done = {"stage": name, "command": command, "seconds": spent, "cpu_seconds": computed}

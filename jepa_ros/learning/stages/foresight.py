@@ -18,11 +18,10 @@ def renew_predictor(order: Order) -> dict[str, Any]:
     """Train the predictor of a checkpoint on, in place, on its encoder as it is; returns the card as written."""
     data = order.data
     model, card = load_checkpoint(order.folder, data.contract)
-    settings = card.get("settings", {})
     training, held_out = order.split(card)
     length = min(120, data.usual_length(training))
     latents = encode_episodes(model, data, training, length, order.bf16)
-    refit_predictor(model, latents, int(settings.get("horizon", 12)), order.steps, order.seed, order.report)
+    refit_predictor(model, latents, order.horizon, order.steps, order.seed, order.report)
     piece = min(PIECE, int(data.index[:, 2].min()))
     pieces = encode_episodes(model, data, held_out, piece, order.bf16)
     tuned_on, others = pieces.halves()

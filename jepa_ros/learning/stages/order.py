@@ -11,13 +11,15 @@ import numpy as np
 
 from jepa_ros.learning.data.dataset import Dataset
 from jepa_ros.learning.parallel import ranks
+from jepa_ros.learning.settings import TrainSettings
 from jepa_ros.learning.stages.readouts import Report
 from jepa_ros.world_model import WorldModel, save_checkpoint
 
 
 @dataclass(frozen=True)
 class Order:
-    """The checkpoint's folder, the data, how many batches, the seed, whom to report to, and whether bf16 is fast."""
+    """The checkpoint's folder, the data, how many batches, the seed, whom to report to, whether bf16 is fast, and over
+    how many open-loop steps a predictor is fitted."""
 
     folder: Path
     data: Dataset
@@ -25,6 +27,7 @@ class Order:
     seed: int
     report: Report
     bf16: bool = False
+    horizon: int = TrainSettings.horizon
 
     def split(self, card: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Episode numbers for training and for validation, as when the checkpoint of this card was trained."""
