@@ -35,13 +35,13 @@ DIAGNOSTICS_PERIOD = 1.0
 PARAMS = (
     params.ROBOT,
     params.Param("device", "0", "A device number or path, a video file, or an address (rtsp://...)."),
-    params.Param("fps", 0.0, "Frames a second to ask the device for; 0 takes the contract's.", low=0.0),
-    params.Param("resize", True, "Resample to the contract's size when the device delivers the same aspect ratio."),
+    params.Param("fps", 0.0, "Frames per second to request from the device; 0: the contract's.", low=0.0),
+    params.Param("resize", True, "Resample to the contract's size if the device delivers the same aspect ratio."),
     params.Param("loop", False, "Start a video file again at its end."),
-    params.Param("compressed", False, "Publish image/compressed (JPEG) in the place of image."),
+    params.Param("compressed", False, "Publish image/compressed (JPEG) instead of image."),
     params.Param("jpeg_quality", 90, "JPEG quality.", low=1, high=100),
     params.Param("frame_id", "camera", "Frame of the images."),
-    params.Param("latency", 0.0, "Seconds from exposure to reading, taken off the stamp.", low=0.0, high=2.0),
+    params.Param("latency", 0.0, "Seconds from exposure to reading, subtracted from the stamp.", low=0.0, high=2.0),
 )
 
 

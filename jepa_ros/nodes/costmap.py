@@ -35,7 +35,7 @@ from jepa_ros.safety import settings
 
 PARAMS = (
     params.ROBOT,
-    params.Param("settings", "", "The gate's settings as YAML text, as the gate has them; pose_sigma counts here too."),
+    params.Param("settings", "", "The gate's settings, as the same YAML text; this node uses pose_sigma."),
 )
 #: s between two scans of a robot without a lidar, at least; and between two looks whether the inputs still come.
 EVERY, LOOK = 0.05, 0.5

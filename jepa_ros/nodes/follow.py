@@ -35,7 +35,7 @@ from jepa_ros.nodes.process import leave, run
 
 PARAMS = (
     params.ROBOT,
-    params.Param("patience", 5.0, "An arm that stands still for so long on its way has failed [s].", low=0.1),
+    params.Param("patience", 5.0, "An arm that stands still on its path for so long [s] has failed.", low=0.1),
 )
 #: Codes of FollowJointTrajectory.Result; 0 is success.
 INVALID_GOAL, INVALID_JOINTS, PATH, GOAL = -1, -2, -4, -5

@@ -32,7 +32,7 @@ from jepa_ros.nodes.process import leave, run
 
 PARAMS = (
     params.ROBOT,
-    params.Param("timeout", 0.1, "What is asked for holds for so long [s].", low=0.01, high=2.0),
+    params.Param("timeout", 0.1, "A command is in force for so long [s].", low=0.01, high=2.0),
 )
 
 

@@ -27,7 +27,7 @@ from jepa_ros.nodes.process import leave, run
 
 PARAMS = (
     params.ROBOT,
-    params.Param("patience", 3.0, "Seconds in which the planner has to take a goal, and to speak again.", low=0.1),
+    params.Param("patience", 3.0, "Seconds within which the planner must accept a goal, and report again.", low=0.1),
 )
 #: Nav2's codes of NavigateToPose.Result; 0 is success.
 UNKNOWN, TIMEOUT = 9000, 9003

@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # and the memory with it
 PARAMS = (
     params.ROBOT,
     *LOADING,
-    params.Param("compressed", False, "Take image/compressed whatever the contract says."),
+    params.Param("compressed", False, "Subscribe to image/compressed, whatever the contract says."),
 )
 
 

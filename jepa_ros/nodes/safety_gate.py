@@ -54,16 +54,16 @@ DRIVEN = (Mode.ACTIVE, Mode.LIMITED, Mode.STOPPED)
 
 PARAMS = (
     params.ROBOT,
-    params.Param("model", "", "Folder of the checkpoint that planner and perception must run, and whose levels for "
-                 "surprise and novelty are watched; empty accepts any and watches none."),
-    params.Param("auto_enable", False, "Arm without waiting for ~/enable."),
+    params.Param("model", "", "Checkpoint that planner and perception must run. The gate watches surprise and novelty "
+                 "at its levels. Empty accepts any model and watches neither."),
+    params.Param("auto_enable", False, "Arm at the start, without waiting for ~/enable."),
     params.Param("guardrails", "", "Guardrail set as YAML text; empty for the contract's.", live=True),
     params.Param("settings", "", "Further settings of the gate as YAML text ({name: value}); see docs/safety.md."),
     params.Param("command_kind", "", "Type of the output; empty for the contract's.",
                  choices=("", *COMMAND_TYPES)),
     params.Param("command_topic", "", "Topic of the output; empty for the contract's.", topic=True),
     params.Param("compressed", False, "The camera publishes image/compressed."),
-    params.Param("priority", "raised", "Scheduling: real time where the system permits it, or as it is.",
+    params.Param("priority", "raised", "Scheduling: raised is real time, or nice -10, if the system permits it.",
                  choices=("raised", "normal")),
 )  # fmt: skip
 

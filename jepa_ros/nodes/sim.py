@@ -48,13 +48,13 @@ PARAMS = (
     ),
     params.Param("person", "none", "A person who walks about in the arena.", choices=("none", "random")),
     params.Param("randomise", False, "Draw lighting, colours, camera pose and slip from the seed."),
-    params.Param("distractors", 0, "Things that lie about at the table, and no task speaks of.", low=0),
+    params.Param("distractors", 0, "Objects on the table that have no part in the task.", low=0),
     params.Param("gui", False, "Show PyBullet's window."),
-    params.Param("seed", 0, "Seed of the episode, or its number among a task's; taken at ~/reset.", low=0, live=True),
-    params.Param("layout_seed", 0, "Seed of a layout, or of a task's episodes; taken at ~/reset.", low=0, live=True),
-    params.Param("start", [math.nan] * 3, "Start x, y [m], yaw [rad]; NaN draws it. Taken at ~/reset.", live=True),
-    params.Param("task", "", "Task of the world whose episodes are begun; empty: its first, and none in the arena."),
-    params.Param("real_time_factor", 1.0, "Simulated seconds in a second.", low=0.01, high=100.0),
+    params.Param("seed", 0, "Seed of the episode, or its number within the task; used at ~/reset.", low=0, live=True),
+    params.Param("layout_seed", 0, "Seed of the layout, or of the task's episodes; used at ~/reset.", low=0, live=True),
+    params.Param("start", [math.nan] * 3, "Start x, y [m], yaw [rad]; NaN: random. Used at ~/reset.", live=True),
+    params.Param("task", "", "Task whose episodes are run; empty: the world's first, in the arena none."),
+    params.Param("real_time_factor", 1.0, "Simulated seconds per second.", low=0.01, high=100.0),
 )
 
 
