@@ -36,8 +36,8 @@ def add_ray(parser: Any) -> None:
     """Declare ``--ray [ADDRESS]`` on a parser or a group of one."""
     parser.add_argument(
         "--ray", nargs="?", const=ANY, type=_address, metavar="ADDRESS",
-        help="work on a Ray cluster and not in processes here; without ADDRESS the one that runs here, or one that is "
-        "started for this command (pip install 'jepa_ros[ray]')",
+        help="use a Ray cluster instead of local processes; without ADDRESS the one that runs here, or a new one for "
+        "this command (pip install 'jepa_ros[ray]')",
     )  # fmt: skip
 
 

@@ -167,7 +167,7 @@ def test_a_stage_alone_renews_one_thing_and_says_so(data, tmp_path, capsys):
     assert told["seconds"] > 0.0 and told["cpu_seconds"] > 0.0
     kept = again.state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
-    assert "a learned proposal for the search, anew; held-out error" in capsys.readouterr().out
+    assert "trained again: a learned proposal for the search; held-out error" in capsys.readouterr().out
     assert set(alone.STAGES) == {"alarms", "inverse", "map", "predictor", "proposal", "readouts", "scene", "way"}
 
 

@@ -94,44 +94,44 @@ _COMMON = (
     Argument("gate_params", "", "YAML file with further settings of the gate ({name: value}); see docs/safety.md."),
     Argument("guardrails", "", "YAML file with the guardrail set; empty for the contract's."),
     Argument("costs", "", "YAML file with the weights of the task's cost terms; empty for the defaults."),
-    Argument("memory", "", "Folder of the planner's long-term memory, made when it is not there; empty keeps nothing."),
-    Argument("memory_read_only", False, "Read the memory and never write it: many robots may share one."),
-    Argument("brain", True, "Run perception and planner; false: gate and robot alone, to drive by hand or explore."),
+    Argument("memory", "", "Folder of the planner's long-term memory, made if missing; empty keeps nothing."),
+    Argument("memory_read_only", False, "Read the memory, never write it: several robots can share it."),
+    Argument("brain", True, "Run perception and planner; false: only gate and robot, to drive by hand or explore."),
     Argument("console", False, "Serve the operator's page on http://localhost:8765 (see docs/console.md)."),
     Argument("foxglove", False, "Serve Foxglove and Lichtblick on ws://localhost:8766 (see docs/console.md)."),
-    Argument("foxglove_control", False, "Foxglove may command: goals, enable, reset, drive. It may always stop."),
+    Argument("foxglove_control", False, "Foxglove may give goals, enable, reset and drive. It may always stop."),
     Argument("record", False, "Record every topic into a bag."),
-    Argument("bag", "", "Folder of the bag; empty for rosbag2_<time> in the present folder."),
-    Argument("autostart", True, "Configure and activate perception and planner as they start."),
+    Argument("bag", "", "Folder of the bag; empty for rosbag2_<time> in the current folder."),
+    Argument("autostart", True, "Configure and activate perception and planner at the start."),
     Argument("log_level", "info", "Log level of the nodes.", ("debug", "info", "warn", "error")),
 )
 _OWN_CLOCK = Argument(
-    "own_clock", False, "Simulated time is the namespace's own (topic clock): several simulated robots in one domain."
+    "own_clock", False, "Simulated time per namespace (topic clock), for several simulated robots in one domain."
 )
 _SIM = (
-    Argument("auto_enable", True, "The gate arms by itself; false waits for its ~/enable service."),
+    Argument("auto_enable", True, "The gate arms by itself; false: it waits for ~/enable."),
     Argument("gui", False, "Show PyBullet's window."),
     Argument("layout", "fixed", "Obstacles of the arena.", ("fixed", "random", "maze", "dead_end")),
-    Argument("layout_seed", 0, "Seed of a random layout, or of a task's episodes.", least=0, most=2**31 - 1),
-    Argument("task", "", "Task of the world whose episodes are begun; empty: its first, and none in the arena."),
-    Argument("start", "", "Start pose 'x,y,yaw' (m, rad); empty draws one from the seed."),
+    Argument("layout_seed", 0, "Seed of the layout, or of the task's episodes.", least=0, most=2**31 - 1),
+    Argument("task", "", "Task whose episodes are run; empty: the world's first, in the arena none."),
+    Argument("start", "", "Start pose 'x,y,yaw' (m, rad); empty: random, from the seed."),
     Argument("person", "none", "A person who walks about in the arena.", ("none", "random")),
     Argument("randomise", False, "Draw lighting, colours, camera pose and slip from the seed."),
-    Argument("distractors", 0, "Things that lie about at the table, and no task speaks of.", least=0, most=100),
-    Argument("real_time_factor", 1.0, "Simulated seconds in a second.", least=0.01, most=100.0),
+    Argument("distractors", 0, "Objects on the table that have no part in the task.", least=0, most=100),
+    Argument("real_time_factor", 1.0, "Simulated seconds per second.", least=0.01, most=100.0),
     _OWN_CLOCK,
 )
 _ROBOT = (
-    Argument("auto_enable", False, "The gate arms by itself; false waits for its ~/enable service."),
-    Argument("gate", True, "Run the gate; false where it runs on another machine, beside the robot."),
+    Argument("auto_enable", False, "The gate arms by itself; false: it waits for ~/enable."),
+    Argument("gate", True, "Run the gate; false if it runs on another machine."),
     Argument("use_sim_time", False, "Take the time from /clock (another simulator)."),
     Argument(
-        "camera", "auto", "Run the camera node; auto: unless the contract names the topic of a driver.",
+        "camera", "auto", "Run the camera node; auto: unless the contract names a driver's topic.",
         ("auto", "true", "false"),
     ),
     Argument("device", "0", "Camera: a device number or path, a video file, or an RTSP address."),
     Argument("camera_params", "", "YAML file with further parameters of the camera node ({name: value})."),
-    Argument("compressed", False, "Take image/compressed in the place of image."),
+    Argument("compressed", False, "Use image/compressed instead of image."),
     Argument(
         "command_kind", "", "Type of the robot's command; empty for the contract's.",
         ("", *COMMAND_TYPES),
@@ -143,17 +143,17 @@ _ROBOT = (
     ),
 )  # fmt: skip
 _REPLAY = (
-    Argument("auto_enable", True, "The gate arms by itself; false waits for its ~/enable service."),
-    Argument("compressed", False, "Take image/compressed in the place of image."),
-    Argument("play", "", "Bag to play; empty waits for `jepa-ros replay BAG` from elsewhere.", kind="path"),
-    Argument("rate", 1.0, "Times real time at which the bag is played.", least=0.0, most=1000.0),
-    Argument("loop", False, "Begin the bag again at its end."),
+    Argument("auto_enable", True, "The gate arms by itself; false: it waits for ~/enable."),
+    Argument("compressed", False, "Use image/compressed instead of image."),
+    Argument("play", "", "Bag to play; empty: wait for `jepa-ros replay BAG` from another terminal.", kind="path"),
+    Argument("rate", 1.0, "Speed of the bag relative to real time.", least=0.0, most=1000.0),
+    Argument("loop", False, "Start the bag again at its end."),
 )
 
 
 _FLEET = (
-    Argument("robots", "", "Namespaces of the robots, with commas between them."),
-    Argument("workers", 2, "Threads that share the robots among them; best is one a core.", least=1, most=256),
+    Argument("robots", "", "Namespaces of the robots, separated by commas."),
+    Argument("workers", 2, "Threads that share the robots; one per core is best.", least=1, most=256),
     Argument("use_sim_time", False, "Take the time from /clock (another simulator)."),
     _OWN_CLOCK,
 )

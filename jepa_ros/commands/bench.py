@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     rows = [f"  {name:12} {_summary(path)}" for name, path in benchmarks().items()]
     parser.epilog = "\n".join(["benchmarks:", *rows])
-    parser.add_argument("name", nargs="?", help="which one (default: list them)")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its own; NAME --help lists them")
+    parser.add_argument("name", nargs="?", help="benchmark to run (default: list them)")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its arguments; NAME --help lists them")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -30,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     robot.add_argument("file", help="a YAML file, or the name of a shipped robot")
     model = kinds.add_parser("model", help="a checkpoint")
     model.add_argument("folder", help="the folder, or the name of a shipped model")
-    model.add_argument("--robot", metavar="NAME|FILE", help="contract it is to fit (default: the one it carries)")
-    model.add_argument("--threads", type=positive, default=1, help="compute threads, as the planner node has them")
-    world = kinds.add_parser("world", help="the world of a robot: its scene and its tasks")
-    world.add_argument("name", help="a robot whose world is installed, as --robot takes it")
+    model.add_argument("--robot", metavar="NAME|FILE", help="contract that it must fit (default: its own)")
+    model.add_argument("--threads", type=positive, default=1, help="compute threads (default: 1)")
+    world = kinds.add_parser("world", help="a robot's world: its scene and tasks")
+    world.add_argument("name", help="name of the robot, as for --robot")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -25,23 +25,32 @@ from jepa_ros.options import Parser
 from jepa_ros.ros_env import ros_environment
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("jepa_ros.commands.demo", "the whole stack in PyBullet, one goal picture, a live table, a verdict"),
-    "up": ("jepa_ros.commands.up", "start the nodes (sim, robot or replay), as ros2 launch would"),
-    "collect": ("jepa_ros.learning.data.collect", "drive the simulated robot about and store what it saw and did"),
-    "train": ("jepa_ros.learning.command", "train a world model on what was collected"),
-    "eval": ("jepa_ros.evaluation.evaluate", "success of a model, beside a random policy and an oracle"),
-    "think": ("jepa_ros.commands.think", "deliberate on one task in imagination, and draw the tree"),
+    "demo": (
+        "jepa_ros.commands.demo",
+        "run the whole stack in PyBullet on one goal picture, with a live table and a verdict",
+    ),
+    "up": ("jepa_ros.commands.up", "start the nodes (sim, robot, replay or fleet), as ros2 launch would"),
+    "collect": (
+        "jepa_ros.learning.data.collect",
+        "drive a simulated robot and store pictures and actions as a dataset",
+    ),
+    "train": ("jepa_ros.learning.command", "train a world model on a dataset"),
+    "eval": ("jepa_ros.evaluation.evaluate", "score a model, and a random policy and an oracle for comparison"),
+    "think": ("jepa_ros.commands.think", "run the deliberate search on one task without driving, and draw its tree"),
     "bench": ("jepa_ros.commands.bench", "measure speed and safety"),
     "record": ("jepa_ros.bags.record", "record a running graph into a rosbag2 bag"),
     "replay": ("jepa_ros.bags.replay", "play a bag through perception, planner and gate"),
-    "info": ("jepa_ros.bags.info", "what is in a bag: topics, rates, gaps"),
+    "info": ("jepa_ros.bags.info", "show what is in a bag (topics, rates, gaps), or repair it"),
     "dataset": ("jepa_ros.bags.dataset", "turn bags or LeRobot sets into training data, or data into a LeRobot set"),
-    "explore": ("jepa_ros.commands.explore", "drive a robot about under its gate, to record and learn from"),
+    "explore": ("jepa_ros.commands.explore", "drive a real robot at random through its gate, to record training data"),
     "gate": ("jepa_ros.commands.gate", "enable, disable, reset or stop the gate, or show its state"),
-    "goal": ("jepa_ros.commands.goal", "give the planner a goal: a picture, a pose, what the camera sees, or none"),
-    "memory": ("jepa_ros.commands.memory", "look at a long-term memory, make one of a bag, or one of several"),
+    "goal": ("jepa_ros.commands.goal", "give the planner a goal (picture, pose, tag, current view), or clear it"),
+    "memory": ("jepa_ros.commands.memory", "show a long-term memory, make one from a bag, or merge several"),
     "check": ("jepa_ros.commands.check", "check a robot contract, a checkpoint or a world"),
-    "console": ("jepa_ros.commands.console", "the operator's page in a browser: see, say, stop"),
+    "console": (
+        "jepa_ros.commands.console",
+        "serve the operator's page in a browser: watch the robot, give goals, stop it",
+    ),
     "doctor": ("jepa_ros.commands.doctor", "check a running graph: publishers, QoS, clock, silent topics"),
 }
 
@@ -66,7 +75,7 @@ def build_parser(command: str | None) -> Parser:
     parser = Parser(
         prog="jepa-ros",
         description="Objective-driven robot control by search in a learned world model, on ROS 2.",
-        epilog="jepa-ros COMMAND --help tells what a command takes.",
+        epilog="jepa-ros COMMAND --help lists the arguments of a command.",
     )
     parser.add_argument("--version", action="version", version=f"jepa_ros {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

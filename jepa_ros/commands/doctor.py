@@ -26,12 +26,12 @@ from jepa_ros.worlds import contract_of
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
-    parser.add_argument("--namespace", type=namespace, default="", help="of the nodes (default: none)")
+    parser.add_argument("--namespace", type=namespace, default="", help="namespace of the nodes (default: none)")
     parser.add_argument(
         "--seconds", type=time_span, default=3.0, help="how long to listen to each topic (default: %(default)s)"
     )
     parser.add_argument("--compressed", action="store_true", help="the camera publishes image/compressed")
-    parser.add_argument("--no-brain", action="store_true", help="perception and planner are not meant to run")
+    parser.add_argument("--no-brain", action="store_true", help="perception and planner are not expected to run")
     add_json(parser, "write the findings for machines")
 
 

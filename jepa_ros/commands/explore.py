@@ -26,11 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
     parser.add_argument(
-        "--minutes", type=time_span, default=10.0, help="of driving, by control steps (default: %(default)s)"
+        "--minutes", type=time_span, default=10.0, help="driving time, counted in control steps (default: %(default)s)"
     )
-    parser.add_argument("--speed", type=share, default=1.0, help="share of the contract's range (default: %(default)s)")
-    parser.add_argument("--seed", type=seed, default=0, help="of the policy (default: %(default)s)")
-    parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
+    parser.add_argument(
+        "--speed", type=share, default=1.0, help="fraction of the contract's range (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the policy (default: %(default)s)")
+    parser.add_argument("--namespace", type=namespace, default="", help="namespace of the robot's nodes")
     parser.add_argument("--use-sim-time", action="store_true", help="take the time from /clock")
 
 

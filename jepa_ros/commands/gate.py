@@ -19,11 +19,11 @@ ACTIONS = ("enable", "disable", "reset", "estop", "state", "interventions")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("action", choices=ACTIONS, help="what to ask of the gate; state and interventions only read")
-    parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
-    add_json(parser, "interventions: write counts and all of them there")
+    parser.add_argument("action", choices=ACTIONS, help="request to the gate; state and interventions only read")
+    parser.add_argument("--namespace", type=namespace, default="", help="namespace of the robot's nodes")
+    add_json(parser, "interventions: write them and their counts to this file")
     parser.add_argument(
-        "--timeout", type=time_span, default=10.0, metavar="S", help="wait so long (default: %(default)s)"
+        "--timeout", type=time_span, default=10.0, metavar="S", help="how long to wait (default: %(default)s)"
     )
 
 

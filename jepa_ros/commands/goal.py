@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("goal", nargs="+", help=what)
     parser.add_argument("--robot", default="arena", help="contract: a name or a YAML file (default: %(default)s)")
-    parser.add_argument("--namespace", type=namespace, default="", help="of the robot's nodes")
+    parser.add_argument("--namespace", type=namespace, default="", help="namespace of the robot's nodes")
     parser.add_argument(
-        "--timeout", type=time_span, default=10.0, metavar="S", help="wait so long (default: %(default)s)"
+        "--timeout", type=time_span, default=10.0, metavar="S", help="how long to wait (default: %(default)s)"
     )
 
 

@@ -30,16 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_world_arguments(parser, "the model's")
     parser.add_argument("--model", help="checkpoint: a folder or a shipped name (default: the robot's)")
     parser.add_argument("--episode", type=int, default=0, help="number of the task (default: %(default)s)")
-    parser.add_argument("--seed", type=seed, default=0, help="of the tasks and of the search (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=seed, default=0, help="seed of the tasks and of the search (default: %(default)s)"
+    )
     parser.add_argument(
         "--calls", type=positive, default=DeliberateConfig().calls, help="budget in model calls (default: %(default)s)"
     )
     parser.add_argument(
-        "--distance", default=DeliberateConfig().distance, help="readout that is the cost-to-go (default: %(default)s)"
+        "--distance", default=DeliberateConfig().distance, help="readout used as cost-to-go (default: %(default)s)"
     )
     parser.add_argument("--draw", type=Path, metavar="FILE", help="draw the tree (PNG)")
-    parser.add_argument("--data", type=Path, help="dataset whose pictures stand for the states")
-    add_json(parser, "write the tree and what was counted")
+    parser.add_argument("--data", type=Path, help="dataset whose pictures illustrate the states")
+    add_json(parser, "write the tree and its statistics")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -27,13 +27,15 @@ __all__ = ["Fault", "Stack", "StackError", "add_arguments", "main"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``jepa-ros up``."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("kind", choices=KINDS, help="what to bring up")
+    parser.add_argument("kind", choices=KINDS, help="what to start")
     # REMAINDER, for argparse takes no positional arguments on both sides of an option.
     parser.add_argument(
         "settings", nargs=argparse.REMAINDER, metavar="key:=value", help="arguments, as ros2 launch takes them"
     )
     parser.add_argument("--show-args", action="store_true", help="list the arguments of KIND and exit")
-    parser.add_argument("--print", dest="show", action="store_true", help="print the processes' commands and exit")
+    parser.add_argument(
+        "--print", dest="show", action="store_true", help="print the commands of the processes and exit"
+    )
 
 
 def parse_settings(words: list[str]) -> dict[str, str]:

@@ -114,30 +114,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     env = add_world_arguments(parser, "the model's")
     parser.add_argument("--model", default=None, help="checkpoint: a folder or a shipped name (default: the robot's)")
-    parser.add_argument("--episodes", type=positive, default=100, help="pairs (default: %(default)s)")
-    parser.add_argument("--seed", type=seed, default=0, help="of the pairs (default: %(default)s)")
-    parser.add_argument("--layout", metavar="NAME", help="the same as --task, in the arena: its obstacles")
+    parser.add_argument("--episodes", type=positive, default=100, help="number of episodes (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the episodes (default: %(default)s)")
+    parser.add_argument("--layout", metavar="NAME", help="in the arena, the same as --task: its obstacles")
     parser.add_argument(
         "--randomise", action="store_true", default=None,
-        help="draw lighting, colours, camera, slip and latency anew each episode",
+        help="random lighting, colours, camera pose, slip and latency in each episode",
     )  # fmt: skip
     parser.add_argument(
-        "--distractors", type=whole(0), metavar="N", help="things that lie about at the table, and no task speaks of"
+        "--distractors", type=whole(0), metavar="N", help="objects on the table that have no part in the task"
     )
     parser.add_argument(
         "--goal",
         choices=("image", "pose", "tip"),
         default="image",
-        help="how the goal is given: a picture, or numbers as the robot's goals have them (default: %(default)s)",
+        help="how the goal is given: as a picture, or in numbers (default: %(default)s)",
     )
     parser.add_argument(
         "--policies",
         default=None,
-        help=f"comma-separated (default: {','.join(POLICIES)}, those that know more: oracle, or replay, and inverse if "
-        "'train --only inverse' laid one beside the checkpoint)",
+        help=f"comma-separated (default: {','.join(POLICIES)}, oracle or replay, and inverse if the checkpoint has one "
+        "from 'train --only inverse')",
     )
     parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes (default: %(default)s)")
-    parser.add_argument("--threads", type=positive, default=1, help="torch threads a process (default: %(default)s)")
+    parser.add_argument("--threads", type=positive, default=1, help="torch threads per process (default: %(default)s)")
     parser.add_argument(
         "--horizon", type=positive, default=SearchConfig().horizon, help="steps of a plan (default: %(default)s)"
     )
@@ -145,15 +145,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples",
         type=positive,
         default=SearchConfig().samples,
-        help="candidates an iteration (default: %(default)s)",
+        help="candidates per iteration (default: %(default)s)",
     )
     parser.add_argument(
-        "--iterations", type=positive, default=SearchConfig().iterations, help="of the search (default: %(default)s)"
+        "--iterations",
+        type=positive,
+        default=SearchConfig().iterations,
+        help="iterations of the search (default: %(default)s)",
     )
     parser.add_argument(
         "--contact-limit",
         type=number(0.0, 1.0),
-        help="of planar robots: highest chance of contact that a plan may take; 1 does not ask (default: 0.5)",
+        help="planar robots: highest probability of contact allowed in a plan; 1: no limit (default: 0.5)",
     )
     parser.add_argument(
         "--noise-samples",
@@ -162,11 +165,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="futures drawn for each candidate (default: %(default)s: the most likely one)",
     )
     parser.add_argument(
-        "--risk", default="mean", help="how their costs become one: mean, worst, 'cvar 0.25' (default: %(default)s)"
+        "--risk",
+        default="mean",
+        help="how the futures' costs are combined: mean, worst, 'cvar 0.25' (default: %(default)s)",
     )
     parser.add_argument(
         "--stop", choices=STOPS, default=SearchConfig().stop,
-        help="what ends a search early: its cost, or that its plan reaches the goal (default: %(default)s)",
+        help="what ends a search early: its cost, or a plan that reaches the goal (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--deliberate", choices=WHEN, default=DeliberateConfig().when,
@@ -174,33 +179,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--weights", type=weights, default=TaskWeights(), metavar="NAME=VALUE,...",
-        help="of terms of the task cost, such as steps=0,latent=1 (default: what each term says)",
+        help="weights of the cost terms, such as steps=0,latent=1 (default: each term's own)",
     )  # fmt: skip
     parser.add_argument(
-        "--no-scan", action="store_true", help="the gate does not see the lidar: what the planner's own care is worth"
+        "--no-scan", action="store_true", help="the gate does not get the lidar, to test the planner alone"
     )
-    parser.add_argument(
-        "--watch", action="store_true", help="the gate slows and stops the planner for surprise and novelty"
-    )
+    parser.add_argument("--watch", action="store_true", help="the gate slows down and stops at surprise and novelty")
     parser.add_argument(
         "--tour", type=number(0.0), default=0.0, metavar="SECONDS",
-        help="drive the robot about in an episode's surroundings for so long before it begins, and let the planner "
-        "remember what it saw; for tasks that have a tour (default: %(default)s)",
+        help="before each episode, drive the robot through its surroundings for so long, with the planner's memory on; "
+        "for tasks that have a tour (default: %(default)s)",
     )  # fmt: skip
     add_ray(parser)
     parser.add_argument(
         "--keep", type=new_file, metavar="FILE",
-        help="finished episodes are kept there, and the same command with the same file does not play them again",
+        help="keep finished episodes in this file; the same command resumes from it",
     )  # fmt: skip
     add_json(parser)
     env.add_argument(
         "--tolerance", type=number(above=True),
-        help="success: distance to the goal's state, in spreads of the states (default: 0.15)",
+        help="distance to the goal that counts as success, in standard deviations of the states (default: 0.15)",
     )  # fmt: skip
-    env.add_argument("--limit", type=positive, help="steps of an episode (default: the environment's own, or 100)")
+    env.add_argument(
+        "--limit", type=positive, help="control steps per episode (default: the environment's own, or 100)"
+    )
     env.add_argument(
         "--goals", choices=("rollouts", "resets", "given"),
-        help="where goals come from: random rollouts, other beginnings, or the environment itself (default: rollouts)",
+        help="where goals come from: random rollouts, other resets, or the environment itself (default: rollouts)",
     )  # fmt: skip
     env.add_argument("--env-reset", metavar="JSON", help="options of the environment's reset in scored episodes")
 

@@ -41,59 +41,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", required=True, metavar="PLACE", help="folder of a dataset, or its URL in object storage (s3://...)"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint; the same command resumes")
-    parser.add_argument("--robot", metavar="NAME|FILE", help="refuse data of anything but this robot")
-    parser.add_argument("--env", metavar="ID", help="refuse data of anything but this Gymnasium environment")
+    parser.add_argument("--robot", metavar="NAME|FILE", help="refuse data of any other robot")
+    parser.add_argument("--env", metavar="ID", help="refuse data of any other Gymnasium environment")
     parser.add_argument(
         "--mirror",
         metavar="ACROSS,DOWN",
-        help="learn from mirror images of the episodes too: the actions that are turned round where pictures are "
-        "mirrored left to right, and top to bottom, such as linear.x,linear.y; - mirrors not that way",
+        help="also learn from mirrored episodes: the action that changes sign if pictures are mirrored left to right, "
+        "and the one if top to bottom, such as linear.x,linear.y; - does not mirror in this direction",
     )
-    setting("seed", seed, d.seed, "all randomness follows from it")
-    setting("steps", positive, d.steps, "batches of the representation phase")
-    setting("readout-steps", positive, d.readout_steps, "batches on frozen latents")
-    batch = "episodes in a batch of the representation phase, of all processes together"
+    setting("seed", seed, d.seed, "seed of all randomness")
+    setting("steps", positive, d.steps, "batches of the first phase: encoder and predictor together")
+    setting("readout-steps", positive, d.readout_steps, "batches of each stage on the frozen encoder")
+    batch = "episodes per batch of the first phase, over all processes"
     setting("batch", positive, d.batch.episodes, batch)
-    parts = "parts that a process works through its share of a batch in, for less memory"
+    parts = "process each batch in so many parts, to save memory"
     setting("accumulate", positive, d.accumulate, parts)
     parser.add_argument(
         "--horizon",
         type=positive,
         help=f"open-loop steps of the predictor's refit (default: {d.horizon}; with --only those of the checkpoint)",
     )
-    setting("learning-rate", number(above=True), d.learning_rate, "AdamW's")
+    setting("learning-rate", number(above=True), d.learning_rate, "learning rate of AdamW")
     setting("latent-dim", positive, sizes.latent_dim, "size of the latent")
-    still = "of those, values that tell what stands about and that no prediction changes: for layouts that differ"
+    still = "values of the latent reserved for static obstacles, for data with many layouts"
     setting("scene-dim", whole(0), sizes.scene_dim, still)
-    setting("encoder-width", positive, sizes.encoder_width, "channels of the encoder")
+    setting("encoder-width", positive, sizes.encoder_width, "channels of the encoder's convolutions")
     setting("keypoints", positive, sizes.keypoints, "attention maps of the encoder")
     parser.add_argument(
         "--encoder",
         metavar="FOLDER",
-        help="an encoder of transformers that looks at the first camera too: a folder, or hf:OWNER/NAME; its weights "
-        "stay as they are (pip install 'jepa_ros[hf]')",
+        help="additional encoder from transformers for the first camera: a folder, or hf:OWNER/NAME; its weights stay "
+        "fixed (pip install 'jepa_ros[hf]')",
     )
     parser.add_argument(
-        "--encoder-size", type=positive, metavar="PX", help="edge of the picture that it sees (default: its own)"
+        "--encoder-size", type=positive, metavar="PX", help="edge of that encoder's picture (default: its own)"
     )
-    parser.add_argument("--fine-tune", action="store_true", help="train that encoder along, at a twentieth of the rate")
     parser.add_argument(
-        "--checkpoint-gradients", action="store_true", help="less memory for a fine-tuned encoder, and more computing"
+        "--fine-tune", action="store_true", help="train that encoder too, at a twentieth of the learning rate"
     )
-    precision = "of the arithmetic; auto: bf16 where it is fast"
+    parser.add_argument(
+        "--checkpoint-gradients",
+        action="store_true",
+        help="recompute the fine-tuned encoder's activations, to save memory",
+    )
+    precision = "number format; auto: bf16 if it is fast on this machine"
     setting("precision", str, d.precision, precision, choices=PRECISIONS)
     parser.add_argument(
         "--only",
         choices=sorted(STAGES),
         metavar="STAGE",
-        help="renew one thing in the checkpoint in --out and leave all else as it is: "
+        help="train one part of the checkpoint in --out again and change nothing else. "
         + "; ".join(f"{name}: {stage.does}" for name, stage in sorted(STAGES.items())),
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: %(default)s)")
-    setting("threads", positive, max(1, usable_cores() // here()), "of torch on a CPU, in each process")
-    patience = "under torchrun: a process that does not go on for so long is named and the run ends"
+    setting("threads", positive, max(1, usable_cores() // here()), "torch threads per process, on a CPU")
+    patience = "under torchrun: if a process makes no progress for so long, name it and end"
     setting("rank-timeout", number(above=True), 600.0, patience, metavar="SECONDS")
-    add_json(parser, "write the model card there too")
+    add_json(parser, "also write the model card to this file")
 
 
 #: Options without which the same command would not train the same model.

@@ -26,12 +26,12 @@ def add_world_arguments(parser: argparse.ArgumentParser, repeat: str) -> Any:
     parser.add_argument(
         "--robot", help=f"name of a robot that has a world, or the YAML file of such a robot (default: {ROBOT})"
     )
-    parser.add_argument("--task", metavar="NAME", help="what is done there (default: the world's first)")
+    parser.add_argument("--task", metavar="NAME", help="task of the robot's world (default: its first)")
     group = parser.add_argument_group("a Gymnasium environment as the world")
     group.add_argument("--env", metavar="ID", help="a Gymnasium environment with a Box action and RGB rendering")
     group.add_argument("--env-args", metavar="JSON", help="further arguments of the environment")
     group.add_argument("--action-repeat", type=int, metavar="N",
-                       help=f"of its steps, for which an action is held (default: {repeat})")  # fmt: skip
+                       help=f"environment steps for which an action is held (default: {repeat})")  # fmt: skip
     return group
 
 

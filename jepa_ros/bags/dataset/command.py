@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-length", type=whole(2), default=600, help="longest episode in steps (default: %(default)s)"
     )
     parser.add_argument(
-        "--max-idle", type=duration, default=2.0, help="cut longer standstills, s (default: %(default)s)"
+        "--max-idle", type=duration, default=2.0, help="cut standstills longer than this [s] (default: %(default)s)"
     )
     parser.add_argument(
-        "--static", action="store_true", help="what stands about was the same in all of these bags, all the time"
+        "--static", action="store_true", help="obstacles were the same in all of these bags and never moved"
     )
-    parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes")
+    parser.add_argument("--workers", type=positive, default=usable_cores(), help="worker processes")
     lerobot.add_arguments(parser)
     add_json(parser)
 

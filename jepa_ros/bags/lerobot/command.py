@@ -19,16 +19,18 @@ OF_IMPORT, OF_EXPORT = ("mapping",), ("pictures", "about")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options that choose another format."""
-    parser.add_argument("--from", dest="source", choices=("bags", "lerobot"), default="bags", help="what is read")
+    parser.add_argument("--from", dest="source", choices=("bags", "lerobot"), default="bags", help="what to read")
     parser.add_argument(
         "--to", dest="target", choices=("jepa_ros", "lerobot"), default="jepa_ros",
-        help="what is written; lerobot takes a dataset of ours instead of bags",
+        help="what to write; with lerobot, PATH is one of our datasets",
     )  # fmt: skip
-    parser.add_argument("--mapping", type=Path, metavar="FILE", help="lerobot: which feature is which input (YAML)")
     parser.add_argument(
-        "--pictures", choices=("video", "png"), default="video", help="--to lerobot: nearly exact and small, or exact"
+        "--mapping", type=Path, metavar="FILE", help="--from lerobot: which feature is which input (YAML)"
     )
-    parser.add_argument("--about", metavar="TEXT", help="--to lerobot: the task of all episodes, in words")
+    parser.add_argument(
+        "--pictures", choices=("video", "png"), default="video", help="--to lerobot: video is small, png is exact"
+    )
+    parser.add_argument("--about", metavar="TEXT", help="--to lerobot: name of the task of all episodes")
 
 
 def import_set(args: argparse.Namespace) -> int:

@@ -36,27 +36,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("topics", nargs="*", type=topic, metavar="TOPIC", help="topics to record (default: all)")
     parser.add_argument("-o", "--output", metavar="DIR", help="the bag's folder (default: rosbag2_<time>)")
-    parser.add_argument("-e", "--regex", help="record topics that match, besides those named")
+    parser.add_argument("-e", "--regex", help="also record topics that match")
     parser.add_argument("-x", "--exclude", metavar="REGEX", help="leave out topics that match")
     parser.add_argument("--include-hidden", action="store_true", help="record hidden topics too")
     parser.add_argument("--robot", metavar="NAME|FILE", help="robot contract to put into the bag")
     parser.add_argument("--model", metavar="DIR", help="checkpoint whose model card goes into the bag")
     parser.add_argument("--guardrails", metavar="FILE", help="guardrail set (YAML) in force, to put into the bag")
-    parser.add_argument("--gate-params", metavar="FILE", help="further settings of the gate (YAML), likewise")
-    parser.add_argument("--max-size", type=duration, default=0, metavar="MB", help="new file after so many MB")
-    parser.add_argument("--max-duration", type=duration, default=0, metavar="S", help="new file after so many seconds")
+    parser.add_argument(
+        "--gate-params", metavar="FILE", help="settings of the gate (YAML) in force, to put into the bag"
+    )
+    parser.add_argument("--max-size", type=duration, default=0, metavar="MB", help="start a new file after so many MB")
+    parser.add_argument(
+        "--max-duration", type=duration, default=0, metavar="S", help="start a new file after so many seconds"
+    )
     parser.add_argument("--duration", type=duration, default=0, metavar="S", help="end after so many seconds")
-    parser.add_argument("--compression", choices=("zstd", "none"), default="zstd", help="of the chunks")
+    parser.add_argument("--compression", choices=("zstd", "none"), default="zstd", help="compression of the chunks")
     parser.add_argument("--level", type=whole(1, 22), default=1, metavar="N", help="zstd level (default 1)")
-    parser.add_argument("--queue", type=number(1.0), default=QUEUE_BYTES / 1e6, metavar="MB", help="bound of the queue")
-    parser.add_argument("--min-free", type=duration, default=64, metavar="MB", help="end when the disk has less left")
-    parser.add_argument("--use-sim-time", action="store_true", help="log times from /clock instead of the system")
+    parser.add_argument("--queue", type=number(1.0), default=QUEUE_BYTES / 1e6, metavar="MB", help="size of the queue")
+    parser.add_argument(
+        "--min-free", type=duration, default=64, metavar="MB", help="end when the disk has less free space"
+    )
+    parser.add_argument("--use-sim-time", action="store_true", help="log times from /clock instead of the system clock")
     parser.add_argument("--clock", type=topic, default="/clock", help="topic of the simulated time")
     parser.add_argument(
         "--namespace", type=namespace, default="", help="namespace in which relative topics are resolved"
     )
     parser.add_argument("--ring", type=duration, default=0, metavar="S", help="ring buffer: keep the last S seconds")
-    parser.add_argument("--after", type=duration, default=5.0, metavar="S", help="ring buffer: go on for so long")
+    parser.add_argument(
+        "--after", type=duration, default=5.0, metavar="S", help="ring buffer: seconds to record after the stop"
+    )
     parser.add_argument(
         "--trigger",
         type=topic,

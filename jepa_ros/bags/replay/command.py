@@ -30,26 +30,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--robot", help="contract: a name or a YAML file (default: the one in the bag)")
     parser.add_argument("--namespace", default="", help="namespace of the robot in the bag")
     over = parser.add_argument_group("playing over ROS")
-    over.add_argument("--rate", type=duration, default=1.0, help="times real time; 0: as fast as it goes (default: 1)")
-    over.add_argument("--loop", action="store_true", help="begin again at the end")
-    over.add_argument("--step", action="store_true", help="wait for Enter before each image")
-    over.add_argument("--start", type=duration, default=0.0, metavar="S", help="begin so many seconds into the bag")
-    over.add_argument("--duration", type=duration, default=0.0, metavar="S", help="play so many seconds")
-    over.add_argument("--all", action="store_true", help="play every topic, outputs too")
     over.add_argument(
-        "--wait", type=duration, default=10.0, metavar="S", help="wait so long for listeners to the images"
+        "--rate", type=duration, default=1.0, help="speed relative to real time; 0: as fast as possible (default: 1)"
+    )
+    over.add_argument("--loop", action="store_true", help="start again at the end")
+    over.add_argument("--step", action="store_true", help="wait for Enter before each image")
+    over.add_argument("--start", type=duration, default=0.0, metavar="S", help="start so many seconds into the bag")
+    over.add_argument("--duration", type=duration, default=0.0, metavar="S", help="play so many seconds")
+    over.add_argument("--all", action="store_true", help="play every topic, including outputs of the stack")
+    over.add_argument(
+        "--wait", type=duration, default=10.0, metavar="S", help="wait so long for subscribers to the images"
     )
     fast = parser.add_argument_group("running the stack over the bag, in this process")
     fast.add_argument("--fast", action="store_true", help="run it, as fast as possible")
-    fast.add_argument("--compare", action="store_true", help="list what differs from the recording (exit code 1)")
+    fast.add_argument("--compare", action="store_true", help="list differences from the recording (exit code 1 if any)")
     fast.add_argument("--report", metavar="FILE", help="write a page (HTML) with plots and pictures")
     add_json(fast, "write the comparison and the hashes for machines")
     fast.add_argument("--model", default="", help="checkpoint: a folder or a shipped name (default: the robot's)")
     fast.add_argument("--guardrails", default="", metavar="FILE", help="another guardrail set (YAML)")
     fast.add_argument("--image", default="", metavar="TOPIC", help="topic of the images (default: the contract's)")
-    fast.add_argument("--no-brain", action="store_true", help="the gate alone, on the recorded commands")
-    fast.add_argument("--no-gate", action="store_true", help="perception and planner alone")
-    fast.add_argument("--free-iterations", action="store_true", help="do not follow the recorded numbers of iterations")
+    fast.add_argument("--no-brain", action="store_true", help="run only the gate, on the recorded commands")
+    fast.add_argument("--no-gate", action="store_true", help="run only perception and planner")
+    fast.add_argument("--free-iterations", action="store_true", help="do not use the recorded numbers of iterations")
     fast.add_argument("--threads", type=positive, default=1, help="compute threads (default: 1)")
 
 

@@ -13,12 +13,14 @@ from jepa_ros.ros_env import ready_for_ros
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--robot", help="name of a robot that has a world, or a YAML file (default: arena)")
-    parser.add_argument("--task", metavar="NAME", help="what is done there (default: the world's first)")
+    parser.add_argument("--task", metavar="NAME", help="task of the robot's world (default: its first)")
     parser.add_argument(
         "--model", default=None, help="checkpoint: a folder or a shipped name (default: the robot's name)"
     )
     parser.add_argument("--seed", type=seed, default=0, help="of the start and goal pairs (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=None, help="folder for what the run leaves (default: runs/<time>)")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="folder for verdict, video, plot and bag (default: runs/<time>)"
+    )
     parser.add_argument(
         "--episodes",
         type=positive,
@@ -26,10 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="score the first N pairs of `jepa-ros eval` with this seed through ROS, each for its full time limit",
     )
-    parser.add_argument("--layout", metavar="NAME", help="the same for a task of the arena (default: fixed)")
-    parser.add_argument("--randomise", action="store_const", const=True, help="draw lighting, colours, camera and slip")
     parser.add_argument(
-        "--distractors", type=whole(0), metavar="N", help="things that lie about at the table, and no task speaks of"
+        "--layout", metavar="NAME", help="in the arena, the same as --task: its obstacles (default: fixed)"
+    )
+    parser.add_argument(
+        "--randomise", action="store_const", const=True, help="random lighting, colours, camera pose and slip"
+    )
+    parser.add_argument(
+        "--distractors", type=whole(0), metavar="N", help="objects on the table that have no part in the task"
     )
     parser.add_argument("--gui", action="store_true", help="show PyBullet's window")
     parser.add_argument("--composed", action="store_true", help="run perception and planner in one process")

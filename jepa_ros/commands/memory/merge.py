@@ -12,7 +12,7 @@ from jepa_ros.memory.store import FILE, Store, StoreError, identity_of
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="memories, of planners that have ended")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="memories whose planners have ended")
     parser.add_argument("--out", type=Path, required=True, help="folder of the merged memory; it must not hold one")
 
 

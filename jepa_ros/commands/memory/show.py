@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a memory")
     parser.add_argument("--out", type=picture_file, metavar="FILE", help="draw it (PNG or SVG)")
-    parser.add_argument("--thumbnails", action="store_true", help="with --out: what was seen, where it fits")
+    parser.add_argument(
+        "--thumbnails", action="store_true", help="with --out: add pictures of the places, where there is room"
+    )
     parser.add_argument("--model", help="refuse a memory of another model than this folder or shipped model")
     add_json(parser, "write the numbers for machines")
 

@@ -184,16 +184,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_world_arguments(parser, "about ten control steps a second")
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset; the same command resumes")
-    parser.add_argument("--episodes", type=positive, help="number of episodes (default: 1600; of an environment 400)")
-    parser.add_argument("--length", type=whole(2), default=120, help="control steps an episode (default: %(default)s)")
+    parser.add_argument("--episodes", type=positive, help="number of episodes (default: 1600; with --env 400)")
+    parser.add_argument("--length", type=whole(2), default=120, help="control steps per episode (default: %(default)s)")
     parser.add_argument("--seed", type=seed, default=0, help="all randomness follows from it (default: %(default)s)")
-    parser.add_argument("--layout", metavar="NAME", help="the same as --task, in the arena: its obstacles")
+    parser.add_argument("--layout", metavar="NAME", help="in the arena, the same as --task: its obstacles")
     parser.add_argument(
-        "--distractors", type=whole(0), metavar="N", help="things that lie about at the table, and no task speaks of"
+        "--distractors", type=whole(0), metavar="N", help="objects on the table that have no part in the task"
     )
     parser.add_argument("--per-layout", type=positive, help="episodes that share a random layout (default: 1)")
     parser.add_argument(
-        "--no-randomise", action="store_true", help="keep lighting, colours, camera, slip and latency as they are"
+        "--no-randomise", action="store_true", help="no random lighting, colours, camera pose, slip and latency"
     )
     parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes (default: %(default)s)")
     add_ray(parser)

@@ -81,13 +81,13 @@ def _way_told(card: dict[str, Any]) -> str:
 
 #: Name -> stage.
 STAGES: dict[str, Stage] = {
-    "alarms": Stage("what it needs to tell surprise and novelty", renew_alarms, _alarms_told),
-    "map": Stage("its map of places, on its encoder as it is", renew_map, _map_told),
-    "predictor": Stage("its predictor, on its encoder as it is", renew_predictor, _predictor_told),
-    "readouts": Stage("what is read from its latents, on its encoder as it is", renew_readouts, _readouts_told),
-    "scene": Stage("what it tells of what stands about; then fit the predictor", renew_scene, _scene_told),
-    "way": Stage("control steps of a way to a state however far", renew_way, _way_told),
-    "inverse": Stage("an inverse model beside it, to be compared with the search", renew_inverse, _inverse_told),
+    "alarms": Stage("the levels of surprise and novelty", renew_alarms, _alarms_told),
+    "map": Stage("the map readout", renew_map, _map_told),
+    "predictor": Stage("the predictor", renew_predictor, _predictor_told),
+    "readouts": Stage("all readouts of latents", renew_readouts, _readouts_told),
+    "scene": Stage("the latent's values for static obstacles (train the predictor after it)", renew_scene, _scene_told),
+    "way": Stage("the cost-to-go for far goals", renew_way, _way_told),
+    "inverse": Stage("an inverse model, for comparison with the search", renew_inverse, _inverse_told),
     "proposal": Stage("a learned proposal for the search", renew_proposal, _proposal_told),
 }
 
@@ -112,5 +112,5 @@ def run_alone(
     if ranks.writes():
         card = save_checkpoint(folder, model, {**card, "renewed": [*card.get("renewed", []), done]})
     if ranks.writes():
-        print(f"{folder}: {stage.does}, anew; {stage.tell(card)}")
+        print(f"{folder}: trained again: {stage.does}; {stage.tell(card)}")
     return card
