@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     learn.add_argument("--out", type=Path, default=Path("data/bag_learning"), help="folder; the same command resumes")
     learn.add_argument("--episodes", type=int, default=150, help="collected each way (default: %(default)s)")
     learn.add_argument("--length", type=int, default=120, help="control steps of one (default: %(default)s)")
-    learn.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
-    learn.add_argument("--steps", type=int, default=0, help="of training; 0: as `train` has them")
-    learn.add_argument("--readout-steps", type=int, default=0, help="of training; 0: as `train` has them")
+    learn.add_argument("--seed", type=int, default=0, help="seed of everything (default: %(default)s)")
+    learn.add_argument("--steps", type=int, default=0, help="steps of training; 0: as `train` has them")
+    learn.add_argument("--readout-steps", type=int, default=0, help="readout steps of training; 0: as `train` has them")
     learn.add_argument("--eval-pairs", type=int, default=100, help="scored for each model (default: %(default)s)")
     learn.add_argument("--factor", type=float, default=1.0, help="simulated seconds in a second (default: %(default)s)")
     learn.add_argument(

@@ -36,9 +36,9 @@ NOWHERE = ArrivalConfig(arrive=1e-9, leave=1e-9, arrive_steps=1e-9, leave_steps=
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_model(parser)
-    parser.add_argument("--steps", type=int, default=200, help="of each kind (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=200, help="steps of each kind (default: %(default)s)")
     parser.add_argument("--distance", default="distance", help="readout that is the cost-to-go (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=0, help="of torch (default: its own)")
+    parser.add_argument("--threads", type=int, default=0, help="threads of torch (default: its own)")
     add_json(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
 

@@ -34,8 +34,8 @@ GOALS = ([0.3, 0.3, 0.0], [-0.3, 0.3, 1.5], [-0.3, -0.3, 3.0], [0.3, -0.3, -1.5]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this benchmark takes."""
-    parser.add_argument("--trials", type=positive, default=100, help="of each kind (default: %(default)s)")
-    parser.add_argument("--seconds", type=duration, default=60.0, help="for each cost (default: %(default)s)")
+    parser.add_argument("--trials", type=positive, default=100, help="trials of each kind (default: %(default)s)")
+    parser.add_argument("--seconds", type=duration, default=60.0, help="seconds for each cost (default: %(default)s)")
     parser.add_argument(
         "--viewers-seconds", type=duration, default=1800.0, help="with viewers, and without them (default: %(default)s)"
     )

@@ -37,10 +37,10 @@ ROUND = 10  # steps of a measurement; memory and disk take turns, so that a busy
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--frames", type=int, default=10_000_000, help="of the plan (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=10_000_000, help="frames of the plan (default: %(default)s)")
     parser.add_argument("--shard", type=int, default=8, help="episodes a shard of the plan (default: %(default)s)")
-    parser.add_argument("--stream-frames", type=int, default=23_040, help="of the dataset (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=6, help=f"of {ROUND} steps each (default: %(default)s)")
+    parser.add_argument("--stream-frames", type=int, default=23_040, help="frames of the set (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=6, help=f"rounds of {ROUND} steps each (default: %(default)s)")
     add_json(parser)
     parser.add_argument("--markdown", type=Path, help="write the tables there too")
 

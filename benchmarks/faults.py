@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--load", choices=("none", "cpu", "memory"), action="append",
-        help="processes: only beside this load (may be given again)",
+        help="processes: only with this load on the machine (may be given again)",
     )  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=600.0, help="of ticks under load (default: 600)")
+    parser.add_argument("--seconds", type=float, default=600.0, help="seconds of ticks under load (default: 600)")
     add_json(parser)
 
 

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_model(parser)
     parser.add_argument("--robots", default="1,2,4,8", help="numbers of robots (default: %(default)s)")
-    parser.add_argument("--seconds", type=time_span, default=10.0, help="of each run (default: %(default)s)")
+    parser.add_argument("--seconds", type=time_span, default=10.0, help="seconds of each run (default: %(default)s)")
     parser.add_argument("--workers", type=positive, default=usable_cores(), help="threads of the one process")
     parser.add_argument("--phase", choices=("spread", "same"), default="spread", help="when the images come")
     add_json(parser)

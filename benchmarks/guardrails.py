@@ -43,7 +43,7 @@ say = partial(output.say, "guardrails")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_model(parser)
-    parser.add_argument("--episodes", type=int, default=100, help="of each arm (default: %(default)s)")
+    parser.add_argument("--episodes", type=int, default=100, help="episodes of each condition (default: %(default)s)")
     parser.add_argument("--tuning", type=int, default=16, help="episodes of each weight (default: %(default)s)")
     parser.add_argument(
         "--margin", type=float, default=0.05,

@@ -29,7 +29,7 @@ SKEWS = (-0.5, -0.05, 0.05, 0.5)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this benchmark takes."""
-    parser.add_argument("--seconds", type=float, default=15.0, help="for each link and skew (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="seconds per link and skew (default: %(default)s)")
     parser.add_argument(
         "--cuts", type=int, default=10, help="how often the link is cut, 2 s each (default: %(default)s)"
     )

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mutants", type=non_negative, default=1500, help="histories for each mutant at most (default: 1,500)"
     )
     parser.add_argument(
-        "--liveness", action=argparse.BooleanOptionalAction, default=True, help="whether it moves where it may"
+        "--liveness", action=argparse.BooleanOptionalAction, default=True, help="test that the gate lets it move"
     )
     parser.add_argument(
         "--episodes", type=non_negative, default=1000, help="adversarial episodes in physics (default: 1,000)"
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps", type=non_negative, default=5000, help="steps timed in each situation (default: 5,000)"
     )
     parser.add_argument("--processes", type=positive, default=usable_cores(), help="default: all cores")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="keep what was played there, and do not play it again")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="keep finished histories here and do not repeat them")
     add_json(parser)
 
 

@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_model(parser)
     parser.add_argument("--parts", default=None, help=f"comma-separated, of {', '.join(PARTS)} (default: stopping)")
     parser.add_argument(
-        "--episodes", type=int, default=100, help="of each layout and setting (default: %(default)s; hours)"
+        "--episodes", type=int, default=100, help="episodes of each layout and setting (default: %(default)s; hours)"
     )
-    parser.add_argument("--problems", type=int, default=12, help="of the part stopping (default: %(default)s)")
+    parser.add_argument("--problems", type=int, default=12, help="problems of the part stopping (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/search"), help="episodes (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="dataset whose held-out episodes the part noise is measured on")

@@ -30,7 +30,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what this benchmark takes."""
     parser.add_argument("--output", type=Path, default=Path("runs/stops"), metavar="DIR", help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the order (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the order (default: %(default)s)")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_model(parser)
     parser.add_argument("--cases", default=",".join(CASES), help="comma-separated (default: %(default)s)")
-    parser.add_argument("--trials", type=int, default=50, help="of each case (default: %(default)s)")
-    parser.add_argument("--hours", type=float, default=3.0, help="of normal driving (default: %(default)s)")
+    parser.add_argument("--trials", type=int, default=50, help="trials of each case (default: %(default)s)")
+    parser.add_argument("--hours", type=float, default=3.0, help="hours of normal driving (default: %(default)s)")
     parser.add_argument(
         "--first", type=int, default=0, metavar="N",
         help="number of the first drive of each kind; what is tuned is tuned on drives from 1000 on (default: 0)",
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=usable_cores(), help="processes (default: %(default)s)")
     add_ray(parser)
     parser.add_argument(
-        "--log", type=Path, metavar="FILE", help="keep what was driven there, and do not drive it again"
+        "--log", type=Path, metavar="FILE", help="keep finished drives in this file and do not repeat them"
     )
     add_json(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")

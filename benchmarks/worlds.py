@@ -273,18 +273,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("runs/worlds"), help="models and scores (default: %(default)s)"
     )
     parser.add_argument("--rows", default=",".join(ROWS), help="comma-separated (default: all)")
-    parser.add_argument("--seeds", default="0,1,2", help="of the trainings (default: %(default)s)")
+    parser.add_argument("--seeds", default="0,1,2", help="seeds of the trainings (default: %(default)s)")
     parser.add_argument("--layouts", default=",".join(LAYOUTS), help="comma-separated (default: %(default)s)")
     parser.add_argument("--episodes", type=int, default=100, help="pairs a seed and layout (default: %(default)s)")
     parser.add_argument(
-        "--steps", type=int, default=TrainSettings().steps, help="of a full training (default: %(default)s)"
+        "--steps", type=int, default=TrainSettings().steps, help="steps of a full training (default: %(default)s)"
     )
     parser.add_argument(
         "--readout-steps", type=int, default=TrainSettings().readout_steps, help="(default: %(default)s)"
     )
-    parser.add_argument("--short-steps", type=int, default=1200, help="of the short ones (default: %(default)s)")
+    parser.add_argument("--short-steps", type=int, default=1200, help="steps of short trainings (default: %(default)s)")
     parser.add_argument(
-        "--short-readout-steps", type=int, default=1000, help="of the short ones (default: %(default)s)"
+        "--short-readout-steps", type=int, default=1000, help="readout steps of short ones (default: %(default)s)"
     )
     parser.add_argument(
         "--policy-steps", type=int, default=20_000, help="at most, for the baselines (default: %(default)s)"

@@ -34,7 +34,7 @@ def readme(name: str, card: dict[str, Any]) -> str:
         ("robot", robot),
         ("parameters", f"{card.get('parameters', 0):,}"),
         ("weights (SHA-256)", f"`{card.get('weights_sha256', '')[:16]}`"),
-        ("made by", f"`{card['command']}`" if card.get("command") else None),
+        ("trained with", f"`{card['command']}`" if card.get("command") else None),
         ("data", _data(card.get("data") or {})),
     ]
     for key, values in (card.get("metrics") or {}).items():
@@ -45,7 +45,7 @@ def readme(name: str, card: dict[str, Any]) -> str:
     return (
         f"---\n{head}---\n{MARK}\n# {name}\n\n{contract.get('description', '')}\n\n"
         "A world model for [jepa_ros](https://github.com/jepa-ros/jepa_ros). Its weights are in `model.safetensors`,\n"
-        "what is known of them is in `card.json`. Loading it runs no code of its author.\n\n"
+        "its settings and measured quality in `card.json`. Loading it runs no code from its author.\n\n"
         f"```\njepa-ros check model FOLDER\njepa-ros eval --robot {robot} --model FOLDER\n```\n\n"
         f"| | |\n|---|---|\n{table}\n"
     )
