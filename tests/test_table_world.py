@@ -135,6 +135,20 @@ def test_success_is_being_there_at_the_end_and_for_a_second(scene):
     assert all(v["ever"] and v["false_arrival"] for v in verdicts)
 
 
+def test_within_a_centimetre_is_told_of_where_the_tip_was_all_of_the_last_second(scene):
+    spec = REACH.draw(scene, 0, 0)
+    scores = []
+    for gaps in ([0.05] * 5 + [0.005] * 6, [0.005] * 8 + [0.015] + [0.005] * 2):
+        scene.reset(spec)
+        judge = REACH.judge(scene, spec)
+        for k, gap in enumerate(gaps):
+            judge.add(Sample(0.2 * (k + 1), _truth(np.add(spec.wanted, [0.0, 0.0, gap])), True, False))
+        scores.append(judge.score())
+    assert [(s["success"], s["close"]) for s in scores] == [(True, True), (True, False)]
+    assert [round(s["held_distance"], 6) for s in scores] == [0.005, 0.015]
+    assert all(round(s["final_distance"], 6) == 0.005 for s in scores)
+
+
 def test_what_the_table_does_not_have_is_named(scene):
     with pytest.raises(WorldError, match="no task 'juggle'; expected one of reach, push"):
         WORLD.task("juggle", CONTRACT, {})

@@ -38,13 +38,14 @@ def rates(scores: Scores) -> dict[str, Any]:
 
     success, clean = count("success"), count("success", "no_contact")
     judged, own, stopped = (numbers(key) for key in ("guardrail_violations", "own_success", "stopped_share"))
-    final, reward = numbers("final_distance"), numbers("total_reward")
+    final, held, reward = (numbers(key) for key in ("final_distance", "held_distance", "total_reward"))
     return {
         "episodes": n,
         "success_rate": share("success"),
         "success_rate_ci95": list(wilson(success or 0, n)),
         "success_no_contact_rate": share("success", "no_contact"),
         "success_no_contact_rate_ci95": None if clean is None else list(wilson(clean, n)),
+        "close_rate": share("close"),
         "ever_rate": share("ever"),
         "heading_rate": share("heading"),
         "false_arrival_rate": share("false_arrival"),
@@ -53,6 +54,7 @@ def rates(scores: Scores) -> dict[str, Any]:
         "guardrail_violations": sum(judged) if judged else None,
         "stopped_share": (float(np.mean(stopped)) if stopped else None) if n else math.nan,
         "final_distance": float(np.median(final)) if final else None,
+        "held_distance": float(np.median(held)) if held else None,
         "total_reward": float(np.mean(reward)) if reward else None,
     }
 
@@ -158,6 +160,7 @@ COLUMNS: tuple[tuple[str, str, Cell], ...] = (
     ("95 %", "success_rate", _interval("success_rate_ci95")),
     ("no contact", "success_no_contact_rate", _percent("success_no_contact_rate")),
     ("95 %", "success_no_contact_rate", _interval("success_no_contact_rate_ci95")),
+    ("held within 1 cm", "close_rate", _percent("close_rate")),
     ("ever", "ever_rate", _percent("ever_rate")),
     ("heading", "heading_rate", _percent("heading_rate")),
     ("contact", "collision_rate", _percent("collision_rate")),

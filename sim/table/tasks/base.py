@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..world import TableScene
 
 HOLD = 1.0  # s at the end of the episode for which the goal must be kept
+CLOSE = 0.01  # m: what is kept so near is told beside success
 #: Evaluation seeds start here, training seeds count from 0: no look is ever in both.
 SEED_OFFSET = 1_000_000_007
 
@@ -176,22 +177,28 @@ class TableJudge:
         return all(d <= self.task.radius and arrived for time, d, arrived, _ in self.samples if time >= since)
 
     def score(self) -> dict[str, Any]:
-        """The verdict. Raises ValueError when nothing was sampled."""
+        """The verdict. ``held_distance`` is the largest of the last HOLD seconds: success and ``close`` judge it.
+
+        Raises:
+            ValueError: nothing was sampled.
+        """
         if not self.samples:
             raise ValueError("nothing was sampled")
         end, distance, arrived, _ = self.samples[-1]
         radius = self.task.radius
-        last = [s for s in self.samples if s[0] >= end - HOLD - 1e-6]
+        held = max(s[1] for s in self.samples if s[0] >= end - HOLD - 1e-6)
         reached = next((s[0] for s in self.samples if s[1] <= radius), None)
         return {
             "number": self.spec.number,
             "distance": self.begun,
-            "success": all(s[1] <= radius for s in last),
+            "success": held <= radius,
+            "close": held <= CLOSE,
             "ever": reached is not None,
             "contact": self.contact,
             "false_arrival": any(s[2] and s[1] > radius for s in self.samples),
             "arrived": arrived,
             "final_distance": distance,
+            "held_distance": held,
             "seconds_to_goal": reached,
             "stopped_share": sum(s[3] for s in self.samples) / len(self.samples),
         }
