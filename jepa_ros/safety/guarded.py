@@ -91,7 +91,7 @@ def table() -> str:
     """Kind of guardrail by body, as Markdown."""
     rows = ["| kind | " + " | ".join(BODIES) + " |", "|---" * (len(BODIES) + 1) + "|"]
     for kind in KINDS:
-        word = "the planner's word" if kind in FROM_PLANNER else "guarded"
+        word = "by the planner" if kind in FROM_PLANNER else "guarded"
         cells = ["refused" if refusal(kind, facts, facts.arm) else word for facts in BODIES.values()]
         rows.append(f"| `{kind}` | " + " | ".join(cells) + " |")
     return "\n".join(rows)
