@@ -5,10 +5,9 @@ have come by itself."""
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Any
 
-from jepa_ros.agent.senses import KEPT, SAME, UNORDERED
+from jepa_ros.agent.recent import Recent
 
 Place = tuple[float, float, float]
 #: What a place may be off by besides what the robot can have driven [m] and turned [rad]: noise, and not a jump.
@@ -26,25 +25,18 @@ class Places:
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._kept: deque[tuple[float, Place]] = deque(maxlen=KEPT)
+        self._recent = Recent()
 
     def take(self, measured: Any) -> None:
         """Note a measurement, OdomIn or PoseIn of :mod:`jepa_ros.safety.inputs`; one that is wrong is passed over."""
         place = (measured.x, measured.y, measured.yaw)
-        if measured.fault or not all(map(math.isfinite, place)):
-            return
-        if self._kept and measured.stamp < self._kept[-1][0]:
-            if self._kept[-1][0] - measured.stamp < UNORDERED:
-                return
-            self._kept.clear()  # time jumped back
-        self._kept.append((measured.stamp, place))
+        if not measured.fault and all(map(math.isfinite, place)):
+            self._recent.take(measured.stamp, place)
 
     def at(self, stamp: float) -> Place | None:
         """Where the robot was at a time [s]; None where that was not measured."""
-        for taken, place in reversed(self._kept):
-            if taken <= stamp + SAME:
-                return place if stamp - taken <= self._patience else None
-        return None
+        found = self._recent.newest(stamp)
+        return found[1] if found is not None and found[0] <= self._patience else None
 
 
 class Odometry(Places):

@@ -7,16 +7,12 @@ their own; what is older than the contract allows is refused by name, so that no
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from jepa_ros.agent.recent import Recent
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
-
-KEPT = 256  # of each: more than two seconds of the fastest sensor
-UNORDERED = 0.5  # s: what is older by less than this came out of order, by more, time has jumped
-SAME = 1e-6  # s: stamps that differ by less are of one time
 
 
 class SensesError(JepaRosError):
@@ -39,23 +35,17 @@ class Senses:
         self.first = contract.step_camera
         self.cameras = {c.name: patience for c in contract.model_cameras[1:]}
         self.states = {s.name: contract.state[s.name].timeout for s in contract.model_state}
-        self._kept: dict[str, deque[tuple[float, Any]]] = {}
+        self._kept: dict[str, Recent] = {}
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
-        self._kept = {name: deque(maxlen=KEPT) for name in (*self.cameras, *self.states)}
+        self._kept = {name: Recent() for name in (*self.cameras, *self.states)}
 
     def take(self, name: str, stamp: float, value: Any) -> None:
         """Note a picture of a camera or a measurement of a state, of ``stamp`` [s]; others are passed over."""
-        kept = self._kept.get(name)
-        if kept is None:
-            return
-        if kept and stamp < kept[-1][0]:
-            if kept[-1][0] - stamp < UNORDERED:
-                return
-            kept.clear()  # time jumped back
-        kept.append((stamp, value))
+        if name in self._kept:
+            self._kept[name].take(stamp, value)
 
     def at(self, stamp: float) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """Further pictures by camera and measurements by state, as of ``stamp`` [s].
@@ -69,9 +59,10 @@ class Senses:
         )
 
     def _newest(self, name: str, stamp: float, limit: float) -> Any:
-        for taken, value in reversed(self._kept[name]):
-            if taken <= stamp + SAME:
-                if stamp - taken <= limit:
-                    return value
-                raise SensesError(f"'{name}', which the model takes, is {stamp - taken:.2f} s old (limit {limit:g} s)")
-        raise SensesError(f"'{name}', which the model takes, was not heard before this image")
+        found = self._kept[name].newest(stamp)
+        if found is None:
+            raise SensesError(f"'{name}', which the model takes, was not heard before this image")
+        age, value = found
+        if age > limit:
+            raise SensesError(f"'{name}', which the model takes, is {age:.2f} s old (limit {limit:g} s)")
+        return value
