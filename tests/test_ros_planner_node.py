@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import rclpy
 import torch
+import yaml
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import LaserScan
 from std_msgs.msg import String
 from toy_world import planar_config
 
@@ -226,6 +228,24 @@ def test_a_memory_that_is_only_read_gives_goals_and_takes_no_names(planning, tmp
         for reader in readers:
             reader.release()
             reader.destroy_node()
+
+
+def test_the_planner_of_a_robot_with_a_costmap_hears_the_scan_of_the_gate(planning, tmp_path):
+    data = load_contract("arena").to_dict()
+    data["state"]["scan"] = {"topic": "guarded_scan", "timeout": 0.5, "required": True}
+    file = tmp_path / "guarded.yaml"
+    file.write_text(yaml.safe_dump(data | {"costmap": {"topic": "local_costmap/costmap"}}))
+    node, _ = started({"robot": str(file)})
+    try:
+        topics = [info.topic_name for info in node._entities]
+        assert node.resolve_topic_name("guarded_scan") in topics
+        scan = LaserScan(angle_increment=0.1, range_max=4.0, ranges=[1.0])
+        scan.header.stamp = to_stamp(1.0)
+        node._on_scan(scan)
+        assert node._part.told(1.2, "ok").scan.ranges.tolist() == [1.0]
+    finally:
+        node.release()
+        node.destroy_node()
 
 
 def test_the_places_of_a_camera_on_board_lie_where_odometry_says(planning, tmp_path):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from jepa_ros.agent.bodies import executed_log
 from jepa_ros.agent.odometry import Odometry
+from jepa_ros.agent.scans import Scans
 from jepa_ros.cost.goal import Goal
 from jepa_ros.errors import JepaRosError
 from jepa_ros.memory.knowledge import Picture
@@ -23,6 +24,7 @@ from jepa_ros.perception import Perception
 from jepa_ros.perception.state import model_state
 from jepa_ros.planning.deliberate.deliberator import Recorded
 from jepa_ros.planning.planner import Planner, PlannerOutput
+from jepa_ros.safety.inputs import ScanIn
 from jepa_ros.worlds.protocols import Decision, Observation
 
 
@@ -33,12 +35,14 @@ class Told:
     Attributes:
         executed: (A,) executed action of the last step; gated: (A,) in force now. None if not known.
         reason: the gate's reason word. odometry: (x m, y m, yaw rad), None if not known.
+        scan: what the gate's scan shows, None where the planner is told of none.
     """
 
     executed: NDArray[np.float64] | None
     gated: NDArray[np.float64] | None
     reason: str = ""
     odometry: tuple[float, float, float] | None = None
+    scan: ScanIn | None = None
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,15 @@ class PlannerPart:
         planner: finds plans. perception: encodes; None if embeddings come from elsewhere and no goal is a picture.
 
     Attributes:
-        log, odometry: what the gate let through, and where the robot was; whoever hears of them fills these.
+        log, odometry, scans: what the gate let through, where the robot was, and what the gate's scan showed; whoever
+            hears of them fills these.
         encode_seconds: the last time perception took.
     """
 
     def __init__(self, planner: Planner, perception: Perception | None = None) -> None:
         self.planner, self.perception = planner, perception
         self.log = executed_log(planner.contract)
-        self.odometry = Odometry(planner.contract)
+        self.odometry, self.scans = Odometry(planner.contract), Scans(planner.contract)
         self.encode_seconds = 0.0
         self._stamp: float | None = None
 
@@ -76,7 +81,7 @@ class PlannerPart:
     def told(self, stamp: float, reason: str) -> Told:
         """What the planner is told at the beginning of a step: what the log says since the last one."""
         executed = None if self._stamp is None else self.log.mean(self._stamp, stamp)
-        return Told(executed, self.log.at(stamp), reason, self.odometry.at(stamp))
+        return Told(executed, self.log.at(stamp), reason, self.odometry.at(stamp), self.scans.at(stamp))
 
     def think(
         self, embedding: NDArray[np.float32], stamp: float, told: Told, iterations: int | None = None,
@@ -94,6 +99,7 @@ class PlannerPart:
             output = self.planner.step(
                 embedding, stamp, told.executed, told.gated, iterations=iterations, seed=seed,
                 gate_reason=told.reason, deliberation=deliberation, picture=picture, odometry=told.odometry,
+                scan=told.scan,
             )  # fmt: skip
             return Thought(output, told)
         except JepaRosError as error:
@@ -144,5 +150,6 @@ def decide(planner: Planner, embedding: NDArray[np.float32], observation: Observ
         embedding, observation.stamp, executed=observation.executed, gated=observation.gated,
         gate_reason=observation.gate_reason, odometry=odometry_of(observation.state),
         picture=lambda: observation.images.get(planner.contract.step_camera.name),
+        scan=observation.state.get("scan") if planner.contract.costmap is not None else None,
     )  # fmt: skip
     return Decision(output.command, output.signals, output)

@@ -23,7 +23,7 @@ from jepa_ros.bags import BagError
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.format.storage import Message
 from jepa_ros.bags.replay.offline import OfflineReplay, seconds_of
-from jepa_ros.bags.replay.recording import Recording
+from jepa_ros.bags.replay.recording import Feed, Recording
 from jepa_ros.messages.images import pixels
 from jepa_ros.perception.preprocess import to_rgb
 
@@ -68,9 +68,10 @@ class Tour:
         recording, told = self.recording, Told()
         reader, contract = recording.reader, recording.contract
         clock = StepClock(contract.rate, contract.step_camera.rate)
-        gated, odometry = iter(recording.gated), iter(recording.gate.get("odom", []))
-        told_places = iter(self._placed)
-        sent, moved, placed = next(gated, None), next(odometry, None), next(told_places, None)
+        gated = iter(recording.gated)
+        sent = next(gated, None)
+        moved = Feed(recording.gate.get("odom", []), self._part.odometry.take)
+        placed = Feed(self._placed, self._places.take)
         last: tuple[float, Any] | None = None  # stamp and place of the last image
         cut = ""
         for message, stamp, senses in self._replay.images():
@@ -81,12 +82,8 @@ class Tour:
                 when, values = sent.content
                 self._part.log.add(sent.time * 1e-9 if when is None else when, values)
                 sent = next(gated, None)
-            while moved is not None and moved.time <= message.time:
-                self._part.odometry.take(moved.content)
-                moved = next(odometry, None)
-            while placed is not None and placed.time <= message.time:
-                self._places.take(placed.content)
-                placed = next(told_places, None)
+            moved.until(message.time)
+            placed.until(message.time)
             if not clock.begins_step(at):
                 continue
             mode, reason = self._gate(message.time)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # who only remembers does without torch
 
     from jepa_ros.cost.goal import Target
     from jepa_ros.cost.seam import Constraint, CostTerm
+    from jepa_ros.safety.inputs import ScanIn
 
 #: Gives the image that was taken, (H, W, 3) uint8 RGB, None where nobody has it any more.
 Picture = Callable[[], "np.ndarray | None"]
@@ -35,6 +36,7 @@ class Seen:
         odometry: (x m, y m, yaw rad) at the stamp, in its own frame, which drifts; None where there is none.
         picture: gives the image (H, W, 3) uint8 RGB to who keeps it for people, None where nobody has it any more.
         gate_reason: the gate's word at the stamp. failed: the last search found no plan to send.
+        scan: what the gate's scan showed by then; None where the planner is told of none.
     """
 
     latent: torch.Tensor
@@ -47,6 +49,7 @@ class Seen:
     failed: bool = False
     odometry: tuple[float, float, float] | None = None
     picture: Picture | None = None
+    scan: ScanIn | None = None
 
 
 class Knowledge(Protocol):

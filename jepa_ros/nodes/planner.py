@@ -21,7 +21,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, LaserScan
 from std_msgs.msg import Float32MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
@@ -32,7 +32,7 @@ from jepa_ros.memory.knowledge import Picture
 from jepa_ros.messages.diagnostics import raw_value
 from jepa_ros.messages.images import latent_of
 from jepa_ros.messages.stamps import stamp_of
-from jepa_ros.messages.state import odom_in
+from jepa_ros.messages.state import odom_in, scan_in
 from jepa_ros.nodes import planner_messages, planner_settings, qos
 from jepa_ros.nodes.commands import CommandCodec
 from jepa_ros.nodes.convert import to_stamp
@@ -132,6 +132,8 @@ class PlannerNode(ManagedNode):
         ]
         if (told := self._part.odometry.topic) is not None:
             self._entities.append(qos.subscription(self, Odometry, told.topic, self._on_odom, qos.STATE))
+        if (shown := self._part.scans.topic) is not None:
+            self._entities.append(qos.subscription(self, LaserScan, shown.topic, self._on_scan, qos.STATE))
         self.goals.open(self._part, contract)
         self._places.open(self._planner)
         if not self._embedded:
@@ -285,6 +287,9 @@ class PlannerNode(ManagedNode):
 
     def _on_odom(self, message: Odometry) -> None:
         self._part.odometry.take(odom_in(message, self._contract))
+
+    def _on_scan(self, message: LaserScan) -> None:
+        self._part.scans.take(scan_in(message))
 
     def _on_gate(self, data: bytes) -> None:
         # The gate speaks at 50 Hz; it is read once a step, when it is needed.

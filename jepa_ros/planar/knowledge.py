@@ -2,7 +2,7 @@
 """All that is known of the plane that a robot drives over, with one owner: see :mod:`jepa_ros.memory.knowledge`.
 
 - ``places``: what the pictures tell of where it can drive; ``route``: the ways over that map to the goal.
-- ``obstructions``: where it was held back; ``motion``: finds that out.
+- ``obstructions``: where it was held back, which ``motion`` finds out, and what the gate's scan shows of a costmap.
 - ``movers``: what moves; ``memory`` and in it ``ways``: what came of earlier drives.
 
 ``places``, ``route`` and ``movers`` need a model with a map.
@@ -34,6 +34,7 @@ from jepa_ros.planar.place_terms import BumpConstraint, MapConstraint, WayTerm
 from jepa_ros.planar.places import Places
 from jepa_ros.planar.readouts import RELATIVE, SAME, to_poses
 from jepa_ros.planar.route import Route
+from jepa_ros.planar.scan_points import ScanPoints
 from jepa_ros.planar.settings import PlanarConfig
 from jepa_ros.planar.sight import Sight
 from jepa_ros.planar.way_memory import WayMemory
@@ -63,7 +64,7 @@ class PlanarKnowledge:
         self.ways = None if memory is None else memory.annex(WayMemory)
         self._region_margin = config.region_margin
         self.obstructions = Obstructions(contract.footprint.radius, contract.period)
-        self.motion = MotionCheck(contract, self.obstructions)
+        self.motion, self._scans = MotionCheck(contract, self.obstructions), ScanPoints(contract)
         self.places: Places | None = None
         self.route: Route | None = None
         self.movers: Movers | None = None
@@ -103,6 +104,7 @@ class PlanarKnowledge:
         with torch.no_grad():
             pose = self.model.read("pose", seen.latent[None])[0]
         self.motion.observe(pose, seen.steps, seen.commanded, seen.executed, seen.gate_reason, seen.stamp)
+        self.obstructions.show(self._scans.around(seen, np.array(self.motion.pose)))
         if self.memory is not None:
             self._remember(seen, self.memory)
 

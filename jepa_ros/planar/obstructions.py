@@ -8,6 +8,8 @@ as the search can see, the robot would stand for ever: such a dead end is rememb
 end near it are infeasible too. A plan may take its time to leave, but not anew at every step: what was granted at first
 runs out. Nothing is learned from it and nothing is forgotten by training: it is what happened,
 kept for a while, in the frame of the model's pose readout.
+
+What the gate's scan shows of a costmap is kept away from in the same way, for as long as it is shown.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import math
 from collections import deque
 
 import numpy as np
+
+from jepa_ros.planar.scan_points import Nearest, Points
 
 #: m, how near the prediction of a robot that stands still may wander to an obstruction: the pose readout's jitter.
 SLACK = 0.015
@@ -48,9 +52,10 @@ class Obstructions:
         self.period, self._now = period, 0.0
         self._dead_ends: deque[tuple[float, float, float, float]] = deque(maxlen=4)  # x, y, radius, time
         self._points: deque[tuple[float, float, float]] = deque(maxlen=capacity)  # x, y, time
+        self._shown: Nearest | None = None
 
     def __len__(self) -> int:
-        return len(self._points) + len(self._dead_ends)
+        return len(self._points) + len(self._dead_ends) + (0 if self._shown is None else len(self._shown))
 
     @property
     def points(self) -> np.ndarray:
@@ -61,6 +66,11 @@ class Obstructions:
         """Forget everything."""
         self._points.clear()
         self._dead_ends.clear()
+        self._shown = None
+
+    def show(self, points: Points) -> None:
+        """Points (n, 2) [m] that are in the way now, in the place of those that were."""
+        self._shown = Nearest(points, self.keep) if len(points) else None
 
     def clear_dead_ends(self) -> None:
         """Forget the dead ends: there is a new goal, or no way out of them was found."""
@@ -93,9 +103,12 @@ class Obstructions:
 
     def near(self, places: np.ndarray) -> np.ndarray:
         """Whether a robot at places (..., 2) [m] would be nearer to an obstruction than it may: (...) bool."""
-        if not self._points:
-            return np.zeros(places.shape[:-1], dtype=bool)
-        return (np.linalg.norm(places[..., None, :] - self.points, axis=-1) < self.keep - SLACK).any(axis=-1)
+        found = np.zeros(places.shape[:-1], dtype=bool)
+        if self._points:
+            found |= (np.linalg.norm(places[..., None, :] - self.points, axis=-1) < self.keep - SLACK).any(axis=-1)
+        if self._shown is not None:
+            found |= self._shown.of(places)[1] < self.keep - SLACK
+        return found
 
     def excess(self, positions: np.ndarray, here: np.ndarray) -> np.ndarray:
         """How far predicted ways come too near at each step, worst over points and dead ends.
@@ -114,6 +127,10 @@ class Obstructions:
             allowed = np.minimum(self.keep, np.hypot(*(points - here).T)) - SLACK  # (n,)
             distance = np.linalg.norm(positions[..., None, :] - points, axis=-1)  # (..., T, n)
             worst = (allowed - distance).max(axis=-1)
+        if self._shown is not None:
+            nearest, distance = self._shown.of(positions)
+            allowed = np.minimum(self.keep, np.linalg.norm(nearest - here, axis=-1)) - SLACK
+            worst = np.maximum(worst, allowed - distance)
         steps = positions.shape[-2]
         for x, y, radius, noted in self._dead_ends:
             inside = math.hypot(here[0] - x, here[1] - y) < radius

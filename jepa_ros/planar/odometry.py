@@ -59,7 +59,7 @@ class Motion:
         y = (self.period * (vx * middle.sin() + vy * middle.cos())).cumsum(-1)
         return torch.stack([x, y, turned], dim=-1)
 
-    def step(self, executed: np.ndarray, steps: int) -> Poses:
+    def step(self, executed: np.ndarray, steps: float) -> Poses:
         """(3,) where the mean action (A,) [physical units] of so many control steps led to."""
         vx, vy, w = (0.0 if row is None else float(executed[row]) for row in self._rows)
         seconds = self.period * steps

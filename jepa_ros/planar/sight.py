@@ -25,6 +25,7 @@ from jepa_ros.planar.obstructions import Obstructions
 from jepa_ros.planar.odometry import Motion, Poses, between, beyond, wrapped
 from jepa_ros.planar.place_terms import BumpConstraint
 from jepa_ros.planar.readouts import RELATIVE
+from jepa_ros.planar.scan_points import ScanPoints
 
 #: Views that are kept, and how far one has to be from the last one that was kept [m, rad].
 VIEWS, APART, TURNED = 160, 0.05, 0.08
@@ -79,7 +80,7 @@ class Sight:
     def __init__(self, model: Any, contract: Any) -> None:
         self.model, self.motion = model, Motion(contract)
         self.obstructions = Obstructions(contract.footprint.radius, contract.period)
-        self.check = MotionCheck(contract, self.obstructions)
+        self.check, self._scans = MotionCheck(contract, self.obstructions), ScanPoints(contract)
         self.term, self.held = SightTerm(self), HeldConstraint(self)
         self._goal: Any = None
         self.drive = Drive()
@@ -113,6 +114,7 @@ class Sight:
         x, y, yaw = drive.here.tolist()
         pose = torch.tensor([x, y, math.cos(yaw), math.sin(yaw)])
         self.check.observe(pose, seen.steps, seen.commanded, seen.executed, seen.gate_reason, seen.stamp)
+        self.obstructions.show(self._scans.around(seen, drive.here))
         if self.looking > 0.0:
             self.looking = max(0.0, self.looking - abs(float(wrapped(drive.here[2] - before[2]))))
         view = View(seen.latent, drive.here.copy(), seen.stamp)

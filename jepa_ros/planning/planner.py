@@ -39,6 +39,7 @@ from jepa_ros.planning.result import PlanResult
 from jepa_ros.planning.search import Search
 from jepa_ros.planning.surprise import InputMonitor, Normal
 from jepa_ros.safety.guardrails import GuardrailSet, parse_guardrails
+from jepa_ros.safety.inputs import ScanIn
 
 
 class Planner:
@@ -249,7 +250,7 @@ class Planner:
         self, latent: np.ndarray, stamp: float, executed: np.ndarray | None = None, gated: np.ndarray | None = None,
         iterations: int | None = None, seed: int | None = None, gate_reason: str = "",
         deliberation: Recorded | None = None, odometry: tuple[float, float, float] | None = None,
-        picture: Picture | None = None,
+        picture: Picture | None = None, scan: ScanIn | None = None,
     ) -> PlannerOutput:  # fmt: skip
         """Answer one image.
 
@@ -263,16 +264,17 @@ class Planner:
             deliberation: of a recorded status, to repeat what was deliberated by then.
             odometry: (x m, y m, yaw rad) at the stamp, None where there is none.
             picture: gives the image, for a memory that keeps thumbnails.
+            scan: what the gate's scan shows, None where the planner is told of none.
         """
         self._picture = picture
         if self.deliberator is None:
-            return self._step(latent, stamp, executed, gated, iterations, seed, gate_reason, None, odometry)
+            return self._step(latent, stamp, executed, gated, iterations, seed, gate_reason, None, odometry, scan)
         began = self.clock()
         with self.deliberator.pause():
             self._waited = self.clock() - began
             tree = self.deliberator.think(deliberation)
             output = self._step(
-                latent, stamp, executed, gated, iterations, seed, gate_reason, deliberation, odometry
+                latent, stamp, executed, gated, iterations, seed, gate_reason, deliberation, odometry, scan
             )  # fmt: skip
             output.tree, output.status["deliberation"] = tree, self.deliberator.status()
             return output
@@ -280,7 +282,7 @@ class Planner:
     def _step(
         self, latent: np.ndarray, stamp: float, executed: np.ndarray | None, gated: np.ndarray | None,
         iterations: int | None, seed: int | None, gate_reason: str, deliberation: Recorded | None,
-        odometry: tuple[float, float, float] | None,
+        odometry: tuple[float, float, float] | None, scan: ScanIn | None,
     ) -> PlannerOutput:  # fmt: skip
         flat = np.ascontiguousarray(latent, dtype=np.float32).reshape(-1)
         size = self.model.config.latent_dim
@@ -296,7 +298,7 @@ class Planner:
         if self.monitor is not None:
             self.monitor.observe(flat, z, self.history, steps, gate_reason == "contact")
         seen = Seen(
-            z, flat, stamp, steps, self._commanded, executed, gate_reason, self._failed, odometry, self._picture
+            z, flat, stamp, steps, self._commanded, executed, gate_reason, self._failed, odometry, self._picture, scan
         )  # fmt: skip
         self._failed = False
         for part in self.knowledge:

@@ -20,7 +20,7 @@ from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.storage import Message
 from jepa_ros.bags.replay.gate_replay import replay_gate
-from jepa_ros.bags.replay.recording import Recording
+from jepa_ros.bags.replay.recording import Feed, Recording
 from jepa_ros.bags.replay.run_log import RunLog, Step
 from jepa_ros.messages import MessageError
 from jepa_ros.messages.images import pixels
@@ -85,8 +85,8 @@ class OfflineReplay:
         steps = self._steps()
         wanted = set(steps) | (set(recording.log.embeddings) if recording.log.embeddings else set())
         goals, gated = iter(recording.goals), iter(recording.gated)
-        self._odometry = iter(recording.gate.get("odom", []))
-        self._next_odometry = next(self._odometry, None)
+        parts = {"odom": self._part.odometry, "scan": self._part.scans}
+        self._measured = [Feed(recording.gate.get(name, []), part.take) for name, part in parts.items()]
         self._next_goal, self._next_gated = next(goals, None), next(gated, None)
         self._taken = 0
         last: int | None = None
@@ -204,14 +204,13 @@ class OfflineReplay:
         return {stamp: Step(stamp) for stamp in chosen}
 
     def _feed(self, gated: Iterator, until: int) -> None:
-        """Give the planner's part what it had received by log time `until`: commands and odometry."""
+        """Give the planner's part what it had received by log time `until`: commands and what was measured."""
         while self._next_gated is not None and self._next_gated.time <= until:
             stamp, values = self._next_gated.content
             self._part.log.add(self._next_gated.time * 1e-9 if stamp is None else stamp, values)
             self._next_gated = next(gated, None)
-        while self._next_odometry is not None and self._next_odometry.time <= until:
-            self._part.odometry.take(self._next_odometry.content)
-            self._next_odometry = next(self._odometry, None)
+        for measured in self._measured:
+            measured.until(until)
 
     def _set_goals(self, goals: Iterator, until: int, then: Step) -> None:
         planner = self.planner

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jepa_ros.agent.odometry import Odometry
+from jepa_ros.agent.scans import Scans
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.reader import BagReader
 from jepa_ros.bags.image_topic import camera_topic, require_images
@@ -69,8 +70,8 @@ def read_recording(
     takers |= {topic: _STATE[name] for topic, name in state.items() if name in _STATE}
     if not whole:
         gates = ("embedding", "command_teleop", contract.estop_topic, contract.command.topic)
-        told = Odometry(contract).topic  # a planner was told of it
-        left_out = {*map(full, gates), *state} - ({full(told.topic)} if told is not None else set())
+        told = [part.topic for part in (Odometry(contract), Scans(contract))]  # what the planner was told of
+        left_out = {*map(full, gates), *state} - {full(topic.topic) for topic in told if topic is not None}
         takers = {topic: take for topic, take in takers.items() if topic not in left_out}
     recording.latched_pose = any(
         str(offer.get("durability")) in ("transient_local", "1")

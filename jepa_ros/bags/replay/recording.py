@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,24 @@ class Arrival:
 
     time: int
     content: Any
+
+
+class Feed:
+    """Hands on what arrived, in its order, as the time of a replay comes to it.
+
+    Args:
+        arrivals: of one topic. take: is given the content of each.
+    """
+
+    def __init__(self, arrivals: Iterable[Arrival], take: Callable[[Any], None]) -> None:
+        self._coming, self._take = iter(arrivals), take
+        self._next = next(self._coming, None)
+
+    def until(self, time: int) -> None:
+        """Hand on what came by a log time [ns]."""
+        while self._next is not None and self._next.time <= time:
+            self._take(self._next.content)
+            self._next = next(self._coming, None)
 
 
 @dataclass
