@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import jepa_ros
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.chunk import Chunk, ChunkBuilder
+from jepa_ros.bags.format.contents import Done, FileInfo, Topic, metadata_of
 from jepa_ros.bags.format.mcap_file import McapFile
 from jepa_ros.bags.format.metadata import metadata_text, write_metadata
 from jepa_ros.bags.format.schema import Definition, definition, qos_text
@@ -26,21 +27,6 @@ CHUNK_SECONDS = 0.4
 CHUNK_BYTES = 4 << 20
 METADATA_SECONDS = 2.0
 """metadata.yaml is renewed no more often than this while the bag grows."""
-
-
-@dataclass(frozen=True)
-class Topic:
-    """A topic of the bag: `id` is its channel; `qos` are its publishers' profiles as metadata version 9 has them."""
-
-    id: int
-    name: str
-    definition: Definition
-    qos: tuple[dict, ...] = ()
-
-    @property
-    def msgtype(self) -> str:
-        """ROS type, such as sensor_msgs/msg/Image."""
-        return self.definition.msgtype
 
 
 @dataclass
@@ -56,30 +42,6 @@ class WriterConfig:
     min_free_bytes: int = 64 << 20
     """The recording ends when the disk has less than this left: a robot's other processes need room too."""
     ros_distro: str = "jazzy"
-
-
-@dataclass
-class _FileInfo:
-    name: str
-    start: int = 0
-    end: int = 0
-    count: int = 0
-
-    def to_dict(self) -> dict:
-        return {
-            "path": self.name,
-            "starting_time": {"nanoseconds_since_epoch": self.start},
-            "duration": {"nanoseconds": self.end - self.start},
-            "message_count": self.count,
-        }
-
-
-@dataclass
-class _Done:
-    """What the closed files of a split bag hold."""
-
-    files: list[_FileInfo] = field(default_factory=list)
-    counts: dict[int, int] = field(default_factory=dict)
 
 
 class BagWriter:
@@ -114,7 +76,7 @@ class BagWriter:
         self.attachments = dict(attachments or {})
         self.topics: dict[str, Topic] = {}
         self._schemas: dict[str, int] = {}
-        self._done = _Done()
+        self._done = Done()
         self._builder = ChunkBuilder(self.config.compression, self.config.level)
         self._chunk_opened = 0.0
         self._metadata_written = 0.0
@@ -254,9 +216,9 @@ class BagWriter:
             raise BagError(f"{self.path}: the bag is closed")
         return self._file
 
-    def _info(self) -> _FileInfo:
+    def _info(self) -> FileInfo:
         start, end = self._open.span() or (0, 0)
-        return _FileInfo(self._open.path.name, start, end, sum(self._open.counts().values()))
+        return FileInfo(self._open.path.name, start, end, sum(self._open.counts().values()))
 
     def _retire(self) -> None:
         """Take the finished file into the totals."""
@@ -275,36 +237,8 @@ class BagWriter:
     # ------------------------------------------------------------------ metadata.yaml
     def _metadata(self) -> dict:
         files = [*self._done.files, *([self._info()] if self._file is not None else [])]
-        filled = [info for info in files if info.count]
-        start = min((info.start for info in filled), default=0)
-        end = max((info.end for info in filled), default=0)
         counts = self.counts
-        return {
-            "version": 9,
-            "storage_identifier": "mcap",
-            "duration": {"nanoseconds": end - start},
-            "starting_time": {"nanoseconds_since_epoch": start},
-            "message_count": sum(info.count for info in files),
-            "topics_with_message_count": [
-                {
-                    "topic_metadata": {
-                        "name": topic.name,
-                        "type": topic.msgtype,
-                        "serialization_format": "cdr",
-                        "offered_qos_profiles": [dict(entry) for entry in topic.qos],
-                        "type_description_hash": topic.definition.type_hash,
-                    },
-                    "message_count": counts[topic.name],
-                }
-                for topic in self.topics.values()
-            ],
-            "compression_format": "",
-            "compression_mode": "",
-            "relative_file_paths": [info.name for info in files],
-            "files": [info.to_dict() for info in files],
-            "custom_data": self.custom_data or None,
-            "ros_distro": self.config.ros_distro,
-        }
+        return metadata_of(files, self.topics.values(), counts, self.custom_data, self.config.ros_distro)
 
     def _metadata_text(self) -> str:
         return metadata_text(self._metadata())

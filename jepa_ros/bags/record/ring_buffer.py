@@ -11,8 +11,9 @@ from pathlib import Path
 
 from jepa_ros.bags import BagError
 from jepa_ros.bags.format.chunk import Chunk, ChunkBuilder
+from jepa_ros.bags.format.contents import Topic
 from jepa_ros.bags.format.schema import Definition
-from jepa_ros.bags.format.writer import BagWriter, Topic, WriterConfig
+from jepa_ros.bags.format.writer import BagWriter, WriterConfig
 
 
 class RingWriter:

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from jepa_ros.bags.format.contents import Topic
 from jepa_ros.bags.format.schema import Definition
-from jepa_ros.bags.format.writer import Topic
 
 QUEUE_BYTES = 256 << 20
 """Default bound of the queue: about 9 s of 640x480 rgb8 at 30 Hz."""
