@@ -250,11 +250,11 @@ def markdown(report: dict[str, Any]) -> str:
         lines.append("| " + " | ".join([row["title"], minutes, spent, *cells]) + " |")
     lines += [
         "",
-        "Success is to arrive within 0.10 m, hold, and touch nothing; 95 % Wilson intervals, n episodes over all "
-        f"training seeds. Data counts the robot's time with {RESET_SECONDS:g} s a reset. The model was trained on "
-        "random layouts of the same generator (80 % of its data) and on the fixed one; the random layouts of these "
-        "episodes are others; 'blocked': the straight way is obstructed. Rows marked short are scored on random "
-        "layouts alone, and are to be compared with 'jepa, short'.",
+        "Success means: within 0.10 m of the goal for the whole last second, without contact. Intervals are 95 % "
+        f"Wilson intervals; n counts episodes over all trainings. Data is the robot's time, with {RESET_SECONDS:g} s "
+        "for each reset. 80 % of it was driven on random layouts of the same generator, the rest on the fixed one; "
+        "the random layouts of these episodes are new. 'Blocked': an obstacle is on the straight way. Rows marked "
+        "short were scored on random layouts only; compare them with 'jepa, short'.",
     ]
     return "\n".join(lines) + "\n"
 
