@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 
 from benchmarks.rigs.gate import directed
+from benchmarks.rigs.gate.bodies import Machine
 from benchmarks.rigs.gate.directed import Searched, drawn
-from jepa_ros.safety import localisation
+from benchmarks.rigs.gate.named import BODIES
+from benchmarks.rigs.gate.plant import Plant
+from benchmarks.rigs.gate.senses import Senses
+from jepa_ros.contract import RobotContract
+from jepa_ros.safety import Gate, GateConfig, Requests, localisation
 from jepa_ros.safety.tick import Tick
 
 #: Full speed to and fro, with a lag of 0.157 of 0.2 s: with poses 14 ticks old it came 5 mm into the table.
@@ -69,3 +74,31 @@ def test_a_late_pose_is_off_by_no_more_than_its_margin(name: str, off: list[tupl
         body = Searched(name, rng.choice((1, 5, 14, 22)))
         assert body.trial(drawn(body, f"late {k}"))[0] > 0.0
     assert within(off), max(off)
+
+
+@pytest.mark.parametrize("seed", [36, 49])
+@pytest.mark.parametrize("late", [6, 14])
+def test_a_base_that_lags_hits_nothing_that_a_late_scan_shows(seed: int, late: int) -> None:
+    """To and fro among posts; with scans 14 ticks old it hit one by 27 mm."""
+    rng = random.Random(seed)
+    state = {"odom": {"timeout": 0.3}, "scan": {"timeout": 0.6}}
+    contract = RobotContract.from_dict({**BODIES["diff_lag"], "state": state}, "diff_lag")
+    machine, gate = Machine(contract, {}), Gate(GateConfig.from_contract(contract, auto_enable=True))
+    plant = Plant(machine, delay=rng.choice((0.2, 0.157, 0.1)), mode="axis", exact=rng.random() < 0.7)
+    senses = Senses(random.Random(seed), machine, 1.0, 0.0)
+    senses.rates["scan"] = (1, 0, late)
+    posts = [(rng.uniform(-2.0, 2.0), rng.uniform(-2.0, 2.0), 0.1) for _ in range(5)]
+    senses.world.posts = posts = [post for post in posts if math.hypot(post[0], post[1]) > 0.6]
+    memory, now, way = gate.initial_state(), 100.0, 0.0
+    for k in range(250):
+        if k % rng.choice((6, 10, 15)) == 0:
+            ahead, turn = rng.choice((-1.0, 1.0, 1.0, -1.0, 0.3)), rng.choice((-1.0, 0.0, 0.0, 1.0, 0.3))
+            senses.command = [ahead * machine.high[0], turn * machine.high[1]]
+        senses.gather(k, plant, now, 5000.0 + now)
+        memory, out = gate.step(memory, senses.inputs(Requests()), now, 5000.0 + now)
+        plant.command(out.values.tolist())
+        plant.advance(machine.period)
+        now += machine.period
+        way += abs(plant.v[0]) * machine.period
+        assert min(math.hypot(plant.x - x, plant.y - y) - r - machine.radius for x, y, r in posts) > 0.0
+    assert way > 1.5
