@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pushing at the table: what is asked for, who can do it, and how data for it is gathered."""
 
+import json
+
 import numpy as np
 import pytest
 
 from jepa_ros.agent.loop import Loop
 from jepa_ros.contract import load_contract
+from jepa_ros.learning.data.collect import CollectSettings, collect
 from jepa_ros.perception.preprocess import model_input
 from jepa_ros.worlds import Decision, Sample
+from jepa_ros.worlds.assignment import Assignment
 from jepa_ros_sim.table.tasks.push import SHAPES, UNSEEN, WAY
 from jepa_ros_sim.table.world import TableScene, TableWorld
 
@@ -105,6 +109,30 @@ def test_a_sweep_finds_things_and_moves_them_and_never_has_the_shape_that_is_hel
             steps += 1
             before = now
     assert moved / steps > 0.05
+
+
+def test_a_gate_that_ticks_less_often_while_data_is_collected_leaves_the_contract_as_it_is(tmp_path):
+    assignment = Assignment.of(WORLD, CONTRACT, "sweep")
+    settings = CollectSettings(episodes=1, length=3, seed=0, gate_rate=20.0)
+    collect(assignment, tmp_path / "data", settings, workers=1)
+    written = json.loads((tmp_path / "data" / "dataset.json").read_text())
+    assert written["contract"]["gate_rate"] == 50.0 and written["settings"]["gate_rate"] == 20.0
+    scene, task = settings.driven(assignment).open()
+    spec = task.outing(0, 0)
+    scene.reset(spec)
+    assert len(Loop(scene, task.explore(scene, spec)).step().modes) == 20 / CONTRACT.rate
+    scene.close()
+
+
+def test_what_rests_is_as_it_was_and_moves_when_it_is_pushed(scene):
+    task = WORLD.task("push", CONTRACT, {})
+    spec = task.draw(scene, 0, 1)
+    scene.reset(spec)
+    before = np.array(scene.truth().things[0])
+    scene.advance(4.0)  # longer than it takes to fall asleep
+    assert np.allclose(scene.truth().things[0], before, atol=2e-4)
+    score, _ = play(scene, task, spec, task.reference("oracle", scene, spec, None), 60)
+    assert score["success"]
 
 
 def test_the_camera_for_pushing_shows_things_twice_as_large_and_all_of_the_table_that_the_hand_comes_to():

@@ -25,6 +25,7 @@ from .scene import Draw, TableConfig, Thing, draw
 
 COARSE = 4  # steps of DT that physics takes at once while the hand is far from everything
 FORCE_WINDOW = 8  # steps of DT that a reading of the wrist is the mean of, as a driver filters its sensor
+ASLEEP = 1e-5  # (m/s)^2 and (rad/s)^2, in sum, below which a thing comes to rest after two seconds
 NEAR_THINGS = 0.12  # m between the tip and a thing or the table below which physics takes every step
 STREAMS = ("look", "image", "goal", "joints", "force")  # each its own generator
 
@@ -123,10 +124,13 @@ class TableSim(Simulator):
         self._settle()
 
     def _settle(self) -> None:
-        """Let things come to rest on the table before time begins."""
+        """Let things come to rest on the table before time begins. What rests is not computed until it is touched."""
         self._robot.drive(self._s.target, np.zeros(self.body.size), self.draw.gain)
         for _ in range(20 if self._bodies else 0):
             p.stepSimulation(physicsClientId=self._client)
+        for body in self._bodies:
+            p.changeDynamics(body, -1, sleepThreshold=ASLEEP, physicsClientId=self._client,
+                             activationState=p.ACTIVATION_STATE_ENABLE_SLEEPING)  # fmt: skip
 
     def _resolution(self, steps: int) -> None:
         self._stride = steps
@@ -198,8 +202,6 @@ class TableSim(Simulator):
     def _close(self) -> bool:
         """Whether the hand is near anything, so that physics has to be fine."""
         tip = self.body.tip(self._s.target)
-        if tip[2] < 0.5 * NEAR_THINGS and self._bodies:
-            return True
         for body in self._bodies:
             at = p.getBasePositionAndOrientation(body, physicsClientId=self._client)[0]
             if sum((a - b) ** 2 for a, b in zip(at, tip)) < NEAR_THINGS**2:

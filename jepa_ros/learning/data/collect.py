@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from jepa_ros.agent.loop import Loop, StepRecord
 from jepa_ros.cluster import add_ray
-from jepa_ros.options import positive, seed, whole
+from jepa_ros.options import number, positive, seed, whole
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.files import add_json, write_json
@@ -35,11 +35,26 @@ TRIES = 20  # of an episode, until one is long enough to be learned from
 
 @dataclass(frozen=True)
 class CollectSettings:
-    """How much is collected: number of episodes, control steps in each at most, and what everything random follows."""
+    """How much is collected: number of episodes, control steps in each at most, and what everything random follows.
+
+    ``gate_rate`` [Hz]: ticks of the gate while data is collected; None for the contract's. The dataset has the contract.
+    """
 
     episodes: int
     length: int
     seed: int
+    gate_rate: float | None = None
+
+    def driven(self, assignment: Assignment) -> Assignment:
+        """The assignment with the gate's ticks as they are while data is collected.
+
+        Raises:
+            ContractError: no contract may have this rate.
+        """
+        if self.gate_rate is None:
+            return assignment
+        changed = RobotContract.from_dict({**assignment.robot, "gate_rate": self.gate_rate})
+        return replace(assignment, robot=changed.to_dict())
 
 
 _worker: dict[str, Any] = {}
@@ -88,7 +103,7 @@ def _episode(records: list[StepRecord], contract: RobotContract, group: int) -> 
 
 def described(task: Task, settings: CollectSettings) -> dict[str, Any]:
     """The dataset's description; compared when a run is resumed."""
-    return {**task.settings(), **vars(settings)}
+    return {**task.settings(), **{name: value for name, value in vars(settings).items() if value is not None}}
 
 
 def _start_worker(assignment: Assignment, settings: CollectSettings) -> None:
@@ -100,7 +115,7 @@ def _drive_shard(shard: int) -> list[Episode]:
     """The episodes of a shard."""
     assignment, settings = _worker["assignment"], _worker["settings"]
     if "scene" not in _worker:  # here and not at the start, so that what goes wrong comes back as an error
-        _worker["scene"], _worker["task"] = assignment.open()
+        _worker["scene"], _worker["task"] = settings.driven(assignment).open()
     scene, task = _worker["scene"], _worker["task"]
     first = shard * SHARD_EPISODES
     numbers = range(first, min(first + SHARD_EPISODES, settings.episodes))
@@ -115,8 +130,7 @@ def _driven_shard(shard: int) -> tuple[int, list[Episode]]:
 def _collect_shard(job: tuple[str, int]) -> tuple[int, int, float]:
     folder, shard = job
     episodes = _drive_shard(shard)
-    scene, task = _worker["scene"], _worker["task"]
-    writer = DatasetWriter(folder, scene.contract, described(task, _worker["settings"]))
+    writer = DatasetWriter(folder, _worker["assignment"].contract, described(_worker["task"], _worker["settings"]))
     return _written(writer, shard, episodes)
 
 
@@ -196,6 +210,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-randomise", action="store_true", help="no random lighting, colours, camera pose, slip and latency"
     )
     parser.add_argument("--workers", type=positive, default=usable_cores(), help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--gate-rate", type=number(above=True), metavar="HZ",
+        help="ticks of the safety gate while data is collected; fewer are faster (default: the contract's)",
+    )  # fmt: skip
     add_ray(parser)
     add_json(parser)
 
@@ -209,7 +227,10 @@ def main(args: argparse.Namespace) -> int:
         raise JepaRosError(f"--length {args.length}: training needs episodes of at least {world.shortest} control steps")
     assignment = assign(args, choice)
     contract = assignment.contract
-    settings = CollectSettings(args.episodes or world.episodes, args.length, args.seed)
+    settings = CollectSettings(args.episodes or world.episodes, args.length, args.seed, args.gate_rate)
+    if args.gate_rate is not None and not world.gated:
+        raise JepaRosError(f"--gate-rate {args.gate_rate:g}: '{world.name}' has no safety gate")
+    settings.driven(assignment)  # refuses a rate that no contract may have
     report = collect(assignment, args.out, settings, args.workers, args.ray)
     print(
         f"{args.out}: {report['episodes']} episodes, {report['robot_minutes']:.0f} minutes of robot time; "
