@@ -124,6 +124,20 @@ def test_training_learns_pairs_along_with_the_representation(data):
     assert not torch.equal(before, model.heads["relative"][0].weight)
 
 
+def test_windows_of_a_drive_see_much_of_the_same_however_long_after(tmp_path):
+    writer = DatasetWriter(tmp_path / "round", ROVER, {"by": "hand"})
+    drive = episode(np.random.default_rng(0), 1, steps=100)
+    there = np.minimum(np.arange(100), 99 - np.arange(100)) * 0.1  # m ahead, and back the same way
+    drive.further["state_odom"] = np.stack([there, np.zeros(100), np.zeros(100)], 1).astype(np.float32)
+    writer.write_shard(0, [drive])
+    writer.finish()
+    sampler = WindowSampler(Dataset(tmp_path / "round"), np.arange(1), BatchShape(1, 2, 4, near=1.0), 0)
+    begun = torch.stack([sampler.batch(i)[0]["step"][0, :, 0] for i in range(200)]).numpy()
+    away = np.abs(there[begun[:, 0]] - there[begun[:, 1]])
+    assert away.max() < 1.05 and 0.35 < away.mean() < 0.65, "near ones and far ones alike"
+    assert (np.abs(begun[:, 0] - begun[:, 1]) > 30).mean() > 0.2, "on the way back it saw the same"
+
+
 def latents_that_tell_where(count=40, steps=50):
     """Drives whose latents are the place itself, near the beginning of their odometry."""
     rng = np.random.default_rng(1)

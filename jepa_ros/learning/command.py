@@ -100,6 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser, "also write the model card to this file")
 
 
+#: From on board views are compared with others that were taken near by, and one drive shows little of a house: few
+#: windows of a drive, in sight of each other, and so more drives in a batch of as many pictures.
+ON_BOARD = BatchShape(windows=2, near=2.0)
+
 #: Options without which the same command would not train the same model.
 SHAPING = ("seed", "steps", "readout_steps", "batch", "accumulate", "horizon", "learning_rate", "latent_dim",
            "scene_dim", "mirror", "encoder_width", "keypoints", "encoder", "encoder_size", "fine_tune",
@@ -176,6 +180,8 @@ def _train(args: argparse.Namespace, device: str) -> int:
         keypoints=args.keypoints,
         backbone=Backbone.read(args.encoder, args.encoder_size, args.fine_tune) if args.encoder else None,
     )
+    if config.encoder == "view":
+        settings = replace(settings, batch=replace(settings.batch, windows=ON_BOARD.windows, near=ON_BOARD.near))
     with Progress(quiet=not ranks.writes()) as progress:
         card = train(data, args.out, settings, config, device, command_of(args), progress)
     if not ranks.writes():

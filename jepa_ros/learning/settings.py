@@ -52,7 +52,7 @@ class TrainSettings:
     within: float = 1.0
     everywhere: float = 0.5
     inverse_dynamics: float = 5.0
-    pairs: float = 1.0
+    pairs: float = 3.0
     held_out: float = 0.08
     accumulate: int = 1
     checkpoint_gradients: bool = False

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jepa_ros.learning.data.sampler import LONGEST
 from jepa_ros.world_model import WorldModel
 from jepa_ros.world_model.readouts import Readout
 
-LONGEST = 40  # control steps between two views that odometry may compare
 REACH = 3.0  # m between them, at most
 SAME, OTHER = 1.0, 2.0  # m: nearer is the same place, further away is another one
 TURN = 2.0  # what the error of a turn counts for beside that of the place
 FACING = 0.8  # rad: views of one place that are turned by more show little in common
+BESIDE = 6  # views of its drive that each view of a batch is compared with, at most
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def batch_losses(model: WorldModel, z: Tensor, odometry: Tensor, step: Tensor) -
     z, odometry, step = z.flatten(1, 2), odometry.flatten(1, 2), step.flatten(1, 2)  # (E, N, ...)
     count = z.shape[1]
     here, there, parts = [], [], []
-    turns = [(0, k) for k in sorted({1, 3, *range(6, count, 6)})] + [(1, 0)]
+    beside = np.unique(np.linspace(1, count - 1, min(BESIDE, count - 1)).round().astype(int)).tolist()
+    turns = [(0, k) for k in beside] + [(1, 0)]
     for other, k in turns:
         then = [torch.roll(v, (other, k), (0, 1)) for v in (z, odometry, step)]
         here += [z.flatten(0, 1)]

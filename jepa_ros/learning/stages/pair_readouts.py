@@ -46,13 +46,19 @@ def predicted(model: WorldModel, latents: Latents) -> Tensor:
     return found
 
 
+def _gaps(count: int, generator: torch.Generator) -> Tensor:
+    """Control steps between two views (count,): short ones are likelier, of which more is to be seen in both."""
+    share = torch.rand(count, generator=generator) * 2.0 - 1.0
+    return (share * share.abs() * LONGEST).round().long()
+
+
 def _draw(latents: Latents, ahead: Tensor, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Pairs]:
     """Latents (B, D) that are compared, those that they are compared with, and how the pairs lie to each other."""
     episodes, length = latents.z.shape[:2]
     odometry = latents.states["odom"]
     e = torch.randint(0, episodes, (batch,), generator=generator)
     t = torch.randint(0, length, (batch,), generator=generator)
-    gap = torch.randint(-LONGEST, LONGEST + 1, (batch,), generator=generator)
+    gap = _gaps(batch, generator)
     other = torch.rand(batch, generator=generator) < OTHERS
     e2 = torch.where(other, torch.randint(0, episodes, (batch,), generator=generator), e)
     t2 = (t + gap).clamp(0, length - 1)
@@ -124,7 +130,7 @@ def _errors(
     length = latents.z.shape[1]
     e = torch.randint(0, len(latents.z), (count,), generator=generator)
     t = torch.randint(max(AHEAD) + 1, length, (count,), generator=generator)
-    t2 = (t + torch.randint(-LONGEST, LONGEST + 1, (count,), generator=generator)).clamp(0, length - 1)
+    t2 = (t + _gaps(count, generator)).clamp(0, length - 1)
     odometry = latents.states["odom"]
     wanted = Pairs(odometry[e, t], odometry[e, t2], t, t == t, t != t).relative
     away, facing = wanted[:, :2].norm(dim=1), wanted[:, 2] > math.cos(FACING)
