@@ -111,6 +111,51 @@ def test_a_goal_that_was_found_is_driven_to_and_then_turned_to():
     assert cost[0] < cost[1]
 
 
+class Doubtful(Eyes):
+    """Takes every view for the goal's, and is not sure of any."""
+
+    def read(self, name, latent, goal=None):
+        count = len(latent.reshape(-1, 4))
+        return torch.tensor([0.0, 0.0, 1.0, 0.0, 0.5]).expand(count, -1)
+
+
+def test_a_robot_that_is_not_sure_to_be_there_looks_from_elsewhere():
+    model = Doubtful()
+    sight, goal = Sight(model, ROVER), goal_at(model, HOME)
+    sight.obstructions.note(0.0, 0.0, 0.0, 0.0)  # it was held back ahead
+    turned = 0
+    while sight.aside is None:
+        assert turned < 80, "once it has looked round it stands there, and goes aside"
+        sight.observe(seen((0.0, 0.0, 0.2 * min(turned, 31)), 0.25 * turned, int(turned > 0)))
+        sight.prepare(goal, stamp=0.25 * turned)
+        turned += 1
+    x, y, _ = sight.aside
+    assert math.hypot(x, y) == pytest.approx(0.7) and x < 0.5, "not where it was held back"
+    drive = torch.tensor(ROVER.normalise(np.array([0.4, 0.0])), dtype=torch.float32).expand(2, 10, 2).clone()
+    drive[1] *= -1.0
+    towards = sight.terms()[0](futures(model, drive), goal)[:, 0, -1]
+    ends = sight.ways(futures(model, drive))[:, -1, :2].numpy()
+    ends = np.array([beyond(sight.drive.here, [*end, 0.0])[:2] for end in ends])
+    assert int(towards.argmin()) == int(np.hypot(*(ends - [x, y]).T).argmin()), "plans lead there"
+    sight.observe(seen((x, y, 0.0), 0.25 * turned))
+    sight.prepare(goal, stamp=0.25 * turned)
+    assert sight.aside is None and sight.looking == ROUND, "there it looks round again"
+
+
+def test_a_place_to_look_from_that_is_not_reached_is_given_up():
+    model = Doubtful()
+    sight, goal = Sight(model, ROVER), goal_at(model, HOME)
+    tried = []
+    for k in range(160):
+        sight.observe(seen((0.0, 0.0, 0.2 * min(k, 31)), 0.25 * k, int(k > 0)))
+        sight.prepare(goal, stamp=0.25 * k)
+        if sight.aside is not None:
+            tried.append(0.25 * k)
+        elif tried:
+            break
+    assert 7.0 < tried[-1] - tried[0] < 9.0 and sight.looking > 0.0
+
+
 def test_without_odometry_the_way_follows_from_what_was_executed():
     sight = Sight(Eyes(), ROVER)
     for k in range(5):

@@ -39,6 +39,9 @@ DRIFT = 15.0
 TURN, ROUND = 2.4, math.tau - 0.6
 #: m from the goal within which its heading begins to count.
 NEAR = 0.3
+#: A robot that stands where the goal should be [m] and is not sure after so long [s] looks from elsewhere: from so far
+#: away [m], and gives that up after so long [s].
+THERE, PATIENCE, ASIDE, TOO_LONG = 0.2, 1.5, 0.7, 8.0
 
 
 @dataclass
@@ -81,16 +84,20 @@ class Sight:
         self.model, self.motion = model, Motion(contract)
         self.obstructions = Obstructions(contract.footprint.radius, contract.period)
         self.check, self._scans = MotionCheck(contract, self.obstructions), ScanPoints(contract)
+        self._sure = contract.arrival.arrive  # m of error
         self.term, self.held = SightTerm(self), HeldConstraint(self)
         self._goal: Any = None
         self.drive = Drive()
         self.found: Found | None = None
         self.facing = True  # what is driven to is to be faced as it was
         self.looking = 0.0  # rad still to turn; 0: the goal was found, or was looked for all round
+        self.aside: Poses | None = None  # where it goes to look from there, in the odometry's frame
+        self._unsure = math.inf  # s, since when it stands where the goal should be, or goes aside
 
     def reset(self) -> None:
         """Forget the drive."""
         self.drive, self.found, self._goal = Drive(), None, None
+        self.aside, self._unsure = None, math.inf
         self.obstructions.clear()
         self.check.reset()
 
@@ -132,6 +139,33 @@ class Sight:
         self._locate(goal)
         if self.found is not None and self.looking <= 0.0:
             self.check.judge_progress(self.distance[0], stamp)
+            self._look_from_elsewhere(stamp)
+
+    def _look_from_elsewhere(self, stamp: float) -> None:
+        """Where it is not sure that this is the goal, one view more from here tells nothing: go aside, and look."""
+        assert self.found is not None
+        if self.aside is not None:
+            left = between(self.drive.here, self.aside)
+            if math.hypot(left[0], left[1]) < THERE or stamp - self._unsure > TOO_LONG:
+                self.aside, self._unsure = None, math.inf
+                self.looking = ROUND
+        elif self.distance[0] > THERE or self.found.doubt < self._sure:
+            self._unsure = math.inf
+        elif stamp < self._unsure:
+            self._unsure = stamp
+        elif stamp - self._unsure > PATIENCE:
+            self.aside, self._unsure = self._elsewhere(), stamp
+
+    def _elsewhere(self) -> Poses:
+        """A place (3,) near by that nothing was seen from, in the odometry's frame, and not where it was held back."""
+        assert self.found is not None
+        angles = np.arange(12) * (math.tau / 12)
+        places = self.drive.here[:2] + ASIDE * np.stack([np.cos(angles), np.sin(angles)], 1)
+        seen = np.array([v.pose[:2] for v in self.drive.views])
+        new = np.linalg.norm(places[:, None] - seen[None], axis=-1).min(1)
+        ways = self.drive.here[:2] + np.linspace(0.0, 1.0, 8)[:, None, None] * (places - self.drive.here[:2])
+        new[self.obstructions.near(ways).any(0)] = -1.0
+        return np.array([*places[int(np.argmax(new))], self.found.pose[2]])
 
     def reading(self, goal: Target) -> tuple[float, float] | None:
         """Metres to the goal, with the error to be expected, and radians to its heading; None where nobody knows.
@@ -157,6 +191,7 @@ class Sight:
             return
         if goal.goal is not self._goal:
             self._goal, self.looking = goal.goal, ROUND
+            self.aside, self._unsure = None, math.inf
             for view in self.drive.views:
                 view.goal = None
             self.obstructions.clear_dead_ends()
@@ -231,10 +266,11 @@ class SightTerm:
         ways = sight.ways(futures)
         if sight.looking > 0.0 or sight.found is None:
             ahead = torch.arange(1, ways.shape[1] + 1) / ways.shape[1]
-            wanted = min(TURN, max(sight.looking, 0.2)) * ahead
+            wanted = TURN * ahead
             cost = ways[..., :2].norm(dim=-1) + (wanted - ways[..., 2]).abs()
         else:
-            x, y, yaw = between(sight.drive.here, sight.found.pose).tolist()
+            target = sight.found.pose if sight.aside is None else sight.aside
+            x, y, yaw = between(sight.drive.here, target).tolist()
             away = (ways[..., :2] - torch.tensor([x, y])).norm(dim=-1)
             cost = away
             if sight.facing:
