@@ -123,6 +123,10 @@ class Guide(Sight):
                 kept[place] = between(pose, np.zeros(3)), float(found.doubt[k])
             if len(kept) == 3:
                 break
+        if not kept:  # a goal that was passed at a distance is sought where it looks most alike
+            best = int(np.argmax(found.same))
+            if found.same[best] >= SEEN:
+                kept[int(found.places[best])] = between(found.poses[best], np.zeros(3)), float(found.doubt[best])
         return kept
 
     def _led(self) -> Found | None:
