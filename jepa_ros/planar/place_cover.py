@@ -69,7 +69,7 @@ class Cover:
         away = {other: self._far[other] + _length(e.pose) for other, e in ways.items()}
         nearest = min(away, key=lambda other: away[other], default=-1)
         if nearest < 0 or away[nearest] > self.reach:
-            own = self.shown.add(np.zeros(0), self.graph.odometry[new], self.graph.times[new])
+            own = self.shown.add(np.zeros(0, np.float32), self.graph.odometry[new], self.graph.times[new])
             self.numbers.append(new)
             self._far[new], self._pose[new] = 0.0, 0.0
         else:
@@ -101,7 +101,7 @@ class Cover:
     def _forget(self, oldest: int) -> None:
         kept = PlaceGraph()
         for k in range(oldest, len(self.shown)):
-            kept.add(np.zeros(0), self.shown.odometry[k], self.shown.times[k])
+            kept.add(np.zeros(0, np.float32), self.shown.odometry[k], self.shown.times[k])
             kept.edges[-1].update({o - oldest: e for o, e in self.shown.edges[k].items() if o >= oldest})
         self.shown, self.numbers = kept, self.numbers[oldest:]
         self._owner = np.maximum(self._owner - oldest, -1)
