@@ -106,6 +106,7 @@ def test_an_arm_with_weak_brakes_begins_to_move_although_it_is_asked_to_at_once(
     assert np.abs(body.arm.command(action, at) - at).max() > gate.config.first_command  # what braking asks for
     for k in range(60):
         now = k * BODY.period
+        body.measured("joint_states", states(at, now))
         command = CommandIn(body.command(action).tolist(), now, now, k, names=BODY.names)
         inputs = GateInputs(
             command=command, image=ImageIn(now, now, k), joint_states=states(at, now), output_publishers=1,
@@ -115,6 +116,28 @@ def test_an_arm_with_weak_brakes_begins_to_move_although_it_is_asked_to_at_once(
         at = np.array(output.values)
         body.gated(at)
     assert np.linalg.norm(BODY.tip(at) - BODY.tip(AT)) > 0.05, output.reason
+
+
+def test_set_points_do_not_run_away_from_an_arm_that_its_driver_holds():
+    """A protective stop: the gate's output goes on, and the joints do not. They must not jump when it is released."""
+    body, gate = Acting(CONTRACT), Gate(GateConfig.from_contract(CONTRACT, auto_enable=True))
+    state, at, held, furthest = gate.initial_state(), AT.copy(), None, 0.0
+    for k in range(400):
+        now = k * BODY.period
+        body.measured("joint_states", states(at if held is None else held, now))
+        command = CommandIn(body.command(np.array([0.0, 0.2, 0.0, 0.0])).tolist(), now, now, k, names=BODY.names)
+        inputs = GateInputs(
+            command=command, image=ImageIn(now, now, k), joint_states=states(at if held is None else held, now),
+            output_publishers=1, heartbeats={"perception": now, "planner": now},
+        )  # fmt: skip
+        state, output = gate.step(state, inputs, now, now)
+        at = np.array(output.values)
+        body.gated(at)
+        if held is None and now > 0.8:
+            held = at.copy()
+        if held is not None:
+            furthest = max(furthest, float(np.abs(at - held).max()))
+    assert 0.1 < furthest < 0.5  # rad; 0.2 m/s for seven seconds would be 2 rad and more
 
 
 @pytest.mark.parametrize("goal", [Goal("tip", value=(0.5, 0.1, 0.2)), Goal.from_latent(np.ones(64))])

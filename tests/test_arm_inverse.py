@@ -9,7 +9,7 @@ from arm_helpers import HOME, panda
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jepa_ros.arm import InverseKinematics
+from jepa_ros.arm import ArmError, ArmKinematics, InverseKinematics, read
 
 LOW, HIGH = panda().lower + 0.05, panda().upper - 0.05
 small = st.floats(-0.1, 0.1)
@@ -79,3 +79,46 @@ def test_what_the_action_leaves_out_is_held_where_home_has_it():
         q = q + ik.rates(q, twist).rates * 0.02
     turn, home = panda().pose(q)[0], panda().pose(HOME)[0]
     assert np.arccos((np.trace(turn @ home.T) - 1.0) / 2.0) < 0.02
+
+
+def five_joints(tmp_path):
+    """An arm that turns about z, bends three times and rolls: five joints, as hobby arms have."""
+    axes = {"pan": "0 0 1", "lift": "0 1 0", "elbow": "0 1 0", "flex": "0 1 0", "roll": "0 0 1"}
+    rows, parent = ['<link name="base"/>'], "base"
+    for (name, axis), z in zip(axes.items(), (0.06, 0.05, 0.12, 0.13, 0.06), strict=True):
+        rows.append(
+            f'<link name="{name}_link"/><joint name="{name}" type="revolute"><parent link="{parent}"/>'
+            f'<child link="{name}_link"/><origin xyz="0 0 {z}"/><axis xyz="{axis}"/>'
+            '<limit lower="-2.5" upper="2.5" velocity="3" effort="10"/></joint>'
+        )
+        parent = f"{name}_link"
+    rows.append(
+        f'<link name="tip"/><joint name="end" type="fixed"><parent link="{parent}"/><child link="tip"/>'
+        '<origin xyz="0 0 0.08"/></joint>'
+    )
+    (tmp_path / "five.urdf").write_text(f'<robot name="five">{"".join(rows)}</robot>')
+    arm = ArmKinematics(read(str(tmp_path / "five.urdf")), list(axes), "base", "tip")
+    return InverseKinematics(arm, arm.lower, arm.upper, arm.velocity, np.array([0.0, 0.5, 1.2, 0.9, 0.0]), (3, 4, 5))
+
+
+@pytest.mark.parametrize("way", [[0.05, 0, 0], [0, 0.05, 0], [0, -0.05, 0], [0, 0, 0.05], [0.03, 0.03, -0.03]])
+def test_with_too_few_joints_what_is_asked_for_comes_before_what_is_held(way, tmp_path):
+    ik = five_joints(tmp_path)
+    q, begun = ik.home.copy(), ik.arm.position(ik.home)
+    for _ in range(60):
+        motion = ik.rates(q, np.concatenate([way, np.zeros(3)]))
+        made = ik.arm.jacobian(q) @ motion.rates
+        np.testing.assert_allclose(made[:3], motion.scale * np.array(way), atol=1e-6)
+        q = q + motion.rates * 0.02
+    np.testing.assert_allclose(ik.arm.position(q) - begun, 1.2 * np.array(way), atol=2e-3)
+    turned = ik.arm.pose(ik.home)[0].T @ ik.arm.pose(q)[0]
+    assert np.arccos((np.trace(turned) - 1.0) / 2.0) < 0.35  # as near to home's as five joints can
+
+
+def test_with_too_few_joints_the_tip_is_put_where_it_can_be_and_turned_as_nearly_as_it_can(tmp_path):
+    ik = five_joints(tmp_path)
+    aim = ik.arm.position(ik.home) + [-0.02, 0.08, 0.03]
+    q = ik.posture(aim)
+    np.testing.assert_allclose(ik.arm.position(q), aim, atol=1e-4)
+    with pytest.raises(ArmError, match="cannot be put at"):
+        ik.posture(np.array([1.0, 0.0, 0.2]))

@@ -60,12 +60,36 @@ def test_a_stretched_arm_is_near_singular_and_a_bent_one_is_not():
     assert panda().condition(stretched) > 30.0
 
 
+def test_a_small_arm_is_as_far_from_a_singularity_as_the_same_arm_in_large(tmp_path):
+    q, found = [0.3, 0.8, 0.9], {}
+    for scale in (1.0, 0.5, 0.2):
+        text = planar_urdf().replace('xyz="0.4 0 0"', f'xyz="{0.4 / 1.2 * scale:.9f} 0 0"')
+        (tmp_path / "planar.urdf").write_text(text)
+        found[scale] = ArmKinematics(read(str(tmp_path / "planar.urdf")), ["turn1", "turn2", "turn3"], "base", "tip")
+    large, *small = found.values()
+    rows = np.flatnonzero(np.abs(large.jacobian(q)).sum(1))  # a planar arm: x, y and the turn
+    for arm in small:
+        enlarged = arm.jacobian(q)[rows] * np.array([arm.enlarged, arm.enlarged, 1.0])[:, None]
+        np.testing.assert_allclose(enlarged, large.jacobian(q)[rows], atol=1e-6)
+        assert arm.condition(q) == pytest.approx(large.condition(q), rel=1e-4)
+    assert large.enlarged == pytest.approx(1.0) and panda().enlarged == 1.0  # of full size: the number as it is
+
+
+def test_a_description_is_found_among_our_own_and_where_pip_puts_those_of_pinocchio_s_makers(tmp_path, monkeypatch):
+    assert find("package://jepa_ros/robots/urdf/so101.urdf").name == "so101.urdf"
+    file = tmp_path / "cmeel.prefix" / "share" / "made-up-robots" / "arm.urdf"
+    file.parent.mkdir(parents=True)
+    file.write_text(planar_urdf())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert find("package://made-up-robots/arm.urdf") == file
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
         ("no_such_package:arm.urdf", "no Python package 'no_such_package'"),
         ("pybullet_data:franka_panda/none.urdf", "no such file"),
-        ("package://nowhere/arm.urdf", "no ROS package 'nowhere'"),
+        ("package://nowhere/arm.urdf", "no package 'nowhere'"),
         ("mine/arm.urdf", "no such file"),
     ],
 )

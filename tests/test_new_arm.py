@@ -38,6 +38,13 @@ def test_a_home_outside_the_workspace_is_told(file, capsys):
     assert "warning: the tip at home is outside kinematics.workspace" in capsys.readouterr().out
 
 
+def test_a_home_near_a_singularity_is_told(file, capsys):
+    text = Path(file).read_text().replace("lbr_iiwa_joint_4: -1.75", "lbr_iiwa_joint_4: -0.05")
+    Path(file).write_text(text)
+    assert cli.main(["check", "robot", file]) == 0
+    assert "warning: at home the arm is near a singularity" in capsys.readouterr().out
+
+
 def test_at_the_table_it_goes_where_a_reach_is_asked_for(file):
     contract, world = find(file)
     task, scene = world.task("reach", contract, {}), world.scene(contract)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Rotation (3, 3) and position (3,) [m].
 Pose = tuple[np.ndarray, np.ndarray]
+#: Length of an arm from its first joint to its tip [m] from which on a condition number counts metres as they are.
+FULL_SIZE = 1.0
 
 
 class ArmKinematics:
@@ -76,6 +78,9 @@ class ArmKinematics:
         self._world_to_base = self.data.oMf[self._base].inverse()
         self._at_root = self._world_to_base.isIdentity(0.0)
         self._turns = np.kron(np.eye(2), self._world_to_base.rotation)  # of a twist, (6, 6)
+        places = np.array([self.data.oMi[i].translation for i in ids] + [self.data.oMf[self._tip].translation])
+        #: What a condition number multiplies velocities by, so that small arms have the same levels as large ones.
+        self.enlarged = max(1.0, FULL_SIZE / float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum()))
 
     @classmethod
     def from_contract(cls, contract: RobotContract) -> ArmKinematics:
@@ -189,6 +194,9 @@ class ArmKinematics:
 
     def condition(self, q: np.ndarray) -> float:
         """Condition number of the Jacobian: the ratio of its largest to its smallest singular value; large near a
-        singularity. The measure (and so the scale) of MoveIt Servo."""
-        values = np.linalg.svd(self.jacobian(q), compute_uv=False)
+        singularity. The measure (and so the scale) of MoveIt Servo for an arm of :data:`FULL_SIZE` or more; a smaller
+        one is measured as if it were as large, since the number mixes metres with radians."""
+        jacobian = self.jacobian(q)
+        jacobian[:3] *= self.enlarged
+        values = np.linalg.svd(jacobian, compute_uv=False)
         return float(values[0] / max(values[min(6, self.size) - 1], 1e-9))

@@ -64,7 +64,7 @@ class ArmShapes:
         free: (C,) whether anything moves it; moving: those. pairs: (P, 2) capsules that can meet; apart: (P, J) joints
             that move the one against the other; own: the same as (P, 1, 1, J). difference, either: (P, C), which make
             the difference of two capsules' values, and their sum; sizes: (P,) radii of balls around the two, added [m].
-        arm: number of joints of the arm itself.
+        arm: number of joints of the arm itself. enlarged: see :attr:`jepa_ros.arm.kinematics.ArmKinematics.enlarged`.
     """
 
     def __init__(self, links: ArmLinks, axes: tuple[str, ...]) -> None:
@@ -74,7 +74,7 @@ class ArmShapes:
             raise ArmError(f"{arm.description.path}: base_frame '{arm.base}' is moved by a joint: name a fixed link")
         names = list(model.names)[1:]
         hand = dict(arm.gripper)
-        self.size, self.arm = len(names), len(arm.joints)
+        self.size, self.arm, self.enlarged = len(names), len(arm.joints), arm.enlarged
         self.column = np.array([axes.index(n) if n in arm.joints else len(axes) - 1 for n in names])
         self.factor = np.array([1.0 if n in arm.joints else hand[n] for n in names])
         self._scale = np.abs(self.factor)

@@ -4,7 +4,8 @@
 A description is named in one of four ways:
 
 * ``PACKAGE:path/below/it.urdf``: a file inside an installed Python package (``pybullet_data:franka_panda/panda.urdf``);
-* ``package://PACKAGE/path.urdf``: a file in the share folder of a ROS package;
+* ``package://PACKAGE/path.urdf``: a file in the share folder of a ROS package, of this one (``package://jepa_ros/...``),
+  or of one that pip installed beside Pinocchio (``package://example-robot-data/...``);
 * an absolute path;
 * a relative path, which counts from the folder of the contract.
 
@@ -16,10 +17,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
+from jepa_ros.contract.resources import share_dir
 from jepa_ros.errors import JepaRosError
 
 #: Joints of a URDF that move, as its specification calls them.
@@ -58,7 +61,7 @@ def find(name: str, folder: Path | None = None) -> Path:
         package, _, below = name.removeprefix("package://").partition("/")
         found = [share / below for share in _shares(package)]
         if not found:
-            raise ArmError(f"{name}: no ROS package '{package}' in AMENT_PREFIX_PATH or ROS_PACKAGE_PATH")
+            raise ArmError(f"{name}: no package '{package}' in AMENT_PREFIX_PATH or ROS_PACKAGE_PATH, none of pip")
     elif ":" in name and not Path(name).is_absolute():
         package, _, below = name.partition(":")
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
@@ -113,10 +116,14 @@ def _mesh(name: str, urdf: Path, link: str) -> Path:
 
 
 def _shares(package: str) -> list[Path]:
-    """Folders of a ROS package: its share folder, or its source."""
+    """Folders of a package: its share folder, or its source."""
     prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     sources = [Path(p) for p in os.environ.get("ROS_PACKAGE_PATH", "").split(os.pathsep) if p]
     found = [prefix / "share" / package for prefix in prefixes]
     for source in sources:
         found += [source / package, source] if source.name == package else [source / package]
+    if package == "jepa_ros":
+        found.append(share_dir())
+    # cmeel, by which Pinocchio's wheels are made, keeps share folders in a prefix of its own.
+    found += [Path(place) / "cmeel.prefix" / "share" / package for place in sys.path if place]
     return [path for path in found if path.is_dir()]

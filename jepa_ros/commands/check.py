@@ -54,7 +54,7 @@ def check_robot(name_or_path: str) -> int:
     contract = contract_of(name_or_path)
     rails = parse_guardrails(list(contract.guardrails))
     try:
-        GateConfig.from_contract(contract)  # what the gate would refuse when it is configured
+        gate = GateConfig.from_contract(contract)  # what the gate would refuse when it is configured
     except GateConfigError as error:
         raise GateConfigError(f"{contract.source}: {error}") from None
     camera = contract.cameras[0]
@@ -71,7 +71,7 @@ def check_robot(name_or_path: str) -> int:
     if (costmap := contract.costmap) is not None:
         print(f"  costmap {', '.join(costmap.sources)} in '{costmap.frame}', cost {costmap.lethal} and more")
     if contract.kinematics.arm is not None:
-        _show_arm(contract)
+        _show_arm(contract, gate.singularity)
     print(f"  guardrails: {len(rails)}")
     for line in contract_warnings(contract):
         print(f"  warning: {line}")
@@ -79,8 +79,9 @@ def check_robot(name_or_path: str) -> int:
     return 0
 
 
-def _show_arm(contract: RobotContract) -> None:
-    """Load the arm's URDF, and say where the tip is and how far its links are apart at home."""
+def _show_arm(contract: RobotContract, levels: tuple[float, float] | None) -> None:
+    """Load the arm's URDF, and say where the tip is and how far its links are apart at home; ``levels`` are the gate's of
+    the condition number."""
     from jepa_ros.arm import ArmKinematics, ArmLinks
 
     arm, said = ArmKinematics.from_contract(contract), contract.kinematics.arm
@@ -89,7 +90,11 @@ def _show_arm(contract: RobotContract) -> None:
     links = ArmLinks.from_contract(contract, arm)
     at, nearest = arm.position(home), links.clearances(home)
     print(f"  arm of {arm.size} joints from {said.base_frame} to {said.tip_frame} ({arm.description.path})")
-    print(f"  home: tip at {at[0]:.3f}, {at[1]:.3f}, {at[2]:.3f} m, condition number {arm.condition(home):.1f}")
+    number = arm.condition(home)
+    print(f"  home: tip at {at[0]:.3f}, {at[1]:.3f}, {at[2]:.3f} m, condition number {number:.1f}")
+    if levels is not None and number >= levels[0]:
+        print(f"  warning: at home the arm is near a singularity: the gate goes slowly from {levels[0]:g} on and stops "
+              f"at {levels[1]:g} (setting singularity)")  # fmt: skip
     if not all(low <= v <= high for low, v, high in zip(said.workspace[0], at, said.workspace[1], strict=True)):
         print(f"  warning: the tip at home is outside kinematics.workspace {list(map(list, said.workspace))}")
     print(f"  {len(links.pairs)} pairs of links can meet; nearest at home: {1e3 * nearest.self_collision:.0f} mm, "

@@ -2,7 +2,8 @@
 """Exploratory driving through ROS: the policy of ``jepa-ros collect`` in the place of an operator.
 
 It publishes on ``command_teleop``, so that a robot can be explored before there is a model: the gate asks for neither
-perception nor planner while teleoperation drives, and keeps every limit. Steps begin at images, as the planner's do.
+perception nor planner while teleoperation drives, and keeps every limit. Steps begin at images, as the planner's do. The
+tip of an arm keeps to its workspace, by the planner's own inverse kinematics.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool
 
+from jepa_ros.agent.bodies import body_of, executed_log
+from jepa_ros.agent.policies import RandomPolicy
 from jepa_ros.agent.step_clock import StepClock
 from jepa_ros.contract import RobotContract
 from jepa_ros.messages.images import raw_image
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.commands import CommandCodec
+from jepa_ros.nodes.servo import servo_for
 from jepa_ros.safety.output import MOVING_NAMES
 from jepa_ros.worlds.exploration import Exploration
 from jepa_ros.worlds.protocols import Observation
@@ -48,7 +52,6 @@ class ExplorerNode(Node):
         self.steps = self.driven = 0
         self.mode = self.reason = ""
         self._contract, self._scale = contract, scale
-        self._policy = Exploration(contract, np.random.default_rng(seed))
         self._codec = CommandCodec(contract)
         camera, state = contract.cameras[0], contract.state
         self._step_clock = StepClock(contract.rate, camera.rate)
@@ -56,6 +59,14 @@ class ExplorerNode(Node):
         self._command: np.ndarray | None = contract.neutral()
         self._sent = 0.0
         self._gate_bytes: bytes | None = None
+        self._body = body_of(contract)
+        self._servo = servo_for(self, contract, self._body, executed_log(contract), self._publish)
+        rng = np.random.default_rng(seed)
+        # An arm has no forward: each of its motions is as likely as its opposite, and a step out of its workspace fades.
+        self._policy = Exploration(contract, rng) if self._servo is None else RandomPolicy(contract, rng)
+        if self._servo is not None:
+            topic = contract.command.topic
+            qos.subscription(self, self._codec.output_type, topic, self._on_gated, qos.COMMAND)
         self._out = qos.publisher(self, self._codec.input_type, "command_teleop", qos.COMMAND)
         kind: type = CompressedImage if camera.compressed else Image
         qos.subscription(self, kind, camera.image_topic, self._on_image, qos.IMAGE, raw=True)
@@ -68,18 +79,25 @@ class ExplorerNode(Node):
 
     def restart(self) -> None:
         """Begin an episode anew, at another place, as the robot stands there."""
-        self._policy.hold = self._policy.reflex = 0
+        self._policy.hold = 0
+        if isinstance(self._policy, Exploration):
+            self._policy.reflex = 0
         self._touched = False
         self._step_clock.reset()
 
     def stop(self) -> None:
         """Ask for a standstill."""
-        self._send(self._contract.neutral(), self._now())
+        if self._servo is not None:
+            self._servo.rest()
+        self._publish(self._contract.neutral(), self._now())
 
     # ------------------------------------------------------------ details
 
     def _now(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
+
+    def _on_gated(self, message: Any) -> None:
+        self._body.gated(self._codec.read_output(message).values)
 
     def _on_contact(self, message: Bool) -> None:
         self._touched |= bool(message.data)
@@ -109,9 +127,12 @@ class ExplorerNode(Node):
 
     def _repeat(self) -> None:
         # Without new images the robot is not driven on: the command is repeated within one step alone.
-        if self._patience < time.monotonic() - self._sent < self._contract.period:
-            self._out.publish(self._codec.write_input(self._command, self._now()))
+        if self._servo is None and self._patience < time.monotonic() - self._sent < self._contract.period:
+            self._publish(self._command, self._now())
 
-    def _send(self, values: np.ndarray | None, stamp: float) -> None:
+    def _send(self, values: np.ndarray, stamp: float) -> None:
         self._sent = time.monotonic()
+        (self._publish if self._servo is None else self._servo.ask)(values, stamp)
+
+    def _publish(self, values: np.ndarray | None, stamp: float) -> None:
         self._out.publish(self._codec.write_input(values, stamp))

@@ -59,9 +59,12 @@ class Look:
 
     @property
     def condition(self) -> np.ndarray:
-        """Condition number of the tip's Jacobian (3,): now, in half of a stop, at rest. The measure of MoveIt Servo."""
+        """Condition number of the tip's Jacobian (3,): now, in half of a stop, at rest. The measure of MoveIt Servo,
+        for a small arm as if it were of full size."""
         if self._condition is None:
             jacobian = self.sweep.tip
+            if (larger := self.sweep.shapes.enlarged) > 1.0:
+                jacobian = np.concatenate([larger * jacobian[:, :3], jacobian[:, 3:]], axis=1)
             if jacobian.shape[-1] < 6:
                 jacobian = jacobian.swapaxes(-1, -2)
             squares = np.linalg.eigvalsh(np.matmul(jacobian, jacobian.swapaxes(-1, -2)))
