@@ -117,7 +117,7 @@ def test_with_too_few_joints_what_is_asked_for_comes_before_what_is_held(way, tm
 
 def test_with_too_few_joints_the_tip_is_put_where_it_can_be_and_turned_as_nearly_as_it_can(tmp_path):
     ik = five_joints(tmp_path)
-    aim = ik.arm.position(ik.home) + [-0.02, 0.08, 0.03]
+    aim = ik.arm.position(ik.home) + np.array([-0.02, 0.08, 0.03])
     q = ik.posture(aim)
     np.testing.assert_allclose(ik.arm.position(q), aim, atol=1e-4)
     with pytest.raises(ArmError, match="cannot be put at"):

@@ -20,7 +20,8 @@ DOC = Path(__file__).resolve().parents[1] / "docs" / "arms.md"
 
 @pytest.fixture
 def file(tmp_path):
-    (text,) = re.findall(r"```yaml\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```yaml\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    (text,) = (block for block in blocks if "name: iiwa" in block)
     (tmp_path / "iiwa.yaml").write_text(text)
     return str(tmp_path / "iiwa.yaml")
 

@@ -80,8 +80,11 @@ def check_robot(name_or_path: str) -> int:
 
 
 def _show_arm(contract: RobotContract, levels: tuple[float, float] | None) -> None:
-    """Load the arm's URDF, and say where the tip is and how far its links are apart at home; ``levels`` are the gate's of
-    the condition number."""
+    """Load the arm's URDF, and say where the tip is and how far its links are apart at home.
+
+    Args:
+        levels: the gate's, of the condition number; None where it has none.
+    """
     from jepa_ros.arm import ArmKinematics, ArmLinks
 
     arm, said = ArmKinematics.from_contract(contract), contract.kinematics.arm

@@ -2,8 +2,8 @@
 """Exploratory driving through ROS: the policy of ``jepa-ros collect`` in the place of an operator.
 
 It publishes on ``command_teleop``, so that a robot can be explored before there is a model: the gate asks for neither
-perception nor planner while teleoperation drives, and keeps every limit. Steps begin at images, as the planner's do. The
-tip of an arm keeps to its workspace, by the planner's own inverse kinematics.
+perception nor planner while teleoperation drives, and keeps every limit. Steps begin at images, as the planner's do.
+The tip of an arm keeps to its workspace, by the planner's own inverse kinematics.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ExplorerNode(Node):
         self._body = body_of(contract)
         self._servo = servo_for(self, contract, self._body, executed_log(contract), self._publish)
         rng = np.random.default_rng(seed)
-        # An arm has no forward: each of its motions is as likely as its opposite, and a step out of its workspace fades.
+        # An arm has no forward. Where a motion leads out of its workspace, inverse kinematics ends it.
         self._policy = Exploration(contract, rng) if self._servo is None else RandomPolicy(contract, rng)
         if self._servo is not None:
             topic = contract.command.topic
