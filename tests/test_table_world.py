@@ -9,6 +9,7 @@ from jepa_ros.agent.loop import Loop
 from jepa_ros.contract import load_contract
 from jepa_ros.evaluation.episode import EvalSettings, run_episode
 from jepa_ros.worlds import Decision, Sample, WorldError
+from jepa_ros_sim.common.noise import noisy
 from jepa_ros_sim.table import Truth
 from jepa_ros_sim.table.world import TableScene, TableWorld
 
@@ -174,3 +175,10 @@ def test_distractors_lie_where_the_seed_says_and_in_the_picture(scene):
     assert len(first[0]) == 3 and first[0] == again[0] != elsewhere and (first[1] == again[1]).all()
     scene.reset(REACH.draw(scene, 0, 0))
     assert (np.abs(scene.observe(("image",)).images["image"].astype(int) - first[1]).max(-1) > 60).sum() > 30
+
+
+def test_noise_covers_a_picture_that_is_larger_than_what_was_drawn_beforehand():
+    bank = np.array([-3, -1, 1, 3, 5], dtype=np.int16)
+    made = noisy(np.full((8, 9, 3), 100, np.uint8), bank, np.random.default_rng(0))
+    values, counts = np.unique(made, return_counts=True)
+    assert values.tolist() == [97, 99, 101, 103, 105] and np.ptp(counts) <= 1

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..common.engine import pybullet as p
 from ..common.errors import SimError
+from ..common.noise import noisy
 from ..common.shadow import Floor
 from ..common.view import View
 from .layout import ROBOT_RADIUS, Box, Layout
@@ -223,13 +224,11 @@ class Camera:
         return rgb, np.asarray(depth, dtype=np.float32).reshape(height, width)
 
     def _noisy(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Add Gaussian sensor noise: a stretch, at a random place, of a bank drawn beforehand (30 times faster)."""
+        """Add Gaussian sensor noise: a stretch of a bank drawn beforehand."""
         if self._noise_std != self.scene.camera_noise:
             self._noise_std = self.scene.camera_noise
             self._bank = np.rint(NOISE_BANK * self._noise_std).astype(np.int16)
-        at = int(rng.integers(0, len(self._bank) - image.size))
-        noisy = image + self._bank[at : at + image.size].reshape(image.shape)
-        return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
+        return noisy(image, self._bank, rng)
 
 
 def _shrink(fine: np.ndarray, k: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from jepa_ros.contract import Camera as CameraSpec
 
 from ..common.engine import pybullet as p
 from ..common.errors import SimError
+from ..common.noise import noisy
 from .look import TILE, Look
 from .plan import ROOM_HEIGHT, WALL, Block, House, Picture, Room
 
@@ -148,9 +149,7 @@ class Camera:
         """Add Gaussian sensor noise: a stretch, at a random place, of a bank drawn beforehand."""
         if self._bank is None:
             return image
-        at = int(rng.integers(0, len(self._bank) - image.size))
-        noisy = image + self._bank[at : at + image.size].reshape(image.shape)
-        return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
+        return noisy(image, self._bank, rng)
 
 
 class _Surfaces:

@@ -15,6 +15,7 @@ from jepa_ros.arm import ArmBody
 from jepa_ros.contract import Camera as CameraSpec
 
 from ..common.engine import pybullet as p
+from ..common.noise import noisy
 from ..common.view import View
 from .robot import Robot
 from .scene import Look, TableConfig, Thing
@@ -154,9 +155,7 @@ class Camera:
         """Add Gaussian sensor noise: a stretch, at a random place, of a bank drawn beforehand."""
         if self._config.camera_noise == 0.0:
             return image
-        at = int(rng.integers(0, len(self._bank) - image.size))
-        noisy = image + self._bank[at : at + image.size].reshape(image.shape)
-        return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
+        return noisy(image, self._bank, rng)
 
 
 def _stains(rng: np.random.Generator, at: np.ndarray) -> np.ndarray:
