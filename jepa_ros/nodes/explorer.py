@@ -63,7 +63,8 @@ class ExplorerNode(Node):
         self._servo = servo_for(self, contract, self._body, executed_log(contract), self._publish)
         rng = np.random.default_rng(seed)
         # An arm has no forward. Where a motion leads out of its workspace, inverse kinematics ends it.
-        self._policy = Exploration(contract, rng) if self._servo is None else RandomPolicy(contract, rng)
+        random = self._servo is not None
+        self._policy: Exploration | RandomPolicy = RandomPolicy(contract, rng) if random else Exploration(contract, rng)
         if self._servo is not None:
             topic = contract.command.topic
             qos.subscription(self, self._codec.output_type, topic, self._on_gated, qos.COMMAND)
