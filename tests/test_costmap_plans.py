@@ -134,10 +134,10 @@ def test_what_is_shown_no_more_is_in_the_way_no_more():
     assert not len(memory) and not memory.near(ahead).any() and (memory.excess(ahead, here) < 0.0).all()
 
 
-def test_a_base_with_its_camera_on_board_keeps_off_them_too():
-    data = load_contract("rover").to_dict()
-    data["state"]["scan"] = {"topic": "guarded_scan", "timeout": 0.5, "required": True}
-    sight = Sight(None, RobotContract.from_dict(data | {"costmap": {"topic": COSTMAP}}))
+def test_a_base_with_its_camera_on_board_keeps_off_what_its_lidar_shows():
+    rover = load_contract("rover")
+    assert rover.costmap is None and Scans(rover).topic.topic == "scan", "what is beside it no picture shows"
+    sight = Sight(None, rover)
     scan = ScanIn(10.0, 0.0, 0.0, 0.1, [1.0], 0.05, 4.0, "base_link")
     latent = torch.zeros(4)
     sight.observe(Seen(latent, latent.numpy(), 10.0, 0, odometry=(2.0, 0.0, math.pi / 2), scan=scan))

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jepa_ros.worlds import Sample, WorldError
+from jepa_ros.agent.loop import Loop
+from jepa_ros.worlds import Decision, Sample, WorldError
 from jepa_ros_sim.common.errors import SimError
 from jepa_ros_sim.common.ways import Ways
 from jepa_ros_sim.house.draw import draw_house
@@ -196,3 +197,18 @@ def test_what_cannot_be_is_said(scene):
         scene.reset(HouseSpec(0, 0, 5, HouseConfig(), (0.0, 0.0, 0.0)))
     with pytest.raises(SimError, match="closed"):
         scene.reset(HouseSpec(0, 0, 5, HouseConfig(), (1.0, 1.0, 0.0), closed=(99,)))
+
+
+class Waits:
+    """Stands still, and keeps what it was shown."""
+
+    def act(self, observation):
+        self.seen = observation
+        return Decision(CONTRACT.neutral())
+
+
+def test_a_policy_on_board_is_told_what_its_lidar_shows(scene):
+    scene.reset(WORLD.task("near", CONTRACT, {}).draw(scene, 1, 0))
+    policy = Waits()
+    Loop(scene, policy, gated=False, blind=("contact",)).step()
+    assert np.isfinite(policy.seen.state["scan"].ranges).any()

@@ -66,7 +66,9 @@ class Loop:
         self.touched = False
         cameras = tuple(c.name for c in contract.cameras) if look else ()
         self._guarded = (contract.watched_camera.name,) if look and gated else ()
-        felt = (*WHEREABOUTS, *(wanted.name for wanted in contract.kept_state))
+        hidden = "scan" in blind and not contract.state["scan"].required
+        planned = ("scan",) if contract.planned_reach > 0.0 and not hidden else ()
+        felt = (*WHEREABOUTS, *(wanted.name for wanted in contract.kept_state), *planned)
         self._at_step = (*cameras, *(name for name in dict.fromkeys(felt) if name in scene.rates))
         self._due = [
             (name, max(1, round(contract.gate_rate / rate)))

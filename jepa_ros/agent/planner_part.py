@@ -150,6 +150,6 @@ def decide(planner: Planner, embedding: NDArray[np.float32], observation: Observ
         embedding, observation.stamp, executed=observation.executed, gated=observation.gated,
         gate_reason=observation.gate_reason, odometry=odometry_of(observation.state),
         picture=lambda: observation.images.get(planner.contract.step_camera.name),
-        scan=observation.state.get("scan") if planner.contract.costmap is not None else None,
+        scan=observation.state.get("scan") if planner.contract.planned_reach > 0.0 else None,
     )  # fmt: skip
     return Decision(output.command, output.signals, output)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the gate's scan shows as a step begins, for the planner of a robot that has a costmap."""
+"""What the gate's scan shows as a step begins, for planners whose pictures do not show what is in the way."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from jepa_ros.safety.inputs import ScanIn
 class Scans:
     """Scans of the recent past.
 
-    With a costmap the scan shows cells that no picture shows, and the gate keeps off them. A planner without one is
-    told none: what stands in its way it sees, or learns by being held back.
+    The gate keeps off what the scan shows, so the planner of a robot with a costmap or with its camera on board is told
+    of it. Another one is told nothing: what stands in its way it sees, or learns by being held back.
 
     Args:
         contract: says how old one may be.
@@ -23,7 +23,7 @@ class Scans:
     """
 
     def __init__(self, contract: Any) -> None:
-        self.topic = contract.state["scan"] if contract.costmap is not None else None
+        self.topic = contract.state["scan"] if contract.planned_reach > 0.0 else None
         self._recent = Recent()
 
     def take(self, measured: ScanIn) -> None:

@@ -38,6 +38,9 @@ from jepa_ros.contract.resources import share_dir
 from jepa_ros.suggest import did_you_mean
 from jepa_ros.yaml_text import load_yaml
 
+#: m from a base with its camera on board within which its planner is told what the scan shows.
+BESIDE = 1.5
+
 
 @dataclass(frozen=True, eq=False)
 class RobotContract:
@@ -101,6 +104,17 @@ class RobotContract:
     def on_board(self) -> bool:
         """Whether a mobile base carries the first camera: what it sees changes with every motion."""
         return not self.jointed and self.cameras[0].frame == self.frames.base
+
+    @property
+    def planned_reach(self) -> float:
+        """m from the base within which the planner is told what the gate's scan shows, 0 where it is told nothing.
+
+        From above a planner sees what is in its way. A costmap's cells no picture shows, and from on board a picture
+        shows little of what is beside the robot.
+        """
+        if self.costmap is not None:
+            return self.costmap.reach
+        return BESIDE if self.on_board and "scan" in self.state else 0.0
 
     @property
     def model_cameras(self) -> tuple[Camera, ...]:

@@ -2,7 +2,7 @@
 """All that is known of the plane that a robot drives over, with one owner: see :mod:`jepa_ros.memory.knowledge`.
 
 - ``places``: what the pictures tell of where it can drive; ``route``: the ways over that map to the goal.
-- ``obstructions``: where it was held back, which ``motion`` finds out, and what the gate's scan shows of a costmap.
+- ``obstructions``: where it was held back, which ``motion`` finds out, and what the gate's scan shows.
 - ``movers``: what moves; ``memory`` and in it ``ways``: what came of earlier drives.
 
 ``places``, ``route`` and ``movers`` need a model with a map.

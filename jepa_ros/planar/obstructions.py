@@ -9,7 +9,7 @@ end near it are infeasible too. A plan may take its time to leave, but not anew 
 runs out. Nothing is learned from it and nothing is forgotten by training: it is what happened,
 kept for a while, in the frame of the model's pose readout.
 
-What the gate's scan shows of a costmap is kept away from in the same way, for as long as it is shown.
+What the gate's scan shows is kept away from in the same way, for as long as it is shown.
 """
 
 from __future__ import annotations

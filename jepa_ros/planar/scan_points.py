@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the gate's scan shows of a costmap, as points in the frame that a plan is made in."""
+"""What the gate's scan shows, as points in the frame that a plan is made in."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class ScanPoints:
     """Points in the way.
 
     Args:
-        contract: of a base; without a costmap there are no points.
+        contract: of a base; where its planner is told of no scan there are no points.
     """
 
     def __init__(self, contract: Any) -> None:
         self._motion, self._period = Motion(contract), contract.period
-        self._reach = 0.0 if contract.costmap is None else contract.costmap.reach
+        self._reach = contract.planned_reach
         lidar, scan = contract.lidar(), contract.state.get("scan")
         self._frame = lidar.get("scan_frame", contract.frames.base)
         self._offset = np.array(lidar.get("scan_offset", (0.0, 0.0, 0.0)))
