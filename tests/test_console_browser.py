@@ -13,6 +13,8 @@ import pytest
 from ros_harness import Child
 from stack_bag import make_model, write_stack_bag
 
+from jepa_ros.console.words import AGAIN, GATE, Word
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -125,6 +127,8 @@ def test_a_forbidden_area_is_drawn_and_one_that_crosses_itself_is_refused(page):
 def test_escape_stops_and_only_a_reset_ends_it(page):
     page.keyboard.press("Escape")
     says(page, "#mode", "ESTOP")
+    says(page, "#headline", "The emergency stop was pressed")
+    says(page, "#step", "press Reset")
     says(page, "#sentence", "latched until reset")
     page.click("#enable")
     says(page, "#answer", "reset first")
@@ -168,7 +172,7 @@ def test_holding_drives_and_letting_go_stands_still(page):
     box = ahead.bounding_box()
     page.mouse.move(box["x"] + 20, box["y"] + 20)
     page.mouse.down()
-    says(page, "#reason", "driven by hand")
+    says(page, "#headline", "Driven by hand")
     page.mouse.up()
     page.wait_for_function("!state.driving && state.gate.values.every((v) => Number(v) === 0)", timeout=PATIENCE)
 
@@ -199,11 +203,53 @@ def test_the_last_cause_stays_on_the_page_when_the_gate_goes_on(page):
     says(page, "#cause", "latched until reset")
 
 
-def test_an_input_that_never_came_says_why(page):
+def test_inputs_tell_rate_or_silence_and_only_those_that_are_expected(page):
     page.click("text=Inputs")
-    row = page.locator("#inputs tr", has_text="image/compressed")
-    sync_api.expect(row).to_contain_text("nobody publishes it", timeout=PATIENCE)
-    sync_api.expect(row).to_contain_text("never", timeout=PATIENCE)
+    row = page.locator("#inputs tr", has=page.locator("td:first-child:text-is('image')"))
+    sync_api.expect(row.locator("td").nth(1)).to_have_text(re.compile(r"^[0-9]+\.[0-9]$"), timeout=PATIENCE)
+    assert "image/compressed" not in page.locator("#inputs").inner_text()
+    told = page.evaluate("""() => {
+      const body = document.createElement("tbody"), at = { rate: 0.3, latched: false, rests: false, age: 99 };
+      Parts.inputs(body, { dead: { ...at, age: 2.9 }, asleep: { ...at, rests: true }, latched: { ...at, latched: true },
+        lost: { ...at, age: null, never: "nobody publishes it" } });
+      return [...body.rows].map((row) => [row.className, ...[...row.cells].map((cell) => cell.textContent)]); }""")
+    assert told == [
+        ["old", "dead", "silent for 3 s"],
+        ["", "asleep", "while it plans", "99.0"],
+        ["", "latched", "when it changes", "99.0"],
+        ["old", "lost", "never came: nobody publishes it"],
+    ]
+
+
+SIZES = ({"width": 1400, "height": 900}, {"width": 800, "height": 900}, {"width": 390, "height": 844})
+MEASURE = """([headline, step, modes]) => {
+  const told = JSON.parse(JSON.stringify(state)), figures = "figures ".repeat(9);
+  const cause = { at: told.time, reason: "x", headline, sentence: figures, count: 5 };
+  told.inputs["safety_gate/state"].age = 0;
+  return modes.map((mode) => {
+    Object.assign(told.gate, { mode, headline, step, cause, sentence: figures, stops: 12 });
+    Parts.gate($, told, false);
+    const whole = (part) => !part.clientHeight || part.scrollHeight <= part.clientHeight + 2;
+    const cut = [$("headline"), $("step")].filter((part) => !whole(part));
+    const top = $("camera").getBoundingClientRect().top + scrollY;
+    return [document.querySelector("header").offsetHeight, top, cut.map((part) => part.textContent).join()]; });
+}"""
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_picture_stays_where_it_is_and_no_advice_is_cut_whatever_the_gate_says(page, size):
+    page.set_viewport_size(size)
+    words = [*GATE.values(), *(Word(f"{AGAIN}: {word.headline}", word.step) for word in GATE.values())]
+    found = [page.evaluate(MEASURE, [*word, ["ACTIVE", "LIMITED", "ESTOP"]]) for word in words]
+    assert {tuple(seen) for word in found for seen in word} == {tuple(found[0][0])} and found[0][0][2] == ""
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_page_that_lost_the_console_does_not_say_that_the_robot_drives(page):
+    page.evaluate("void (window.WebSocket = class { constructor() { this.readyState = 3; } })")
+    page.evaluate("socket.close()")
+    says(page, "#headline", "lost the console")
+    assert page.locator("#mode").inner_text() == "no line"
 
 
 def test_imagined_futures_are_shown_as_remembered_pictures_one_of_which_becomes_the_goal(page):

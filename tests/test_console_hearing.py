@@ -148,33 +148,70 @@ def test_an_arm_is_moved_by_its_tip_and_stands_still_when_nobody_holds_it(node):
         driving.close()
 
 
-def gate(hearing, mode, reason, sentence):
-    values = [KeyValue(key="mode", value=mode), KeyValue(key="reason", value=reason)]
+def gate(hearing, mode, reason, sentence=""):
+    values = [KeyValue(key=key, value=value) for key, value in (("mode", mode), ("reason", reason), ("scale", "0.25"))]
     message = DiagnosticArray(status=[DiagnosticStatus(message=sentence, values=values)])
     hearing.put("safety_gate/state", bytes(serialize_message(message)))
-    return section(hearing, "gate").build()["cause"]
+    return section(hearing, "gate").build()
+
+
+def planner(hearing, reason):
+    message = DiagnosticArray(status=[DiagnosticStatus(message="", values=[KeyValue(key="reason", value=reason)])])
+    hearing.put("planner/status", bytes(serialize_message(message)))
+    return section(hearing, "planner").build()["says"]
 
 
 def test_why_the_gate_stopped_is_still_known_when_it_is_about_to_go_on(hearing):
-    assert gate(hearing, "ACTIVE", "ok", "") is None
-    stopped = gate(hearing, "STOPPED", "command_not_obeyed", "a wheel does not turn")
+    assert gate(hearing, "ACTIVE", "ok")["cause"] is None
+    stopped = gate(hearing, "STOPPED", "command_not_obeyed", "a wheel does not turn")["cause"]
     assert (stopped["mode"], stopped["reason"]) == ("STOPPED", "command_not_obeyed")
-    for mode, reason in (("ARMING", "arming"), ("ACTIVE", "ok"), ("LIMITED", "ramp")):
-        assert gate(hearing, mode, reason, "") == stopped
-    assert gate(hearing, "ESTOP", "operator", "latched")["sentence"] == "latched"
+    for mode, reason in (("ARMING", "arming"), ("ACTIVE", "ok"), ("LIMITED", "speed_zone"), ("DISABLED", "disabled")):
+        assert gate(hearing, mode, reason)["cause"] == stopped
+    assert gate(hearing, "ESTOP", "estop", "latched")["cause"]["sentence"] == "latched"
 
 
-def test_a_topic_that_never_came_says_why(hearing, node):
+def test_the_share_of_the_speed_that_passes_is_told_of_a_robot_that_may_move(hearing):
+    assert gate(hearing, "LIMITED", "person")["scale"] == "0.25"
+    assert gate(hearing, "STOPPED", "pose_lost")["scale"] == "0"
+
+
+def test_a_planner_that_drives_while_the_gate_stands_is_said_to_be_held(hearing):
+    gate(hearing, "ACTIVE", "ok")
+    assert planner(hearing, "ok") == "The planner drives to the goal."
+    before = section(hearing, "planner").key
+    gate(hearing, "STOPPED", "pose_lost")
+    assert section(hearing, "planner").key != before  # told anew, though the planner said nothing new
+    assert "wants to drive to the goal, and the gate holds it: the robot does not know" in planner(hearing, "ok")
+    gate(hearing, "LIMITED", "person")
+    assert "the gate slows it: a person is near" in planner(hearing, "ok")
+    assert planner(hearing, "arrived") == "The planner says that the goal is reached."
+
+
+def test_only_topics_that_came_or_are_missed_are_listed(hearing, node):
     told = hearing.account()
-    assert told["plan"]["age"] is None and "nobody publishes it; it comes with the first goal" in told["plan"]["never"]
-    assert "compressed" in told["image/compressed"]["never"] and FUTURES not in told
-    out = qos.publisher(node, String, DELIBERATION, qos.LATCHED)
+    assert set(told) == {"image", "planner/status", "signals", "safety_gate/state", "pose"}
+    assert all(told[topic]["age"] is None and told[topic]["never"] == "nobody publishes it" for topic in told)
+    out = qos.publisher(node, DiagnosticArray, "planner/status", qos.STATUS)
     end = time.monotonic() + 60
-    while hearing.account()[DELIBERATION]["never"].startswith("nobody"):
+    while hearing.account()["planner/status"]["never"] == "nobody publishes it":
         assert time.monotonic() < end
         time.sleep(0.02)
+    assert "nothing comes" in hearing.account()["planner/status"]["never"]
     node.destroy_publisher(out)
     assert "never" not in tree_account(hearing)
+
+
+def test_a_camera_that_sends_packed_pictures_is_not_missed_for_others(hearing):
+    hearing.put("image/compressed", b"")
+    assert "image/compressed" in hearing.account() and "image" not in hearing.account()
+
+
+def test_plans_are_not_missed_while_the_planner_rests(hearing):
+    hearing.put("plan", b"")
+    for reason, rests in (("ok", False), ("idle", True), ("arrived", True), ("ok", False)):
+        planner(hearing, reason)
+        assert hearing.account()["plan"]["rests"] is rests
+        assert hearing.account()["planner/status"]["rests"] is False
 
 
 def tree_account(hearing):

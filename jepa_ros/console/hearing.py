@@ -29,6 +29,7 @@ from jepa_ros.console.areas import Area, areas_of
 from jepa_ros.console.kept import Kept, numbers
 from jepa_ros.console.pictures import jpeg, parts_of, thumbnail
 from jepa_ros.console.projection import Projection
+from jepa_ros.console.stops import Stops
 from jepa_ros.contract import RobotContract
 from jepa_ros.errors import JepaRosError
 from jepa_ros.messages.diagnostics import raw_value
@@ -36,7 +37,6 @@ from jepa_ros.messages.images import latent_of
 from jepa_ros.messages.images import pixels as pixels_of
 from jepa_ros.messages.rotation import yaw_of
 from jepa_ros.nodes import qos
-from jepa_ros.safety.output import MOVING_NAMES
 
 #: Times a second that messages are fetched, and how many of a topic wait at most meanwhile: the gate speaks at 50 Hz.
 POLLS, DEPTH = 25.0, 5
@@ -53,19 +53,15 @@ GATE = "safety_gate/state"
 FUTURES, EMBEDDING = "planner/_futures", "embedding"
 #: Heard only while somebody looks at the planner's memory.
 PLACES, THUMBNAILS = "planner/_places", "planner/_thumbnails"
-#: Modes of the gate in which a stop has not begun, or is over.
-WITHOUT_STOP = (*MOVING_NAMES, "ARMING")
-#: Why a topic may rightly never come.
-WITHOUT = {
-    "camera_info": "without it no path is drawn into the picture",
-    "plan": "it comes with the first goal",
-    "planner/candidates": "they come with the first goal",
-    "planner/traversability": "only of robots that drive over a floor, while they plan",
-    "planner/memory": "it comes when the planner is configured",
-    DELIBERATION: "it comes when a hard goal is thought through",
-    FUTURES: "it comes when the planner plans",
-}
-COMPRESSED = "only of cameras that send compressed pictures"
+#: Topics that may rightly never come, and are told of only once they have: of other bodies, or of a later moment.
+OPTIONAL = (
+    "camera_info", "plan", "planner/candidates", "planner/traversability", "planner/memory", DELIBERATION, FUTURES,
+    "perception/status",
+)  # fmt: skip
+#: Spoken only while the planner plans.
+PLANNED = ("plan", "planner/candidates", "planner/traversability", FUTURES)
+#: Seconds after which a planner that says nothing is not taken to be at rest.
+STALE = 2.0
 
 
 class Hearing:
@@ -82,7 +78,7 @@ class Hearing:
         pose_topic: where the robot tells its place, None where it does not.
         futures_wanted, places_wanted: somebody looks at imagined futures, or at the planner's memory.
         thumbnails: pictures (JPEG) of the planner's memory, by key.
-        cause: mode, reason, sentence and time of the last thing that made the gate stop; None before the first.
+        stops: those of late.
     """
 
     def __init__(self, node: Node, contract: RobotContract, pictures: bool = True) -> None:
@@ -93,8 +89,7 @@ class Hearing:
         self.areas: list[Area] = []
         self.rules_version = 0
         self.album: Album | None = None
-        self.cause: dict[str, Any] | None = None
-        self._acting, self._imagines = ("", ""), ""
+        self.stops, self._imagines = Stops(), ""
         self._goal_picture: tuple[int, bytes] | None = None
         self._picture: tuple[int, bytes] = (0, b"")
         self._projection: Projection | None = None
@@ -190,7 +185,8 @@ class Hearing:
         kept = self.kept[topic]
         kept.put(data)
         if topic == GATE:
-            self._note_cause(data)
+            mode, reason = (raw_value(data, key) or "" for key in ("mode", "reason"))
+            self.stops.note(mode, reason, lambda: kept.values().get("message", ""))
         elif topic == FUTURES:
             self._open_album(kept.get())
         elif topic == EMBEDDING:
@@ -207,16 +203,6 @@ class Hearing:
             if point:
                 self.curve.append(json.dumps(point))
                 self.curve_count += 1
-
-    def _note_cause(self, data: bytes) -> None:
-        """Keep why the gate stopped, for when it is about to go on and says no more than that."""
-        acting = raw_value(data, "mode") or "", raw_value(data, "reason") or ""
-        if acting == self._acting:
-            return
-        self._acting = acting
-        if acting[0] and acting[0] not in WITHOUT_STOP:
-            sentence = self.kept[GATE].values().get("message", "")
-            self.cause = {"mode": acting[0], "reason": acting[1], "sentence": sentence, "at": time.time()}
 
     def _open_album(self, message: Float32MultiArray) -> None:
         """Begin an album for the model that imagines: latents of another one tell nothing."""
@@ -246,18 +232,29 @@ class Hearing:
         self.rules_version += 1
 
     def account(self) -> dict[str, dict[str, Any]]:
-        """Rate [Hz] and age [s] of each topic, and for one that never came why that may be."""
-        found = {}
+        """Rate [Hz] and age [s] of each topic that came or is missed; of one that is missed, why it never came.
+
+        ``rests``: it need not come just now, since the planner does not plan.
+        """
+        status, found = self.kept["planner/status"], {}
+        rests = status.values().get("reason") != "ok" and (status.age() or 0.0) < STALE
         for topic, kept in self.kept.items():
-            if not self._asked(topic) or topic in (PLACES, THUMBNAILS):
+            if not self._asked(topic) or topic in (PLACES, THUMBNAILS) or not self._is_missed(topic):
                 continue
-            found[topic] = kept.account()
+            found[topic] = kept.account() | {"rests": rests and topic in PLANNED}
             if not kept.version:
                 published = self._node.count_publishers(topic) > 0
-                why = WITHOUT.get(topic) or (COMPRESSED if topic.endswith("/compressed") else "")
-                nobody = "it is published, but nothing has come" if published else "nobody publishes it"
-                found[topic]["never"] = f"{nobody}; {why}" if why else nobody
+                found[topic]["never"] = "it is published, but nothing comes" if published else "nobody publishes it"
         return found
+
+    def _is_missed(self, topic: str) -> bool:
+        """Whether a topic came, or should have."""
+        if self.kept[topic].version:
+            return True
+        raw, packed = self._camera_topic, f"{self._camera_topic}/compressed"
+        if topic in (raw, packed):  # a camera sends the one or the other
+            return topic == raw and not self.kept[packed].version
+        return topic not in OPTIONAL
 
     def _on_goal(self, message: Image | CompressedImage) -> None:
         try:

@@ -25,6 +25,7 @@ from jepa_ros.console.hearing import POLLS, Hearing
 from jepa_ros.console.pictures import is_picture
 from jepa_ros.console.rules import Rules
 from jepa_ros.console.showing import Section, Showing
+from jepa_ros.console.words import gate_word
 from jepa_ros.contract import RobotContract
 from jepa_ros.nodes import qos
 from jepa_ros.nodes.convert import set_yaw
@@ -154,8 +155,10 @@ class Robot:
         return self._asking.ask("here")
 
     def interventions(self) -> dict[str, Any]:
-        """What the gate did lately; see :func:`jepa_ros.safety.gate.describe`."""
+        """What the gate did lately, each with its headline; see :func:`jepa_ros.safety.gate.describe`."""
         found: dict[str, Any] = json.loads(self._asking.ask("interventions"))
+        for entry in found["interventions"]:
+            entry["headline"] = gate_word(entry["mode"], entry["reason"]).headline
         return found
 
     def log(self, said: Said) -> None:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jepa_ros.console.hearing import DELIBERATION, FUTURES, GATE, PLACES, THUMBNAILS, Hearing
+from jepa_ros.console.hearing import DELIBERATION, FUTURES, GATE, PLACES, STALE, THUMBNAILS, Hearing
 from jepa_ros.console.kept import numbers
+from jepa_ros.console.words import gate_word, planner_words
+from jepa_ros.safety.output import MOVING_NAMES
 
-#: Seconds after which a planner that says nothing is not shown as planning.
-STALE = 2.0
 #: Nodes of a deliberation's tree that are shown; of a larger one those that were found first, and the way.
 NODES = 1500
 #: Times a second that strips are made anew: more would flicker.
@@ -51,9 +51,10 @@ class Showing:
         drawn = tuple(kept[topic].version for topic in ("plan", "planner/candidates", "planner/status", "camera_info"))
         areas = self._hearing.rules_version
         strips = int(STRIPS * time.monotonic()) if self._hearing.futures_wanted else None
+        acting = tuple(kept[GATE].values().get(key) for key in ("mode", "reason"))
         return [
-            Section("gate", kept[GATE].version, self._gate),
-            Section("planner", kept["planner/status"].version, self._planner),
+            Section("gate", (kept[GATE].version, half_second), self._gate),
+            Section("planner", (kept["planner/status"].version, acting), self._planner),
             Section("memory", kept["planner/memory"].version, self._memory),
             Section("drawing", (*drawn, areas, self._planning()), self._drawing),
             Section("pose", pose, self._pose),
@@ -66,23 +67,37 @@ class Showing:
         ]
 
     def _gate(self) -> dict[str, Any]:
-        gate = self._hearing.kept[GATE].values()
+        gate, stops = self._hearing.kept[GATE].values(), self._hearing.stops
+        mode, reason, source = (gate.get(key, "") for key in ("mode", "reason", "source"))
+        word = gate_word(mode, reason, source, stops.before)
+        cause, lately = stops.cause, stops.lately
+        if cause is not None:
+            headline = gate_word(cause["mode"], cause["reason"]).headline
+            cause = {**cause, "headline": headline, "count": lately.count(cause["reason"])}
         return {
-            "cause": self._hearing.cause,
-            "mode": gate.get("mode", ""),
-            "reason": gate.get("reason", ""),
+            "mode": mode,
+            "reason": reason,
             "reasons": gate.get("reasons", "").split(),
+            "headline": word.headline,
+            "step": word.step,
             "sentence": gate.get("message", ""),
-            "scale": gate.get("scale", ""),
-            "source": gate.get("source", ""),
+            "scale": gate.get("scale", "") if mode in MOVING_NAMES else "0",
+            "source": source,
             "values": gate.get("values", "").split(),
+            "cause": cause,
+            "stops": len(lately),
         }
 
     def _planner(self) -> dict[str, Any]:
         status = self._hearing.kept["planner/status"].values()
         names = ("reason", "goal", "goal_name", "arrived", "feasible", "iterations", "cost", "distance")
+        gate = self._hearing.kept[GATE].values()
+        reason, sentence = status.get("reason", ""), status.get("message", "")
         return {name: status.get(name, "") for name in names} | {
-            "sentence": status.get("message", ""),
+            "says": planner_words(reason, sentence, gate.get("mode", ""), gate.get("reason", "")),
+            "alone": planner_words(reason, sentence),
+            "sentence": sentence,
+            "unit": status.get("distance_unit", ""),
             "refused": status.get("goal_refused", ""),
             "elapsed": status.get("elapsed_s", ""),
             "terms": numbers(status, "terms/"),

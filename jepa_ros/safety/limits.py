@@ -131,7 +131,7 @@ def velocity_limit(t: Tick) -> None:
     if worst < 0:
         return
     t.u = [u * ratio for u in t.u]
-    t.trip("velocity_limit", f"{cfg.axis(worst)} over its velocity limit: all scaled to {ratio:.2f}")
+    t.trip("velocity_limit", f"{cfg.axis(worst)} over its velocity limit: all axes are slowed alike")
 
 
 @check("acceleration_limit")
@@ -156,7 +156,7 @@ def acceleration_limit(t: Tick) -> None:
     t.u = [b + ratio * (w - b) for w, b in zip(wanted, before, strict=True)]
     if cfg.joints:
         t.u = [_brakes(t, k, before[k], wanted[k], t.u[k], dt) for k in range(cfg.size)]
-    t.trip("acceleration_limit", f"{cfg.axis(worst)} over its acceleration limit: the change is scaled to {ratio:.2f}")
+    t.trip("acceleration_limit", f"{cfg.axis(worst)} over its acceleration limit: the change takes longer")
 
 
 def _brakes(t: Tick, k: int, before: float, wanted: float, allowed: float, dt: float) -> float:

@@ -209,7 +209,7 @@ def apply(t: Tick, name: str, scale: float, sentence: str) -> None:
         t.stop(name, sentence + ": stop")
     else:
         t.u = u
-        t.trip(name, f"{sentence}: {'brakes' if brakes else f'scaled to {scale:.2f}'}")
+        t.trip(name, f"{sentence}: {'brakes' if brakes else 'slowed'}")
 
 
 def ceiling(t: Tick, kept: float) -> float:

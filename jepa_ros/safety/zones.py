@@ -55,7 +55,7 @@ def _limit(
         share = max(share, fastest(fits, 1.0))
     if share < 1.0:
         t.u = [u * share for u in t.u]
-        t.trip(name, f"{sentence}: {_speed(t):.2f} m/s, scaled to {share:.2f}")
+        t.trip(name, f"{sentence}: slowed to {_speed(t):.2f} m/s")
 
 
 def _slow_in_time(

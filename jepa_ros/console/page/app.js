@@ -1,7 +1,6 @@
 "use strict";
 // The page: one WebSocket, what arrives on it, and what a person says. It decides nothing.
 const $ = (id) => document.getElementById(id);
-const MODES = { ACTIVE: "go", LIMITED: "slow", ARMING: "slow", STOPPED: "halt", ESTOP: "halt", DISABLED: "slow" };
 let socket = null, page = 0, state = null, bitmap = null, rules = [], asked = 0, waiting = new Map();
 let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0, pictureAt = 0, chose = false;
 
@@ -83,20 +82,13 @@ $("stop").addEventListener("click", (e) => { if (e.detail === 0) stop(); });   /
 document.addEventListener("keydown", (e) => { if (e.key === "Escape") { e.preventDefault(); stop(); } }, true);
 
 // ---------------------------------------------------------------- what is shown
-const number = (text, digits = 2) => (text === "" || text === undefined ? "-" : Number(text).toFixed(digits));
+const lost = () => !lastState || Date.now() - lastState > 3000;
 
 function show() {
-  const { gate, planner, desk, inputs } = state, said = inputs["planner/status"].age;
-  gate.age = inputs["safety_gate/state"].age;
+  const { gate, planner, desk, inputs } = state;
   $("robot").textContent = state.body.robot;
-  const silent = gate.age === null || gate.age > 1;
-  $("mode").textContent = gate.age === null ? "no gate" : silent ? "gate silent" : gate.mode;
-  $("mode").className = silent ? "halt" : MODES[gate.mode] || "";
-  const scaled = gate.mode === "LIMITED" ? ` to ${Math.round(100 * gate.scale)} %` : "";
-  $("reason").textContent = silent ? "" : `${gate.reason}${scaled}${gate.source === "teleop" ? ", driven by hand" : ""}`;
-  $("sentence").textContent = gate.age === null ? "Waiting for the robot: is the stack running?" : silent ? `The gate has said nothing for ${gate.age.toFixed(1)} s.` : gate.sentence;
-  Parts.cause($("cause"), gate, silent, state.time);
-  $("planner").textContent = said === null ? "The planner has said nothing yet." : `${said > 2 ? `Silent for ${said.toFixed(1)} s. Last: ` : ""}${planner.reason}: ${planner.sentence}. Plan ${number(1000 * planner.elapsed, 0)} ms, ${planner.iterations || "-"} iterations, ${planner.distance === "" ? "" : number(planner.distance, 1) + " steps to go, "}feasible ${planner.feasible || "-"}.`;
+  Parts.gate($, state, false);
+  $("planner").textContent = Parts.planner(planner, inputs["planner/status"].age);
   $("goal-text").textContent = planner.refused ? planner.refused : planner.goal && planner.goal !== "none" ? `Goal: ${planner.goal}${planner.goal_name ? " “" + planner.goal_name + "”" : ""}${planner.arrived === "true" ? " — arrived" : ""}` : "No goal.";
   $("goal-picture").hidden = !$("goal-picture").src || planner.goal !== "image";
   bars(planner);
@@ -119,10 +111,11 @@ function show() {
 }
 
 function paint() {
-  const drawing = state && state.drawing, frozen = Parts.frozen(pictureAt, state, !lastState || Date.now() - lastState > 3000);
+  const drawing = state && state.drawing, frozen = Parts.frozen(pictureAt, state, lost());
   const shown = drawing && drawing.rules ? drawing.rules.map((corners, k) => ({ ...state.areas[k], corners })) : [];
   scale = Draw.camera($("camera"), bitmap, drawing, shown, sketch, frozen);
   $("frozen").textContent = frozen;
+  if (state && lost()) Parts.gate($, state, true);
 }
 setInterval(paint, 250);                                               // a picture grows old without any news
 

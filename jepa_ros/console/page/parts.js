@@ -1,14 +1,41 @@
 "use strict";
-// Parts of the page that only show: why the gate stopped last, how old the picture is, imagined futures, bags, inputs.
+// Parts of the page that only show: what goes on and what to do, how old the picture is, imagined futures, bags, inputs.
 const Parts = (() => {
   const element = (kind, text) => { const found = document.createElement(kind); if (text !== undefined) found.textContent = text; return found; };
   const clock = (seconds) => new Date(1000 * seconds).toLocaleTimeString();
 
-  // The gate's word of why it stopped last, for when it is about to go on and says no more than that.
-  function cause(box, gate, silent, now) {
-    const last = gate.cause, shown = last && !silent && !["STOPPED", "ESTOP", "DISABLED"].includes(gate.mode) && now - last.at < 300;
-    box.hidden = !shown;
-    if (shown) box.textContent = `Last stop, ${clock(last.at)}: ${last.reason}, ${last.sentence}`;
+  const HALTS = ["STOPPED", "ESTOP"], KINDS = { ACTIVE: "go", LIMITED: "slow", ARMING: "slow", STOPPED: "halt", ESTOP: "halt", DISABLED: "slow" };
+  const sentence = (text) => (text ? `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}` : "");
+  const times = (n) => (n === 1 ? "once" : `${n} times`);
+
+  // What goes on and what to do: the gate's mode, what is the matter, what a person can do, the gate's own figures.
+  function gate(at, state, lost) {
+    const found = (state && state.gate) || {}, age = state && state.inputs ? state.inputs["safety_gate/state"].age : null, silent = age !== null && age > 1;
+    const say = (mode, kind, headline, step, figures, before) => { at("mode").textContent = mode; at("mode").className = kind;
+      if (at("headline").textContent !== headline) at("headline").textContent = headline;  // it is read out where it changes
+      at("step").textContent = step; at("sentence").textContent = figures; at("cause").textContent = before; };
+    if (lost) return say("no line", "halt", "This page has lost the console", "The robot may go on without this page. Use its own emergency stop if you have to.", "What is shown here is old.", "");
+    if (age === null) return say("no gate", "halt", "The safety gate is not heard yet", "Does the stack run? The page goes on by itself when it does.", "", "");
+    if (silent) return say("gate silent", "halt", "The safety gate is silent", "Keep away from the robot. Look whether the stack still runs.", `It has said nothing for ${age.toFixed(0)} s. Its last word: ${sentence(found.sentence)}`, "");
+    const share = found.mode === "LIMITED" ? ` Speed let through: ${Math.round(100 * found.scale)} %.` : "";
+    say(found.mode, /^It (stops again|has just)/.test(found.headline) ? "slow" : KINDS[found.mode] || "", found.headline, found.step, sentence(found.sentence) + share, before(found, state.time));
+  }
+
+  // How often the gate stopped of late and, where it does not stop just now, for what it stopped last.
+  function before(found, now) {
+    const last = found.cause, often = found.stops > 1 ? `Stopped ${times(found.stops)} in the last minute` : "";
+    if (!last || (HALTS.includes(found.mode) && !often)) return "";
+    if (HALTS.includes(found.mode)) return `${often}${last.count < found.stops ? `, ${times(last.count)} for this` : ""}.`;
+    return now - last.at < 300 ? `${often ? `${often}, last` : "Last stop"} at ${clock(last.at)}: ${found.headline.toLowerCase().endsWith(last.headline.toLowerCase()) ? "" : `${last.headline}. `}${sentence(last.sentence)}` : "";
+  }
+
+  // What the planner is about, and the figures of its plan.
+  function planner(found, age) {
+    if (age === null) return "The planner has said nothing yet.";
+    if (age > 2) return `The planner has been silent for ${age.toFixed(0)} s. Before that: ${found.alone}`;
+    const facts = [found.elapsed && `Plan made in ${Math.round(1000 * found.elapsed)} ms`, found.iterations && `${found.iterations} rounds of search`,
+      found.distance && `${Number(found.distance).toFixed(1)} ${found.unit || "steps"} to go`, found.feasible && (found.feasible === "true" ? "it keeps every guardrail" : "it breaks a guardrail")].filter(Boolean);
+    return `${found.says}${facts.length ? ` ${facts.join(", ")}.` : ""}`;
   }
 
   // Why the picture is not what the camera sees now; empty where it is.
@@ -52,15 +79,16 @@ const Parts = (() => {
     text.textContent = found.bags.length ? `Bags under ${found.folder}, the newest first.` : `There is no bag under ${found.folder}; jepa-ros record makes one.`;
   }
 
-  // Topics with rate and age; one that never came says why.
+  // Topics with rate and age; of one that is silent for how long, of one that never came why.
   function inputs(body, found) {
     body.replaceChildren(...Object.entries(found).map(([topic, a]) => {
-      const tr = element("tr"), name = element("td", topic), never = a.age === null;
-      if (!never && a.age > 2 && !a.latched) tr.className = "old";
-      if (never) { const why = element("div", a.never); why.className = "hint"; name.append(why); }
-      tr.append(name, element("td", never ? "-" : a.rate.toFixed(1)), element("td", never ? "never" : a.age.toFixed(1)));
+      const tr = element("tr"), never = a.age === null, dead = !never && a.age > 2 && !a.latched && !a.rests;
+      if (never || dead) tr.className = "old";
+      const rate = element("td", never ? `never came: ${a.never}` : dead ? `silent for ${a.age.toFixed(0)} s` : a.latched ? "when it changes" : a.rests ? "while it plans" : a.rate.toFixed(1));
+      tr.append(element("td", topic), rate);
+      if (never || dead) rate.colSpan = 2; else tr.append(element("td", a.age.toFixed(1)));
       return tr; }));
   }
 
-  return { cause, frozen, strips, bags, inputs };
+  return { gate, planner, frozen, strips, bags, inputs };
 })();
