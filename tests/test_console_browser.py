@@ -102,7 +102,7 @@ def click_picture(page, x, y):
 def test_a_click_in_the_picture_is_a_goal_and_its_plan_appears(page):
     click_picture(page, 0.5, 0.5)
     says(page, "#answer", "goal taken")
-    says(page, "#goal-text", "pose")
+    says(page, "#goal-text", "a place, at x")
     page.wait_for_function("state.drawing.plan.length > 1 || state.planner.arrived === 'true'", timeout=PATIENCE)
     page.click("#clear")
     says(page, "#goal-text", "No goal.")
@@ -159,7 +159,7 @@ def test_a_goal_waits_until_it_is_approved(page):
     click_picture(page, 0.5, 0.5)
     says(page, "#approval-text", "clicked")
     page.click("#approve")
-    says(page, "#goal-text", "pose")
+    says(page, "#goal-text", "a place")
     page.uncheck("#approve-mode")
     says(page, "#answer", "at once")
     page.click("#clear")
@@ -243,6 +243,98 @@ def test_the_picture_stays_where_it_is_and_no_advice_is_cut_whatever_the_gate_sa
     found = [page.evaluate(MEASURE, [*word, ["ACTIVE", "LIMITED", "ESTOP"]]) for word in words]
     assert {tuple(seen) for word in found for seen in word} == {tuple(found[0][0])} and found[0][0][2] == ""
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_stop_opens_what_explains_it_and_leaves_closed_what_a_person_closes(page):
+    page.evaluate("['acted', 'heard'].forEach((name) => ($(name).open = false)); opened = {};")
+    page.keyboard.press("Escape")
+    says(page, "#interventions", "The emergency stop was pressed: ")
+    assert page.evaluate("[$('acted').open, $('heard').open]") == [True, False]
+    page.click("#acted summary")
+    page.evaluate("show()")
+    assert not page.evaluate("$('acted').open")
+    page.click("#reset")
+
+
+# Words that are written into a canvas, each with its left and right edge.
+WRITTEN = """(draw) => {
+  const canvas = document.createElement("canvas"), fill = CanvasRenderingContext2D.prototype.fillText, found = [];
+  canvas.width = canvas.height = 240;
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+    found.push([text, x, x + this.measureText(text).width, y]); return fill.call(this, text, x, y); };
+  try { draw(canvas); } finally { CanvasRenderingContext2D.prototype.fillText = fill; }
+  return found; }"""
+
+
+@pytest.mark.parametrize(("left", "right"), [(150, 210), (150, 238), (220, 239), (0, 20)])
+def test_the_name_of_an_area_stays_within_it_or_at_least_within_the_picture(page, left, right):
+    corners = [[left, 100], [right, 100], [right, 180], [left, 180]]
+    area = {"name": "charging corner", "kind": "keep_out", "corners": corners}
+    written = page.evaluate(f"(area) => ({WRITTEN})((canvas) => Draw.camera(canvas, null, null, [area], [], ''))", area)
+    names = [found for found in written if found[0] in area["name"]]
+    assert " ".join(found[0] for found in names) == "charging corner"
+    assert all(begin >= 0 and end <= 240 for _, begin, end, _ in names)
+    if right - left >= 60:
+        assert all(left <= begin and end <= right for _, begin, end, _ in names)
+
+
+# How orange the curves are at three places: where something was said, where nothing was, and where something was.
+ORANGE = """(points) => {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [240, 120];
+  Draw.curves(canvas, points, 1000);
+  return [42, 100, 162].map((x) => {
+    const column = canvas.getContext("2d").getImageData(x, 0, 1, 100).data;
+    let most = 0;
+    for (let k = 0; k < column.length; k += 4) most = Math.max(most, column[k] - column[k + 2]);
+    return most; }); }"""
+
+
+def test_the_curves_have_an_axis_of_time_on_which_silence_is_a_gap(page):
+    points = [{"at": 1000.0 - ago, "surprise": 0.5, "novelty": 0.1} for ago in (50, 49, 20, 19)]
+    written = page.evaluate(f"(points) => ({WRITTEN})((canvas) => Draw.curves(canvas, points, 1000))", points)
+    at = {text: (begin + end) / 2 for text, begin, end, _ in written}
+    assert [text for text in at if "ago" in text or text == "now"] == ["now", "20 s ago", "40 s ago", "60 s ago"]
+    assert at["40 s ago"] == pytest.approx(80, abs=1) and at["20 s ago"] == pytest.approx(160, abs=1)
+    drawn = page.evaluate(ORANGE, points)
+    assert drawn[0] > 60 and drawn[2] > 60 and drawn[1] < 30  # orange where something was said
+
+
+@pytest.mark.parametrize(
+    ("change", "part", "text"),
+    [
+        ("inputs.pose.age = 4", "map", "the robot's place is 4 s old"),
+        ("gate.reasons.push('pose_lost')", "map", "not sure"),
+        ("inputs.signals.age = 7", "curves", "nothing has come for 7 s"),
+    ],
+)
+def test_what_is_old_is_marked_where_it_is_shown(page, change, part, text):
+    page.wait_for_function("state.inputs.pose.age < 1 && state.inputs.signals.age < 1", timeout=PATIENCE)
+    seen = page.evaluate(f"""() => {{
+      const look = (told) => {{
+        Parts.old($, told, false);
+        return [$("{part}").classList.contains("stale"), $("{part}-old").textContent]; }};
+      const told = JSON.parse(JSON.stringify(state)), before = look(state);
+      told.{change};
+      return [before, look(told)]; }}""")
+    assert seen[0] == [False, ""] and seen[1][0] and text in seen[1][1]
+
+
+def test_goals_are_marked_in_picture_and_map_and_the_legend_names_what_is_drawn(page):
+    click_picture(page, 0.6, 0.4)
+    page.wait_for_function("state.drawing.goal !== null", timeout=PATIENCE)
+    says(page, "#goal-text", "green ring")
+    found = page.evaluate("[true, false].map((pixels) => Parts.around(state, pixels, false)((at) => at).goal.length)")
+    assert found == [1, 1]
+    x, y = page.evaluate("state.drawing.goal_pixel[0].map((v, k) => v / state.drawing.size[k])")
+    assert (x, y) == pytest.approx((0.6, 0.4), abs=0.02)
+    page.click("#goal-here")  # as a picture: the model tells where it was taken
+    page.wait_for_function("state.planner.goal === 'image' && state.drawing.goal !== null", timeout=PATIENCE)
+    says(page, "#goal-text", "a picture, at x")
+    assert {"robot, and where it looks", "goal", "person"} <= set(page.locator("#legend li").all_inner_texts())
+    page.click("#clear")
+    says(page, "#goal-text", "No goal.")
+    assert page.evaluate("Parts.around(state, true, false)((at) => at).goal") == []
 
 
 def test_a_page_that_lost_the_console_does_not_say_that_the_robot_drives(page):

@@ -4,22 +4,26 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import Point, Pose, PoseArray, PoseWithCovarianceStamped, TwistStamped
 from rclpy.context import Context
 from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CameraInfo, LaserScan
 from std_msgs.msg import MultiArrayDimension, String, UInt8MultiArray
 
+from jepa_ros.console.around import BEAMS, seen_by
 from jepa_ros.console.desk import Refused
 from jepa_ros.console.driving import JOG, Driving
-from jepa_ros.console.hearing import ALWAYS, DELIBERATION, EMBEDDING, FUTURES, PLACES, THUMBNAILS, Hearing
+from jepa_ros.console.hearing import ALWAYS, DELIBERATION, EMBEDDING, FUTURES, PLACES, STALE, THUMBNAILS, Hearing
 from jepa_ros.console.showing import NODES, Showing
 from jepa_ros.contract import load_contract
 from jepa_ros.nodes import qos
+from jepa_ros.nodes.convert import set_yaw
 
 
 @pytest.fixture
@@ -120,7 +124,9 @@ def test_points_of_the_curves_are_kept_while_nobody_looks(hearing):
     for value in ("0.25", "nan", "0.5"):
         message = DiagnosticArray(status=[DiagnosticStatus(values=[KeyValue(key="surprise", value=value)])])
         hearing.put("signals", bytes(serialize_message(message)))
-    assert [json.loads(point) for point in hearing.curve] == [{"surprise": 0.25}, {"surprise": 0.5}]
+    points = [json.loads(point) for point in hearing.curve]
+    assert [point["surprise"] for point in points] == [0.25, 0.5]
+    assert all(abs(point["at"] - time.time()) < 60.0 for point in points)  # when it was, for the axis
     assert hearing.curve_count == 2
 
 
@@ -155,8 +161,9 @@ def gate(hearing, mode, reason, sentence=""):
     return section(hearing, "gate").build()
 
 
-def planner(hearing, reason):
-    message = DiagnosticArray(status=[DiagnosticStatus(message="", values=[KeyValue(key="reason", value=reason)])])
+def planner(hearing, reason, **more):
+    values = [KeyValue(key=key, value=value) for key, value in ({"reason": reason} | more).items()]
+    message = DiagnosticArray(status=[DiagnosticStatus(values=values)])
     hearing.put("planner/status", bytes(serialize_message(message)))
     return section(hearing, "planner").build()["says"]
 
@@ -212,6 +219,73 @@ def test_plans_are_not_missed_while_the_planner_rests(hearing):
         planner(hearing, reason)
         assert hearing.account()["plan"]["rests"] is rests
         assert hearing.account()["planner/status"]["rests"] is False
+
+
+def placed(hearing, x, y, yaw):
+    message = PoseWithCovarianceStamped()
+    message.pose.pose.position.x, message.pose.pose.position.y = x, y
+    set_yaw(message.pose.pose.orientation, yaw)
+    hearing.put("pose", bytes(serialize_message(message)))
+
+
+def mounted(hearing):
+    info = CameraInfo(width=128, height=128, k=[150.0, 0.0, 64.0, 0.0, 150.0, 64.0, 0.0, 0.0, 1.0])
+    hearing.put("camera_info", bytes(serialize_message(info)))
+
+
+def test_a_goal_is_marked_where_the_planner_says_that_it_lies(hearing):
+    mounted(hearing)
+    planner(hearing, "ok", goal="image", goal_at="0.4 -0.2")
+    drawing = section(hearing, "drawing").build()
+    assert drawing["goal"] == [0.4, -0.2] and drawing["goal_pixel"] == [[89.0, 76.5]]
+    planner(hearing, "ok", goal="image", goal_at="")  # a model that cannot place it
+    drawing = section(hearing, "drawing").build()
+    assert drawing["goal"] is None and drawing["goal_pixel"] == []
+
+
+def test_people_and_what_the_scanner_sees_are_drawn_where_they_are(hearing):
+    empty = {"people": [], "seen": []}
+    assert section(hearing, "around").build() == empty | {"pixels": {}}
+    mounted(hearing)
+    people = PoseArray(poses=[Pose(position=Point(x=0.5, y=0.25))])
+    people.header.frame_id = "map"
+    hearing.put("people", bytes(serialize_message(people)))
+    scan = LaserScan(angle_min=0.0, angle_increment=math.pi / 2, range_min=0.05, range_max=5.0)
+    scan.ranges = [1.0, math.inf, 0.01, 0.5]  # ahead; nothing; too near to be measured; to the right
+    hearing.put("scan", bytes(serialize_message(scan)))
+    assert section(hearing, "around").build()["seen"] == []  # nobody knows where the robot is
+    placed(hearing, 0.1, 0.2, math.pi / 2)
+    found = section(hearing, "around").build()
+    assert found["people"] == [[0.5, 0.25]] and found["seen"] == [[0.1, 1.2], [0.6, 0.2]]
+    assert len(found["pixels"]["people"]) == 1 and len(found["pixels"]["seen"]) == 2
+    people.header.frame_id = "elsewhere"
+    hearing.put("people", bytes(serialize_message(people)))
+    assert section(hearing, "around").build()["people"] == []
+
+
+def test_people_who_were_told_of_long_ago_are_not_drawn(hearing):
+    people = PoseArray(poses=[Pose()])
+    people.header.frame_id = "map"
+    hearing.put("people", bytes(serialize_message(people)))
+    assert section(hearing, "around").build()["people"]
+    hearing.kept["people"].times[-1] -= 2.0 * STALE
+    assert section(hearing, "around").build()["people"] == []
+
+
+def test_a_scan_of_many_beams_is_thinned_out(hearing):
+    scan = LaserScan(angle_increment=0.001, range_max=5.0, ranges=[1.0] * 5000)
+    assert 0.5 * BEAMS < len(seen_by(scan, hearing.contract, (0.0, 0.0, 0.0))) <= BEAMS
+
+
+def test_the_robot_is_drawn_with_its_outline_and_heading(hearing):
+    assert section(hearing, "pose").build() is None
+    mounted(hearing)
+    placed(hearing, 0.0, 0.0, math.pi / 2)
+    found = section(hearing, "pose").build()
+    (u, v), (nose_u, nose_v) = found["pixels"]
+    radius = hearing.contract.footprint.radius
+    assert found["at"] == [0.0, 0.0, pytest.approx(math.pi / 2, abs=1e-3)]
+    assert math.hypot(nose_u - u, nose_v - v) == pytest.approx(150.0 / 2.4 * radius, abs=0.1)
 
 
 def tree_account(hearing):

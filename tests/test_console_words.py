@@ -20,7 +20,7 @@ def test_every_reason_of_the_gate_has_a_headline_and_a_next_step():
 @pytest.mark.parametrize("reason", REASONS)
 def test_a_headline_is_short_plain_and_no_code_word(reason):
     word = GATE[reason]
-    assert len(word.headline) <= 45 and len(word.step) <= 100
+    assert len(word.headline) <= 45 and len(word.step) <= 84
     assert "_" not in word.headline + word.step and word.headline != reason
     assert word.headline[0].isupper() and not word.headline.endswith(".") and word.step[-1] in ".?"
 
@@ -87,6 +87,16 @@ def test_one_stop_is_forgotten_soon_and_all_of_them_in_the_end(drive):
     assert drive.stops.before == ("", "") and drive.stops.lately == ["obstacle"]
     drive.now += WINDOW
     assert drive.stops.lately == [] and drive.stops.cause["reason"] == "obstacle"
+
+
+def test_a_gate_that_latches_after_too_many_stops_still_says_what_made_them(drive):
+    for _ in range(3):
+        drive.stop("command_not_obeyed")
+    drive.says("ESTOP", "resume_chatter", 1.0)
+    word = gate_word("ESTOP", "resume_chatter", "", drive.stops.before)
+    assert word.headline == "It stopped too often: the robot does not move as it is told" and "Reset" in word.step
+    drive.says("ACTIVE", "ok", 1.0)
+    assert drive.stops.before == ("", "")
 
 
 def test_stops_for_different_reasons_are_no_repetition(drive):

@@ -211,8 +211,9 @@ class Stage(GateWorld):
 
     def _status(self) -> DiagnosticArray:
         pairs = {
-            "reason": "ok", "goal": "pose", "goal_name": "", "arrived": "false", "feasible": "true", "iterations": "3",
-            "elapsed_s": "0.041", "cost": "1.9", "distance": "6.2", "terms/latent": "1.6", "terms/effort": "0.3",
+            "reason": "ok", "goal": "pose", "goal_name": "", "goal_at": "0.4 0.4", "arrived": "false",
+            "feasible": "true", "iterations": "3", "elapsed_s": "0.041", "cost": "1.9", "distance": "6.2",
+            "terms/latent": "1.6", "terms/effort": "0.3",
         }  # fmt: skip
         values = [KeyValue(key=k, value=v) for k, v in pairs.items()]
         return DiagnosticArray(status=[DiagnosticStatus(message="driving to the goal", values=values)])

@@ -14,13 +14,13 @@ from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 from std_msgs.msg import Float32MultiArray, String, UInt8MultiArray
 from visualization_msgs.msg import MarkerArray
 
@@ -40,8 +40,8 @@ from jepa_ros.nodes import qos
 
 #: Times a second that messages are fetched, and how many of a topic wait at most meanwhile: the gate speaks at 50 Hz.
 POLLS, DEPTH = 25.0, 5
-#: Points of the curves of surprise and novelty that are kept, one a control step.
-CURVE = 300
+#: Points of the curves of surprise and novelty that are kept, one a control step: a minute of 10 Hz.
+CURVE = 600
 #: Pictures that wait for their latents, and seconds between two that are looked at for the album.
 WAITING, LOOK = 8, 0.3
 ALWAYS = ("signals",)
@@ -53,6 +53,8 @@ GATE = "safety_gate/state"
 FUTURES, EMBEDDING = "planner/_futures", "embedding"
 #: Heard only while somebody looks at the planner's memory.
 PLACES, THUMBNAILS = "planner/_places", "planner/_thumbnails"
+#: Inputs of the gate that tell of the surroundings; drawn where the robot has a place.
+AROUND = (("people", PoseArray), ("scan", LaserScan))
 #: Topics that may rightly never come, and are told of only once they have: of other bodies, or of a later moment.
 OPTIONAL = (
     "camera_info", "plan", "planner/candidates", "planner/traversability", "planner/memory", DELIBERATION, FUTURES,
@@ -82,7 +84,7 @@ class Hearing:
     """
 
     def __init__(self, node: Node, contract: RobotContract, pictures: bool = True) -> None:
-        self._node, self._contract, self._pictures = node, contract, pictures
+        self._node, self.contract, self._pictures = node, contract, pictures
         self.curve: deque[str] = deque(maxlen=CURVE)
         self.curve_count = 0
         self.rules: list[dict[str, Any]] = []
@@ -100,6 +102,7 @@ class Hearing:
         self._looked = 0.0
         self._camera_topic = contract.cameras[0].topic
         self.pose_topic = contract.state["pose"].topic if "pose" in contract.state else None
+        self._optional = [state.topic for state in contract.state.values() if not state.required]
         self._rows = self._table()
         self.kept = {topic: Kept(kind, topic in LATCHED) for topic, kind, _ in self._rows}
         goals = (("goal_image", Image), ("goal_image/compressed", CompressedImage)) if pictures else ()
@@ -133,6 +136,8 @@ class Hearing:
             rows += [(PLACES, String, qos.LATCHED), (THUMBNAILS, UInt8MultiArray, qos.LATCHED)]
         if self.pose_topic is not None:
             rows.append((self.pose_topic, PoseWithCovarianceStamped, qos.STATE))
+            told = ((name, kind) for name, kind in AROUND if name in self.contract.state)
+            rows += [(self.contract.state[name].topic, kind, qos.STATE) for name, kind in told]
         return rows
 
     # ------------------------------------------------------------ fetching
@@ -201,7 +206,7 @@ class Hearing:
             values = kept.values()
             point = {name: v for name in ("surprise", "novelty") if (v := numbers(values, name).get("")) is not None}
             if point:
-                self.curve.append(json.dumps(point))
+                self.curve.append(json.dumps(point | {"at": round(time.time(), 2)}))
                 self.curve_count += 1
 
     def _open_album(self, message: Float32MultiArray) -> None:
@@ -228,7 +233,7 @@ class Hearing:
 
     def put_rules(self, rules: list[dict[str, Any]]) -> None:
         """The guardrails in force, as they are written in YAML."""
-        self.rules, self.areas = rules, areas_of(rules, self._contract.frames.map)
+        self.rules, self.areas = rules, areas_of(rules, self.contract.frames.map)
         self.rules_version += 1
 
     def account(self) -> dict[str, dict[str, Any]]:
@@ -254,7 +259,7 @@ class Hearing:
         raw, packed = self._camera_topic, f"{self._camera_topic}/compressed"
         if topic in (raw, packed):  # a camera sends the one or the other
             return topic == raw and not self.kept[packed].version
-        return topic not in OPTIONAL
+        return topic not in OPTIONAL and topic not in self._optional
 
     def _on_goal(self, message: Image | CompressedImage) -> None:
         try:
@@ -297,11 +302,16 @@ class Hearing:
         at = message.pose.pose
         return at.position.x, at.position.y, yaw_of(at.orientation)
 
+    def around(self, name: str) -> Any:
+        """The newest message of a row of :data:`AROUND`; None where there is none, or an old one."""
+        kept = self.kept.get(self.contract.state[name].topic) if name in self.contract.state else None
+        return kept.get() if kept is not None and kept.version and (kept.age() or 0.0) < STALE else None
+
     def camera(self) -> Projection | None:
         """The camera in the map; None where it has no fixed place there."""
         if self._projection is None and (info := self.kept["camera_info"].get()) is not None:
-            camera = self._contract.cameras[0]
-            if camera.frame == self._contract.frames.map:
+            camera = self.contract.cameras[0]
+            if camera.frame == self.contract.frames.map:
                 size = (info.width, info.height)
                 self._projection = Projection.of(camera.position, camera.orientation, list(info.k), size)
         return self._projection

@@ -21,7 +21,7 @@ from std_msgs.msg import String
 from jepa_ros.console.asking import PATIENCE, Asking
 from jepa_ros.console.desk import Refused, Said
 from jepa_ros.console.driving import Driving
-from jepa_ros.console.hearing import POLLS, Hearing
+from jepa_ros.console.hearing import AROUND, POLLS, Hearing
 from jepa_ros.console.pictures import is_picture
 from jepa_ros.console.rules import Rules
 from jepa_ros.console.showing import Section, Showing
@@ -101,7 +101,8 @@ class Robot:
         body = {
             "robot": self.contract.name, "axes": self._driving.axes, "can_drive": self._driving.possible,
             "camera": self.contract.cameras[0].topic, "camera_rate": self.contract.cameras[0].rate,
-            "paths": self._has_paths,
+            "paths": self._has_paths, "pose": self._hearing.pose_topic,
+            "around": [name for name, _ in AROUND if self._hearing.pose_topic and name in self.contract.state],
         }  # fmt: skip
         return [
             Section("body", body["can_drive"], lambda: body),

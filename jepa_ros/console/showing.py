@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import time
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jepa_ros.console.around import people_of, seen_by
 from jepa_ros.console.hearing import DELIBERATION, FUTURES, GATE, PLACES, STALE, THUMBNAILS, Hearing
 from jepa_ros.console.kept import numbers
 from jepa_ros.console.words import gate_word, planner_words
@@ -18,8 +20,8 @@ from jepa_ros.safety.output import MOVING_NAMES
 
 #: Nodes of a deliberation's tree that are shown; of a larger one those that were found first, and the way.
 NODES = 1500
-#: Times a second that strips are made anew: more would flicker.
-STRIPS = 2.0
+#: Times a second that strips are made anew: more would flicker; and people and what the scanner sees.
+STRIPS, AROUND_RATE = 2.0, 4.0
 
 
 class Section(NamedTuple):
@@ -59,6 +61,7 @@ class Showing:
             Section("drawing", (*drawn, areas, self._planning()), self._drawing),
             Section("pose", pose, self._pose),
             Section("places", self._places_key(), self._places),
+            Section("around", int(AROUND_RATE * time.monotonic()), self._around),
             Section("tree", kept[DELIBERATION].version, self._tree),
             Section("map", kept["planner/traversability"].version, self._map),
             Section("inputs", half_second, self._hearing.account),
@@ -145,6 +148,25 @@ class Showing:
             found["size"] = projection.size
             found["pixels"] = [projection.drawn(line) for line in lines]
             found["rules"] = [projection.drawn(area.corners) for area in self._hearing.areas]
+        found["goal"] = self._goal()
+        found["goal_pixel"] = projection.drawn([found["goal"]]) if projection is not None and found["goal"] else []
+        return found
+
+    def _goal(self) -> list[float] | None:
+        """Where the goal lies, x, y [m]; None where the planner does not know."""
+        told = self._hearing.kept["planner/status"].values().get("goal_at", "")
+        return [float(v) for v in told.split()] if told else None
+
+    def _around(self) -> dict[str, Any]:
+        """Robot, people and ends of the scanner's beams, in map metres and, where the camera has a place, in pixels."""
+        hearing, projection = self._hearing, self._hearing.camera()
+        contract, pose = hearing.contract, hearing.pose()
+        people, scan = hearing.around("people"), hearing.around("scan")
+        found: dict[str, Any] = {
+            "people": [] if people is None else people_of(people, contract),
+            "seen": [] if scan is None or pose is None else seen_by(scan, contract, pose),
+        }
+        found["pixels"] = {} if projection is None else {name: projection.drawn(at) for name, at in found.items()}
         return found
 
     def _areas(self) -> list[dict[str, Any]]:
@@ -187,9 +209,17 @@ class Showing:
         except (ValueError, KeyError, TypeError, IndexError):
             return None
 
-    def _pose(self) -> list[float] | None:
-        pose = self._hearing.pose()
-        return None if pose is None else [round(v, 3) for v in pose]
+    def _pose(self) -> dict[str, Any] | None:
+        """Where the robot is, x, y [m], yaw [rad], and its outline's radius [m]; both ends of its heading in pixels."""
+        pose, projection = self._hearing.pose(), self._hearing.camera()
+        if pose is None:
+            return None
+        radius = self._hearing.contract.footprint.radius
+        found: dict[str, Any] = {"at": [round(v, 3) for v in pose]}
+        if projection is not None:
+            x, y, yaw = pose
+            found["pixels"] = projection.drawn([(x, y), (x + radius * math.cos(yaw), y + radius * math.sin(yaw))])
+        return found
 
     def _map(self) -> dict[str, Any] | None:
         """Where the robot can drive, as the planner believes: rows of int8, -1 to 100, in base64."""

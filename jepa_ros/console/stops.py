@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from jepa_ros.console.words import AGAIN, JUST
+from jepa_ros.console.words import AGAIN, CHATTER, JUST, TOO_OFTEN
 from jepa_ros.safety.output import MOVING_NAMES
 
 #: Modes of the gate that are no stop: it moves, it is about to, or nobody has enabled it.
@@ -33,7 +33,7 @@ class Stops:
     def __init__(self, steady: Callable[[], float] = time.monotonic, clock: Callable[[], float] = time.time) -> None:
         self._steady, self._clock = steady, clock
         self.cause: dict[str, Any] | None = None
-        self._acting = ("", "")
+        self._acting, self._earlier = ("", ""), ""
         self._ended = -SAME
         self._begun: deque[tuple[float, str]] = deque(maxlen=1000)  # when, and for what reason
 
@@ -51,6 +51,7 @@ class Stops:
             self._begun[-1] = self._begun[-1][0], reason
         elif not same:
             self._begun.append((now, reason))
+        self._earlier = self._earlier if self.cause is None else str(self.cause["reason"])
         self.cause = {"mode": mode, "reason": reason, "sentence": sentence(), "at": self._clock()}
 
     @property
@@ -61,7 +62,12 @@ class Stops:
 
     @property
     def before(self) -> tuple[str, str]:
-        """How to tell of a stop that is over, and its reason; empty words where that was long ago, or a person's."""
+        """How to tell of a stop that is over, and its reason; empty words where that was long ago, or a person's.
+
+        Of stops that were too many for the gate it is the reason of the last of them, as long as the gate is latched.
+        """
+        if self._acting[1] == CHATTER:
+            return TOO_OFTEN, self._earlier
         if self.cause is None or self.cause["mode"] == "ESTOP":
             return "", ""
         reason, ago = str(self.cause["reason"]), self._steady() - self._ended

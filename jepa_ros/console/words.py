@@ -19,7 +19,9 @@ class Word(NamedTuple):
 
 
 #: How a stop that is over is told of.
-AGAIN, JUST = "It stops again and again", "It has just stopped"
+AGAIN, JUST, TOO_OFTEN = "It stops again and again", "It has just stopped", "It stopped too often"
+#: The reason word of stops that were too many; what made them says more.
+CHATTER = "resume_chatter"
 
 WAITS = "It goes on by itself."
 NOTHING = "There is nothing to do."
@@ -41,7 +43,7 @@ GATE: dict[str, Word] = {
     "bad_commands": Word("Too many broken commands came", "Start the planner again, then press Reset."),
     "resume_chatter": Word(
         "It stopped and went on too often",
-        "Look under 'Why the gate acted' at what stopped it, mend that, then press Reset.",
+        "Mend what made it stop, then press Reset. See 'Why the gate acted' for more.",
     ),
     "exit": Word("The safety gate ends", "Start the stack again to go on."),
     "second_publisher": Word("Another program commands the robot, too", f"End the other program. {WAITS}"),
@@ -82,11 +84,11 @@ GATE: dict[str, Word] = {
     "guardrail_cost": Word("The plan would break a guardrail", "Choose another goal, or look at the guardrails."),
     "surprise": Word(
         "The robot meets something unexpected",
-        f"See what pushes, holds or blocks it, or what has changed around it. {WAITS}",
+        f"See what pushes, holds or blocks it, or what has changed. {WAITS}",
     ),
     "novelty": Word(
         "The camera shows something unknown to it",
-        f"Is the camera covered, dirty or in the dark? Is this place new? {WAITS}",
+        f"Is the camera covered or in the dark? Is this place new? {WAITS}",
     ),
     "position_limit": Word("A joint is at its limit", "Choose another goal, or move it back by hand."),
     "inside_region": Word(
@@ -132,6 +134,8 @@ def gate_word(mode: str, reason: str, source: str = "", before: tuple[str, str] 
     """
     word = GATE.get(reason) or Word(reason.replace("_", " "), "")
     how, cause = before
+    if reason == CHATTER and cause in GATE:
+        return Word(f"{how}: {_inside(GATE[cause].headline)}", word.step)
     if cause in GATE and (reason in CALM or (how == AGAIN and (mode in MOVING_NAMES or mode == "ARMING"))):
         return Word(f"{how}: {_inside(GATE[cause].headline)}", GATE[cause].step)
     if source == "teleop":

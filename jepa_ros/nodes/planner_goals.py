@@ -70,10 +70,12 @@ class GoalTopics:
 
     def facts(self) -> dict[str, Any]:
         """What the status tells of goals."""
-        goal = self._planner.goal
+        goal, target = self._planner.goal, self._planner.target
+        pose = None if target is None else target.read("pose")
         return {
             "goal": "none" if goal is None else goal.kind,
             "goal_name": "" if goal is None else goal.name,
+            "goal_at": [] if pose is None else pose[:2].tolist(),  # x, y in the map [m], where the model tells them
             "goal_ns": self._taken_ns,
             "goal_answers": self._answers,
             "goal_refused": self._refused,

@@ -2,7 +2,7 @@
 // The page: one WebSocket, what arrives on it, and what a person says. It decides nothing.
 const $ = (id) => document.getElementById(id);
 let socket = null, page = 0, state = null, bitmap = null, rules = [], asked = 0, waiting = new Map();
-let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0, pictureAt = 0, chose = false;
+let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0, pictureAt = 0, chose = false, opened = {}, told = 0;
 
 // ---------------------------------------------------------------- the line
 function connect() {
@@ -24,9 +24,8 @@ function connect() {
 function heard(message) {
   const points = state ? state.curves : [];
   state = Object.assign(state || {}, message);
-  state.curves = points.concat(message.points || []).slice(-300);
+  state.curves = points.concat(message.points || []).slice(-600);
   if (message.map) message.map.data = Int8Array.from(atob(message.map.cells), (c) => c.charCodeAt(0));
-  if (state.drawing) state.drawing.pose = state.pose;
   if ("tree" in message) showTree(message.tree);
   if ("areas" in message) say("rules", {}, true);                     // the gate has another set
   if ("strips" in message && message.strips) Parts.strips($("strips"), $("futures-text"), message.strips, (number) => say("goal", { remembered: number }));
@@ -89,7 +88,9 @@ function show() {
   $("robot").textContent = state.body.robot;
   Parts.gate($, state, false);
   $("planner").textContent = Parts.planner(planner, inputs["planner/status"].age);
-  $("goal-text").textContent = planner.refused ? planner.refused : planner.goal && planner.goal !== "none" ? `Goal: ${planner.goal}${planner.goal_name ? " “" + planner.goal_name + "”" : ""}${planner.arrived === "true" ? " — arrived" : ""}` : "No goal.";
+  $("goal-text").textContent = Parts.goal(planner, state.drawing);
+  Parts.legend($("legend"), state.body);
+  unfold(gate);
   $("goal-picture").hidden = !$("goal-picture").src || planner.goal !== "image";
   bars(planner);
   const mine = desk.holder === page, holder = desk.pages.find((p) => p.number === desk.holder);
@@ -105,17 +106,29 @@ function show() {
   Parts.inputs($("inputs"), inputs);
   list($("log"), desk.log.slice().reverse().map((s) => [`${new Date(1000 * s.when).toLocaleTimeString()} ${s.who}: ${s.what} ${s.about}${s.refused ? " — refused: " + s.refused : ""}`, Boolean(s.refused)]));
   Memory.show(state, inputs["planner/memory"].age !== null, (goal) => say("goal", goal));
-  Draw.curves($("curves"), state.curves);
-  Draw.map($("map"), state.map, state.drawing, state.areas);
+  Draw.curves($("curves"), state.curves, state.time);
+  Draw.map($("map"), state.map, state.drawing, state.areas, Parts.around(state, false, Parts.old($, state, false)));
   paint();
+}
+
+// A stop opens what explains it: what the gate did, and the inputs if one of them is silent. Who closes a part of it has
+// it closed until the robot stops for another reason.
+function unfold(gate) {
+  const halted = ["STOPPED", "ESTOP"].includes(gate.mode), last = gate.cause;
+  if (!halted && !gate.stops) opened = {};
+  if (last && last.at !== told) { told = last.at; setTimeout(() => say("interventions", {}, true), 200); }
+  const open = (id, why) => { if (opened[id] !== why) { opened[id] = why; $(id).open = true; } };
+  if (halted) open("acted", gate.reason);
+  if (halted && $("inputs").querySelector(".old")) open("heard", gate.reason);
 }
 
 function paint() {
   const drawing = state && state.drawing, frozen = Parts.frozen(pictureAt, state, lost());
   const shown = drawing && drawing.rules ? drawing.rules.map((corners, k) => ({ ...state.areas[k], corners })) : [];
-  scale = Draw.camera($("camera"), bitmap, drawing, shown, sketch, frozen);
+  const around = drawing && drawing.placed ? Parts.around(state, true, $("map").classList.contains("stale")) : null;
+  scale = Draw.camera($("camera"), bitmap, drawing, shown, sketch, frozen, around);
   $("frozen").textContent = frozen;
-  if (state && lost()) Parts.gate($, state, true);
+  if (state && lost()) { Parts.gate($, state, true); Parts.old($, state, true); }
 }
 setInterval(paint, 250);                                               // a picture grows old without any news
 
@@ -143,7 +156,7 @@ function list(ol, found) {
 }
 
 function interventions(found) {
-  rows($("interventions").tBodies[0], found.interventions.slice(-12).reverse().map((i) => [i.ros < 1e8 ? `${i.ros.toFixed(1)} s` : new Date(1000 * i.ros).toLocaleTimeString(), i.mode, i.reason, i.sentence]));
+  rows($("interventions").tBodies[0], found.interventions.slice(-12).reverse().map((i) => [i.ros < 1e8 ? `${i.ros.toFixed(1)} s` : new Date(1000 * i.ros).toLocaleTimeString(), i.mode, `${i.headline}: ${i.sentence} (${i.reason})`]));
 }
 
 // ---------------------------------------------------------------- guardrails

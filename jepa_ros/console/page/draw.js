@@ -18,11 +18,39 @@ const Draw = (() => {
     g.closePath(); g.strokeStyle = "#e69f00"; g.lineWidth = 2;
     if (kind === "keep_out") { g.fillStyle = "#e69f0055"; g.fill(); } else g.setLineDash([8, 5]);
     g.stroke(); g.setLineDash([]);
-    const u = Math.max(4, Math.min(...corners.map((c) => c[0])) * scale + 4), v = Math.max(16, Math.min(...corners.map((c) => c[1])) * scale + 16);
-    g.font = "bold 13px sans-serif"; g.lineWidth = 3; g.strokeStyle = "#000"; g.strokeText(name, u, v); g.fillStyle = "#ffd27f"; g.fillText(name, u, v);
+    name_of(g, name, corners.map((c) => [c[0] * scale, c[1] * scale]));
   }
 
-  function camera(canvas, bitmap, drawing, areas, sketch, frozen) {
+  function written(g, text, u, v, colour) { g.lineWidth = 3; g.strokeStyle = "#000"; g.strokeText(text, u, v); g.fillStyle = colour; g.fillText(text, u, v); }
+
+  // A name at the top of its area: word by word below each other where that fits, else across it, and never over the edge.
+  function name_of(g, name, corners) {
+    const [left, top] = [0, 1].map((k) => Math.min(...corners.map((c) => c[k]))), wide = Math.max(...corners.map((c) => c[0])) - left;
+    const widest = (lines) => Math.max(...lines.map((text) => g.measureText(text).width));
+    for (const [lines, size] of [[[name], 13], [name.split(" "), 13], [name.split(" "), 11], [[name], 11]]) {
+      g.font = `bold ${size}px sans-serif`;
+      const fits = widest(lines) <= wide - 8, last = lines.length === 1 && size === 11;
+      if (!fits && !last) continue;
+      const over = Math.max(0, Math.min(g.canvas.width - 4 - widest(lines), left + 4)), low = Math.max(size + 3, Math.min(g.canvas.height - 4 - size * (lines.length - 1), top + size + 3));
+      return lines.forEach((text, k) => written(g, text, over, low + k * (size + 1), "#ffd27f"));
+    }
+  }
+
+  // The goal, people, what the scanner sees, and the robot; a robot whose place is lost is an empty outline.
+  function marks(g, found) {
+    found.seen.forEach(([u, v]) => { g.fillStyle = "#fff"; g.fillRect(u - 3.5, v - 3.5, 7, 7); g.fillStyle = "#7b3294"; g.fillRect(u - 2.5, v - 2.5, 5, 5); });
+    const ring = (u, v, radius, colour) => { g.beginPath(); g.arc(u, v, radius, 0, 7); g.strokeStyle = "#fff"; g.lineWidth = 5; g.stroke(); g.strokeStyle = colour; g.lineWidth = 2.5; g.stroke(); };
+    found.goal.forEach(([u, v]) => { ring(u, v, 9, "#00614a"); ring(u, v, 2, "#00614a"); });
+    found.people.forEach(([u, v]) => { g.beginPath(); g.arc(u, v, 8, 0, 7); g.fillStyle = "#f0e442"; g.fill(); g.strokeStyle = "#000"; g.lineWidth = 2; g.stroke();
+      g.font = "bold 12px sans-serif"; written(g, "person", u + 11, v + 4, "#f0e442"); });
+    if (!found.robot) return;
+    const { at: [u, v], nose, radius } = found.robot;
+    g.setLineDash(found.lost ? [4, 4] : []);
+    g.beginPath(); g.arc(u, v, radius, 0, 7); g.moveTo(u, v); g.lineTo(...nose);
+    g.strokeStyle = "#fff"; g.lineWidth = 5; g.stroke(); g.strokeStyle = found.lost ? "#555" : "#d55e00"; g.lineWidth = 2.5; g.stroke(); g.setLineDash([]);
+  }
+
+  function camera(canvas, bitmap, drawing, areas, sketch, frozen, around) {
     if (bitmap && (canvas.width !== 512 || canvas.height !== Math.round(512 * bitmap.height / bitmap.width))) {
       canvas.width = 512; canvas.height = Math.round(512 * bitmap.height / bitmap.width);
     }
@@ -36,6 +64,7 @@ const Draw = (() => {
     lines.slice(1).forEach((points) => line(g, points, scale, "#56b4e9aa", 1.5));
     if (lines[0]) { line(g, lines[0], scale, "#ffffff", 6); line(g, lines[0], scale, "#0072b2", 3); }
     areas.forEach((one) => area(g, one, scale));
+    if (around) marks(g, around(([u, v]) => [u * scale, v * scale]));
     if (sketch.length) {
       line(g, sketch, scale, "#e69f00", 2, [6, 4]);
       sketch.forEach(([u, v]) => { g.fillStyle = "#e69f00"; g.fillRect(u * scale - 4, v * scale - 4, 8, 8); });
@@ -49,8 +78,9 @@ const Draw = (() => {
   }
 
   // Where the robot can drive; where nobody knows that, the places that are known on an empty sheet.
-  function map(canvas, grid, drawing, areas) {
-    const g = canvas.getContext("2d"), known = areas.flatMap((one) => one.corners).concat(drawing.plan || [], drawing.pose ? [drawing.pose] : []);
+  function map(canvas, grid, drawing, areas, around) {
+    const same = around((p) => p), here = same.robot ? [same.robot.at] : [];
+    const g = canvas.getContext("2d"), known = areas.flatMap((one) => one.corners).concat(drawing.plan || [], here, same.goal, same.people);
     g.clearRect(0, 0, canvas.width, canvas.height);
     if (!grid && !known.length) { g.fillStyle = css("--muted"); g.font = "14px sans-serif"; g.fillText("no map", 10, 24); return; }
     const edge = (k, pick) => pick(...known.map((p) => p[k])), across = grid ? grid.resolution * grid.width : 1.2 * Math.max(2, edge(0, Math.max) - edge(0, Math.min), edge(1, Math.max) - edge(1, Math.min));
@@ -59,11 +89,7 @@ const Draw = (() => {
     const place = ([x, y]) => [(x - origin[0]) * metre, canvas.height - (y - origin[1]) * metre];
     areas.forEach((one) => area(g, { ...one, corners: one.corners.map(place) }, 1));
     if (drawing.plan && drawing.plan.length) line(g, drawing.plan.map(place), 1, "#0072b2", 3);
-    if (drawing.pose) {
-      const [x, y, yaw] = drawing.pose, [u, v] = place([x, y]);
-      g.save(); g.translate(u, v); g.rotate(-yaw); g.fillStyle = "#d55e00"; g.beginPath();
-      g.moveTo(10, 0); g.lineTo(-7, 6); g.lineTo(-7, -6); g.fill(); g.restore();
-    }
+    marks(g, around(place));
   }
 
   function sheet(g, canvas, grid) {
@@ -95,15 +121,22 @@ const Draw = (() => {
     g.beginPath(); g.arc(u, v, 7, 0, 7); g.strokeStyle = css("--good"); g.lineWidth = 3; g.stroke();
   }
 
-  function curves(canvas, points) {
-    const g = canvas.getContext("2d"), w = canvas.width, h = canvas.height, top = 3;
+  // The last minute, to the present on the right; a line ends where nothing was said.
+  function curves(canvas, points, now) {
+    const g = canvas.getContext("2d"), w = canvas.width, h = canvas.height, foot = 16, top = 3, span = 60;
     g.clearRect(0, 0, w, h);
-    const y = (value) => h - Math.min(value, top) / top * (h - 4) - 2;
-    [1, 2].forEach((level) => { g.strokeStyle = css("--line"); g.beginPath(); g.moveTo(0, y(level)); g.lineTo(w, y(level)); g.stroke();
-      g.fillStyle = css("--muted"); g.font = "11px sans-serif"; g.fillText(level === 1 ? "1 slows" : "2 stops", 4, y(level) - 3); });
+    const y = (value) => (h - foot) * (1 - Math.min(value, top) / top * 0.96), x = (at) => (1 - (now - at) / span) * w;
+    g.font = "11px sans-serif"; g.lineWidth = 1;
+    for (let ago = 0; ago <= span; ago += 10) { g.strokeStyle = css("--line"); g.beginPath(); g.moveTo(x(now - ago), h - foot); g.lineTo(x(now - ago), h - foot + 4); g.stroke();
+      const text = ago ? `${ago} s ago` : "now", wide = g.measureText(text).width;
+      if (ago % 20 === 0) { g.fillStyle = css("--muted"); g.fillText(text, Math.min(w - wide - 2, Math.max(2, x(now - ago) - wide / 2)), h - 2); } }
+    [0, 1, 2].forEach((level) => { g.strokeStyle = css("--line"); g.beginPath(); g.moveTo(0, y(level)); g.lineTo(w, y(level)); g.stroke();
+      if (level) { g.fillStyle = css("--muted"); g.fillText(level === 1 ? "1 slows" : "2 stops", 4, y(level) - 3); } });
     [["surprise", css("--orange"), []], ["novelty", css("--blue"), [6, 4]]].forEach(([name, colour, dash]) => {
       g.strokeStyle = colour; g.lineWidth = 2; g.setLineDash(dash); g.beginPath();
-      points.forEach((point, i) => { if (point[name] === undefined) return; const x = i / Math.max(1, points.length - 1) * w; i ? g.lineTo(x, y(point[name])) : g.moveTo(x, y(point[name])); });
+      let before = -1e9;
+      points.forEach((point) => { if (point[name] === undefined) return;
+        point.at - before > 2 ? g.moveTo(x(point.at), y(point[name])) : g.lineTo(x(point.at), y(point[name])); before = point.at; });
       g.stroke(); g.setLineDash([]);
     });
   }

@@ -18,7 +18,7 @@ const Parts = (() => {
     if (age === null) return say("no gate", "halt", "The safety gate is not heard yet", "Does the stack run? The page goes on by itself when it does.", "", "");
     if (silent) return say("gate silent", "halt", "The safety gate is silent", "Keep away from the robot. Look whether the stack still runs.", `It has said nothing for ${age.toFixed(0)} s. Its last word: ${sentence(found.sentence)}`, "");
     const share = found.mode === "LIMITED" ? ` Speed let through: ${Math.round(100 * found.scale)} %.` : "";
-    say(found.mode, /^It (stops again|has just)/.test(found.headline) ? "slow" : KINDS[found.mode] || "", found.headline, found.step, sentence(found.sentence) + share, before(found, state.time));
+    say(found.mode, /^It (stops again and again|has just stopped):/.test(found.headline) ? "slow" : KINDS[found.mode] || "", found.headline, found.step, sentence(found.sentence) + share, before(found, state.time));
   }
 
   // How often the gate stopped of late and, where it does not stop just now, for what it stopped last.
@@ -44,6 +44,43 @@ const Parts = (() => {
     const heard = Math.min(...[body.camera, `${body.camera}/compressed`].map((topic) => state && state.inputs && state.inputs[topic] && state.inputs[topic].age).filter((a) => typeof a === "number"));
     if (at && age > late) return `FROZEN: ${age.toFixed(1)} s old, ${lost ? "no connection" : heard > late ? "the camera is silent" : "this page is late"}`;
     return state && state.gate && state.gate.reasons.includes("image_frozen") ? "FROZEN: the camera repeats one picture" : "";
+  }
+
+  // What is no longer so on the map and the curves; empty words where it is.
+  function old(at, state, lost) {
+    const { inputs, body, gate } = state, silent = (topic, least) => inputs[topic] && inputs[topic].age > least && !inputs[topic].rests && inputs[topic].age;
+    const place = body.pose && silent(body.pose, 1), quiet = silent("signals", 2), planner = state.map && silent("planner/status", 2);
+    const why = lost ? "no connection" : "";
+    const map = why || (place ? `the robot's place is ${place.toFixed(0)} s old` : gate.reasons.includes("pose_lost") ? "the robot's place is not sure" : planner ? `the planner has been silent for ${planner.toFixed(0)} s` : "");
+    const curves = why || (quiet ? `nothing has come for ${quiet.toFixed(0)} s` : "");
+    [["map", map], ["curves", curves]].forEach(([name, text]) => { at(name).classList.toggle("stale", Boolean(text)); at(`${name}-old`).textContent = text && `OLD: ${text}.`; });
+    at("terms").classList.toggle("stale", Boolean(why || silent("planner/status", 2)));
+    return Boolean(map);
+  }
+
+  // What is drawn over a picture ("pixels") or the map, as a function of how a place becomes one on the canvas.
+  function around(state, pixels, lost) {
+    const { pose, drawing, around: near, body } = state, told = pixels ? near.pixels : near, ends = pose && (pixels ? pose.pixels : [pose.at]);
+    const goal = drawing.goal && state.planner.goal !== "none" ? (pixels ? drawing.goal_pixel : [drawing.goal]) : [];
+    return (place) => {
+      const [u, v] = ends && ends.length ? place(ends[0]) : [0, 0];
+      const nose = ends && (pixels ? ends[1] && place(ends[1]) : [u + 10 * Math.cos(pose.at[2]), v - 10 * Math.sin(pose.at[2])]);
+      const robot = nose && body.pose ? { at: [u, v], nose, radius: Math.max(6, Math.hypot(nose[0] - u, nose[1] - v)) } : null;
+      return { robot, lost, goal: goal.map(place), people: (told.people || []).map(place), seen: (told.seen || []).map(place) };
+    };
+  }
+
+  // The legend has what can be drawn of this robot.
+  function legend(list, body) {
+    list.querySelectorAll("[data-mark]").forEach((li) => (li.hidden = !(li.dataset.mark === "robot" ? body.pose : body.around.includes(li.dataset.mark))));
+  }
+
+  function goal(found, drawing) {
+    if (found.refused) return found.refused;
+    if (!found.goal || found.goal === "none") return "No goal.";
+    const kinds = { image: "a picture", memory: "a remembered place", pose: "a place" }, name = found.goal_name ? ` “${found.goal_name}”` : "";
+    const where = drawing.goal ? `, at x ${drawing.goal[0].toFixed(2)} m, y ${drawing.goal[1].toFixed(2)} m (green ring${found.goal === "pose" ? "" : ": where the model places it"})` : "";
+    return `Goal: ${kinds[found.goal] || found.goal}${name}${where}.${found.arrived === "true" ? " Arrived." : ""}`;
   }
 
   // Rows of small pictures; they are changed in place, so that one can be clicked while it is renewed.
@@ -90,5 +127,5 @@ const Parts = (() => {
       return tr; }));
   }
 
-  return { gate, planner, frozen, strips, bags, inputs };
+  return { gate, planner, goal, old, around, legend, frozen, strips, bags, inputs };
 })();
