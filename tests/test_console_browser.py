@@ -13,8 +13,6 @@ import pytest
 from ros_harness import Child
 from stack_bag import make_model, write_stack_bag
 
-from jepa_ros.console.words import AGAIN, GATE, Word
-
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -203,123 +201,6 @@ def test_the_last_cause_stays_on_the_page_when_the_gate_goes_on(page):
     says(page, "#cause", "latched until reset")
 
 
-def test_inputs_tell_rate_or_silence_and_only_those_that_are_expected(page):
-    page.click("text=Inputs")
-    row = page.locator("#inputs tr", has=page.locator("td:first-child:text-is('image')"))
-    sync_api.expect(row.locator("td").nth(1)).to_have_text(re.compile(r"^[0-9]+\.[0-9]$"), timeout=PATIENCE)
-    assert "image/compressed" not in page.locator("#inputs").inner_text()
-    told = page.evaluate("""() => {
-      const body = document.createElement("tbody"), at = { rate: 0.3, latched: false, rests: false, age: 99 };
-      Parts.inputs(body, { dead: { ...at, age: 2.9 }, asleep: { ...at, rests: true }, latched: { ...at, latched: true },
-        lost: { ...at, age: null, never: "nobody publishes it" } });
-      return [...body.rows].map((row) => [row.className, ...[...row.cells].map((cell) => cell.textContent)]); }""")
-    assert told == [
-        ["old", "dead", "silent for 3 s"],
-        ["", "asleep", "while it plans", "99.0"],
-        ["", "latched", "when it changes", "99.0"],
-        ["old", "lost", "never came: nobody publishes it"],
-    ]
-
-
-SIZES = ({"width": 1400, "height": 900}, {"width": 800, "height": 900}, {"width": 390, "height": 844})
-MEASURE = """([headline, step, modes]) => {
-  const told = JSON.parse(JSON.stringify(state)), figures = "figures ".repeat(9);
-  const cause = { at: told.time, reason: "x", headline, sentence: figures, count: 5 };
-  told.inputs["safety_gate/state"].age = 0;
-  return modes.map((mode) => {
-    Object.assign(told.gate, { mode, headline, step, cause, sentence: figures, stops: 12 });
-    Parts.gate($, told, false);
-    const whole = (part) => !part.clientHeight || part.scrollHeight <= part.clientHeight + 2;
-    const cut = [$("headline"), $("step")].filter((part) => !whole(part));
-    const top = $("camera").getBoundingClientRect().top + scrollY;
-    return [document.querySelector("header").offsetHeight, top, cut.map((part) => part.textContent).join()]; });
-}"""
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_the_picture_stays_where_it_is_and_no_advice_is_cut_whatever_the_gate_says(page, size):
-    page.set_viewport_size(size)
-    words = [*GATE.values(), *(Word(f"{AGAIN}: {word.headline}", word.step) for word in GATE.values())]
-    found = [page.evaluate(MEASURE, [*word, ["ACTIVE", "LIMITED", "ESTOP"]]) for word in words]
-    assert {tuple(seen) for word in found for seen in word} == {tuple(found[0][0])} and found[0][0][2] == ""
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-
-def test_a_stop_opens_what_explains_it_and_leaves_closed_what_a_person_closes(page):
-    page.evaluate("['acted', 'heard'].forEach((name) => ($(name).open = false)); opened = {};")
-    page.keyboard.press("Escape")
-    says(page, "#interventions", "The emergency stop was pressed: ")
-    assert page.evaluate("[$('acted').open, $('heard').open]") == [True, False]
-    page.click("#acted summary")
-    page.evaluate("show()")
-    assert not page.evaluate("$('acted').open")
-    page.click("#reset")
-
-
-# Words that are written into a canvas, each with its left and right edge.
-WRITTEN = """(draw) => {
-  const canvas = document.createElement("canvas"), fill = CanvasRenderingContext2D.prototype.fillText, found = [];
-  canvas.width = canvas.height = 240;
-  CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
-    found.push([text, x, x + this.measureText(text).width, y]); return fill.call(this, text, x, y); };
-  try { draw(canvas); } finally { CanvasRenderingContext2D.prototype.fillText = fill; }
-  return found; }"""
-
-
-@pytest.mark.parametrize(("left", "right"), [(150, 210), (150, 238), (220, 239), (0, 20)])
-def test_the_name_of_an_area_stays_within_it_or_at_least_within_the_picture(page, left, right):
-    corners = [[left, 100], [right, 100], [right, 180], [left, 180]]
-    area = {"name": "charging corner", "kind": "keep_out", "corners": corners}
-    written = page.evaluate(f"(area) => ({WRITTEN})((canvas) => Draw.camera(canvas, null, null, [area], [], ''))", area)
-    names = [found for found in written if found[0] in area["name"]]
-    assert " ".join(found[0] for found in names) == "charging corner"
-    assert all(begin >= 0 and end <= 240 for _, begin, end, _ in names)
-    if right - left >= 60:
-        assert all(left <= begin and end <= right for _, begin, end, _ in names)
-
-
-# How orange the curves are at three places: where something was said, where nothing was, and where something was.
-ORANGE = """(points) => {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [240, 120];
-  Draw.curves(canvas, points, 1000);
-  return [42, 100, 162].map((x) => {
-    const column = canvas.getContext("2d").getImageData(x, 0, 1, 100).data;
-    let most = 0;
-    for (let k = 0; k < column.length; k += 4) most = Math.max(most, column[k] - column[k + 2]);
-    return most; }); }"""
-
-
-def test_the_curves_have_an_axis_of_time_on_which_silence_is_a_gap(page):
-    points = [{"at": 1000.0 - ago, "surprise": 0.5, "novelty": 0.1} for ago in (50, 49, 20, 19)]
-    written = page.evaluate(f"(points) => ({WRITTEN})((canvas) => Draw.curves(canvas, points, 1000))", points)
-    at = {text: (begin + end) / 2 for text, begin, end, _ in written}
-    assert [text for text in at if "ago" in text or text == "now"] == ["now", "20 s ago", "40 s ago", "60 s ago"]
-    assert at["40 s ago"] == pytest.approx(80, abs=1) and at["20 s ago"] == pytest.approx(160, abs=1)
-    drawn = page.evaluate(ORANGE, points)
-    assert drawn[0] > 60 and drawn[2] > 60 and drawn[1] < 30  # orange where something was said
-
-
-@pytest.mark.parametrize(
-    ("change", "part", "text"),
-    [
-        ("inputs.pose.age = 4", "map", "the robot's place is 4 s old"),
-        ("gate.reasons.push('pose_lost')", "map", "not sure"),
-        ("inputs.signals.age = 7", "curves", "nothing has come for 7 s"),
-    ],
-)
-def test_what_is_old_is_marked_where_it_is_shown(page, change, part, text):
-    page.wait_for_function("state.inputs.pose.age < 1 && state.inputs.signals.age < 1", timeout=PATIENCE)
-    seen = page.evaluate(f"""() => {{
-      const look = (told) => {{
-        Parts.old($, told, false);
-        return [$("{part}").classList.contains("stale"), $("{part}-old").textContent]; }};
-      const told = JSON.parse(JSON.stringify(state)), before = look(state);
-      told.{change};
-      return [before, look(told)]; }}""")
-    assert seen[0] == [False, ""] and seen[1][0] and text in seen[1][1]
-
-
 def test_goals_are_marked_in_picture_and_map_and_the_legend_names_what_is_drawn(page):
     click_picture(page, 0.6, 0.4)
     page.wait_for_function("state.drawing.goal !== null", timeout=PATIENCE)
@@ -335,13 +216,6 @@ def test_goals_are_marked_in_picture_and_map_and_the_legend_names_what_is_drawn(
     page.click("#clear")
     says(page, "#goal-text", "No goal.")
     assert page.evaluate("Parts.around(state, true, false)((at) => at).goal") == []
-
-
-def test_a_page_that_lost_the_console_does_not_say_that_the_robot_drives(page):
-    page.evaluate("void (window.WebSocket = class { constructor() { this.readyState = 3; } })")
-    page.evaluate("socket.close()")
-    says(page, "#headline", "lost the console")
-    assert page.locator("#mode").inner_text() == "no line"
 
 
 def test_imagined_futures_are_shown_as_remembered_pictures_one_of_which_becomes_the_goal(page):

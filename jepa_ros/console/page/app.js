@@ -105,7 +105,7 @@ function show() {
   $("pause").setAttribute("aria-pressed", String(planner.reason === "paused"));
   Parts.inputs($("inputs"), inputs);
   list($("log"), desk.log.slice().reverse().map((s) => [`${new Date(1000 * s.when).toLocaleTimeString()} ${s.who}: ${s.what} ${s.about}${s.refused ? " — refused: " + s.refused : ""}`, Boolean(s.refused)]));
-  Memory.show(state, inputs["planner/memory"].age !== null, (goal) => say("goal", goal));
+  Memory.show(state, Boolean(inputs["planner/memory"]), (goal) => say("goal", goal));
   Draw.curves($("curves"), state.curves, state.time);
   Draw.map($("map"), state.map, state.drawing, state.areas, Parts.around(state, false, Parts.old($, state, false)));
   paint();
