@@ -43,7 +43,7 @@ GATE: dict[str, Word] = {
     "bad_commands": Word("Too many broken commands came", "Start the planner again, then press Reset."),
     "resume_chatter": Word(
         "It stopped and went on too often",
-        "Mend what made it stop, then press Reset. See 'Why the gate acted' for more.",
+        "Mend what made it stop, then press Reset.",
     ),
     "exit": Word("The safety gate ends", "Start the stack again to go on."),
     "second_publisher": Word("Another program commands the robot, too", f"End the other program. {WAITS}"),

@@ -2,7 +2,7 @@
 // The page: one WebSocket, what arrives on it, and what a person says. It decides nothing.
 const $ = (id) => document.getElementById(id);
 let socket = null, page = 0, state = null, bitmap = null, rules = [], asked = 0, waiting = new Map();
-let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0, pictureAt = 0, chose = false, opened = {}, told = 0;
+let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0, pictureAt = 0, chose = false, opened = {}, told = 0, drawing = false;
 
 // ---------------------------------------------------------------- the line
 function connect() {
@@ -13,7 +13,7 @@ function connect() {
   socket.onmessage = async (event) => {
     if (typeof event.data !== "string") return picture(event.data);
     const message = JSON.parse(event.data);
-    if (message.kind === "state") { heard(message); lastState = Date.now(); link("connected", false); show(); }
+    if (message.kind === "state") { heard(message); lastState = Date.now(); link("connected", false); soon(); }
     else if (message.kind === "hello") { page = message.page; state = null; say("interventions", {}, true); futures(); memory(); }
     else if (message.kind === "answer") answered(message);
     else if (message.kind === "refused" || message.kind === "trouble") tell(message.why, true);
@@ -82,6 +82,13 @@ document.addEventListener("keydown", (e) => { if (e.key === "Escape") { e.preven
 
 // ---------------------------------------------------------------- what is shown
 const lost = () => !lastState || Date.now() - lastState > 3000;
+
+// The next time that the browser draws: a slow one draws less often, and what came meanwhile waits for nothing.
+function soon() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => { drawing = false; if (state) show(); });
+}
 
 function show() {
   const { gate, planner, desk, inputs } = state;
