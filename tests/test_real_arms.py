@@ -145,6 +145,7 @@ def test_with_the_meshes_of_its_published_description_it_reaches_too(name, tmp_p
     plain["kinematics"]["urdf"] = urdf
     if name == "fr3":  # the Panda's ranges are others
         plain["limits"]["position"]["panda_joint6"] = [0.6, 3.7]
+        plain["limits"]["position"]["panda_joint7"] = [-2.85, 2.85]
     (tmp_path / "arm.yaml").write_text(yaml.safe_dump(plain))
     begun, ended = reaches(*find_world(str(tmp_path / "arm.yaml")))
     assert ended < 0.5 * begun, (begun, ended)
