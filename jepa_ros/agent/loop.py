@@ -66,8 +66,9 @@ class Loop:
         self.touched = False
         cameras = tuple(c.name for c in contract.cameras) if look else ()
         self._guarded = (contract.watched_camera.name,) if look and gated else ()
-        hidden = "scan" in blind and not contract.state["scan"].required
-        planned = ("scan",) if contract.planned_reach > 0.0 and not hidden else ()
+        planned: tuple[str, ...] = ()
+        if contract.planned_reach > 0.0 and ("scan" not in blind or contract.state["scan"].required):
+            planned = ("scan",)
         felt = (*WHEREABOUTS, *(wanted.name for wanted in contract.kept_state), *planned)
         self._at_step = (*cameras, *(name for name in dict.fromkeys(felt) if name in scene.rates))
         self._due = [
