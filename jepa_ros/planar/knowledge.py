@@ -30,6 +30,7 @@ from jepa_ros.planar.motion_check import MotionCheck
 from jepa_ros.planar.movers import Movers
 from jepa_ros.planar.obstructions import Obstructions
 from jepa_ros.planar.place_graph import PlaceGraph
+from jepa_ros.planar.place_overview import ShownGraph
 from jepa_ros.planar.place_terms import BumpConstraint, MapConstraint, WayTerm
 from jepa_ros.planar.places import Places
 from jepa_ros.planar.readouts import RELATIVE, SAME, to_poses
@@ -178,7 +179,7 @@ def annexes(contract: Any, clock: Callable[[], float] = wall_clock) -> list[Any]
     ``clock`` tells s since the epoch.
     """
     if contract.on_board:
-        return [PlaceGraph()]
+        return [ShownGraph()]
     return [WayMemory(Obstructions(contract.footprint.radius, contract.period).keep, clock)]
 
 

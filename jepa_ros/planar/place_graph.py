@@ -92,12 +92,6 @@ class PlaceGraph:
         """Places, and ways between them."""
         return {"places": self._count, "ways": sum(map(len, self.edges)) // 2}
 
-    def overview(self) -> Any:
-        """What people are shown of it: a :class:`~jepa_ros.planar.place_overview.GraphOverview`."""
-        from jepa_ros.planar.place_overview import GraphOverview  # which knows graphs
-
-        return GraphOverview(self)
-
     # ------------------------------------------------------------ remembering
 
     def add(

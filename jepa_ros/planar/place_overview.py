@@ -77,3 +77,11 @@ class GraphOverview:
         self._asked[name] = tag
         when, number = self._tags.get(name, (np.nan, 0))
         return self.at(number) if when == tag.time else None
+
+
+class ShownGraph(PlaceGraph):
+    """A graph that people are shown."""
+
+    def overview(self) -> GraphOverview:
+        """What they are shown of it."""
+        return GraphOverview(self)
