@@ -211,8 +211,9 @@ def test_goals_are_marked_in_picture_and_map_and_the_legend_names_what_is_drawn(
     assert (x, y) == pytest.approx((0.6, 0.4), abs=0.02)
     page.click("#goal-here")  # as a picture: the model tells where it was taken
     page.wait_for_function("state.planner.goal === 'image' && state.drawing.goal !== null", timeout=PATIENCE)
-    says(page, "#goal-text", "a picture, at x")
-    assert {"robot, and where it looks", "goal", "person"} <= set(page.locator("#legend li").all_inner_texts())
+    says(page, "#goal-text", "a picture “current”, at x")
+    legend = {text.strip() for text in page.locator("#legend li").all_inner_texts()}
+    assert {"robot, and where it looks", "goal", "person"} <= legend
     page.click("#clear")
     says(page, "#goal-text", "No goal.")
     assert page.evaluate("Parts.around(state, true, false)((at) => at).goal") == []

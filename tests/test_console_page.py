@@ -199,7 +199,8 @@ WRITTEN = """(draw) => {
 def test_the_name_of_an_area_stays_within_it_or_at_least_within_the_picture(page, left, right):
     corners = [[left, 100], [right, 100], [right, 180], [left, 180]]
     area = {"name": "charging corner", "kind": "keep_out", "corners": corners}
-    written = page.evaluate(f"(area) => ({WRITTEN})((canvas) => Draw.camera(canvas, null, null, [area], [], ''))", area)
+    draw = "(canvas) => Draw.camera(canvas, null, { size: [240, 240] }, [area], [], '')"
+    written = page.evaluate(f"(area) => ({WRITTEN})({draw})", area)
     names = [found for found in written if found[0] in area["name"]]
     assert " ".join(found[0] for found in names) == "charging corner"
     assert all(begin >= 0 and end <= 240 for _, begin, end, _ in names)

@@ -14,14 +14,18 @@ from typing import Any
 
 from jepa_ros.console.desk import Desk
 
+#: Seconds after which a page is told the time where nothing is new.
+BEAT = 1.0
+
 
 @dataclass
 class Seen:
-    """What one page was sent: version by section, and of pictures; points of the curves."""
+    """What one page was sent: version by section, and of pictures; points of the curves; when."""
 
     sections: dict[str, int] = field(default_factory=dict)
     pictures: dict[bytes, int] = field(default_factory=dict)
     points: int = 0
+    told: float = 0.0  # when it was sent something, monotonic seconds
 
 
 class Board:
@@ -56,7 +60,10 @@ class Board:
             self._texts[name] = version + 1, text
 
     def message(self, seen: Seen) -> str | None:
-        """What a page lacks, as JSON; None where that is nothing. It counts as sent."""
+        """What a page lacks, as JSON; None where that is nothing. It counts as sent.
+
+        Once in :data:`BEAT` it is sent the time alone, so that it knows that it is not cut off.
+        """
         parts = []
         for name, (version, text) in list(self._texts.items()):
             if seen.sections.get(name) != version:
@@ -67,7 +74,12 @@ class Board:
             lacking = points[-min(len(points), count - seen.points) :]
             seen.points = count
             parts.append(f'"points": [{", ".join(lacking)}]')
-        return f'{{"kind": "state", "time": {time.time():.3f}, {", ".join(parts)}}}' if parts else None
+        now = time.monotonic()
+        if not parts and now - seen.told < BEAT:
+            return None
+        seen.told = now
+        told = ['"kind": "state"', f'"time": {time.time():.3f}', *parts]
+        return "{" + ", ".join(told) + "}"
 
     def pictures(self, seen: Seen) -> list[bytes]:
         """The pictures that a page lacks: a letter (c camera, g goal), then a JPEG. They count as sent."""

@@ -97,7 +97,6 @@ function show() {
   $("planner").textContent = Parts.planner(planner, inputs["planner/status"].age);
   $("goal-text").textContent = Parts.goal(planner, state.drawing);
   Parts.legend($("legend"), state.body);
-  unfold(gate);
   $("goal-picture").hidden = !$("goal-picture").src || planner.goal !== "image";
   bars(planner);
   const mine = desk.holder === page, holder = desk.pages.find((p) => p.number === desk.holder);
@@ -111,6 +110,7 @@ function show() {
   $("drive-help").textContent = state.body.can_drive ? "Hold a button, or the arrow keys while this panel has the focus. Let go, and the robot stands still." : "This robot is not driven by hand from here. An arm needs its node jog.";
   $("pause").setAttribute("aria-pressed", String(planner.reason === "paused"));
   Parts.inputs($("inputs"), inputs);
+  unfold(gate);
   list($("log"), desk.log.slice().reverse().map((s) => [`${new Date(1000 * s.when).toLocaleTimeString()} ${s.who}: ${s.what} ${s.about}${s.refused ? " — refused: " + s.refused : ""}`, Boolean(s.refused)]));
   Memory.show(state, Boolean(inputs["planner/memory"]), (goal) => say("goal", goal));
   Draw.curves($("curves"), state.curves, state.time);
