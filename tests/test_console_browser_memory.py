@@ -3,20 +3,29 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from contextlib import closing
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import rclpy
+from rclpy.context import Context
 from ros_harness import Child
 from test_console_browser import CHROMIUM, FLAGS, PATIENCE, accessibility, free_port, says, started, sync_api
+from test_console_server import HOSTS, Listener, serving
 from toy_world import save_onboard_model
 
+from jepa_ros.console.hearing import Hearing
+from jepa_ros.console.showing import Showing
 from jepa_ros.contract import load_contract
 from jepa_ros.memory import Store
+from jepa_ros.memory.overview import overview_of
 from jepa_ros.memory.thumbnail import thumbnail
+from jepa_ros.nodes.planner_places import pictures_of, told
 from jepa_ros.planar.place_graph import PlaceGraph
 from jepa_ros.planning.bodies import new_memory
 from jepa_ros.world_model.checkpoint import load_card, model_id
@@ -34,17 +43,15 @@ def numbered(k):
     return thumbnail(cv2.putText(picture, str(k), (20, 45), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (255, 255, 255), 3))
 
 
-def remember_a_tour(folder, model):
-    """A memory of a tour round a square, with a loop that was closed and a place with a name."""
-    rng = np.random.default_rng(0)
-    with closing(Store(folder, model_id(load_card(model)), ROVER, new_memory(ROVER, 16))) as store:
-        graph = store.memory.annex(PlaceGraph)
-        for k in range(4 * SIDE):
-            graph.add(3.0 * rng.standard_normal(16), np.zeros(3), 1e9 + k, numbered(k))
-            if k:
-                graph.join(k - 1, k, np.array([0.5, 0.0, math.pi / 2 * (k % SIDE == 0)]), 5, 0.05, 1)
-        graph.join(4 * SIDE - 1, 0, np.array([0.5, 0.0, math.pi / 2]), 5, 0.1)
-        store.memory.tag("dock", graph.latents[7] + 0.05, None, graph.thumbnails[7])
+def remember_a_tour(memory):
+    """A tour round a square, with a loop that was closed and a place with a name."""
+    rng, graph = np.random.default_rng(0), memory.annex(PlaceGraph)
+    for k in range(4 * SIDE):
+        graph.add(3.0 * rng.standard_normal(16), np.zeros(3), 1e9 + k, numbered(k))
+        if k:
+            graph.join(k - 1, k, np.array([0.5, 0.0, math.pi / 2 * (k % SIDE == 0)]), 5, 0.05, 1)
+    graph.join(4 * SIDE - 1, 0, np.array([0.5, 0.0, math.pi / 2]), 5, 0.1)
+    memory.tag("dock", graph.latents[7] + 0.05, None, graph.thumbnails[7])
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +59,8 @@ def address(tmp_path_factory):
     """A robot that remembers a tour, and its console; where the page is."""
     folder, port = tmp_path_factory.mktemp("tour"), free_port()
     model = save_onboard_model(folder / "model")
-    remember_a_tour(folder / "memory", model)
+    with closing(Store(folder / "memory", model_id(load_card(model)), ROVER, new_memory(ROVER, 16))) as store:
+        remember_a_tour(store.memory)
     words = ["up", "sim", "robot:=rover", f"model:={model}", f"memory:={folder / 'memory'}", "namespace:=memory_test"]
     up = Child("-m", "jepa_ros.commands.cli", *words)
     words = ["console", "--robot", "rover", "--namespace", "/memory_test", "--use-sim-time", "--port", str(port)]
@@ -74,21 +82,90 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(params=[1400, 390], ids=["screen", "phone"])
-def page(request, browser, address):
-    """A page that has the controls and shows the memory."""
-    shown = browser.new_page(viewport={"width": request.param, "height": 844}, bypass_csp=True)
+def shown_by(browser, address, width):
+    """A page that has the controls and shows the memory, and what goes wrong in it."""
+    page = browser.new_page(viewport={"width": width, "height": 844}, bypass_csp=True)
+    page.set_default_timeout(PATIENCE)
     wrong: list[str] = []
-    shown.on("pageerror", lambda error: wrong.append(str(error)))
-    shown.goto(address, timeout=PATIENCE)
-    sync_api.expect(shown.locator("#holder")).to_have_text("You have the controls.", timeout=PATIENCE)
-    says(shown, "#memory-text", "A press on a place makes it the goal.")
-    shown.wait_for_function("state.places.whole && state.places.pictures.length >= 20", timeout=PATIENCE)
-    yield shown
-    shown.click("#clear")
-    says(shown, "#goal-text", "No goal.")
-    shown.close()
-    assert wrong == []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(address)
+    sync_api.expect(page.locator("#holder")).to_have_text("You have the controls.", timeout=PATIENCE)
+    says(page, "#memory-text", "A press on a place makes it the goal.")
+    page.wait_for_function("state.places.pictures.length >= 20")
+    return page, wrong
+
+
+class Remembering(Listener):
+    """A robot that only stands there: of its memory a page is told ``shown``. It takes every goal."""
+
+    def __init__(self, node, shown, pictures):
+        super().__init__()
+        self._showing = Showing(Hearing(node, ROVER))
+        self.shown, self._pictures, self.memory = shown, pictures, "memories/tour"
+        self.goal = ("none", "")
+
+    def sections(self):
+        found = {section.name: section.build() for section in self._showing.sections()}
+        tags = {tag[0]: "2026-11-30T08:00:00Z" for tag in self.shown["tags"]} if self.memory else {}
+        kind, name = self.goal
+        goal = self.shown["places"][3][2:4] if name else None
+        found["planner"] |= {"goal": kind, "goal_name": name}
+        found["inputs"]["planner/memory"] = {"age": 0.1, "rate": 0.0, "latched": True, "rests": False}
+        found |= {
+            "body": {"robot": "rover", "axes": [], "can_drive": False, "camera": "image", "camera_rate": 10,
+                     "paths": False, "pose": None, "around": []},
+            "driving": False, "memory": {"folder": self.memory, "tags": tags, "refused": ""},
+            "places": self.shown | {"pictures": list(self._pictures), "goal": goal} if self.memory else None,
+        }  # fmt: skip
+        return [(name, json.dumps(value), lambda value=value: value) for name, value in found.items()]
+
+    def picture(self, seen):
+        return None
+
+    def thumbnail(self, key):
+        return self._pictures.get(key)
+
+    def goal_place(self, number, key):
+        self.goal = ("memory", f"place {number}")
+        return super().goal_place(number, key)
+
+    def goal_tag(self, name):
+        self.goal = ("memory", name)
+        return "goal taken"
+
+    def clear(self):
+        self.goal = ("none", "")
+        return "no goal"
+
+    def interventions(self):
+        return {"interventions": []}
+
+
+@pytest.fixture
+def robot():
+    """A robot that stands there and remembers the tour."""
+    memory = new_memory(ROVER, 16)
+    remember_a_tour(memory)
+    overview = overview_of(memory)
+    while not overview.follow(1.0):
+        pass
+    planner = SimpleNamespace(memory=memory, view={"place": lambda: (1, 0.9)}.get, target=None)
+    context = Context()
+    rclpy.init(args=[], context=context)
+    node = rclpy.create_node("remembering", context=context)
+    yield Remembering(node, told(planner, overview, True), pictures_of(memory, overview))
+    node.destroy_node()
+    context.try_shutdown()
+
+
+@pytest.fixture(params=[1400, 390], ids=["screen", "phone"])
+def page(request, browser, robot):
+    """The page of that robot."""
+    with serving(robot, hosts=HOSTS) as port:
+        page, wrong = shown_by(browser, f"http://localhost:{port}/", request.param)
+        yield page
+        page.close()
+        assert wrong == []
 
 
 def node(page, name):
@@ -97,14 +174,26 @@ def node(page, name):
     return page.locator(f'#graph .node[data-name="{name}"]')
 
 
-def test_a_place_that_is_pressed_in_the_drawing_is_the_goal_and_is_marked(page):
+def test_a_place_that_is_pressed_is_the_goal_of_the_planner(browser, address):
+    page, wrong = shown_by(browser, address, 1400)
     node(page, "place 3").locator("circle").click()
     says(page, "#answer", "goal taken")
     says(page, "#goal-text", "place 3")
-    page.wait_for_function("state.places.goal !== null", timeout=PATIENCE)
-    sync_api.expect(page.locator("#graph-goal")).to_be_visible()
-    sync_api.expect(node(page, "place 3")).to_have_class(re.compile("goal"))
-    page.wait_for_function("$('goal-remembered').naturalWidth > 0", timeout=PATIENCE)
+    page.wait_for_function("state.places.goal !== null && $('goal-remembered').naturalWidth > 0")
+    page.click("#clear")
+    says(page, "#goal-text", "No goal.")
+    page.close()
+    assert wrong == []
+
+
+def test_a_place_that_is_pressed_in_the_drawing_is_the_goal_and_is_marked(page, robot):
+    node(page, "place 3").locator("circle").click()
+    says(page, "#answer", "goal taken")
+    assert ("place", 3, page.evaluate("state.places.places[3][1]")) in robot.told
+    says(page, "#goal-text", "place 3")
+    sync_api.expect(page.locator("#graph-goal")).to_be_visible(timeout=PATIENCE)
+    sync_api.expect(node(page, "place 3")).to_have_class(re.compile("goal"), timeout=PATIENCE)
+    page.wait_for_function("$('goal-remembered').naturalWidth > 0")
     assert accessibility(page) == []
 
 
@@ -121,7 +210,7 @@ def test_a_place_is_chosen_by_keyboard(page):
 def test_pictures_come_with_names_first_and_a_page_at_a_time(page):
     names = page.locator("#cards button")
     assert names.first.get_attribute("data-name") == "dock" and names.count() == 12
-    page.wait_for_function("[...$('cards').querySelectorAll('img')].every((i) => i.naturalWidth)", timeout=PATIENCE)
+    page.wait_for_function("[...$('cards').querySelectorAll('img')].every((i) => i.naturalWidth)")
     names.first.click()
     says(page, "#goal-text", "dock")
     sync_api.expect(names.first).to_have_attribute("aria-current", "true", timeout=PATIENCE)
@@ -135,15 +224,20 @@ def test_pictures_come_with_names_first_and_a_page_at_a_time(page):
 def test_a_place_waits_for_an_approval_as_every_goal(page):
     page.check("#approve-mode")
     says(page, "#answer", "wait for an approval")
-    try:
-        node(page, "place 4").locator("circle").click()
-        says(page, "#approval-text", "remembered place 4")
-        assert page.locator("#goal-text").inner_text() == "No goal."
-        page.click("#approve")
-        says(page, "#goal-text", "place 4")
-    finally:
-        page.uncheck("#approve-mode")
-        says(page, "#answer", "at once")
+    node(page, "place 4").locator("circle").click()
+    says(page, "#approval-text", "remembered place 4")
+    assert page.locator("#goal-text").inner_text() == "No goal."
+    page.click("#approve")
+    says(page, "#goal-text", "place 4")
+
+
+def test_a_memory_that_is_gone_is_said_to_be(page, robot):
+    robot.memory = ""
+    says(page, "#memory-text", "This planner has no memory.")
+    sync_api.expect(page.locator("#graph-figure")).to_be_hidden(timeout=PATIENCE)
+    assert page.locator("#cards button").count() == 0
+    robot.memory, robot.shown = "memories/new", robot.shown | {"places": [], "tags": [], "ways": [], "total": 0}
+    says(page, "#memory-text", "Nothing is remembered yet.")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

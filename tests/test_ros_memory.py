@@ -20,14 +20,14 @@ from toy_world import planar_config
 
 from jepa_ros.contract import load_contract
 from jepa_ros.memory import Store
-from jepa_ros.memory.overview import key_of
+from jepa_ros.memory.overview import key_of, overview_of
 from jepa_ros.memory.store import identity_of
 from jepa_ros.memory.thumbnail import pixels_of
 from jepa_ros.messages.images import latent_of
 from jepa_ros.nodes import planner_places, qos
 from jepa_ros.nodes.convert import fill, to_stamp
 from jepa_ros.nodes.planner_memory import MemoryTopic
-from jepa_ros.nodes.planner_places import PlacesTopic
+from jepa_ros.nodes.planner_places import pictures_of, told
 from jepa_ros.planar.place_graph import PlaceGraph
 from jepa_ros.planning.bodies import new_memory
 from jepa_ros.world_model import WorldModel, save_checkpoint
@@ -175,10 +175,7 @@ def test_a_planner_without_a_memory_says_so(scene):
 
 
 def test_what_is_shown_of_a_graph_says_where_the_robot_is_and_the_way_to_the_goal():
-    context = Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("showing", context=context)
-    topic, memory = PlacesTopic(node), new_memory(load_contract("rover"), 4)
+    memory = new_memory(load_contract("rover"), 4)
     graph = memory.annex(PlaceGraph)
     for k in range(4):
         graph.add(np.full(4, k), np.zeros(3), 1000.0, b"view %d" % k)
@@ -187,52 +184,31 @@ def test_what_is_shown_of_a_graph_says_where_the_robot_is_and_the_way_to_the_goa
     goal = object()
     views = {"place": lambda: (1, 0.8), "way": [1, 2, 3], "anchors": (goal, {3: (np.array([0.5, 0.0, 0.0]), 0.1)})}
     planner = SimpleNamespace(memory=memory, view=views.get, target=None, goal=None)
-    pictures: list[UInt8MultiArray] = []
-    try:
-        topic.open(planner)
-        topic._overview.follow(1.0)
-        topic._pictures_out = SimpleNamespace(publish=pictures.append)
-        found = topic.told(True)
-        assert (found["kind"], found["total"], found["goal"], found["way"]) == ("places", 4, None, [])
-        assert found["here"] == [1.0, 0.0, 0.0] and found["sure"] == 0.8
-        assert found["ways"] == [[0, 1, 1], [1, 2, 1], [2, 3, 1]]
-        planner.target, planner.goal = object(), goal
-        assert topic.told(True)["goal"] == [3.5, 0.0]
-        assert topic.told(True)["way"] == [[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]
-        planner.goal = object()  # a new goal, of which nobody knows yet where it lies
-        assert topic.told(True)["goal"] is None
-        topic._tell_pictures(0.0)
-        topic._tell_pictures(9.0)
-        (bundle,) = pictures
-        assert bytes(bundle.data) == b"view 0view 1view 2view 3"
-    finally:
-        topic.close()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+    overview = overview_of(memory)
+    overview.follow(1.0)
+    found = told(planner, overview, True)
+    assert (found["kind"], found["total"], found["goal"], found["way"]) == ("places", 4, None, [])
+    assert found["here"] == [1.0, 0.0, 0.0] and found["sure"] == 0.8
+    assert found["ways"] == [[0, 1, 1], [1, 2, 1], [2, 3, 1]]
+    planner.target, planner.goal = object(), goal
+    found = told(planner, overview, True)
+    assert found["goal"] == [3.5, 0.0] and found["way"] == [[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]
+    planner.goal = object()  # a new goal, of which nobody knows yet where it lies
+    assert told(planner, overview, True)["goal"] is None
+    assert b"".join(pictures_of(memory, overview).values()) == b"view 0view 1view 2view 3"
 
 
 def test_the_pictures_of_a_memory_are_bounded_and_tags_come_first(monkeypatch):
-    context = Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("bounded", context=context)
-    topic, memory = PlacesTopic(node), new_memory(load_contract("rover"), 4)
+    memory = new_memory(load_contract("rover"), 4)
     for k in range(40):
         memory.annex(PlaceGraph).add(np.full(4, k), np.zeros(3), 1000.0, bytes(3000))
         memory.tag(f"tag {k}", np.full(4, 100 + k), thumbnail=bytes(3000))
     monkeypatch.setattr(planner_places, "PICTURE_BYTES", 150_000)
-    pictures: list[UInt8MultiArray] = []
-    try:
-        topic.open(SimpleNamespace(memory=memory))
-        topic._overview.follow(1.0)
-        topic._pictures_out = SimpleNamespace(publish=pictures.append)
-        topic._tell_pictures(0.0)
-        labels = [dim.label for dim in pictures[0].layout.dim]
-        assert len(pictures[0].data) == 150_000 and len(labels) == 50
-        assert set(labels[:40]) == {key_of(tag.latent) for tag in memory.tags.values()}
-    finally:
-        topic.close()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+    overview = overview_of(memory)
+    overview.follow(1.0)
+    found = pictures_of(memory, overview)
+    assert sum(map(len, found.values())) == 150_000 and len(found) == 50
+    assert set(list(found)[:40]) == {key_of(tag.latent) for tag in memory.tags.values()}
 
 
 def test_places_that_grow_all_the_time_are_told_rarely_and_a_tag_at_once(tmp_path):
@@ -240,17 +216,17 @@ def test_places_that_grow_all_the_time_are_told_rarely_and_a_tag_at_once(tmp_pat
     rclpy.init(context=context)
     node = rclpy.create_node("remembering", context=context)
     topic = MemoryTopic(node)
-    told: list[DiagnosticArray] = []
+    heard: list[DiagnosticArray] = []
     try:
         memory = topic.open(str(tmp_path / "memory"), "model", load_contract("rover"), 4)
-        topic._out = SimpleNamespace(publish=told.append)
+        topic._out = SimpleNamespace(publish=heard.append)
         for k in range(5):
             memory.annex(PlaceGraph).add(np.full(4, k), np.zeros(3))
             topic.tell()
-        assert not told
+        assert not heard
         memory.tag("dock", np.zeros(4, np.float32))
         topic.tell()
-        assert [v.value for v in told[0].status[0].values if v.key == "places"] == ["5"] and len(told) == 1
+        assert [v.value for v in heard[0].status[0].values if v.key == "places"] == ["5"] and len(heard) == 1
     finally:
         topic.close()
         node.destroy_node()

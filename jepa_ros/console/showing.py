@@ -117,7 +117,7 @@ class Showing:
         return kept[PLACES].version, kept[THUMBNAILS].version
 
     def _places(self) -> dict[str, Any] | None:
-        """Places of the planner's memory to choose from; see :meth:`jepa_ros.nodes.planner_places.PlacesTopic.told`.
+        """Places of the planner's memory to choose from; see :func:`jepa_ros.nodes.planner_places.told`.
 
         ``pictures`` has the keys of those that have one.
         """

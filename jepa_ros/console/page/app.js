@@ -2,7 +2,7 @@
 // The page: one WebSocket, what arrives on it, and what a person says. It decides nothing.
 const $ = (id) => document.getElementById(id);
 let socket = null, page = 0, state = null, bitmap = null, rules = [], asked = 0, waiting = new Map();
-let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0, pictureAt = 0, chose = false, opened = {}, told = 0, drawing = false;
+let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0, pictureAt = 0, chose = false, opened = {}, told = 0, drawing = false, mapped = null;
 
 // ---------------------------------------------------------------- the line
 function connect() {
@@ -114,7 +114,7 @@ function show() {
   list($("log"), desk.log.slice().reverse().map((s) => [`${new Date(1000 * s.when).toLocaleTimeString()} ${s.who}: ${s.what} ${s.about}${s.refused ? " — refused: " + s.refused : ""}`, Boolean(s.refused)]));
   Memory.show(state, Boolean(inputs["planner/memory"]), (goal) => say("goal", goal));
   Draw.curves($("curves"), state.curves, state.time);
-  Draw.map($("map"), state.map, state.drawing, state.areas, Parts.around(state, false, Parts.old($, state, false)));
+  mapped = Draw.map($("map"), state.map, state.drawing, state.areas, Parts.around(state, false, Parts.old($, state, false)));
   paint();
 }
 
@@ -185,6 +185,12 @@ $("camera").addEventListener("click", (e) => {
   const first = sketch[0];
   if (sketch.length > 2 && Math.hypot(first[0] - at[0], first[1] - at[1]) * scale < 14) return finishRule();
   sketch.push(at); paint(); tell(`corner ${sketch.length}; click the first corner again to close`, false);
+});
+$("map").addEventListener("click", (e) => {
+  const canvas = $("map"), box = canvas.getBoundingClientRect(), from = state && state.pose;
+  if (!mapped) return tell("there is no map to press: choose a picture or a remembered place", true);
+  const [x, y] = mapped((e.clientX - box.left) / box.width * canvas.width, (e.clientY - box.top) / box.height * canvas.height);
+  say("goal", { pose: [x, y, from ? Math.atan2(y - from[1], x - from[0]) : 0] });
 });
 function finishRule() { say("guardrails", { pixels: sketch, name: freeName("drawn") }); sketch = []; press(false); paint(); }
 function press(rule) { drawingRule = rule; sketch = []; $("click-goal").setAttribute("aria-pressed", String(!rule)); $("click-rule").setAttribute("aria-pressed", String(rule)); paint();
