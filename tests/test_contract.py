@@ -117,7 +117,7 @@ def test_errors_name_the_file(tmp_path):
         load_contract(file)
     with pytest.raises(ContractError, match="cannot be read"):
         load_contract(tmp_path / "missing.yaml")
-    with pytest.raises(ContractError, match="known: arena, panda, panda_push, rooms"):
+    with pytest.raises(ContractError, match="known: arena, fr3, panda"):
         load_contract("nosuch")
 
 
