@@ -141,6 +141,18 @@ def test_the_picture_stays_where_it_is_and_no_advice_is_cut_whatever_the_gate_sa
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_a_page_that_is_told_the_time_alone_waits_for_the_rest(page):
+    before = page.evaluate(
+        """(() => { const all = { ...state };
+        state = null; Object.keys(first).forEach((part) => delete first[part]);
+        heard({ kind: "state", time: 1 }); soon(); return all; })()"""
+    )
+    page.wait_for_timeout(100)  # it drew meanwhile, and the page's errors are looked at when the test ends
+    assert page.evaluate("state") is None
+    page.evaluate("(all) => { heard(all); show(); }", before)
+    assert page.evaluate("state.body !== undefined")
+
+
 def test_a_stop_opens_what_explains_it_and_leaves_closed_what_a_person_closes(page, robot):
     open_ = "[$('acted').open, $('heard').open]"
     assert page.evaluate(open_) == [False, False]

@@ -3,6 +3,7 @@
 const $ = (id) => document.getElementById(id);
 let socket = null, page = 0, state = null, bitmap = null, rules = [], asked = 0, waiting = new Map();
 let sketch = [], drawingRule = false, scale = 1, retry = 500, driven = null, lastState = 0, pictureAt = 0, chose = false, opened = {}, told = 0, drawing = false, mapped = null;
+const first = {}, NEEDED = ["body", "gate", "planner", "desk", "inputs"];
 
 // ---------------------------------------------------------------- the line
 function connect() {
@@ -20,8 +21,13 @@ function connect() {
   };
 }
 
-// Only what changed is sent; points of the curves are added to those before.
+// Only what changed is sent; points of the curves are added to those before. Nothing is shown before all of it came once.
 function heard(message) {
+  if (!state) {
+    Object.assign(first, message);
+    if (!NEEDED.every((part) => part in first)) return;
+    message = first;
+  }
   const points = state ? state.curves : [];
   state = Object.assign(state || {}, message);
   state.curves = points.concat(message.points || []).slice(-600);
