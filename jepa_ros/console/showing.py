@@ -113,15 +113,15 @@ class Showing:
         return {"folder": memory.get("folder", ""), "tags": tags, "refused": memory.get("refused", "")}
 
     def _places_key(self) -> Hashable:
-        kept = self._hearing.kept
-        return kept[PLACES].version, kept[THUMBNAILS].version
+        kept = self._hearing.kept  # of a client that has pictures of its own nothing of the memory is heard
+        return (kept[PLACES].version, kept[THUMBNAILS].version) if PLACES in kept else None
 
     def _places(self) -> dict[str, Any] | None:
         """Places of the planner's memory to choose from; see :func:`jepa_ros.nodes.planner_places.told`.
 
         ``pictures`` has the keys of those that have one.
         """
-        message = self._hearing.kept[PLACES].get()
+        message = self._hearing.kept[PLACES].get() if PLACES in self._hearing.kept else None
         try:
             found = {} if message is None else json.loads(message.data)
             keys = [row[1] for row in (*found["tags"], *found["places"])]
