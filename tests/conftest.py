@@ -86,3 +86,12 @@ def source(tmp_path_factory) -> Path:
 def ros_domain() -> str:
     """The domain id that this test process holds; child processes inherit it."""
     return os.environ["ROS_DOMAIN_ID"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Of the tests that look at the operator's page."""
+    from console_browser import browsing
+
+    with browsing() as chromium:
+        yield chromium

@@ -4,41 +4,12 @@
 from __future__ import annotations
 
 import re
-import shutil
-import socket
-import time
-from pathlib import Path
 
 import pytest
-from ros_harness import Child
+from console_browser import MARKS, PATIENCE, accessibility, commands, free_port, opened, says, sync_api
 from stack_bag import make_model, write_stack_bag
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium"),
-]
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-PATIENCE = 60_000  # ms
-
-
-def free_port():
-    """A port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def started(child, says):
-    """Wait until a process has said a word."""
-    end = time.monotonic() + 180
-    while says not in child.text:
-        assert time.monotonic() < end and child.popen.poll() is None, child.text
-        time.sleep(0.1)
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -47,48 +18,22 @@ def address(tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("live"), free_port()
     model = make_model(folder / "model")
     write_stack_bag(folder / "bags" / "yesterday", model)
-    up = Child("-m", "jepa_ros.commands.cli", "up", "sim", "namespace:=console_test")
-    words = ["console", "--namespace", "/console_test", "--use-sim-time", "--port", str(port)]
-    words += ["--bags", str(folder / "bags"), "--model", str(model)]
-    console = Child("-m", "jepa_ros.commands.cli", *words)
-    try:
-        started(up, "[up] ready")
-        started(console, "console of")
+    console = ["console", "--namespace", "/console_test", "--use-sim-time", "--port", str(port)]
+    console += ["--bags", str(folder / "bags"), "--model", str(model)]
+    with commands(("[up] ready", ["up", "sim", "namespace:=console_test"]), ("console of", console)):
         yield f"http://localhost:{port}/"
-    finally:
-        console.end()
-        up.end()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
 def page(browser, address):
     """A page that has the controls, of a robot that may drive."""
-    # The page forbids scripts that are made of text; this test asks its variables that way.
-    shown = browser.new_page(viewport={"width": 1400, "height": 900}, bypass_csp=True)
-    wrong: list[str] = []
-    shown.on("pageerror", lambda error: wrong.append(str(error)))
-    shown.goto(address)
-    sync_api.expect(shown.locator("#holder")).to_have_text("You have the controls.", timeout=PATIENCE)
-    sync_api.expect(shown.locator("#mode")).to_have_text(re.compile("^[A-Z]+$"), timeout=PATIENCE)  # the gate was heard
-    if shown.locator("#mode").inner_text() == "ESTOP":
-        shown.click("#reset")
-    sync_api.expect(shown.locator("#gate")).to_contain_text("ACTIVE", timeout=PATIENCE)  # and else says why not
-    yield shown
-    shown.close()
-    assert wrong == []
-
-
-def says(page, selector, text):
-    """Wait until an element holds a text."""
-    sync_api.expect(page.locator(selector)).to_contain_text(text, timeout=PATIENCE)
+    with opened(browser, address) as shown:
+        sync_api.expect(shown.locator("#holder")).to_have_text("You have the controls.", timeout=PATIENCE)
+        sync_api.expect(shown.locator("#mode")).to_have_text(re.compile("^[A-Z]+$"), timeout=PATIENCE)  # it was heard
+        if shown.locator("#mode").inner_text() == "ESTOP":
+            shown.click("#reset")
+        sync_api.expect(shown.locator("#gate")).to_contain_text("ACTIVE", timeout=PATIENCE)  # and else says why not
+        yield shown
 
 
 def click_picture(page, x, y):
@@ -173,16 +118,6 @@ def test_holding_drives_and_letting_go_stands_still(page):
     says(page, "#headline", "Driven by hand")
     page.mouse.up()
     page.wait_for_function("!state.driving && state.gate.values.every((v) => Number(v) === 0)", timeout=PATIENCE)
-
-
-def accessibility(page):
-    """What axe finds wrong with a page, every part of it unfolded."""
-    axe = pytest.importorskip("axe_playwright_python", reason="pip install axe-playwright-python")
-    page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
-    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run()")
-    assert found["passes"], "axe looked at nothing"
-    return [(v["impact"], v["id"], [n["target"] for n in v["nodes"]]) for v in found["violations"]]
 
 
 def test_a_picture_that_grows_old_is_marked_as_frozen(page):

@@ -4,38 +4,22 @@
 from __future__ import annotations
 
 import pytest
-from ros_harness import Child
+from console_browser import MARKS, PATIENCE, accessibility, commands, free_port, opened, sync_api
 from stack_bag import make_model, write_stack_bag
-from test_console_browser import CHROMIUM, FLAGS, PATIENCE, accessibility, free_port, started, sync_api
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def page(browser, tmp_path_factory):
     """The page of a bag, opened by the command."""
     folder = tmp_path_factory.mktemp("bag_page")
     model, port = make_model(folder / "model"), free_port()
     write_stack_bag(folder / "bag", model)
-    words = ["console", "--bag", str(folder / "bag"), "--model", str(model), "--port", str(port)]
-    console = Child("-m", "jepa_ros.commands.cli", *words)
-    try:
-        started(console, "console of")
-        with sync_api.sync_playwright() as play:
-            chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            shown = chromium.new_page(viewport={"width": 1400, "height": 1000}, bypass_csp=True)
-            wrong: list[str] = []
-            shown.on("pageerror", lambda error: wrong.append(str(error)))
-            shown.goto(f"http://localhost:{port}/")
-            shown.wait_for_function("unchanged !== null", timeout=PATIENCE)
-            yield shown
-            assert wrong == []
-            chromium.close()
-    finally:
-        console.end()
+    console = ["console", "--bag", str(folder / "bag"), "--model", str(model), "--port", str(port)]
+    with commands(("console of", console)), opened(browser, f"http://localhost:{port}/", height=1000) as shown:
+        shown.wait_for_function("unchanged !== null", timeout=PATIENCE)
+        yield shown
 
 
 def test_a_moment_is_chosen_and_thought_over_again_with_another_seed(page):

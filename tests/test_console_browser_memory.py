@@ -6,16 +6,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from contextlib import closing
+from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import rclpy
+from console_browser import MARKS, PATIENCE, accessibility, commands, free_port, opened, says, sync_api
 from rclpy.context import Context
-from ros_harness import Child
-from test_console_browser import CHROMIUM, FLAGS, PATIENCE, accessibility, free_port, says, started, sync_api
 from test_console_server import HOSTS, Listener, serving
 from toy_world import save_onboard_model
 
@@ -30,10 +29,7 @@ from jepa_ros.planar.place_graph import PlaceGraph
 from jepa_ros.planning.bodies import new_memory
 from jepa_ros.world_model.checkpoint import load_card, model_id
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium"),
-]
+pytestmark = MARKS
 ROVER, SIDE = load_contract("rover"), 5
 
 
@@ -61,38 +57,20 @@ def address(tmp_path_factory):
     model = save_onboard_model(folder / "model")
     with closing(Store(folder / "memory", model_id(load_card(model)), ROVER, new_memory(ROVER, 16))) as store:
         remember_a_tour(store.memory)
-    words = ["up", "sim", "robot:=rover", f"model:={model}", f"memory:={folder / 'memory'}", "namespace:=memory_test"]
-    up = Child("-m", "jepa_ros.commands.cli", *words)
-    words = ["console", "--robot", "rover", "--namespace", "/memory_test", "--use-sim-time", "--port", str(port)]
-    console = Child("-m", "jepa_ros.commands.cli", *words)
-    try:
-        started(up, "[up] ready")
-        started(console, "console of")
+    up = ["up", "sim", "robot:=rover", f"model:={model}", f"memory:={folder / 'memory'}", "namespace:=memory_test"]
+    console = ["console", "--robot", "rover", "--namespace", "/memory_test", "--use-sim-time", "--port", str(port)]
+    with commands(("[up] ready", up), ("console of", console)):
         yield f"http://localhost:{port}/"
-    finally:
-        console.end()
-        up.end()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
+@contextmanager
 def shown_by(browser, address, width):
-    """A page that has the controls and shows the memory, and what goes wrong in it."""
-    page = browser.new_page(viewport={"width": width, "height": 844}, bypass_csp=True)
-    page.set_default_timeout(PATIENCE)
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(address)
-    sync_api.expect(page.locator("#holder")).to_have_text("You have the controls.", timeout=PATIENCE)
-    says(page, "#memory-text", "A press on a place makes it the goal.")
-    page.wait_for_function("state.places.pictures.length >= 20")
-    return page, wrong
+    """A page that has the controls and shows the memory."""
+    with opened(browser, address, width, 844) as page:
+        sync_api.expect(page.locator("#holder")).to_have_text("You have the controls.", timeout=PATIENCE)
+        says(page, "#memory-text", "A press on a place makes it the goal.")
+        page.wait_for_function("state.places.pictures.length >= 20")
+        yield page
 
 
 class Remembering(Listener):
@@ -161,11 +139,8 @@ def robot():
 @pytest.fixture(params=[1400, 390], ids=["screen", "phone"])
 def page(request, browser, robot):
     """The page of that robot."""
-    with serving(robot, hosts=HOSTS) as port:
-        page, wrong = shown_by(browser, f"http://localhost:{port}/", request.param)
+    with serving(robot, hosts=HOSTS) as port, shown_by(browser, f"http://localhost:{port}/", request.param) as page:
         yield page
-        page.close()
-        assert wrong == []
 
 
 def node(page, name):
@@ -175,15 +150,13 @@ def node(page, name):
 
 
 def test_a_place_that_is_pressed_is_the_goal_of_the_planner(browser, address):
-    page, wrong = shown_by(browser, address, 1400)
-    node(page, "place 3").locator("circle").click()
-    says(page, "#answer", "goal taken")
-    says(page, "#goal-text", "place 3")
-    page.wait_for_function("state.places.goal !== null && $('goal-remembered').naturalWidth > 0")
-    page.click("#clear")
-    says(page, "#goal-text", "No goal.")
-    page.close()
-    assert wrong == []
+    with shown_by(browser, address, 1400) as page:
+        node(page, "place 3").locator("circle").click()
+        says(page, "#answer", "goal taken")
+        says(page, "#goal-text", "place 3")
+        page.wait_for_function("state.places.goal !== null && $('goal-remembered').naturalWidth > 0")
+        page.click("#clear")
+        says(page, "#goal-text", "No goal.")
 
 
 def test_a_place_that_is_pressed_in_the_drawing_is_the_goal_and_is_marked(page, robot):

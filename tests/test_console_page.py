@@ -6,12 +6,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from test_console_browser import CHROMIUM, FLAGS, PATIENCE, accessibility, says, sync_api
+from console_browser import MARKS, PATIENCE, accessibility, opened, says
 from test_console_server import Listener, serving
 
 from jepa_ros.console.words import AGAIN, GATE, Word, planner_words
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium")]
+pytestmark = MARKS
 TOPICS = ("image", "pose", "signals", "planner/status", "safety_gate/state", "scan", "people")
 
 
@@ -81,26 +81,11 @@ def robot():
     return MadeUp()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def page(browser, robot):
-    shown = browser.new_page(viewport={"width": 1400, "height": 900}, bypass_csp=True)
-    shown.set_default_timeout(PATIENCE)
-    wrong: list[str] = []
-    shown.on("pageerror", lambda error: wrong.append(str(error)))
-    with serving(robot) as port:
-        shown.goto(f"http://localhost:{port}/")
+    with serving(robot) as port, opened(browser, f"http://localhost:{port}/") as shown:
         shown.wait_for_function("state && state.gate", timeout=PATIENCE)
         yield shown
-        shown.close()
-    assert wrong == []
 
 
 def test_inputs_tell_their_rate_or_how_long_they_have_been_silent(page):

@@ -4,15 +4,13 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("pinocchio")
-from jepa_ros.agent.loop import Loop
+from table_reach import reaches
+
 from jepa_ros.commands import cli
 from jepa_ros.learning.data.dataset import Dataset
-from jepa_ros.planning.config import PlannerConfig
-from jepa_ros.safety.gate import Gate, GateConfig
 from jepa_ros.worlds import find
 
 DOC = Path(__file__).resolve().parents[1] / "docs" / "arms.md"
@@ -47,20 +45,8 @@ def test_a_home_near_a_singularity_is_told(file, capsys):
 
 
 def test_at_the_table_it_goes_where_a_reach_is_asked_for(file):
-    contract, world = find(file)
-    task, scene = world.task("reach", contract, {}), world.scene(contract)
-    try:
-        spec = task.draw(scene, 0, 0)
-        scene.reset(spec)
-        begun = task.distance(scene.truth(), spec)
-        oracle = task.reference("oracle", scene, spec, PlannerConfig.of(contract))
-        loop = Loop(scene, oracle, Gate(GateConfig.from_contract(contract, auto_enable=True)))
-        for _ in range(12):
-            loop.step()
-        assert task.distance(scene.truth(), spec) < 0.5 * begun
-        assert np.ptp(scene.observe().images["image"]) > 50
-    finally:
-        scene.close()
+    begun, ended = reaches(*find(file), steps=12)
+    assert ended < 0.5 * begun
 
 
 def test_it_is_not_scored_by_a_model_of_another_robot(file, capsys):

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 pytest.importorskip("pinocchio")
-from jepa_ros.agent.loop import Loop
+from table_reach import reaches
+
 from jepa_ros.arm import ArmBody, ArmError, find
 from jepa_ros.commands import cli
 from jepa_ros.contract import RobotContract, load_contract
 from jepa_ros.contract.resources import share_dir
-from jepa_ros.planning.config import PlannerConfig
 from jepa_ros.safety.gate import Gate, GateConfig, Mode
 from jepa_ros.safety.inputs import CommandIn, EstopIn, GateInputs, ImageIn, JointsIn, WrenchIn
 from jepa_ros.worlds import find as find_world
@@ -107,23 +107,6 @@ def test_what_pushes_at_its_wrist_slows_and_stops_it(name):
         made[force] = float(np.linalg.norm(arm.body.tip(arm.at) - begun)), output.reason
     free, slow, stopped = made.values()
     assert stopped == (0.0, "force") and 0.0 < slow[0] < 0.8 * free[0], made
-
-
-def reaches(contract, world):
-    """Distance of the tip to its goal before and after 30 steps of the oracle, in PyBullet and under the gate."""
-    task, scene = world.task("reach", contract, {}), world.scene(contract)
-    try:
-        spec = task.draw(scene, 0, 0)
-        scene.reset(spec)
-        begun = task.distance(scene.truth(), spec)
-        oracle = task.reference("oracle", scene, spec, PlannerConfig.of(contract))
-        loop = Loop(scene, oracle, Gate(GateConfig.from_contract(contract, auto_enable=True)))
-        for _ in range(30):
-            loop.step()
-        assert np.ptp(scene.observe().images["image"]) > 50
-        return begun, task.distance(scene.truth(), spec)
-    finally:
-        scene.close()
 
 
 @pytest.mark.parametrize("name", ARMS)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from jepa_ros.safety import regions, shares
+from jepa_ros.safety import shares
 from jepa_ros.safety.geometry import Point
 from jepa_ros.safety.reckoning import MOST_AGE, Mark, anchored, between
 from jepa_ros.safety.rows import check
@@ -97,7 +97,7 @@ def obstacle(t: Tick) -> None:
     wrong, value = examine(t, "scan", scan, read_scan)
     if wrong is not None or not any(t.u):
         return
-    wanted = regions.twist(t, t.u)
+    wanted = t.twist(t.u)
     speed = math.hypot(wanted[0], wanted[1])
     points_x, points_y, nearest = value
     moved: Mark = between(t.s.scan_anchor.then, t.s.here)

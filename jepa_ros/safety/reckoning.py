@@ -74,7 +74,7 @@ def follow(t: Tick) -> None:
     if t.measured is None:
         s.trail, s.met, s.told = _longer(s.trail, where(t, t.now), kept), s.coast[-1], None
     elif (s.told is None or s.told[0] is not t.i.odom) and t.measured_at > s.trail[-1].at:
-        told, met = _planar(t, t.measured), _on(s.coast, t.measured_at)
+        told, met = t.twist(t.measured), _on(s.coast, t.measured_at)
         done = between(s.met, met)
         mark = _joined(s.trail[-1], done) if s.told is None else _measured(t, s.told[1], told, done)
         s.trail, s.met, s.told = _longer(s.trail, mark, kept), met, (t.i.odom, told)
@@ -122,7 +122,7 @@ def _coasted(t: Tick) -> Mark:
     if s.hull_before is not None:
         lows, highs = [*map(min, lows, s.hull_before[0])], [*map(max, highs, s.hull_before[1])]
     s.hull_before = t.hull
-    middle = _planar(t, [0.5 * (low + high) for low, high in zip(lows, highs)])
+    middle = t.twist([0.5 * (low + high) for low, high in zip(lows, highs)])
     told = any(sent(t)[0]) or any(sent(t)[1])
     if not told and all([-m <= low and high <= m for low, high, m in zip(lows, highs, cfg.motion)]):
         return _moved(s.coast[-1], t.now, middle, None)
@@ -193,13 +193,3 @@ def _on(trail: tuple[Mark, ...], at: float) -> Mark:
         return after
     share = max(at - then.at, -MOST_AGE) / gap
     return Mark(*[a + share * (b - a) for a, b in zip(then, after, strict=True)])
-
-
-def _planar(t: Tick, u: list[float]) -> Planar:
-    """Rates (A,) as (vx, vy, w) in the body frame."""
-    cfg = t.cfg
-    return (
-        0.0 if cfg.forward is None else u[cfg.forward],
-        0.0 if cfg.sideways is None else u[cfg.sideways],
-        0.0 if cfg.turn is None else u[cfg.turn],
-    )

@@ -85,16 +85,6 @@ def nearest(starts: tuple[Pose, ...], clearance: Clearance) -> tuple[Pose, float
     return best, least
 
 
-def twist(t: Tick, u: list[float]) -> Pose:
-    """A command or a measured velocity (A,) as (vx, vy, w) in the body frame."""
-    cfg = t.cfg
-    return (
-        0.0 if cfg.forward is None else u[cfg.forward],
-        0.0 if cfg.sideways is None else u[cfg.sideways],
-        0.0 if cfg.turn is None else u[cfg.turn],
-    )
-
-
 def place_of(t: Tick) -> Place | None:
     """Where the robot is; None where there is no pose, or the body drives nowhere."""
     if t.cfg.joints or t.i.pose is None:
@@ -183,7 +173,7 @@ def inside_region(t: Tick) -> None:
     if not name:
         t.s.turned = 0.0
     elif any(t.u):
-        t.s.turned += abs(twist(t, t.u)[2]) * min(t.dt, 0.1)
+        t.s.turned += abs(t.twist(t.u)[2]) * min(t.dt, 0.1)
         t.trip("inside_region", f"stands inside '{name}' by {deep:.3f} m: leaves it slowly")
 
 
@@ -205,7 +195,7 @@ def slowed(t: Tick) -> list[float]:
 
 def _leaves(t: Tick, g: Guardrail, start: Pose, here: float) -> bool:
     """Whether the clearance grows along the way (or, outside for all that is known, does not shrink)."""
-    vx, vy, w = twist(t, t.u)
+    vx, vy, w = t.twist(t.u)
     speed = math.hypot(vx, vy)
     if speed == 0.0:
         return True  # up and down changes no place

@@ -135,6 +135,15 @@ class Tick:
         self.prompt = age <= self.cfg.reaction_time + self.cfg.period
         self.measured_at = self.now - age
 
+    def twist(self, u: list[float]) -> tuple[float, float, float]:
+        """Rates (A,) of a base, commanded or measured, as (vx, vy, w) in the body frame."""
+        cfg = self.cfg
+        return (
+            0.0 if cfg.forward is None else u[cfg.forward],
+            0.0 if cfg.sideways is None else u[cfg.sideways],
+            0.0 if cfg.turn is None else u[cfg.turn],
+        )
+
     def moving(self) -> bool:
         """Whether the robot is measured to move."""
         if self.measured is None:
