@@ -138,6 +138,16 @@ def test_a_page_that_is_told_the_time_alone_waits_for_the_rest(page):
     assert page.evaluate("state.body !== undefined")
 
 
+def test_where_there_is_no_map_none_is_offered(page):
+    hidden = """(lack) => { const all = { ...state };
+        Object.assign(state, lack); show();
+        const hidden = $("map").closest("figure").hidden;
+        Object.assign(state, all); show(); return hidden; }"""
+    assert not page.evaluate(hidden, {})
+    drawn = page.evaluate("state.drawing") | {"plan": [], "goal": None}
+    assert page.evaluate(hidden, {"map": None, "areas": [], "pose": None, "around": {"pixels": {}}, "drawing": drawn})
+
+
 def test_a_stop_opens_what_explains_it_and_leaves_closed_what_a_person_closes(page, robot):
     open_ = "[$('acted').open, $('heard').open]"
     assert page.evaluate(open_) == [False, False]

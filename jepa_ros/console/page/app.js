@@ -121,6 +121,7 @@ function show() {
   Memory.show(state, Boolean(inputs["planner/memory"]), (goal) => say("goal", goal));
   Draw.curves($("curves"), state.curves, state.time);
   mapped = Draw.map($("map"), state.map, state.drawing, state.areas, Parts.around(state, false, Parts.old($, state, false)));
+  $("map").closest("figure").hidden = !mapped;                         // an arm has none
   paint();
 }
 

@@ -83,7 +83,7 @@ const Draw = (() => {
     const same = around((p) => p), here = same.robot ? [same.robot.at] : [];
     const g = canvas.getContext("2d"), known = areas.flatMap((one) => one.corners).concat(drawing.plan || [], here, same.goal, same.people);
     g.clearRect(0, 0, canvas.width, canvas.height);
-    if (!grid && !known.length) { g.fillStyle = css("--muted"); g.font = "14px sans-serif"; g.fillText("no map", 10, 24); return null; }
+    if (!grid && !known.length) return null;
     const edge = (k, pick) => pick(...known.map((p) => p[k])), across = grid ? grid.resolution * grid.width : 1.2 * Math.max(2, edge(0, Math.max) - edge(0, Math.min), edge(1, Math.max) - edge(1, Math.min));
     const origin = grid ? grid.origin : [0, 1].map((k) => (edge(k, Math.min) + edge(k, Math.max) - across) / 2), metre = canvas.width / across;
     if (grid) sheet(g, canvas, grid); else { g.fillStyle = "#f5f5f5"; g.fillRect(0, 0, canvas.width, canvas.height); }
